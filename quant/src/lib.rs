@@ -1,0 +1,143 @@
+//! Block formats of GGUF weights: sizes, decoding and quantization, as pure functions on slices.
+//!
+//! A row of weights is a sequence of blocks of one [`TensorType`]. [`decode`] turns blocks into `f32`, [`encode`]
+//! turns `f32` into blocks; both are plain `f32` arithmetic in a fixed order, so every machine gives the same bits.
+//! The structs in [`block`] show each block's fields, for code that rearranges them.
+//!
+//! ```
+//! use siskin_quant::{TensorType, decode, encode};
+//!
+//! let weights: Vec<f32> = (0..64).map(|i| i as f32 - 31.5).collect();
+//! let mut blocks = [0; 2 * TensorType::Q8_0.block_bytes()];
+//! encode(TensorType::Q8_0, &weights, &mut blocks)?;
+//! let mut restored = [0.0; 64];
+//! decode(TensorType::Q8_0, &blocks, &mut restored)?;
+//! assert!(weights.iter().zip(restored).all(|(x, y)| (x - y).abs() < 0.15));
+//! # Ok::<(), siskin_quant::FormatError>(())
+//! ```
+//!
+//! Decoding, and encoding to the formats with one scale per 32, give what the `gguf` package from PyPI gives, to the
+//! bit. Encoding to K-quants is our own search, with less squared error than llama.cpp's.
+#![forbid(unsafe_code)]
+
+mod error;
+mod floats;
+mod iq4;
+mod kquants;
+mod layout;
+mod legacy;
+mod scale;
+mod tensor_type;
+
+pub use error::FormatError;
+pub use iq4::IQ4_VALUES;
+pub use kquants::{k4_scales, q3_scales};
+pub use tensor_type::TensorType;
+
+use scale::ScaleTooLarge;
+
+/// The blocks themselves: each struct is the layout of one type's block, field by field.
+pub mod block {
+    pub use crate::iq4::{IQ4_NL, IQ4_XS};
+    pub use crate::kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+    pub use crate::legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+}
+
+/// Values of the blocks `src` of type `ty`, into `dst`.
+///
+/// Never fails on what the blocks hold: a scale that is NaN or infinite gives values that are. The lengths must
+/// agree, and fill whole blocks; see [`TensorType::can_decode`] for the types.
+pub fn decode(ty: TensorType, src: &[u8], dst: &mut [f32]) -> Result<(), FormatError> {
+    if !ty.can_decode() {
+        return Err(FormatError::CannotDecode(ty));
+    }
+    check_lengths(ty, dst.len(), src.len())?;
+    match ty {
+        TensorType::F32 => floats::decode_f32(src, dst),
+        TensorType::F16 => floats::decode_f16(src, dst),
+        TensorType::BF16 => floats::decode_bf16(src, dst),
+        TensorType::Q4_0 => decode_blocks(src, dst, block::Q4_0::read, block::Q4_0::decode),
+        TensorType::Q4_1 => decode_blocks(src, dst, block::Q4_1::read, block::Q4_1::decode),
+        TensorType::Q5_0 => decode_blocks(src, dst, block::Q5_0::read, block::Q5_0::decode),
+        TensorType::Q5_1 => decode_blocks(src, dst, block::Q5_1::read, block::Q5_1::decode),
+        TensorType::Q8_0 => decode_blocks(src, dst, block::Q8_0::read, block::Q8_0::decode),
+        TensorType::Q2_K => decode_blocks(src, dst, block::Q2_K::read, block::Q2_K::decode),
+        TensorType::Q3_K => decode_blocks(src, dst, block::Q3_K::read, block::Q3_K::decode),
+        TensorType::Q4_K => decode_blocks(src, dst, block::Q4_K::read, block::Q4_K::decode),
+        TensorType::Q5_K => decode_blocks(src, dst, block::Q5_K::read, block::Q5_K::decode),
+        TensorType::Q6_K => decode_blocks(src, dst, block::Q6_K::read, block::Q6_K::decode),
+        TensorType::IQ4_NL => decode_blocks(src, dst, block::IQ4_NL::read, block::IQ4_NL::decode),
+        TensorType::IQ4_XS => decode_blocks(src, dst, block::IQ4_XS::read, block::IQ4_XS::decode),
+        _ => return Err(FormatError::CannotDecode(ty)),
+    }
+    Ok(())
+}
+
+/// Quantizes `src` into blocks of type `ty`, into `dst`.
+///
+/// What is written decodes to finite values: an input that is NaN or infinite, or too large for the type's scales,
+/// is an error. Inputs far below the smallest F16 (about 6e-8) become 0 in quantized types. The lengths must agree,
+/// and fill whole blocks; see [`TensorType::can_encode`] for the types.
+pub fn encode(ty: TensorType, src: &[f32], dst: &mut [u8]) -> Result<(), FormatError> {
+    if !ty.can_encode() {
+        return Err(FormatError::CannotEncode(ty));
+    }
+    check_lengths(ty, src.len(), dst.len())?;
+    check_finite(src)?;
+    match ty {
+        TensorType::F32 => floats::encode_f32(src, dst),
+        TensorType::F16 => floats::encode_f16(src, dst)?,
+        TensorType::BF16 => floats::encode_bf16(src, dst)?,
+        TensorType::Q4_0 => encode_blocks(ty, src, dst, block::Q4_0::encode, block::Q4_0::write)?,
+        TensorType::Q4_1 => encode_blocks(ty, src, dst, block::Q4_1::encode, block::Q4_1::write)?,
+        TensorType::Q5_0 => encode_blocks(ty, src, dst, block::Q5_0::encode, block::Q5_0::write)?,
+        TensorType::Q5_1 => encode_blocks(ty, src, dst, block::Q5_1::encode, block::Q5_1::write)?,
+        TensorType::Q8_0 => encode_blocks(ty, src, dst, block::Q8_0::encode, block::Q8_0::write)?,
+        TensorType::Q4_K => encode_blocks(ty, src, dst, block::Q4_K::encode, block::Q4_K::write)?,
+        TensorType::Q5_K => encode_blocks(ty, src, dst, block::Q5_K::encode, block::Q5_K::write)?,
+        TensorType::Q6_K => encode_blocks(ty, src, dst, block::Q6_K::encode, block::Q6_K::write)?,
+        _ => return Err(FormatError::CannotEncode(ty)),
+    }
+    Ok(())
+}
+
+fn decode_blocks<B, const BYTES: usize, const LEN: usize>(
+    src: &[u8],
+    dst: &mut [f32],
+    read: impl Fn(&[u8; BYTES]) -> B,
+    decode: impl Fn(&B, &mut [f32; LEN]),
+) {
+    for (block, out) in src.as_chunks().0.iter().zip(dst.as_chunks_mut().0) {
+        decode(&read(block), out);
+    }
+}
+
+fn encode_blocks<B, const BYTES: usize, const LEN: usize>(
+    ty: TensorType,
+    src: &[f32],
+    dst: &mut [u8],
+    encode: impl Fn(&[f32; LEN]) -> Result<B, ScaleTooLarge>,
+    write: impl Fn(&B, &mut [u8; BYTES]),
+) -> Result<(), FormatError> {
+    for (block, (x, out)) in src.as_chunks().0.iter().zip(dst.as_chunks_mut().0).enumerate() {
+        let encoded =
+            encode(x).map_err(|ScaleTooLarge(scale)| FormatError::ScaleOverflow { ty, block, scale })?;
+        write(&encoded, out);
+    }
+    Ok(())
+}
+
+fn check_lengths(ty: TensorType, elements: usize, bytes: usize) -> Result<(), FormatError> {
+    let expected = ty.row_bytes(elements as u64).ok_or(FormatError::PartialBlock { ty, elements })?;
+    if bytes as u64 != expected {
+        return Err(FormatError::WrongLength { ty, elements, bytes, expected });
+    }
+    Ok(())
+}
+
+fn check_finite(src: &[f32]) -> Result<(), FormatError> {
+    match src.iter().position(|x| !x.is_finite()) {
+        Some(index) => Err(FormatError::NotFinite { index, value: src[index] }),
+        None => Ok(()),
+    }
+}
