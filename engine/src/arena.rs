@@ -1,0 +1,375 @@
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
+
+/// Element types of a [`Buf`]: plain numbers, for which all-zero bytes are a value.
+///
+/// # Safety
+/// Implementors have no padding, no pointer, no destructor, and are valid when all their bytes are zero.
+pub(crate) unsafe trait Plain: Copy + Send + Sync + 'static {}
+// SAFETY: an integer.
+unsafe impl Plain for u8 {}
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+// SAFETY: a float; zero bytes are 0.0.
+unsafe impl Plain for f32 {}
+// SAFETY: `repr(C)` of a float, two i16 and 32 bytes: 40 bytes without padding.
+unsafe impl Plain for crate::kernels::Q8Block {}
+
+/// The system has no memory for a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("out of memory: the system grants no {elements} elements of {size} bytes")]
+pub struct OutOfMemory {
+    elements: usize,
+    size: usize,
+}
+
+/// A zeroed buffer of fixed length, aligned to the cache line; to the page where it is long enough to gain from huge
+/// pages.
+pub(crate) struct Buf<T> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+impl<T: Plain> Buf<T> {
+    const LINE: usize = 64;
+    const HUGE: usize = 2 << 20;
+
+    /// # Errors
+    /// [`OutOfMemory`] where the system grants no `len` elements.
+    pub(crate) fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
+        if len == 0 {
+            return Ok(Self { start: NonNull::dangling(), len });
+        }
+        let refused = OutOfMemory { elements: len, size: size_of::<T>() };
+        let Some(layout) = Self::layout(len) else { return Err(refused) };
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start.cast::<T>()) else { return Err(refused) };
+        if layout.size() >= Self::HUGE {
+            // SAFETY: advice about memory that this buffer owns; its contents stay.
+            // A kernel without huge pages says no, which costs speed alone.
+            let _ = unsafe {
+                rustix::mm::madvise(start.as_ptr().cast(), layout.size(), rustix::mm::Advice::LinuxHugepage)
+            };
+        }
+        Ok(Self { start, len })
+    }
+
+    /// None for an empty buffer, and for a size that no address space holds.
+    fn layout(len: usize) -> Option<Layout> {
+        let size = len.checked_mul(size_of::<T>()).filter(|&size| size > 0)?;
+        let align = if size >= Self::HUGE { Self::HUGE } else { Self::LINE };
+        Layout::from_size_align(size, align).ok()
+    }
+}
+
+impl<T> Deref for Buf<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: `start` points to `len` initialized elements (or dangles, with length 0) that `self` owns.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> DerefMut for Buf<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as for `deref`; `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Drop for Buf<T> {
+    fn drop(&mut self) {
+        let size = self.len * size_of::<T>();
+        if size > 0 {
+            let align = if size >= Buf::<u8>::HUGE { Buf::<u8>::HUGE } else { Buf::<u8>::LINE };
+            // SAFETY: `zeroed` allocated this memory with the same size and alignment.
+            unsafe { dealloc(self.start.as_ptr().cast(), Layout::from_size_align_unchecked(size, align)) }
+        }
+    }
+}
+
+// SAFETY: a buffer owns its plain elements, as a `Vec` does.
+unsafe impl<T: Plain> Send for Buf<T> {}
+// SAFETY: shared access only reads.
+unsafe impl<T: Plain> Sync for Buf<T> {}
+
+/// Exclusive parts of something, one for each task of a parallel region.
+///
+/// # Safety
+/// Parts of different numbers must not overlap.
+pub(crate) unsafe trait Split: Sync {
+    /// What a task gets.
+    type Part;
+
+    /// How many parts there are.
+    fn parts(&self) -> usize;
+
+    /// Part `i`, below [`Split::parts`].
+    ///
+    /// # Safety
+    /// The same number is not asked for twice.
+    unsafe fn part(&self, i: usize) -> Self::Part;
+}
+
+/// Consecutive runs of a slice; the last may be shorter.
+pub(crate) struct Chunks<'a, T> {
+    start: *mut T,
+    len: usize,
+    chunk: usize,
+    parts: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> Chunks<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T], chunk: usize) -> Self {
+        let parts = slice.len().div_ceil(chunk.max(1));
+        Self::covering(slice, chunk, parts)
+    }
+
+    /// The same with a given number of parts, of which the last may be empty or the slice's rest left out.
+    pub(crate) fn covering(slice: &'a mut [T], chunk: usize, parts: usize) -> Self {
+        let (start, len) = (slice.as_mut_ptr(), slice.len());
+        Self { start, len, chunk: chunk.max(1), parts, slice: PhantomData }
+    }
+}
+
+// SAFETY: hands out exclusive parts of the slice that it borrows exclusively.
+unsafe impl<T: Send> Sync for Chunks<'_, T> {}
+// SAFETY: different chunks do not overlap.
+unsafe impl<'a, T: Send> Split for Chunks<'a, T> {
+    type Part = &'a mut [T];
+
+    fn parts(&self) -> usize {
+        self.parts
+    }
+
+    unsafe fn part(&self, i: usize) -> &'a mut [T] {
+        let from = (i * self.chunk).min(self.len);
+        let to = (from + self.chunk).min(self.len);
+        // SAFETY: `from..to` lies in the slice; the caller asks for each chunk once.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), to - from) }
+    }
+}
+
+/// A matrix of f32: `rows` rows of `stride` numbers.
+pub(crate) struct Matrix<'a> {
+    data: &'a mut [f32],
+    stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    pub(crate) fn new(data: &'a mut [f32], stride: usize) -> Self {
+        Self { data, stride }
+    }
+
+    fn rows(&self) -> usize {
+        self.data.len().checked_div(self.stride).unwrap_or(0)
+    }
+
+    /// Divided among tasks by columns, `width` at a time, of the first `columns` of each row.
+    pub(crate) fn columns(self, columns: usize, width: usize) -> Tiles<'a> {
+        let rows = self.rows();
+        self.tiles(columns, width, rows)
+    }
+
+    /// Divided among tasks into tiles of `width` columns and `height` rows, of the first `columns` of each row.
+    pub(crate) fn tiles(self, columns: usize, width: usize, height: usize) -> Tiles<'a> {
+        assert!(columns <= self.stride, "the columns lie in the row");
+        let rows = self.rows();
+        let (width, height) = (width.max(1), height.max(1));
+        Tiles {
+            start: self.data.as_mut_ptr(),
+            rows,
+            stride: self.stride,
+            columns,
+            width,
+            height,
+            data: PhantomData,
+        }
+    }
+}
+
+/// A [`Matrix`] in tiles, numbered down the rows first.
+pub(crate) struct Tiles<'a> {
+    start: *mut f32,
+    rows: usize,
+    stride: usize,
+    columns: usize,
+    width: usize,
+    height: usize,
+    data: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: hands out exclusive parts of the matrix that it borrows exclusively.
+unsafe impl Sync for Tiles<'_> {}
+// SAFETY: different tiles do not overlap.
+unsafe impl<'a> Split for Tiles<'a> {
+    type Part = Tile<'a>;
+
+    fn parts(&self) -> usize {
+        self.columns.div_ceil(self.width) * self.rows.div_ceil(self.height)
+    }
+
+    unsafe fn part(&self, i: usize) -> Tile<'a> {
+        let down = self.rows.div_ceil(self.height).max(1);
+        let range = |index: usize, step: usize, end: usize| {
+            let from = (index * step).min(end);
+            from..(from + step).min(end)
+        };
+        Tile {
+            start: self.start,
+            stride: self.stride,
+            columns: range(i / down, self.width, self.columns),
+            rows: range(i % down, self.height, self.rows),
+            data: PhantomData,
+        }
+    }
+}
+
+/// Some columns of some rows of a matrix, held exclusively.
+pub(crate) struct Tile<'p> {
+    start: *mut f32,
+    stride: usize,
+    columns: Range<usize>,
+    rows: Range<usize>,
+    data: PhantomData<&'p mut [f32]>,
+}
+
+impl<'p> Tile<'p> {
+    /// The columns in the matrix.
+    pub(crate) fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
+    /// The rows in the matrix.
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// The tile's part of one of its rows, counted from its first.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows.len(), "row {row} of {}", self.rows.len());
+        let at = (self.rows.start + row) * self.stride + self.columns.start;
+        // SAFETY: the row and the columns lie in the matrix; `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), self.columns.len()) }
+    }
+
+    /// The sixteen numbers of one row that a panel of weights fills: those of the tile's `panel`-th.
+    #[inline(always)]
+    pub(crate) fn lanes(&mut self, row: usize, panel: usize) -> &mut [f32; 16] {
+        let from = 16 * panel;
+        assert!(row < self.rows.len() && from + 16 <= self.columns.len(), "the tile holds the panel");
+        let at = (self.rows.start + row) * self.stride + self.columns.start + from;
+        // SAFETY: checked above; `&mut self` makes the access exclusive.
+        unsafe { &mut *self.start.add(at).cast::<[f32; 16]>() }
+    }
+}
+
+// SAFETY: a tile holds its numbers as exclusively as a `&mut` would.
+unsafe impl Send for Tile<'_> {}
+
+/// Several splits one after the other: first all parts of the first.
+pub(crate) struct Concat<S, const N: usize>(pub(crate) [S; N]);
+
+// SAFETY: each part is a part of one of the splits, a different one for every number.
+unsafe impl<S: Split, const N: usize> Split for Concat<S, N> {
+    /// The split's index, the number of the part in it, the part.
+    type Part = Option<(usize, usize, S::Part)>;
+
+    fn parts(&self) -> usize {
+        self.0.iter().map(Split::parts).sum()
+    }
+
+    unsafe fn part(&self, i: usize) -> Self::Part {
+        let mut local = i;
+        for (index, split) in self.0.iter().enumerate() {
+            if local < split.parts() {
+                // SAFETY: the caller asks for each number once, so each of this split's parts is asked for once.
+                return Some((index, local, unsafe { split.part(local) }));
+            }
+            local -= split.parts();
+        }
+        None
+    }
+}
+
+// SAFETY: part `i` consists of the parts `i` of all members, and those do not overlap with parts of other numbers.
+unsafe impl<A: Split, B: Split> Split for (A, B) {
+    type Part = (A::Part, B::Part);
+
+    fn parts(&self) -> usize {
+        self.0.parts().min(self.1.parts())
+    }
+
+    unsafe fn part(&self, i: usize) -> Self::Part {
+        // SAFETY: passed on to the caller.
+        unsafe { (self.0.part(i), self.1.part(i)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zeroed_and_aligned() {
+        for len in [0, 1, 15, 1000, 1 << 20] {
+            let buf = Buf::<f32>::zeroed(len).unwrap();
+            assert_eq!(buf.len(), len);
+            assert!(buf.iter().all(|&x| x == 0.0));
+            assert_eq!(buf.as_ptr().addr() % if len == 0 { 4 } else { 64 }, 0);
+        }
+    }
+
+    #[test]
+    fn columns_cover_a_matrix_once() {
+        let mut data = vec![0.0; 3 * 40];
+        let columns = Matrix::new(&mut data, 40).columns(36, 16);
+        assert_eq!(columns.parts(), 3);
+        for i in 0..columns.parts() {
+            // SAFETY: each number once.
+            let mut tile = unsafe { columns.part(i) };
+            for row in tile.rows() {
+                tile.row(row).iter_mut().for_each(|x| *x += 1.0);
+            }
+        }
+        for (i, x) in data.iter().enumerate() {
+            assert_eq!(*x, if i % 40 < 36 { 1.0 } else { 0.0 });
+        }
+    }
+
+    #[test]
+    fn tiles_cover_a_matrix_once() {
+        let mut data = vec![0.0; 5 * 8];
+        let tiles = Matrix::new(&mut data, 8).tiles(7, 3, 2);
+        assert_eq!(tiles.parts(), 9);
+        for i in 0..tiles.parts() {
+            // SAFETY: each number once.
+            let mut tile = unsafe { tiles.part(i) };
+            for row in 0..tile.rows().len() {
+                tile.row(row).iter_mut().for_each(|x| *x += 1.0);
+            }
+        }
+        for (i, x) in data.iter().enumerate() {
+            assert_eq!(*x, if i % 8 < 7 { 1.0 } else { 0.0 });
+        }
+    }
+
+    #[test]
+    fn concat_numbers_the_parts_of_all() {
+        let (mut a, mut b) = (vec![0u8; 5], vec![0u8; 4]);
+        let concat = Concat([Chunks::new(&mut a, 2), Chunks::new(&mut b, 2)]);
+        assert_eq!(concat.parts(), 5);
+        // SAFETY: each number once.
+        let seen: Vec<_> =
+            (0..6).map(|i| unsafe { concat.part(i) }.map(|(s, n, p)| (s, n, p.len()))).collect();
+        assert_eq!(
+            seen,
+            [Some((0, 0, 2)), Some((0, 1, 2)), Some((0, 2, 1)), Some((1, 0, 2)), Some((1, 1, 2)), None]
+        );
+    }
+}

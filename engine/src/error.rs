@@ -1,0 +1,133 @@
+use siskin_quant::TensorType;
+
+use crate::arena::OutOfMemory;
+use crate::gguf::GgufError;
+use crate::kernels::UnknownIsa;
+use crate::sampler::SamplerError;
+use crate::template::TemplateError;
+use crate::tokenizer::TokenizerError;
+
+/// What can go wrong between a model file and its answer. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is not a sound GGUF file, or lacks a key that the model needs.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The file's vocabulary cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template fails.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A sampler option is out of range.
+    #[error(transparent)]
+    Sampler(#[from] SamplerError),
+    /// The model's family has no implementation here.
+    #[error("{file}: architecture {found:?} is not supported: expected one of {supported}")]
+    Architecture {
+        /// The model file.
+        file: String,
+        /// What `general.architecture` says.
+        found: String,
+        /// The architectures that are.
+        supported: &'static str,
+    },
+    /// A hyperparameter has a value that no model of the family can have, or that is not implemented.
+    #[error("{file}: key {key:?}: expected {expected}, found {found}")]
+    Hyperparameter {
+        /// The model file.
+        file: String,
+        /// The metadata key.
+        key: String,
+        /// The value found.
+        found: String,
+        /// What would have done.
+        expected: String,
+    },
+    /// A tensor that the architecture needs is not in the file.
+    #[error("{file}: tensor {tensor:?} is missing")]
+    MissingTensor {
+        /// The model file.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+    },
+    /// The file holds a tensor that the architecture does not use: running without it would be running wrong.
+    #[error("{file}: tensor {tensor:?} is not part of a {architecture} model")]
+    UnexpectedTensor {
+        /// The model file.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+        /// The model's architecture.
+        architecture: String,
+    },
+    /// A tensor's shape is not what the hyperparameters ask for.
+    #[error("{file}: tensor {tensor:?}: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// The model file.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+        /// The shape by the hyperparameters, row length first.
+        expected: Vec<u64>,
+        /// The shape in the file.
+        found: Vec<u64>,
+    },
+    /// A tensor's type has no kernels.
+    #[error("{file}: tensor {tensor:?}: type {} cannot be run", ty.name())]
+    Type {
+        /// The model file.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+        /// Its type.
+        ty: TensorType,
+    },
+    /// `SISKIN_ISA` names an instruction set that is not there.
+    #[error(transparent)]
+    UnknownIsa(#[from] UnknownIsa),
+    /// The system has no memory for a buffer.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+    /// The system starts no thread.
+    #[error("cannot start {threads} threads")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A session option has no meaning.
+    #[error("session option {option}: expected {expected}, found {found}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// What would have done.
+        expected: String,
+        /// The value given.
+        found: usize,
+    },
+    /// The tokens do not fit what is left of the context. The session is as it was.
+    #[error("the context of {context} tokens is full: {used} are used and {wanted} more were asked for")]
+    ContextFull {
+        /// Tokens that the session holds at most.
+        context: usize,
+        /// Tokens that it holds.
+        used: usize,
+        /// Tokens that were to be added.
+        wanted: usize,
+    },
+    /// A token number is not in the vocabulary.
+    #[error("token {token} is not in the vocabulary of {vocabulary}")]
+    Token {
+        /// The number given.
+        token: u32,
+        /// Tokens in the vocabulary.
+        vocabulary: usize,
+    },
+    /// Something was to be generated or read before any token was fed.
+    #[error("no token was fed yet: an answer needs a prompt")]
+    NoPrompt,
+}

@@ -1,0 +1,276 @@
+//! The bytes of a file: mapped, read or given. The only unsafe code of the loader.
+
+use super::error::GgufError;
+use super::scan::{Scan, scan_prefix};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions, UncheckedAdvice};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where the bytes of a file are kept.
+#[derive(Debug)]
+pub(super) enum Storage {
+    Mapped(Mapped),
+    /// Pages of anonymous memory, since tensor data must be aligned in memory as it is in the file.
+    Read(Mmap),
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Storage {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Storage::Mapped(mapped) => &mapped.map,
+            Storage::Read(memory) => memory,
+            Storage::Static(bytes) => bytes,
+            Storage::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Says that these bytes will be wanted soon, so that the disk works while the processor does.
+    pub(super) fn prefetch(&self, range: Range<u64>) {
+        if let Storage::Mapped(mapped) = self
+            && let Some(pages) = mapped.whole_pages(range)
+        {
+            // Advice that the kernel does not take changes nothing but speed.
+            let _ = mapped.map.advise_range(Advice::WillNeed, pages.start, pages.len());
+        }
+    }
+
+    /// Gives back the memory of the whole pages in `range`. They are read from the file again if they are touched.
+    pub(super) fn release(&self, range: Range<u64>) {
+        if let Storage::Mapped(mapped) = self
+            && let Some(pages) = mapped.whole_pages(range)
+        {
+            // SAFETY: the mapping is of a file and read-only, so no page of it was ever written through it. A
+            // dropped page comes back with the file's bytes: what a slice of it shows does not change.
+            let advised = unsafe {
+                mapped.map.unchecked_advise_range(UncheckedAdvice::DontNeed, pages.start, pages.len())
+            };
+            // Refusal costs memory, never correctness.
+            let _ = advised;
+        }
+    }
+
+    pub(super) fn check_unchanged(&self, name: &str) -> Result<(), GgufError> {
+        match self {
+            Storage::Mapped(mapped) => mapped.check_unchanged(name),
+            Storage::Read(_) | Storage::Static(_) | Storage::Owned(_) => Ok(()),
+        }
+    }
+}
+
+/// A mapped file, with what it takes to notice that it changed.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    map: Mmap,
+    file: File,
+    path: PathBuf,
+    opened: Stamp,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+impl Mapped {
+    fn check_unchanged(&self, name: &str) -> Result<(), GgufError> {
+        let changed = |what| Err(GgufError::Changed { file: name.to_owned(), what });
+        let now = self.file.metadata().map_err(|error| io_error(name, "look at the open file", error))?;
+        let now = Stamp::of(&now);
+        if now.len < self.opened.len {
+            return changed("shrank");
+        }
+        if now != self.opened {
+            return changed("was written to");
+        }
+        // A file that was only unlinked, or whose folder is out of reach by now, is still whole behind the mapping.
+        match std::fs::metadata(&self.path) {
+            Ok(other) if Stamp::of(&other) != self.opened => changed("was replaced"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The pages that lie within `range` from end to end, as a range of bytes.
+    fn whole_pages(&self, range: Range<u64>) -> Option<Range<usize>> {
+        let page = page_bytes();
+        let start = usize::try_from(range.start).ok()?.checked_next_multiple_of(page)?;
+        let end = usize::try_from(range.end).ok()?.min(self.map.len());
+        let end = end - end % page;
+        (start < end).then_some(start..end)
+    }
+}
+
+fn page_bytes() -> usize {
+    // SAFETY: sysconf reads a constant of the system and touches no memory of ours.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(65536)
+}
+
+/// Maps the file and scans it.
+pub(super) fn map(path: &Path, name: &str) -> Result<(Storage, Scan), GgufError> {
+    let (file, metadata) = open(path, name)?;
+    let len = usize::try_from(metadata.len()).map_err(|_| too_large(name))?;
+    // SAFETY: another process may write to the file or cut it off while it is mapped. The bytes are therefore never
+    // trusted twice: what the catalog copied was checked as it was copied, and every later look at a value or at
+    // tensor data is checked against `len`, the length of the mapping, which does not change. Any byte is a valid
+    // u8, so a write by others can spoil a result, which `check_unchanged` reports, but not memory. Pages beyond the
+    // end of a file that shrank raise SIGBUS, which ends the process: see `exit_on_bus_error`.
+    let map = unsafe { MmapOptions::new().len(len).map(&file) };
+    let map = map.map_err(|error| io_error(name, "map the file into memory", error))?;
+    let scan = scan_prefix(&map, metadata.len()).map_err(|fault| fault.in_file(name))?;
+    expect_sequential_reads(&file);
+    let mapped = Mapped { map, file, path: path.to_owned(), opened: Stamp::of(&metadata) };
+    Ok((Storage::Mapped(mapped), scan))
+}
+
+/// Reads the file and scans it: first its metadata, so that a malformed file is refused before much of it is read.
+pub(super) fn read(path: &Path, name: &str) -> Result<(Storage, Scan), GgufError> {
+    const FIRST: u64 = 1 << 18;
+    let (mut file, metadata) = open(path, name)?;
+    expect_sequential_reads(&file);
+    let file_len = metadata.len();
+    let len = usize::try_from(file_len).map_err(|_| too_large(name))?;
+    let mut memory =
+        MmapMut::map_anon(len).map_err(|error| io_error(name, "reserve memory for it", error))?;
+    // Fewer, larger pages where the kernel has them; none of this fails for want of them.
+    let _ = memory.advise(Advice::HugePage);
+
+    let mut filled = 0;
+    let mut wanted = FIRST;
+    let scan = loop {
+        fill(&mut file, &mut memory, &mut filled, wanted)
+            .map_err(|error| io_error(name, "read it", error))?;
+        let fault = match scan_prefix(memory.get(..filled).unwrap_or_default(), file_len) {
+            Ok(scan) => break scan,
+            Err(fault) => fault,
+        };
+        match fault.bytes_wanted() {
+            // Doubling keeps the scans that start over to twice the work of one.
+            Some(bytes) if filled < len => wanted = bytes.max(wanted.saturating_mul(2)),
+            _ => return Err(fault.in_file(name)),
+        }
+    };
+    fill(&mut file, &mut memory, &mut filled, file_len).map_err(|error| io_error(name, "read it", error))?;
+    let memory = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
+    Ok((Storage::Read(memory), scan))
+}
+
+/// Reads until the first `wanted` bytes of `memory`, or all of it, are filled.
+fn fill(file: &mut File, memory: &mut [u8], filled: &mut usize, wanted: u64) -> io::Result<()> {
+    let end = usize::try_from(wanted).unwrap_or(usize::MAX).min(memory.len());
+    if let Some(part) = memory.get_mut(*filled..end) {
+        file.read_exact(part)?;
+        *filled = end;
+    }
+    Ok(())
+}
+
+fn open(path: &Path, name: &str) -> Result<(File, Metadata), GgufError> {
+    let failed = |error| io_error(name, "open it", error);
+    // Without O_NONBLOCK, opening a pipe would wait for a writer. It means nothing to a regular file.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let kind = metadata.file_type();
+    let found = match () {
+        () if kind.is_file() => return Ok((file, metadata)),
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    Err(GgufError::NotAFile { file: name.to_owned(), found })
+}
+
+/// Doubles the kernel's read-ahead, for reads and page faults alike. Unlike `MADV_SEQUENTIAL` it does not make the
+/// kernel drop pages early, which would hurt weights that every token reads.
+fn expect_sequential_reads(file: &File) {
+    // SAFETY: the descriptor is open, and the call touches no memory of ours. Failure changes nothing but speed.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
+}
+
+fn io_error(name: &str, action: &'static str, source: io::Error) -> GgufError {
+    GgufError::Io { file: name.to_owned(), action, source }
+}
+
+fn too_large(name: &str) -> GgufError {
+    io_error(name, "address all of it", io::ErrorKind::FileTooLarge.into())
+}
+
+/// Lets the process end with one line on standard error and exit code 1, instead of a core dump, when a page of a
+/// mapped model can no longer be read because the file shrank or the disk failed. For programs, at their start: the
+/// handler for SIGBUS belongs to the whole process. Libraries that live in someone else's should leave it alone, or
+/// load with [`Gguf::read`](super::Gguf::read).
+pub fn exit_on_bus_error() -> io::Result<()> {
+    // SAFETY: all-zero bytes are a valid `sigaction`: no flags, an empty mask and no handler.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    action.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as libc::sighandler_t;
+    // SAFETY: `action` is initialized, and its handler has the signature that SA_SIGINFO asks for and calls only
+    // functions that are safe in a signal handler.
+    match unsafe { libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    const LINE: &[u8] = b"siskin: the model file shrank or could not be read while it was mapped; \
+        make it whole and start again, or use --no-mmap\n";
+    // SAFETY: with SA_SIGINFO the kernel passes a valid `info`. `signal`, `raise`, `write` and `_exit` are
+    // async-signal-safe, and `LINE` is valid for its length.
+    unsafe {
+        if (*info).si_code == libc::BUS_ADRERR {
+            libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len());
+            libc::_exit(1);
+        }
+        // A failing memory module, or another process's kill: die of it as any process does.
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn whole_pages_leave_out_what_neighbours_share() {
+        let page = page_bytes() as u64;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![0; 3 * page as usize + 10]).unwrap();
+        let (file, metadata) = open(file.path(), "test").unwrap();
+        // SAFETY: the temporary file is this test's own.
+        let map = unsafe { MmapOptions::new().map(&file) }.unwrap();
+        let opened = Stamp::of(&metadata);
+        let mapped = Mapped { map, file, path: PathBuf::new(), opened };
+        let pages = |start, end| mapped.whole_pages(start..end).map(|p| p.start as u64..p.end as u64);
+
+        assert_eq!(pages(0, page), Some(0..page));
+        assert_eq!(pages(1, 2 * page + 1), Some(page..2 * page));
+        assert_eq!(pages(1, 2 * page - 1), None);
+        assert_eq!(pages(page + 1, page + 2), None);
+        assert_eq!(pages(0, u64::MAX), Some(0..3 * page));
+        assert_eq!(pages(u64::MAX, u64::MAX), None);
+    }
+}

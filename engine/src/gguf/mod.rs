@@ -1,0 +1,217 @@
+//! GGUF files, versions 2 and 3: reading, checking and writing.
+//!
+//! [`Gguf`] is a file that was checked from end to end. [`scan()`] is the check alone, on bytes that nobody trusts.
+//! [`mod@write`] makes files.
+
+mod catalog;
+mod cursor;
+mod error;
+mod map;
+mod owned;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod value;
+pub mod write;
+
+pub use catalog::TensorInfo;
+pub use error::{Fault, GgufError, Item, Problem};
+pub use map::exit_on_bus_error;
+pub use scan::{
+    ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_ENTRIES, MAX_KEY_BYTES,
+    MAX_METADATA_BYTES, MAX_NAME_BYTES, Scan, scan,
+};
+pub use value::{Array, ArrayIter, Value, ValueType};
+
+use catalog::Catalog;
+use map::Storage;
+use std::path::Path;
+
+/// A GGUF file that was checked: nothing in its metadata, and no tensor's data, lies outside its bytes.
+#[derive(Debug)]
+pub struct Gguf {
+    name: String,
+    storage: Storage,
+    catalog: Catalog,
+}
+
+impl Gguf {
+    /// Maps the file at `path` into memory. Pages are read from disk when they are first touched, and the kernel
+    /// may drop them again.
+    ///
+    /// The file must not change while it is mapped. [`Gguf::check_unchanged`] notices that it did; reading a page
+    /// that is gone raises SIGBUS, for which see [`exit_on_bus_error`]. Use [`Gguf::read`] where neither will do.
+    pub fn open(path: &Path) -> Result<Gguf, GgufError> {
+        let name = path.display().to_string();
+        let (storage, scan) = map::map(path, &name)?;
+        Gguf::new(name, storage, scan)
+    }
+
+    /// Reads the whole file at `path` into memory of its own.
+    pub fn read(path: &Path) -> Result<Gguf, GgufError> {
+        let name = path.display().to_string();
+        let (storage, scan) = map::read(path, &name)?;
+        Gguf::new(name, storage, scan)
+    }
+
+    /// A file that is part of the program, as with `include_bytes!`.
+    pub fn from_static(bytes: &'static [u8]) -> Result<Gguf, GgufError> {
+        let name = "(memory)".to_owned();
+        let scan = scan(bytes).map_err(|fault| fault.in_file(&name))?;
+        Gguf::new(name, Storage::Static(bytes), scan)
+    }
+
+    /// A file in memory, called `name` in messages.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, GgufError> {
+        let scan = scan(&bytes).map_err(|fault| fault.in_file(name))?;
+        Gguf::new(name.to_owned(), Storage::Owned(bytes), scan)
+    }
+
+    fn new(name: String, storage: Storage, scan: Scan) -> Result<Gguf, GgufError> {
+        let catalog = Catalog::build(&name, storage.bytes(), scan)?;
+        Ok(Gguf { name, storage, catalog })
+    }
+
+    /// What messages call the file: its path, or `(memory)`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Version of the format, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.catalog.scan.version
+    }
+
+    /// Alignment of tensor data in the file, in bytes: a power of two from 8 to [`MAX_ALIGNMENT`].
+    pub fn alignment(&self) -> u64 {
+        self.catalog.scan.alignment.into()
+    }
+
+    /// Size of the file in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.storage.bytes().len() as u64
+    }
+
+    /// All keys and their values, in the order of the file.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.catalog.metadata(self.storage.bytes())
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &str) -> Option<Value<'_>> {
+        self.catalog.value(self.storage.bytes(), key)
+    }
+
+    /// An integer of any type whose value fits; `None` when there is no such key.
+    pub fn u32(&self, key: &str) -> Result<Option<u32>, GgufError> {
+        self.typed(key, "u32", |value| value.as_u32())
+    }
+
+    /// An integer of any type whose value fits; `None` when there is no such key.
+    pub fn u64(&self, key: &str) -> Result<Option<u64>, GgufError> {
+        self.typed(key, "u64", |value| value.as_u64())
+    }
+
+    /// A floating-point number of either width; `None` when there is no such key.
+    pub fn f32(&self, key: &str) -> Result<Option<f32>, GgufError> {
+        self.typed(key, "f32", |value| value.as_f32())
+    }
+
+    /// A truth value; `None` when there is no such key.
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, GgufError> {
+        self.typed(key, "bool", |value| value.as_bool())
+    }
+
+    /// A string in UTF-8; `None` when there is no such key.
+    pub fn str(&self, key: &str) -> Result<Option<&str>, GgufError> {
+        self.typed(key, "string in UTF-8", |value| value.as_str())
+    }
+
+    /// An array, of elements of any type; `None` when there is no such key.
+    pub fn array(&self, key: &str) -> Result<Option<Array<'_>>, GgufError> {
+        self.typed(key, "array", |value| value.as_array())
+    }
+
+    /// As [`Gguf::u32`], of a key that must be there.
+    pub fn require_u32(&self, key: &str) -> Result<u32, GgufError> {
+        self.require(key, "u32", self.u32(key)?)
+    }
+
+    /// As [`Gguf::f32`], of a key that must be there.
+    pub fn require_f32(&self, key: &str) -> Result<f32, GgufError> {
+        self.require(key, "f32", self.f32(key)?)
+    }
+
+    /// As [`Gguf::str`], of a key that must be there.
+    pub fn require_str(&self, key: &str) -> Result<&str, GgufError> {
+        self.require(key, "string", self.str(key)?)
+    }
+
+    /// As [`Gguf::array`], of a key that must be there.
+    pub fn require_array(&self, key: &str) -> Result<Array<'_>, GgufError> {
+        self.require(key, "array", self.array(key)?)
+    }
+
+    fn typed<'a, T>(
+        &'a self,
+        key: &str,
+        expected: &'static str,
+        convert: impl Fn(&Value<'a>) -> Option<T>,
+    ) -> Result<Option<T>, GgufError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match convert(&value) {
+            Some(converted) => Ok(Some(converted)),
+            None => {
+                let found = match value.as_integer() {
+                    Some(number) => format!("{} {number}", value.kind()),
+                    None => value.kind().to_string(),
+                };
+                Err(GgufError::WrongValue { file: self.name.clone(), key: key.to_owned(), expected, found })
+            }
+        }
+    }
+
+    fn require<T>(&self, key: &str, expected: &'static str, value: Option<T>) -> Result<T, GgufError> {
+        let missing = || GgufError::MissingKey { file: self.name.clone(), key: key.to_owned(), expected };
+        value.ok_or_else(missing)
+    }
+
+    /// All tensors, in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        self.catalog.tensors()
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.catalog.tensor(name)
+    }
+
+    /// The data of a tensor of this file, [`TensorInfo::bytes`] long (empty if it is a tensor of a longer file).
+    ///
+    /// A file that was opened or read begins on a page, so the data is aligned in memory as in the file, up to the
+    /// size of a page. One given as bytes is aligned as those are.
+    pub fn data(&self, tensor: &TensorInfo) -> &[u8] {
+        let range = tensor.range();
+        match (usize::try_from(range.start), usize::try_from(range.end)) {
+            (Ok(start), Ok(end)) => self.storage.bytes().get(start..end).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// Asks the kernel to begin reading a tensor's data, if the file is mapped.
+    pub fn prefetch(&self, tensor: &TensorInfo) {
+        self.storage.prefetch(tensor.range());
+    }
+
+    /// Gives the memory of a tensor's data back, if the file is mapped: the whole pages within it. They are read
+    /// from the file again when they are touched.
+    pub fn release(&self, tensor: &TensorInfo) {
+        self.storage.release(tensor.range());
+    }
+
+    /// Whether the mapped file is still the one that was opened: same size and time of modification, and no other
+    /// file in its place. Nothing can be wrong with a file that was read.
+    pub fn check_unchanged(&self) -> Result<(), GgufError> {
+        self.storage.check_unchanged(&self.name)
+    }
+}

@@ -1,0 +1,29 @@
+//! The algorithms, each written once over [`Lanes`](crate::lanes::Lanes), and the choice of an instruction set.
+//!
+//! What they compute, bit for bit:
+//! 1. Activations are quantized in blocks of 32: `scale = amax / 127`, `q = round_half_even(x * (127 / amax))`
+//!    ([`quantize`]).
+//! 2. A row's product with quantized weights is `acc = fma(f32(isum), w_scale * x_scale, acc)` over the row's grains
+//!    (16 or 32 weights that share a scale) in order, from 0, where `isum` is the exact integer dot product with
+//!    offsets included. Formats with minimums add `acc = fma(w_min, x_scale * f32(sum of q), acc)` after the grains
+//!    of each 32 ([`matmul`]).
+//! 3. With F32, F16 and BF16 weights it is one `fma` for each k, in order, from 0.
+//! 4. Sums along a vector stride over 16 lanes, then fold by the tree 8, 4, 2, 1 ([`norm`]).
+//! 5. `exp` is a polynomial in FMA form ([`activation`]); sines and cosines come from the `libm` crate ([`rope`]).
+//! 6. Attention walks blocks of 64 positions from the start of the context ([`attention`]).
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+mod formats;
+pub(crate) mod matmul;
+pub(crate) mod norm;
+pub(crate) mod quantize;
+pub(crate) mod rope;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use matmul::{Activations, Output, Product};
+pub(crate) use quantize::Q8Block;
+pub(crate) use table::Kernels;
+pub use table::UnknownIsa;

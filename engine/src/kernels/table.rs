@@ -1,0 +1,233 @@
+use std::sync::OnceLock;
+
+use siskin_quant::TensorType;
+
+use super::attention::{self, Context, Element};
+use super::formats::{self, Float, Quantized};
+use super::matmul::{self, Product};
+use super::quantize::{self, Q8Block};
+use super::{activation, norm, rope};
+use crate::arena::Tile;
+use crate::cache::CacheType;
+
+/// The environment's choice of an instruction set.
+const VARIABLE: &str = "SISKIN_ISA";
+
+/// The kernels of one instruction set.
+///
+/// A value of this type exists only where the CPU has the instructions.
+pub(crate) struct Kernels {
+    name: &'static str,
+    detected: fn() -> bool,
+    matmul: fn(TensorType) -> Option<Matmul>,
+    quantize: unsafe fn(&[f32], usize, usize, &mut [Q8Block]),
+    rms_norm: unsafe fn(&[f32], &[f32], usize, f32, &mut [f32]),
+    rotate_pairs: unsafe fn(&mut [f32], &[f32]),
+    silu_mul: unsafe fn(&mut [f32], &[f32]),
+    attend_f32: unsafe fn(&Context<'_>, &[f32], &mut [f32]),
+    attend_f16: unsafe fn(&Context<'_>, &[f32], &mut [f32]),
+}
+
+type Matmul = unsafe fn(&Product<'_>, &mut Tile<'_>);
+
+/// `SISKIN_ISA` or a caller names an instruction set that is unknown or that this CPU lacks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("instruction set {name:?} is not available here: expected one of {}", available.join(", "))]
+pub struct UnknownIsa {
+    name: String,
+    available: Vec<&'static str>,
+}
+
+/// The kernels of one tier, each entered with its instructions enabled: the algorithms are inlined into these.
+macro_rules! tier {
+    ($module:ident, $name:literal, $lanes:expr, $detected:expr $(, #[$features:meta])?) => {
+        mod $module {
+            use super::*;
+
+            $(#[$features])?
+            fn quantized<Q: Quantized>(product: &Product<'_>, out: &mut Tile<'_>) {
+                matmul::quantized::<_, Q>($lanes, product, out)
+            }
+            $(#[$features])?
+            fn float<W: Float>(product: &Product<'_>, out: &mut Tile<'_>) {
+                matmul::float::<_, W>($lanes, product, out)
+            }
+            $(#[$features])?
+            fn quantize(rows: &[f32], stride: usize, k: usize, tile: &mut [Q8Block]) {
+                quantize::quantize($lanes, rows, stride, k, tile)
+            }
+            $(#[$features])?
+            fn rms_norm(x: &[f32], weight: &[f32], n: usize, eps: f32, out: &mut [f32]) {
+                norm::rms_norm($lanes, x, weight, n, eps, out)
+            }
+            $(#[$features])?
+            fn rotate_pairs(head: &mut [f32], turns: &[f32]) {
+                rope::rotate_pairs($lanes, head, turns)
+            }
+            $(#[$features])?
+            fn silu_mul(gate: &mut [f32], up: &[f32]) {
+                activation::silu_mul($lanes, gate, up)
+            }
+            $(#[$features])?
+            fn attend<E: Element>(context: &Context<'_>, queries: &[f32], out: &mut [f32]) {
+                attention::attend::<_, E>($lanes, context, queries, out)
+            }
+
+            pub(super) static KERNELS: Kernels = Kernels {
+                name: $name,
+                detected: $detected,
+                matmul: |ty| {
+                    Some(match ty {
+                        TensorType::F32 => float::<formats::F32>,
+                        TensorType::F16 => float::<formats::F16>,
+                        TensorType::BF16 => float::<formats::BF16>,
+                        TensorType::Q4_0 => quantized::<formats::Q4_0>,
+                        TensorType::Q4_1 => quantized::<formats::Q4_1>,
+                        TensorType::Q5_0 => quantized::<formats::Q5_0>,
+                        TensorType::Q5_1 => quantized::<formats::Q5_1>,
+                        TensorType::Q8_0 => quantized::<formats::Q8_0>,
+                        TensorType::Q2_K => quantized::<formats::Q2_K>,
+                        TensorType::Q3_K => quantized::<formats::Q3_K>,
+                        TensorType::Q4_K => quantized::<formats::Q4_K>,
+                        TensorType::Q5_K => quantized::<formats::Q5_K>,
+                        TensorType::Q6_K => quantized::<formats::Q6_K>,
+                        TensorType::IQ4_NL => quantized::<formats::IQ4_NL>,
+                        TensorType::IQ4_XS => quantized::<formats::IQ4_XS>,
+                        _ => return None,
+                    })
+                },
+                quantize,
+                rms_norm,
+                rotate_pairs,
+                silu_mul,
+                attend_f32: attend::<f32>,
+                attend_f16: attend::<half::f16>,
+            };
+        }
+    };
+}
+
+tier!(scalar, "scalar", crate::lanes::Scalar, || true);
+#[cfg(target_arch = "x86_64")]
+tier!(
+    avx2,
+    "avx2",
+    crate::lanes::Avx2::assume(),
+    || crate::lanes::Avx2::detect().is_some(),
+    #[target_feature(enable = "avx2,fma,f16c")]
+);
+#[cfg(target_arch = "aarch64")]
+tier!(
+    neon,
+    "neon",
+    crate::lanes::Neon::assume(),
+    || crate::lanes::Neon::detect().is_some(),
+    #[target_feature(enable = "neon")]
+);
+
+/// Every tier of this architecture, the best first.
+static TIERS: &[&Kernels] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx2::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &neon::KERNELS,
+    &scalar::KERNELS,
+];
+
+impl Kernels {
+    /// The tiers that this CPU has, the best first.
+    pub(crate) fn available() -> impl Iterator<Item = &'static Kernels> {
+        TIERS.iter().copied().filter(|tier| (tier.detected)())
+    }
+
+    /// The process's kernels: those that `SISKIN_ISA` names, else the best.
+    ///
+    /// # Errors
+    /// [`UnknownIsa`] where the variable names none of [`Kernels::available`].
+    pub(crate) fn choose() -> Result<&'static Kernels, UnknownIsa> {
+        static CHOICE: OnceLock<Result<&'static Kernels, UnknownIsa>> = OnceLock::new();
+        let choose = || match std::env::var_os(VARIABLE) {
+            Some(name) if !name.is_empty() => Self::named(&name.to_string_lossy()),
+            _ => Ok(Self::available().next().unwrap_or(&scalar::KERNELS)),
+        };
+        CHOICE.get_or_init(choose).clone()
+    }
+
+    fn named(name: &str) -> Result<&'static Kernels, UnknownIsa> {
+        Self::available().find(|tier| tier.name.eq_ignore_ascii_case(name)).ok_or_else(|| UnknownIsa {
+            name: name.to_owned(),
+            available: Self::available().map(|tier| tier.name).collect(),
+        })
+    }
+
+    /// The instruction set's name, as `SISKIN_ISA` spells it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether there are kernels for weights of this type.
+    pub(crate) fn supports(ty: TensorType) -> bool {
+        (scalar::KERNELS.matmul)(ty).is_some()
+    }
+
+    /// Multiplies panels of weights of type `ty`, which [`Kernels::supports`]. `out` has a row for each token.
+    pub(crate) fn matmul(&self, ty: TensorType, product: &Product<'_>, out: &mut Tile<'_>) {
+        if let Some(matmul) = (self.matmul)(ty) {
+            // SAFETY: a tier is only handed out where its instructions were detected.
+            unsafe { matmul(product, out) }
+        }
+    }
+
+    /// See [`quantize::quantize`].
+    pub(crate) fn quantize(&self, rows: &[f32], stride: usize, k: usize, tile: &mut [Q8Block]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.quantize)(rows, stride, k, tile) }
+    }
+
+    /// See [`norm::rms_norm`].
+    pub(crate) fn rms_norm(&self, x: &[f32], weight: &[f32], n: usize, eps: f32, out: &mut [f32]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.rms_norm)(x, weight, n, eps, out) }
+    }
+
+    /// See [`rope::rotate_pairs`].
+    pub(crate) fn rotate_pairs(&self, head: &mut [f32], turns: &[f32]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.rotate_pairs)(head, turns) }
+    }
+
+    /// See [`activation::silu_mul`].
+    pub(crate) fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.silu_mul)(gate, up) }
+    }
+
+    /// See [`attention::attend`].
+    pub(crate) fn attend(&self, cache: CacheType, context: &Context<'_>, queries: &[f32], out: &mut [f32]) {
+        let attend = match cache {
+            CacheType::F32 => self.attend_f32,
+            CacheType::F16 => self.attend_f16,
+        };
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { attend(context, queries, out) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_instruction_set_is_refused_by_name() {
+        let error = Kernels::named("avx1024").err().unwrap().to_string();
+        assert!(error.contains("\"avx1024\"") && error.contains("scalar"), "{error}");
+        assert_eq!(Kernels::named("Scalar").unwrap().name(), "scalar");
+    }
+
+    #[test]
+    fn every_packed_format_has_kernels() {
+        for ty in (0..64).filter_map(TensorType::from_id) {
+            assert_eq!(Kernels::supports(ty), crate::panel::fields(ty).is_some(), "{}", ty.name());
+        }
+    }
+}

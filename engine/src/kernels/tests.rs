@@ -1,0 +1,307 @@
+//! Every kernel of every tier that this CPU has against the scalar tier, bit for bit, and the scalar tier against
+//! plain arithmetic.
+
+use super::attention::{BLOCK, Context, MAX_HEAD_DIM};
+use super::quantize::TILE;
+use super::*;
+use crate::arena::{Matrix, Split, Tile};
+use crate::cache::{self, CacheType};
+use crate::panel::Panels;
+use crate::test_data::{KERNEL_TYPES, Random, random_blocks};
+
+fn scalar() -> &'static Kernels {
+    Kernels::available().find(|k| k.name() == "scalar").unwrap()
+}
+
+fn others() -> impl Iterator<Item = &'static Kernels> {
+    Kernels::available().filter(|k| k.name() != "scalar")
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
+}
+
+/// Rows of activations, some of them nasty.
+fn activations(tokens: usize, k: usize, seed: u64) -> Vec<f32> {
+    let mut random = Random(seed);
+    let mut x = random.vector(tokens * k, 3.0);
+    for (token, row) in x.chunks_mut(k).enumerate() {
+        match token {
+            1 => row.fill(0.0),
+            2 => row.iter_mut().for_each(|x| *x *= 1e-39),
+            3 => row.iter_mut().for_each(|x| *x *= 1e34),
+            4 => row[k / 2] = f32::INFINITY,
+            5 => row[k / 3] = f32::NAN,
+            6 => row.iter_mut().enumerate().for_each(|(i, x)| *x = (i % 255) as f32 - 127.5),
+            _ => {}
+        }
+    }
+    x
+}
+
+fn quantized(kernels: &Kernels, x: &[f32], k: usize) -> Vec<Q8Block> {
+    let tokens = x.len() / k;
+    let mut q = vec![Q8Block { scale: 0.0, sums: [0; 2], q: [0; 32] }; tokens * k / 32];
+    for (rows, tile) in x.chunks(TILE * k).zip(q.chunks_mut((TILE * k / 32).max(1))) {
+        kernels.quantize(rows, k, k, tile);
+    }
+    q
+}
+
+/// `out` as the kernels make it from scratch.
+fn multiply(kernels: &Kernels, weights: &Panels, x: &[f32], output: Output) -> Vec<f32> {
+    let (k, columns) = (weights.k(), weights.padded_rows());
+    let tokens = x.len() / k;
+    let q = if k % 32 == 0 { quantized(kernels, x, k) } else { Vec::new() };
+    let mut out = vec![0.25; tokens * columns];
+    let tiles = Matrix::new(&mut out, columns).columns(columns, 32);
+    for i in 0..tiles.parts() {
+        // SAFETY: each number once.
+        let mut tile: Tile<'_> = unsafe { tiles.part(i) };
+        let panels = weights.panels(tile.columns().start, tile.columns().end);
+        let x = Activations { x, stride: k, q: &q, tokens };
+        kernels.matmul(weights.ty(), &Product { panels, k, x, output }, &mut tile);
+    }
+    out
+}
+
+#[test]
+fn quantizing_equals_scalar_and_its_definition() {
+    let x = activations(11, 96, 1);
+    let q = quantized(scalar(), &x, 96);
+    for kernels in others() {
+        let same = quantized(kernels, &x, 96);
+        for (a, b) in q.iter().zip(&same) {
+            assert_eq!(
+                (bits(&[a.scale]), a.sums, a.q),
+                (bits(&[b.scale]), b.sums, b.q),
+                "{}",
+                kernels.name()
+            );
+        }
+    }
+    let block = &q[0];
+    let amax = x[..32].iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    assert_eq!(block.scale, amax / 127.0);
+    for (q, x) in block.q.iter().zip(&x) {
+        assert_eq!(f32::from(*q), (x * (127.0 / amax)).round_ties_even());
+    }
+    assert_eq!(block.sums[1], block.q[16..].iter().map(|&q| i16::from(q)).sum::<i16>());
+}
+
+#[test]
+fn products_equal_scalar_for_every_format_and_batch() {
+    for ty in KERNEL_TYPES {
+        let k = 2 * ty.block_len().max(32);
+        let weights = Panels::pack(ty, 40, k, &random_blocks(ty, 40 * k / ty.block_len(), 5)).unwrap();
+        for tokens in [1, 2, 3, 5, 7, 8, 9, 16, 21] {
+            let x = activations(tokens, k, 2);
+            for output in [Output::Replace, Output::Add] {
+                let expected = multiply(scalar(), &weights, &x, output);
+                for kernels in others() {
+                    let out = multiply(kernels, &weights, &x, output);
+                    assert_eq!(bits(&out), bits(&expected), "{} {} {tokens}", ty.name(), kernels.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_s_product_does_not_depend_on_its_batch() {
+    for ty in KERNEL_TYPES {
+        let k = ty.block_len().max(32);
+        let weights = Panels::pack(ty, 16, k, &random_blocks(ty, 16 * k / ty.block_len(), 6)).unwrap();
+        let x = activations(19, k, 3);
+        for kernels in Kernels::available() {
+            let together = multiply(kernels, &weights, &x, Output::Replace);
+            for (x, together) in x.chunks(k).zip(together.chunks(16)) {
+                let alone = multiply(kernels, &weights, x, Output::Replace);
+                assert_eq!(bits(&alone), bits(together), "{} {}", ty.name(), kernels.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn scalar_products_are_those_of_the_decoded_weights() {
+    for ty in KERNEL_TYPES {
+        let k = 2 * ty.block_len().max(32);
+        let bytes = random_blocks(ty, 16 * k / ty.block_len(), 8);
+        let mut decoded = vec![0.0; 16 * k];
+        siskin_quant::decode(ty, &bytes, &mut decoded).unwrap();
+        let weights = Panels::pack(ty, 16, k, &bytes).unwrap();
+        let x = Random(4).vector(k, 2.0);
+        let out = multiply(scalar(), &weights, &x, Output::Replace);
+        // Quantized formats see the activations as the blocks hold them.
+        let quantized = quantized(scalar(), &x, k);
+        let float = ty.block_len() == 1;
+        for (row, out) in decoded.chunks(k).zip(&out) {
+            let x = |i: usize| {
+                let block = &quantized[i / 32];
+                if float { f64::from(x[i]) } else { f64::from(block.scale) * f64::from(block.q[i % 32]) }
+            };
+            let exact: f64 = row.iter().enumerate().map(|(i, w)| f64::from(*w) * x(i)).sum();
+            let size: f64 = row.iter().enumerate().map(|(i, w)| (f64::from(*w) * x(i)).abs()).sum();
+            assert!((f64::from(*out) - exact).abs() <= 1e-5 * size, "{} {out} {exact}", ty.name());
+        }
+    }
+}
+
+#[test]
+fn a_row_of_odd_length_works_with_float_weights() {
+    for ty in &KERNEL_TYPES[..3] {
+        let weights = Panels::pack(*ty, 5, 37, &random_blocks(*ty, 5 * 37, 8)).unwrap();
+        let x = Random(4).vector(3 * 37, 2.0);
+        let expected = multiply(scalar(), &weights, &x, Output::Replace);
+        for kernels in others() {
+            assert_eq!(bits(&multiply(kernels, &weights, &x, Output::Replace)), bits(&expected));
+        }
+        assert!(expected[5..16].iter().all(|&x| x == 0.0), "rows of the padding give zero");
+    }
+}
+
+#[test]
+fn norms_equal_scalar_and_their_definition() {
+    for (n, eps) in [(16, 1e-5), (100, 1e-6), (2048, 1e-5)] {
+        let padded = usize::next_multiple_of(n, 16);
+        for x in activations(7, padded, 12).chunks_mut(padded) {
+            x[n..].fill(0.0);
+            let mut weight = Random(2).vector(padded, 1.0);
+            weight[n..].fill(0.0);
+            let mut expected = vec![0.0; padded];
+            scalar().rms_norm(x, &weight, n, eps, &mut expected);
+            for kernels in others() {
+                let mut out = vec![0.0; padded];
+                kernels.rms_norm(x, &weight, n, eps, &mut out);
+                assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
+            }
+            let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n as f64;
+            if mean.is_finite() && mean < 1e30 {
+                for ((out, x), w) in expected.iter().zip(&*x).zip(&weight) {
+                    let exact = f64::from(*x) / (mean + f64::from(eps)).sqrt() * f64::from(*w);
+                    assert!((f64::from(*out) - exact).abs() <= 1e-5 * exact.abs() + 1e-30);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rotations_equal_scalar_and_their_definition() {
+    for (dim, rotated) in [(64, 64), (80, 80), (24, 24), (6, 6), (64, 32)] {
+        let frequencies: Vec<f32> =
+            (0..rotated / 2).map(|i| 1e4f32.powf(-2.0 * i as f32 / rotated as f32)).collect();
+        let mut turns = vec![0.0; 2 * rotated];
+        rope::fill_turns(&mut turns, 123, &frequencies);
+        let head = Random(6).vector(dim, 2.0);
+        let mut expected = head.clone();
+        scalar().rotate_pairs(&mut expected, &turns);
+        for kernels in others() {
+            let mut out = head.clone();
+            kernels.rotate_pairs(&mut out, &turns);
+            assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
+        }
+        for (i, frequency) in frequencies.iter().enumerate() {
+            let (sin, cos) = f64::from(123.0 * frequency).sin_cos();
+            let (a, b) = (f64::from(head[2 * i]), f64::from(head[2 * i + 1]));
+            assert!((f64::from(expected[2 * i]) - (a * cos - b * sin)).abs() < 1e-6);
+            assert!((f64::from(expected[2 * i + 1]) - (a * sin + b * cos)).abs() < 1e-6);
+        }
+        assert_eq!(expected[rotated..], head[rotated..]);
+    }
+}
+
+#[test]
+fn silu_equals_scalar_and_its_definition() {
+    let mut x = Random(13).vector(4096, 100.0);
+    x[..6].copy_from_slice(&[0.0, -0.0, 1e-40, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]);
+    let up = vec![1.0; x.len()];
+    let mut expected = x.clone();
+    scalar().silu_mul(&mut expected, &up);
+    for kernels in others() {
+        let mut out = x.clone();
+        kernels.silu_mul(&mut out, &up);
+        assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
+    }
+    for (x, out) in x.iter().zip(&expected).skip(6) {
+        let exact = f64::from(*x) / (1.0 + (-f64::from(*x)).exp());
+        assert!(
+            (f64::from(*out) - exact).abs() <= 1e-6 * exact.abs() + 1e-36,
+            "silu({x}) = {out}, not {exact}"
+        );
+    }
+}
+
+/// A filled cache of one head, and queries.
+struct Attention {
+    keys: Vec<u8>,
+    values: Vec<u8>,
+    plain: Vec<(Vec<f32>, Vec<f32>)>,
+    queries: Vec<f32>,
+    dim: usize,
+}
+
+impl Attention {
+    fn new(ty: CacheType, dim: usize, positions: usize, heads: usize) -> Self {
+        let mut random = Random(21);
+        let padded = positions.next_multiple_of(BLOCK);
+        let mut keys = vec![0; padded * dim * ty.bytes()];
+        let mut values = vec![0; padded * dim.next_multiple_of(16) * ty.bytes()];
+        let round = |x: Vec<f32>| -> Vec<f32> {
+            x.into_iter()
+                .map(|x| if ty == CacheType::F16 { half::f16::from_f32(x).to_f32() } else { x })
+                .collect()
+        };
+        let plain: Vec<_> = (0..positions)
+            .map(|_| (round(random.vector(dim, 2.0)), round(random.vector(dim, 2.0))))
+            .collect();
+        for (position, (key, value)) in plain.iter().enumerate() {
+            cache::store(ty, position, key, value, &mut keys, &mut values);
+        }
+        Self { keys, values, plain, queries: random.vector(dim * heads, 3.0), dim }
+    }
+
+    fn attend(&self, kernels: &Kernels, ty: CacheType, positions: usize) -> Vec<f32> {
+        let context = Context {
+            keys: &self.keys,
+            values: &self.values,
+            positions,
+            head_dim: self.dim,
+            scale: 1.0 / (self.dim as f32).sqrt(),
+        };
+        let mut out = vec![0.0; self.queries.len()];
+        kernels.attend(ty, &context, &self.queries, &mut out);
+        out
+    }
+}
+
+#[test]
+fn attention_equals_scalar_and_its_definition() {
+    for ty in [CacheType::F32, CacheType::F16] {
+        for (dim, heads) in [(64, 1), (64, 7), (24, 2), (80, 3), (MAX_HEAD_DIM, 4)] {
+            let attention = Attention::new(ty, dim, 150, heads);
+            for positions in [1, 2, 15, 16, 17, 63, 64, 65, 128, 150] {
+                let expected = attention.attend(scalar(), ty, positions);
+                for kernels in others() {
+                    let out = attention.attend(kernels, ty, positions);
+                    assert_eq!(bits(&out), bits(&expected), "{} {ty:?} {dim} {positions}", kernels.name());
+                }
+                for (query, out) in attention.queries.chunks(dim).zip(expected.chunks(dim)) {
+                    check_head(&attention.plain[..positions], query, out);
+                }
+            }
+        }
+    }
+}
+
+fn check_head(past: &[(Vec<f32>, Vec<f32>)], query: &[f32], out: &[f32]) {
+    let scale = 1.0 / (query.len() as f64).sqrt();
+    let dot = |key: &[f32]| query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>();
+    let weights: Vec<f64> = past.iter().map(|(key, _)| (dot(key) * scale).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    for (d, out) in out.iter().enumerate() {
+        let exact = past.iter().zip(&weights).map(|((_, v), w)| f64::from(v[d]) * w).sum::<f64>() / total;
+        assert!((f64::from(*out) - exact).abs() < 2e-5, "{out} is not {exact}");
+    }
+}

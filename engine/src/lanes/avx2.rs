@@ -1,0 +1,322 @@
+use std::arch::x86_64::*;
+
+use super::Lanes;
+
+/// AVX2 with FMA and F16C: sixteen lanes are two registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// The tier, inside functions that are compiled for it.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(crate) fn assume() -> Self {
+        Avx2(())
+    }
+
+    /// The tier, where this CPU has it.
+    pub(crate) fn detect() -> Option<Self> {
+        let all = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        all.then_some(Avx2(()))
+    }
+}
+
+/// Applies an intrinsic to both halves of its vectors.
+macro_rules! both {
+    ($f:ident $(::<$n:tt>)? ($($a:expr),*)) => {
+        // SAFETY: `self` proves that the CPU has AVX2, FMA and F16C.
+        unsafe { [$f$(::<$n>)?($($a[0]),*), $f$(::<$n>)?($($a[1]),*)] }
+    };
+}
+
+/// Folds eight lanes by the tree 4, 2, 1 with `$join`.
+macro_rules! fold8 {
+    ($join:ident, $join_ss:ident, $x:expr) => {{
+        let x: __m256 = $x;
+        let x = $join(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = $join(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32($join_ss(x, _mm_movehdup_ps(x)))
+    }};
+}
+
+impl Lanes for Avx2 {
+    type F = [__m256; 2];
+    type I = [__m256i; 2];
+    type B = [__m256i; 2];
+    type X = [i32; 4];
+    type N = [__m256i; 2];
+
+    // `vpmaddubsw` adds two products into 16 bits: 2 · 15 · 127 · 8 and so on stay below 2¹⁵.
+    const STEPS: [usize; 4] = [8, 4, 2, 1];
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [__m256; 2] {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 16]) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX2; both reads lie inside the array.
+        unsafe { [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))] }
+    }
+    #[inline(always)]
+    fn store(self, x: [__m256; 2], to: &mut [f32; 16]) {
+        // SAFETY: `self` proves AVX2; both writes lie inside the array.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), x[1]);
+        }
+    }
+    #[inline(always)]
+    fn load_f32(self, bytes: &[u8; 64]) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX2; both reads lie inside the array and need no alignment.
+        unsafe { [_mm256_loadu_ps(bytes.as_ptr().cast()), _mm256_loadu_ps(bytes.as_ptr().add(32).cast())] }
+    }
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 32]) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX2 and F16C; both reads lie inside the array and need no alignment.
+        unsafe {
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(bytes.as_ptr().cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(bytes.as_ptr().add(16).cast())),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 32]) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX2; both reads lie inside the array and need no alignment.
+        let x = unsafe {
+            [_mm_loadu_si128(bytes.as_ptr().cast()), _mm_loadu_si128(bytes.as_ptr().add(16).cast())]
+        };
+        let x = both!(_mm256_cvtepu16_epi32(x));
+        let x = both!(_mm256_slli_epi32::<16>(x));
+        both!(_mm256_castsi256_ps(x))
+    }
+    #[inline(always)]
+    fn load_u8(self, bytes: &[u8; 16]) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX2; the read covers the array.
+        unsafe {
+            let x = _mm_loadu_si128(bytes.as_ptr().cast());
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(x)),
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128::<8>(x))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_i8(self, bytes: &[u8; 16]) -> [__m256; 2] {
+        // SAFETY: `self` proves AVX2; the read covers the array.
+        unsafe {
+            let x = _mm_loadu_si128(bytes.as_ptr().cast());
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(x))),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn max(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        // `vmaxps` gives its second operand where the comparison fails, as the definition does.
+        both!(_mm256_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn select_lt(self, a: [__m256; 2], b: [__m256; 2], x: [__m256; 2], y: [__m256; 2]) -> [__m256; 2] {
+        let less = both!(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
+        both!(_mm256_blendv_ps(y, x, less))
+    }
+    #[inline(always)]
+    fn keep(self, x: [__m256; 2], n: usize, fill: f32) -> [__m256; 2] {
+        let lane = self.load(&[0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.]);
+        self.select_lt(lane, self.splat(n as f32), x, self.splat(fill))
+    }
+    #[inline(always)]
+    fn swap_pairs(self, x: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_permute_ps::<0b10_11_00_01>(x))
+    }
+    #[inline(always)]
+    fn fold_add(self, x: [__m256; 2]) -> f32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { fold8!(_mm_add_ps, _mm_add_ss, _mm256_add_ps(x[0], x[1])) }
+    }
+    #[inline(always)]
+    fn fold_max(self, x: [__m256; 2]) -> f32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { fold8!(_mm_max_ps, _mm_max_ss, _mm256_max_ps(x[0], x[1])) }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn to_f32(self, x: [__m256i; 2]) -> [__m256; 2] {
+        both!(_mm256_cvtepi32_ps(x))
+    }
+    #[inline(always)]
+    fn round(self, x: [__m256; 2]) -> [__m256i; 2] {
+        // Rust never changes the rounding mode, so the conversion rounds ties to even.
+        both!(_mm256_cvtps_epi32(x))
+    }
+    #[inline(always)]
+    fn exp2(self, n: [__m256i; 2]) -> [__m256; 2] {
+        let n = self.add_i32(n, self.splat_i32(127));
+        let n = both!(_mm256_slli_epi32::<23>(n));
+        both!(_mm256_castsi256_ps(n))
+    }
+    #[inline(always)]
+    fn max_abs_bits(self, x: [__m256; 2]) -> u32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let magnitude = _mm256_set1_epi32(i32::MAX);
+            let x = _mm256_max_epi32(
+                _mm256_and_si256(_mm256_castps_si256(x[0]), magnitude),
+                _mm256_and_si256(_mm256_castps_si256(x[1]), magnitude),
+            );
+            let x = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+            let x = _mm_max_epi32(x, _mm_shuffle_epi32::<0b01_00_11_10>(x));
+            let x = _mm_max_epi32(x, _mm_shuffle_epi32::<0b10_11_00_01>(x));
+            _mm_cvtsi128_si32(x).cast_unsigned()
+        }
+    }
+    #[inline(always)]
+    fn store_i8(self, x: [__m256i; 2], to: &mut [i8; 16]) {
+        // SAFETY: `self` proves AVX2; the write covers the array.
+        unsafe {
+            let low = _mm256_set1_epi32(0xff);
+            // The packs work within 128-bit halves: the permutation puts the lanes back in order.
+            let words = _mm256_packus_epi32(_mm256_and_si256(x[0], low), _mm256_and_si256(x[1], low));
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, bytes: &[u8; 64]) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2; both reads lie inside the array and need no alignment.
+        unsafe {
+            [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes.as_ptr().add(32).cast())]
+        }
+    }
+    #[inline(always)]
+    fn splat_byte(self, x: u8) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2.
+        unsafe { [_mm256_set1_epi8(x.cast_signed()); 2] }
+    }
+    #[inline(always)]
+    fn and(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_and_si256(a, b))
+    }
+    #[inline(always)]
+    fn or(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_or_si256(a, b))
+    }
+    #[inline(always)]
+    fn shr(self, a: [__m256i; 2], n: u32) -> [__m256i; 2] {
+        // There are no shifts of bytes: those of words bring in bits of the neighbour, which the mask takes off.
+        // SAFETY: `self` proves AVX2.
+        let a = unsafe {
+            let n = _mm_cvtsi32_si128(n.cast_signed());
+            [_mm256_srl_epi16(a[0], n), _mm256_srl_epi16(a[1], n)]
+        };
+        self.and(a, self.splat_byte(0xff >> n))
+    }
+    #[inline(always)]
+    fn shl(self, a: [__m256i; 2], n: u32) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2.
+        let a = unsafe {
+            let n = _mm_cvtsi32_si128(n.cast_signed());
+            [_mm256_sll_epi16(a[0], n), _mm256_sll_epi16(a[1], n)]
+        };
+        self.and(a, self.splat_byte(0xff << n))
+    }
+    #[inline(always)]
+    fn spread_bits(self, a: [__m256i; 2], group: usize, set: u8) -> [__m256i; 2] {
+        // The byte of each row that holds the group's bits, four times; shuffles work within 128-bit halves.
+        // SAFETY: `self` proves AVX2.
+        let rows = unsafe {
+            _mm256_setr_epi32(
+                0,
+                0x0404_0404,
+                0x0808_0808,
+                0x0c0c_0c0c,
+                0,
+                0x0404_0404,
+                0x0808_0808,
+                0x0c0c_0c0c,
+            )
+        };
+        let from = self.add_i32([rows; 2], self.splat_i32((group / 2) as i32 * 0x0101_0101));
+        let bit = self.splat_i32(0x0804_0201_i32.wrapping_shl(4 * (group as u32 % 2)));
+        let spread = both!(_mm256_shuffle_epi8(a, from));
+        let spread = self.and(spread, bit);
+        let is_set = both!(_mm256_cmpeq_epi8(spread, bit));
+        self.and(is_set, self.splat_byte(set))
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], index: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2; the read covers the table.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [_mm256_shuffle_epi8(table, index[0]), _mm256_shuffle_epi8(table, index[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn load_x(self, q: &[i8; 16]) -> [i32; 4] {
+        // SAFETY: 16 bytes are as many as four i32, and any bytes are valid ones.
+        unsafe { q.as_ptr().cast::<[i32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    fn zero_n(self) -> [__m256i; 2] {
+        self.splat_i32(0)
+    }
+    #[inline(always)]
+    fn dot_u(self, n: [__m256i; 2], w: [__m256i; 2], x: [i32; 4], lane: usize) -> [__m256i; 2] {
+        let x = self.splat_i32(x[lane]);
+        let products = both!(_mm256_maddubs_epi16(w, x));
+        both!(_mm256_add_epi16(n, products))
+    }
+    #[inline(always)]
+    fn dot_s(self, n: [__m256i; 2], w: [__m256i; 2], x: [i32; 4], lane: usize) -> [__m256i; 2] {
+        let x = self.splat_i32(x[lane]);
+        let magnitude = both!(_mm256_abs_epi8(w));
+        let signed = both!(_mm256_sign_epi8(x, w));
+        let products = both!(_mm256_maddubs_epi16(magnitude, signed));
+        both!(_mm256_add_epi16(n, products))
+    }
+    #[inline(always)]
+    fn widen(self, n: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: `self` proves AVX2.
+        let ones = unsafe { [_mm256_set1_epi16(1); 2] };
+        both!(_mm256_madd_epi16(n, ones))
+    }
+}

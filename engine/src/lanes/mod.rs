@@ -1,0 +1,136 @@
+//! The sixteen-lane machine: the operations that everything in the engine is computed with.
+//!
+//! [`Scalar`] is the definition; every other implementation gives the same bits for the same inputs. A value of an
+//! implementing type proves that the CPU has its instructions, so all operations are safe to call.
+//! Where a result is NaN every implementation gives a NaN, of unspecified payload.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+pub(crate) use scalar::Scalar;
+
+/// The values that a format's unpacked weights take. It decides how many products fit a narrow accumulator.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// 0 to 15.
+    U4,
+    /// 0 to 31.
+    U5,
+    /// 0 to 63.
+    U6,
+    /// -128 to 127.
+    S8,
+}
+
+/// Sixteen lanes of one instruction set.
+///
+/// Row `r` of a panel sits in lane `r`; a [`Lanes::B`] holds four consecutive bytes of each of sixteen rows, row 0's
+/// first. The products of bytes and their sums are exact, so implementations are free in how they form them.
+pub(crate) trait Lanes: Copy + Send + Sync + 'static {
+    /// 16 × f32.
+    type F: Copy;
+    /// 16 × i32.
+    type I: Copy;
+    /// 64 bytes: 16 rows × 4.
+    type B: Copy;
+    /// 16 activations, −127 to 127: four groups of 4.
+    type X: Copy;
+    /// Narrow sums of products, of as many groups as [`Lanes::STEPS`] says.
+    type N: Copy;
+
+    /// How many groups may be added into one `N` before [`Lanes::widen`], by [`Range`]: a divisor of 4, or 8.
+    const STEPS: [usize; 4];
+    /// Tokens whose accumulators the registers hold beside a panel's weights: 1, 2, 4 or 8.
+    const TILE: usize;
+    // Named, so that the compiler makes no code for tiles that are too large.
+    const TWO: bool = Self::TILE >= 2;
+    const FOUR: bool = Self::TILE >= 4;
+    const EIGHT: bool = Self::TILE >= 8;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, x: &[f32; 16]) -> Self::F;
+    fn store(self, x: Self::F, to: &mut [f32; 16]);
+    /// 16 little-endian f32.
+    fn load_f32(self, bytes: &[u8; 64]) -> Self::F;
+    /// 16 little-endian IEEE half-precision numbers, widened exactly.
+    fn load_f16(self, bytes: &[u8; 32]) -> Self::F;
+    /// 16 little-endian bfloat16 numbers, widened exactly.
+    fn load_bf16(self, bytes: &[u8; 32]) -> Self::F;
+    fn load_u8(self, bytes: &[u8; 16]) -> Self::F;
+    fn load_i8(self, bytes: &[u8; 16]) -> Self::F;
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `if a > b { a } else { b }` in each lane.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `if a < b { x } else { y }` in each lane.
+    fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
+    /// The first `n` lanes of `x`, then `fill`.
+    fn keep(self, x: Self::F, n: usize, fill: f32) -> Self::F;
+    /// Exchanges lanes 0 and 1, 2 and 3, and so on.
+    fn swap_pairs(self, x: Self::F) -> Self::F;
+    /// The sum of all lanes by the tree 8, 4, 2, 1: lane i + lane i+8, then i + i+4, …
+    fn fold_add(self, x: Self::F) -> f32;
+    /// The maximum of all lanes by the same tree and [`Lanes::max`].
+    fn fold_max(self, x: Self::F) -> f32;
+
+    fn splat_i32(self, x: i32) -> Self::I;
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Nearest f32, ties to even.
+    fn to_f32(self, x: Self::I) -> Self::F;
+    /// Nearest integer, ties to even. Defined for |x| < 2³¹.
+    fn round(self, x: Self::F) -> Self::I;
+    /// 2ⁿ for n from −126 to 127.
+    fn exp2(self, n: Self::I) -> Self::F;
+    /// The largest bit pattern of |x| over all lanes, as an integer: infinities and NaN come out on top.
+    fn max_abs_bits(self, x: Self::F) -> u32;
+    /// The low byte of each lane.
+    fn store_i8(self, x: Self::I, to: &mut [i8; 16]);
+
+    fn load_bytes(self, bytes: &[u8; 64]) -> Self::B;
+    fn splat_byte(self, x: u8) -> Self::B;
+    fn and(self, a: Self::B, b: Self::B) -> Self::B;
+    fn or(self, a: Self::B, b: Self::B) -> Self::B;
+    /// Each byte shifted right by `n`, 0 to 7, with zeros coming in.
+    fn shr(self, a: Self::B, n: u32) -> Self::B;
+    /// Each byte shifted left by `n`, 0 to 7, with zeros coming in.
+    fn shl(self, a: Self::B, n: u32) -> Self::B;
+    /// Takes each row's four bytes as a little-endian u32 and gives its bits `4 * group` to `4 * group + 3` as four
+    /// bytes of 0 or `set`.
+    fn spread_bits(self, a: Self::B, group: usize, set: u8) -> Self::B;
+    /// `table[index]` for each byte; indices are 0 to 15.
+    fn lookup(self, table: &[i8; 16], index: Self::B) -> Self::B;
+
+    fn load_x(self, q: &[i8; 16]) -> Self::X;
+    fn zero_n(self) -> Self::N;
+    /// Adds to each row the dot product of its four bytes, unsigned and at most 63, with `x`'s group `lane` (0 to 3).
+    fn dot_u(self, n: Self::N, w: Self::B, x: Self::X, lane: usize) -> Self::N;
+    /// The same with signed bytes.
+    fn dot_s(self, n: Self::N, w: Self::B, x: Self::X, lane: usize) -> Self::N;
+    fn widen(self, n: Self::N) -> Self::I;
+}
+
+/// Repeats `$body` for `$i` = 0, 1, … while `$i < $n`, at most eight times, without a loop: the compiler then keeps
+/// arrays of vectors in registers whatever it thinks of unrolling.
+macro_rules! unroll {
+    ($i:ident < $n:expr => $body:block) => {
+        unroll!(@ $i, $n, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $i:ident, $n:expr, $body:block, $($k:literal)*) => {
+        $( if $k < $n { let $i: usize = $k; $body } )*
+    };
+}
+pub(crate) use unroll;

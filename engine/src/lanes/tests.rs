@@ -1,0 +1,231 @@
+//! Every operation of every tier against the definition.
+
+use super::{Lanes, Scalar};
+use crate::test_data::Random;
+
+/// Numbers where implementations like to differ.
+const EXTREMES: [f32; 24] = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    1.5,
+    2.5,
+    -2.5,
+    127.5,
+    1e-40,
+    -1e-45,
+    f32::MIN_POSITIVE,
+    f32::MAX,
+    f32::MIN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+    8_388_609.0,
+    16_777_217.0,
+    2_147_483_000.0,
+    -2_147_483_000.0,
+    1e20,
+    3.1e-5,
+];
+
+/// Bits, with all NaN made one.
+fn bits(x: [f32; 16]) -> [u32; 16] {
+    x.map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() })
+}
+
+struct Pair<L>(L);
+
+impl<L: Lanes> Pair<L> {
+    fn f(&self, x: &[f32; 16]) -> L::F {
+        self.0.load(x)
+    }
+    fn out(&self, x: L::F) -> [u32; 16] {
+        let mut to = [0.0; 16];
+        self.0.store(x, &mut to);
+        bits(to)
+    }
+    /// An integer vector through a conversion that is exact below 2²⁴.
+    fn ints(&self, x: L::I) -> [u32; 16] {
+        self.out(self.0.to_f32(x))
+    }
+    /// All 64 bytes, each read through dot products with unit vectors.
+    fn bytes(&self, b: L::B) -> Vec<u32> {
+        let l = self.0;
+        (0..4)
+            .flat_map(|i| {
+                let mut unit = [0; 16];
+                unit[i] = 1;
+                self.ints(l.widen(l.dot_s(l.zero_n(), b, l.load_x(&unit), 0)))
+            })
+            .collect()
+    }
+}
+
+fn vectors() -> Vec<[f32; 16]> {
+    let mut random = Random(11);
+    (0..300)
+        .map(|round| {
+            std::array::from_fn(|_| match round % 3 {
+                0 => random.unit() * 100.0,
+                1 => EXTREMES[random.bits() as usize % EXTREMES.len()],
+                _ => f32::from_bits(random.bits()),
+            })
+        })
+        .collect()
+}
+
+fn floats<L: Lanes>(l: L) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    let all = vectors();
+    for ((a, b), c) in all.iter().zip(&all[1..]).zip(&all[2..]) {
+        let (x, y, z) = (p.f(a), p.f(b), p.f(c));
+        assert_eq!(p.out(l.add(x, y)), s.out(Scalar.add(*a, *b)), "add {a:?} {b:?}");
+        assert_eq!(p.out(l.sub(x, y)), s.out(Scalar.sub(*a, *b)), "sub {a:?} {b:?}");
+        assert_eq!(p.out(l.mul(x, y)), s.out(Scalar.mul(*a, *b)), "mul {a:?} {b:?}");
+        assert_eq!(p.out(l.div(x, y)), s.out(Scalar.div(*a, *b)), "div {a:?} {b:?}");
+        assert_eq!(p.out(l.max(x, y)), s.out(Scalar.max(*a, *b)), "max {a:?} {b:?}");
+        assert_eq!(p.out(l.fma(x, y, z)), s.out(Scalar.fma(*a, *b, *c)), "fma {a:?} {b:?} {c:?}");
+        let select = l.select_lt(x, y, z, l.splat(1.0));
+        assert_eq!(p.out(select), s.out(Scalar.select_lt(*a, *b, *c, [1.0; 16])), "select {a:?} {b:?}");
+        assert_eq!(p.out(l.swap_pairs(x)), s.out(Scalar.swap_pairs(*a)));
+        for n in 0..=17 {
+            assert_eq!(p.out(l.keep(x, n, -3.0)), s.out(Scalar.keep(*a, n, -3.0)), "keep {n}");
+        }
+        assert_eq!(bits([l.fold_add(x); 16]), bits([Scalar.fold_add(*a); 16]), "fold_add {a:?}");
+        assert_eq!(bits([l.fold_max(x); 16]), bits([Scalar.fold_max(*a); 16]), "fold_max {a:?}");
+        let top = |bits: u32| if f32::from_bits(bits).is_nan() { u32::MAX } else { bits };
+        assert_eq!(top(l.max_abs_bits(x)), top(Scalar.max_abs_bits(*a)), "max_abs_bits {a:?}");
+    }
+}
+
+fn integers<L: Lanes>(l: L) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    for a in vectors() {
+        let a = a.map(|x| if x.abs() < 2e9 { x } else { 7.5 });
+        assert_eq!(p.ints(l.round(p.f(&a))), s.ints(Scalar.round(a)), "round {a:?}");
+        let sum = l.add_i32(l.round(p.f(&a)), l.splat_i32(-12_345_678));
+        assert_eq!(p.ints(sum), s.ints(Scalar.add_i32(Scalar.round(a), [-12_345_678; 16])));
+        let n = a.map(|x| (x % 126.0).trunc());
+        assert_eq!(p.out(l.exp2(l.round(p.f(&n)))), s.out(Scalar.exp2(Scalar.round(n))), "exp2 {n:?}");
+        let (mut to, mut expected) = ([0; 16], [0; 16]);
+        l.store_i8(l.round(p.f(&n)), &mut to);
+        Scalar.store_i8(Scalar.round(n), &mut expected);
+        assert_eq!(to, expected, "store_i8 {n:?}");
+    }
+}
+
+fn loads<L: Lanes>(l: L) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    for start in (0..=u16::MAX).step_by(16) {
+        let halves: [u8; 32] = std::array::from_fn(|i| (start + i as u16 / 2).to_le_bytes()[i % 2]);
+        assert_eq!(p.out(l.load_f16(&halves)), s.out(Scalar.load_f16(&halves)), "f16 from {start:#x}");
+        assert_eq!(p.out(l.load_bf16(&halves)), s.out(Scalar.load_bf16(&halves)), "bf16 from {start:#x}");
+    }
+    let mut random = Random(3);
+    for _ in 0..50 {
+        let bytes: [u8; 64] = std::array::from_fn(|_| random.bits() as u8);
+        let first = bytes.first_chunk().unwrap();
+        assert_eq!(p.out(l.load_f32(&bytes)), s.out(Scalar.load_f32(&bytes)));
+        assert_eq!(p.out(l.load_u8(first)), s.out(Scalar.load_u8(first)));
+        assert_eq!(p.out(l.load_i8(first)), s.out(Scalar.load_i8(first)));
+    }
+}
+
+fn bytes<L: Lanes>(l: L) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    let mut random = Random(5);
+    for _ in 0..50 {
+        let a: [u8; 64] = std::array::from_fn(|_| random.bits() as u8);
+        let b: [u8; 64] = std::array::from_fn(|_| random.bits() as u8);
+        let (x, y) = (l.load_bytes(&a), l.load_bytes(&b));
+        assert_eq!(p.bytes(x), s.bytes(a));
+        assert_eq!(p.bytes(l.splat_byte(a[0])), s.bytes([a[0]; 64]));
+        assert_eq!(p.bytes(l.and(x, y)), s.bytes(Scalar.and(a, b)));
+        assert_eq!(p.bytes(l.or(x, y)), s.bytes(Scalar.or(a, b)));
+        assert_eq!(p.bytes(l.shr(x, 1)), s.bytes(Scalar.shr(a, 1)));
+        assert_eq!(p.bytes(l.shr(x, 4)), s.bytes(Scalar.shr(a, 4)));
+        assert_eq!(p.bytes(l.shr(x, 7)), s.bytes(Scalar.shr(a, 7)));
+        assert_eq!(p.bytes(l.shl(x, 2)), s.bytes(Scalar.shl(a, 2)));
+        assert_eq!(p.bytes(l.shl(x, 4)), s.bytes(Scalar.shl(a, 4)));
+        for group in 0..8 {
+            let spread = l.spread_bits(x, group, 16);
+            assert_eq!(p.bytes(spread), s.bytes(Scalar.spread_bits(a, group, 16)), "group {group}");
+        }
+        let table: [i8; 16] = std::array::from_fn(|i| b[i].cast_signed());
+        let index = l.and(x, l.splat_byte(15));
+        assert_eq!(p.bytes(l.lookup(&table, index)), s.bytes(Scalar.lookup(&table, a.map(|a| a & 15))));
+    }
+}
+
+/// Dot products at the ends of every range, with as many steps as the tier promises to hold.
+fn dots<L: Lanes>(l: L) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    let mut random = Random(9);
+    let ranges = [(0, 15), (0, 31), (0, 63), (-128, 127)];
+    for (index, (low, high)) in ranges.into_iter().enumerate() {
+        for round in 0..60 {
+            let (mut n, mut expected) = (l.zero_n(), Scalar.zero_n());
+            for step in 0..L::STEPS[index] {
+                let w: [u8; 64] = std::array::from_fn(|_| match round % 4 {
+                    0 => high as u8,
+                    1 => low as u8,
+                    _ => (low + random.bits() as i32 % (high - low + 1)).max(low) as u8,
+                });
+                let x: [i8; 16] = std::array::from_fn(|_| match round % 8 {
+                    0 | 1 => 127,
+                    2 | 3 => -127,
+                    _ => (random.bits() % 255) as i8,
+                });
+                let x = x.map(|x| x.max(-127));
+                let (weights, activations) = (l.load_bytes(&w), l.load_x(&x));
+                if low < 0 {
+                    n = l.dot_s(n, weights, activations, step % 4);
+                    expected = Scalar.dot_s(expected, w, x, step % 4);
+                } else {
+                    n = l.dot_u(n, weights, activations, step % 4);
+                    expected = Scalar.dot_u(expected, w, x, step % 4);
+                }
+            }
+            assert_eq!(p.ints(l.widen(n)), s.ints(expected), "range {index}, round {round}");
+        }
+    }
+}
+
+fn all<L: Lanes>(l: L) {
+    floats(l);
+    integers(l);
+    loads(l);
+    bytes(l);
+    dots(l);
+}
+
+#[test]
+fn scalar_is_its_own_equal() {
+    all(Scalar);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn avx2_equals_scalar() {
+    if let Some(l) = super::Avx2::detect() {
+        all(l);
+    }
+}
+
+#[test]
+#[cfg(target_arch = "aarch64")]
+fn neon_equals_scalar() {
+    all(super::Neon::detect().unwrap());
+}
+
+#[test]
+fn the_tree_is_8_4_2_1() {
+    // Of all orders, only the tree's own pairs cancel before they round.
+    let x: [f32; 16] = std::array::from_fn(|i| if i < 8 { 1e8 } else { -1e8 } + i as f32 * 0.25);
+    let fold8: [f32; 8] = std::array::from_fn(|i| x[i] + x[i + 8]);
+    let fold4: [f32; 4] = std::array::from_fn(|i| fold8[i] + fold8[i + 4]);
+    assert_eq!(Scalar.fold_add(x), (fold4[0] + fold4[2]) + (fold4[1] + fold4[3]));
+}

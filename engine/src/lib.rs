@@ -1,0 +1,28 @@
+//! Siskin runs quantized language models on small boards and on any x86-64 or 64-bit ARM Linux, with the same bits
+//! in the logits on every instruction set, thread count and batch size.
+//!
+//! A [`Model`] is opened from a GGUF file. A [`Session`] of it reserves all the memory that it will use, is fed a
+//! prompt and generates an answer, its tokens picked by a [`Sampler`](sampler::Sampler).
+
+mod arena;
+mod cache;
+mod error;
+pub mod gguf;
+mod kernels;
+mod lanes;
+mod model;
+mod panel;
+pub mod sampler;
+mod session;
+mod team;
+pub mod template;
+#[cfg(test)]
+mod test_data;
+pub mod tokenizer;
+
+pub use arena::OutOfMemory;
+pub use cache::CacheType;
+pub use error::Error;
+pub use kernels::UnknownIsa;
+pub use model::Model;
+pub use session::{End, Generation, Session, SessionOptions};

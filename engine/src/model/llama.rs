@@ -1,0 +1,194 @@
+use siskin_quant::TensorType;
+
+use super::config::{Config, Keys};
+use super::state::{Hidden, State, total_bytes};
+use super::weights::{Linear, Loader};
+use crate::arena::{Buf, OutOfMemory};
+use crate::error::Error;
+use crate::gguf::Gguf;
+use crate::kernels::Output;
+
+/// LLaMA 1, 2, 3 and everything of the same shape: TinyLlama, SmolLM2 (Touvron et al. 2023, arXiv 2302.13971; Llama 3:
+/// arXiv 2407.21783).
+pub(crate) struct Llama {
+    config: Config,
+    /// Rotation from one position to the next, for each pair of a head.
+    frequencies: Vec<f32>,
+    embedding: Linear,
+    layers: Vec<Layer>,
+    norm: Buf<f32>,
+    /// None where the embedding serves as output too.
+    output: Option<Linear>,
+}
+
+struct Layer {
+    attention_norm: Buf<f32>,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    feed_forward_norm: Buf<f32>,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+/// The buffers of a forward pass over a batch of tokens.
+pub(crate) struct Buffers {
+    /// The residual stream.
+    x: Hidden,
+    normed: Hidden,
+    queries: Hidden,
+    keys: Hidden,
+    values: Hidden,
+    attended: Hidden,
+    gate: Hidden,
+    up: Hidden,
+    /// One token's logits.
+    logits: Hidden,
+    last: Hidden,
+}
+
+impl Llama {
+    const ARCHITECTURE: &str = "llama";
+
+    pub(crate) fn load(file: &Gguf) -> Result<Self, Error> {
+        let architecture = file.require_str("general.architecture")?;
+        if architecture != Self::ARCHITECTURE {
+            return Err(Error::Architecture {
+                file: file.name().to_owned(),
+                found: architecture.to_owned(),
+                supported: Self::ARCHITECTURE,
+            });
+        }
+        let keys = Keys::new(file, architecture);
+        keys.must_be_absent_or_zero("expert_count")?;
+        let config = keys.config()?;
+        let &Config { width, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = &config;
+        let mut loader = Loader::new(file, architecture);
+
+        let factors = loader.optional_vector("rope_freqs.weight", config.rotated / 2)?;
+        let embedding = loader.linear("token_embd", vocabulary, width)?;
+        let layers = (0..config.layers)
+            .map(|layer| {
+                let name = |part: &str| format!("blk.{layer}.{part}");
+                Ok(Layer {
+                    attention_norm: loader.vector(&name("attn_norm.weight"), width)?,
+                    query: loader.linear(&name("attn_q"), heads * head_dim, width)?,
+                    key: loader.linear(&name("attn_k"), kv_heads * head_dim, width)?,
+                    value: loader.linear(&name("attn_v"), kv_heads * head_dim, width)?,
+                    attention_output: loader.linear(&name("attn_output"), width, heads * head_dim)?,
+                    feed_forward_norm: loader.vector(&name("ffn_norm.weight"), width)?,
+                    gate: loader.linear(&name("ffn_gate"), feed_forward, width)?,
+                    up: loader.linear(&name("ffn_up"), feed_forward, width)?,
+                    down: loader.linear(&name("ffn_down"), width, feed_forward)?,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        let norm = loader.vector("output_norm.weight", width)?;
+        let output = match loader.has("output.weight") {
+            true => Some(loader.linear("output", vocabulary, width)?),
+            false => None,
+        };
+        loader.finish()?;
+        let frequencies = frequencies(&config, factors.as_deref());
+        Ok(Self { config, frequencies, embedding, layers, norm, output })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.linears().map(Linear::bytes).sum()
+    }
+
+    pub(crate) fn buffers(&self, batch: usize) -> Result<Buffers, OutOfMemory> {
+        let &Config { width, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = &self.config;
+        let quantized = self.linears().any(|linear| !is_float(linear.weight.ty()));
+        Ok(Buffers {
+            x: Hidden::new(batch, width, false)?,
+            normed: Hidden::new(batch, width, quantized)?,
+            queries: Hidden::new(batch, heads * head_dim, false)?,
+            keys: Hidden::new(batch, kv_heads * head_dim, false)?,
+            values: Hidden::new(batch, kv_heads * head_dim, false)?,
+            attended: Hidden::new(batch, heads * head_dim, quantized)?,
+            gate: Hidden::new(batch, feed_forward, quantized)?,
+            up: Hidden::new(batch, feed_forward, false)?,
+            logits: Hidden::new(1, vocabulary, false)?,
+            last: Hidden::new(1, width, quantized)?,
+        })
+    }
+
+    /// Runs a batch of tokens, the first at position `start`, through all layers.
+    pub(crate) fn forward(&self, state: &mut State, buffers: &mut Buffers, start: usize, tokens: &[u32]) {
+        let config = &self.config;
+        let &Config { width, norm_epsilon, .. } = config;
+        let Buffers { x, normed, queries, keys, values, attended, gate, up, .. } = buffers;
+
+        state.begin(start, tokens.len(), &self.frequencies);
+        for (i, &token) in tokens.iter().enumerate() {
+            self.embedding.weight.decode_row(token as usize, &mut x.row_mut(i)[..width]);
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            state.norm(x, &layer.attention_norm, width, norm_epsilon, normed);
+            let projections = [&layer.query, &layer.key, &layer.value];
+            state.multiply(normed, projections, [queries, keys, values], Output::Replace);
+            state.rotate_and_store(index, config, queries, keys, values);
+            state.attend(index, config, queries, attended);
+            state.multiply(attended, [&layer.attention_output], [x], Output::Add);
+
+            state.norm(x, &layer.feed_forward_norm, width, norm_epsilon, normed);
+            state.multiply(normed, [&layer.gate, &layer.up], [gate, up], Output::Replace);
+            state.silu_mul(gate, up);
+            state.multiply(gate, [&layer.down], [x], Output::Add);
+        }
+    }
+
+    /// The logits after the batch's token `token`: one number for each entry of the vocabulary.
+    pub(crate) fn logits<'b>(&self, state: &mut State, buffers: &'b mut Buffers, token: usize) -> &'b [f32] {
+        let Buffers { x, normed, logits, last, .. } = buffers;
+        last.row_mut(0).copy_from_slice(x.row(token));
+        state.tokens = 1;
+        state.norm(last, &self.norm, self.config.width, self.config.norm_epsilon, normed);
+        let output = self.output.as_ref().unwrap_or(&self.embedding);
+        state.multiply(normed, [output], [logits], Output::Replace);
+        &logits.row(0)[..self.config.vocabulary]
+    }
+
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|l| [&l.query, &l.key, &l.value, &l.attention_output, &l.gate, &l.up, &l.down]);
+        layers.chain([&self.embedding]).chain(&self.output)
+    }
+}
+
+impl Buffers {
+    pub(crate) fn bytes(&self) -> usize {
+        let Buffers { x, normed, queries, keys, values, attended, gate, up, logits, last } = self;
+        total_bytes(&[x, normed, queries, keys, values, attended, gate, up, logits, last])
+    }
+
+    /// What [`Llama::logits`] left.
+    pub(crate) fn last_logits(&self, vocabulary: usize) -> &[f32] {
+        &self.logits.row(0)[..vocabulary]
+    }
+}
+
+/// base^(−2i/d) for each pair i of the d rotated numbers, divided by the file's factors (Llama 3.1 and later).
+fn frequencies(config: &Config, factors: Option<&[f32]>) -> Vec<f32> {
+    (0..config.rotated / 2)
+        .map(|i| {
+            let exponent = 2.0 * i as f64 / config.rotated as f64;
+            let frequency = (1.0 / libm::pow(f64::from(config.rope_base), exponent)) as f32;
+            let factor = factors.and_then(|factors| factors.get(i)).copied().unwrap_or(1.0);
+            frequency / factor / config.rope_factor
+        })
+        .collect()
+}
+
+fn is_float(ty: TensorType) -> bool {
+    matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+}

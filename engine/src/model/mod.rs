@@ -1,0 +1,130 @@
+mod config;
+mod llama;
+mod state;
+mod weights;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use llama::Buffers;
+use llama::Llama;
+pub(crate) use state::{State, StateOptions};
+
+use crate::error::Error;
+use crate::gguf::Gguf;
+use crate::sampler::SamplerOverrides;
+use crate::session::{Session, SessionOptions};
+use crate::template::{ChatTemplate, Message};
+use crate::tokenizer::{Special, Tokenizer};
+
+/// A model in memory: weights, tokenizer and chat template. Cloning shares it.
+#[derive(Clone)]
+pub struct Model(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    family: Llama,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    sampling: SamplerOverrides,
+}
+
+impl Model {
+    /// Opens a GGUF file. The file is mapped while its weights are packed for the kernels, and closed afterwards.
+    ///
+    /// # Errors
+    /// A file that is not sound GGUF, an architecture that is not supported, missing, unexpected or misshapen
+    /// tensors, an unusable vocabulary, or too little memory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::from_gguf(&Gguf::open(path.as_ref())?)
+    }
+
+    /// A model from an open GGUF file.
+    ///
+    /// # Errors
+    /// As for [`Model::open`].
+    pub fn from_gguf(file: &Gguf) -> Result<Self, Error> {
+        let family = Llama::load(file)?;
+        let tokenizer = Tokenizer::from_gguf(file)?;
+        let vocabulary = family.config().vocabulary;
+        if tokenizer.len() > vocabulary {
+            return Err(Error::Hyperparameter {
+                file: file.name().to_owned(),
+                key: "tokenizer.ggml.tokens".to_owned(),
+                found: tokenizer.len().to_string(),
+                expected: format!("at most {vocabulary} tokens, the rows of token_embd.weight"),
+            });
+        }
+        let template = ChatTemplate::from_gguf(file)?;
+        let sampling = SamplerOverrides::from_gguf(file)?;
+        let name = file.str("general.name")?.unwrap_or("unnamed").to_owned();
+        file.check_unchanged()?;
+        Ok(Self(Arc::new(Inner { name, family, tokenizer, template, sampling })))
+    }
+
+    /// A session: a sequence of tokens with all the memory that it will ever use.
+    ///
+    /// # Errors
+    /// An option without meaning, or too little memory.
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        Session::new(self.clone(), options)
+    }
+
+    /// The model's name, as `general.name` gives it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The longest sequence that the model was made for, in tokens.
+    pub fn context_length(&self) -> usize {
+        self.0.family.config().context_length
+    }
+
+    /// Logits for each token: the rows of the output matrix. The tokenizer may name fewer.
+    pub fn vocabulary(&self) -> usize {
+        self.0.family.config().vocabulary
+    }
+
+    /// Bytes that the weights take in memory.
+    pub fn weight_bytes(&self) -> usize {
+        self.0.family.weight_bytes()
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
+    }
+
+    /// The sampler settings that the model's file recommends.
+    pub fn sampling(&self) -> &SamplerOverrides {
+        &self.0.sampling
+    }
+
+    /// The tokens of a conversation in the model's chat template, ready for the assistant's answer.
+    ///
+    /// # Errors
+    /// A template that fails.
+    pub fn chat_tokens(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
+        let text = self.0.template.render(messages, true)?;
+        let mut tokens = Vec::new();
+        self.0.tokenizer.encode(text.as_bytes(), Special::Parse, &mut tokens);
+        // Most templates write the token themselves.
+        if let Some(bos) = self.0.tokenizer.bos().filter(|_| self.0.tokenizer.add_bos())
+            && tokens.first() != Some(&bos)
+        {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of plain text, with the token that begins a text where the model wants one.
+    pub fn text_tokens(&self, text: &str) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        self.0.tokenizer.encode_prompt(text.as_bytes(), Special::Text, &mut tokens);
+        tokens
+    }
+
+    pub(crate) fn family(&self) -> &Llama {
+        &self.0.family
+    }
+}

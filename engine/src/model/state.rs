@@ -1,0 +1,237 @@
+use crate::arena::{Buf, Chunks, Concat, Matrix, OutOfMemory, Tiles};
+use crate::cache::{self, Cache, CacheType};
+use crate::kernels::quantize::{BLOCK, TILE};
+use crate::kernels::{Activations, Kernels, Output, Product, Q8Block, rope};
+use crate::model::config::Config;
+use crate::model::weights::Linear;
+use crate::panel::ROWS;
+use crate::team::Team;
+
+/// Activations of up to a batch of tokens, and the same quantized where weights ask for it.
+pub(crate) struct Hidden {
+    x: Buf<f32>,
+    q: Buf<Q8Block>,
+    /// Numbers from one token to the next, a multiple of 32; those beyond the row's own stay zero.
+    stride: usize,
+    quantized: bool,
+}
+
+impl Hidden {
+    pub(crate) fn new(batch: usize, width: usize, quantized: bool) -> Result<Self, OutOfMemory> {
+        let stride = width.next_multiple_of(BLOCK);
+        let blocks = if quantized { batch * stride / BLOCK } else { 0 };
+        Ok(Self { x: Buf::zeroed(batch * stride)?, q: Buf::zeroed(blocks)?, stride, quantized })
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.x) + size_of_val(&*self.q)
+    }
+
+    pub(crate) fn row(&self, token: usize) -> &[f32] {
+        &self.x[token * self.stride..(token + 1) * self.stride]
+    }
+
+    pub(crate) fn row_mut(&mut self, token: usize) -> &mut [f32] {
+        &mut self.x[token * self.stride..(token + 1) * self.stride]
+    }
+
+    fn activations(&self, tokens: usize) -> Activations<'_> {
+        let q = if self.quantized { &self.q[..tokens * self.stride / BLOCK] } else { &[] };
+        Activations { x: &self.x[..tokens * self.stride], stride: self.stride, q, tokens }
+    }
+
+    fn matrix(&mut self, tokens: usize) -> Matrix<'_> {
+        Matrix::new(&mut self.x[..tokens * self.stride], self.stride)
+    }
+
+    /// Runs of [`TILE`] tokens, each with its place in the quantized activations.
+    fn tiles(&mut self, tokens: usize) -> (Chunks<'_, f32>, Chunks<'_, Q8Block>) {
+        let stride = self.stride;
+        // A split of pairs has as many parts as its shorter member: without quantized activations, empty runs of
+        // the same number stand in for them.
+        let q = if self.quantized { &mut self.q[..tokens * stride / BLOCK] } else { &mut self.q[..] };
+        let chunk = TILE * stride / BLOCK;
+        (
+            Chunks::new(&mut self.x[..tokens * stride], TILE * stride),
+            Chunks::covering(q, chunk, tokens.div_ceil(TILE)),
+        )
+    }
+}
+
+/// What a [`State`] is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateOptions {
+    pub(crate) context: usize,
+    pub(crate) batch: usize,
+    pub(crate) cache: CacheType,
+}
+
+/// Everything that a forward pass works with: threads, kernels, buffers and the KV cache of one sequence.
+///
+/// Its methods are the steps that families of models are written in.
+pub(crate) struct State {
+    kernels: &'static Kernels,
+    team: Team,
+    cache: Cache,
+    turns: Buf<f32>,
+    rotated: usize,
+    /// Tokens of the batch.
+    pub(crate) tokens: usize,
+    /// The batch's first position in the sequence.
+    pub(crate) start: usize,
+}
+
+impl State {
+    pub(crate) fn new(
+        kernels: &'static Kernels,
+        team: Team,
+        config: &Config,
+        options: StateOptions,
+    ) -> Result<Self, OutOfMemory> {
+        let &Config { layers, kv_heads, head_dim, rotated, .. } = config;
+        Ok(Self {
+            kernels,
+            team,
+            cache: Cache::new(options.cache, layers, kv_heads, head_dim, options.context)?,
+            turns: Buf::zeroed(options.batch * 2 * rotated)?,
+            rotated,
+            tokens: 0,
+            start: 0,
+        })
+    }
+
+    /// The instruction set's name.
+    pub(crate) fn isa(&self) -> &'static str {
+        self.kernels.name()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.cache.bytes() + size_of_val(&*self.turns)
+    }
+
+    /// Begins a batch of `tokens` tokens at position `start`, whose pairs turn by `frequencies`.
+    pub(crate) fn begin(&mut self, start: usize, tokens: usize, frequencies: &[f32]) {
+        (self.start, self.tokens) = (start, tokens);
+        for (token, turns) in self.turns.chunks_exact_mut(2 * self.rotated).take(tokens).enumerate() {
+            rope::fill_turns(turns, start + token, frequencies);
+        }
+    }
+
+    /// `out = rms_norm(x) * weight`, quantized where `out` is to be.
+    pub(crate) fn norm(&mut self, x: &Hidden, weight: &[f32], width: usize, epsilon: f32, out: &mut Hidden) {
+        let (kernels, stride) = (self.kernels, x.stride);
+        self.team.for_each(out.tiles(self.tokens), |tile, (rows, q)| {
+            for (token, out) in rows.chunks_exact_mut(stride).enumerate() {
+                kernels.rms_norm(x.row(TILE * tile + token), weight, width, epsilon, out);
+            }
+            kernels.quantize(rows, stride, stride, q);
+        });
+    }
+
+    /// Quantizes `x` where it is to be.
+    pub(crate) fn quantize(&mut self, x: &mut Hidden) {
+        let (kernels, stride) = (self.kernels, x.stride);
+        self.team.for_each(x.tiles(self.tokens), |_, (rows, q)| kernels.quantize(rows, stride, stride, q));
+    }
+
+    /// Products of `x` with several matrices, each stored in, or added to, its own output.
+    pub(crate) fn multiply<const N: usize>(
+        &mut self,
+        x: &Hidden,
+        weights: [&Linear; N],
+        outputs: [&mut Hidden; N],
+        output: Output,
+    ) {
+        let threads = self.team.threads();
+        let mut weights_of = weights.iter();
+        let tiles = outputs.map(|out| {
+            let rows = weights_of.next().map_or(0, |w| w.weight.padded_rows());
+            out.matrix(self.tokens).columns(rows, task_rows(rows, threads))
+        });
+        let (kernels, x) = (self.kernels, x.activations(self.tokens));
+        self.team.for_each(Concat(tiles), |_, part| {
+            if let Some((index, _, mut tile)) = part {
+                let Linear { weight, bias } = weights[index];
+                let columns = tile.columns();
+                let panels = weight.panels(columns.start, columns.end);
+                kernels.matmul(weight.ty(), &Product { panels, k: weight.k(), x, output }, &mut tile);
+                if let Some(bias) = bias {
+                    for row in 0..tile.rows().len() {
+                        tile.row(row).iter_mut().zip(&bias[columns.clone()]).for_each(|(x, bias)| *x += bias);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Rotates queries and keys by their positions, and puts keys and values into the cache.
+    pub(crate) fn rotate_and_store(
+        &mut self,
+        layer: usize,
+        config: &Config,
+        queries: &mut Hidden,
+        keys: &mut Hidden,
+        values: &Hidden,
+    ) {
+        let &Config { heads, kv_heads, head_dim: dim, .. } = config;
+        let group = heads / kv_heads;
+        let (kernels, start, tokens, cache_type) = (self.kernels, self.start, self.tokens, self.cache.ty());
+        let turns = &self.turns;
+        let turn = 2 * self.rotated;
+        let queries = queries.matrix(tokens).columns(heads * dim, group * dim);
+        let keys = keys.matrix(tokens).columns(kv_heads * dim, dim);
+        let split = ((queries, keys), self.cache.layer(layer));
+        self.team.for_each_of(tokens, split, |head, ((mut queries, mut keys), (key_cache, value_cache))| {
+            for token in 0..tokens {
+                let turns = &turns[token * turn..(token + 1) * turn];
+                for query in queries.row(token).chunks_exact_mut(dim) {
+                    kernels.rotate_pairs(query, turns);
+                }
+                let key = keys.row(token);
+                kernels.rotate_pairs(key, turns);
+                let value = &values.row(token)[head * dim..(head + 1) * dim];
+                cache::store(cache_type, start + token, key, value, key_cache, value_cache);
+            }
+        });
+    }
+
+    /// Causal self-attention: each token's heads look at its own position and all before it.
+    pub(crate) fn attend(&mut self, layer: usize, config: &Config, queries: &Hidden, out: &mut Hidden) {
+        let &Config { heads, kv_heads, head_dim: dim, .. } = config;
+        let group = heads / kv_heads * dim;
+        let scale = 1.0 / (dim as f32).sqrt();
+        let (kernels, start, cache) = (self.kernels, self.start, &self.cache);
+        let tiles: Tiles<'_> = out.matrix(self.tokens).tiles(heads * dim, group, TILE);
+        self.team.for_each(tiles, |_, mut tile| {
+            let (columns, rows) = (tile.columns(), tile.rows());
+            for (i, token) in rows.enumerate() {
+                let context = cache.context(layer, columns.start / group, start + token + 1, scale);
+                kernels.attend(cache.ty(), &context, &queries.row(token)[columns.clone()], tile.row(i));
+            }
+        });
+        self.quantize(out);
+    }
+
+    /// `gate = silu(gate) * up`, quantized where `gate` is to be.
+    pub(crate) fn silu_mul(&mut self, gate: &mut Hidden, up: &Hidden) {
+        let (kernels, stride) = (self.kernels, gate.stride);
+        self.team.for_each(gate.tiles(self.tokens), |tile, (rows, q)| {
+            for (token, gate) in rows.chunks_exact_mut(stride).enumerate() {
+                kernels.silu_mul(gate, up.row(TILE * tile + token));
+            }
+            kernels.quantize(rows, stride, stride, q);
+        });
+    }
+}
+
+/// Rows of a weight matrix for one task: enough tasks for the threads to even out, few enough for their sharing out
+/// not to count.
+fn task_rows(rows: usize, threads: usize) -> usize {
+    let panels = rows.div_ceil(ROWS);
+    ROWS * (panels / (8 * threads)).clamp(1, 16)
+}
+
+/// Bytes of several buffers.
+pub(crate) fn total_bytes(buffers: &[&Hidden]) -> usize {
+    buffers.iter().map(|hidden| hidden.bytes()).sum()
+}

@@ -1,0 +1,121 @@
+use std::collections::HashSet;
+
+use crate::arena::Buf;
+use crate::error::Error;
+use crate::gguf::{Gguf, TensorInfo};
+use crate::kernels::Kernels;
+use crate::panel::Panels;
+
+/// A weight matrix and the vector that is added to its product.
+pub(crate) struct Linear {
+    pub(crate) weight: Panels,
+    /// As long as the padded rows.
+    pub(crate) bias: Option<Buf<f32>>,
+}
+
+impl Linear {
+    pub(crate) fn bytes(&self) -> usize {
+        self.weight.bytes() + self.bias.as_ref().map_or(0, |bias| size_of_val(&**bias))
+    }
+}
+
+/// Takes a model's tensors out of its file, and remembers which.
+pub(crate) struct Loader<'a> {
+    file: &'a Gguf,
+    architecture: &'a str,
+    taken: HashSet<String>,
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(file: &'a Gguf, architecture: &'a str) -> Self {
+        Self { file, architecture, taken: HashSet::new() }
+    }
+
+    /// The matrix `name` of `rows` rows of `k` weights.
+    pub(crate) fn matrix(&mut self, name: &str, rows: usize, k: usize) -> Result<Panels, Error> {
+        let tensor = self.take(name)?.ok_or_else(|| self.missing(name))?;
+        self.check_shape(tensor, &[k as u64, rows as u64])?;
+        if !Kernels::supports(tensor.ty) {
+            let (file, tensor, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
+            return Err(Error::Type { file, tensor, ty });
+        }
+        let panels = Panels::pack(tensor.ty, rows, k, self.file.data(tensor))?;
+        // The packed copy is the one that counts: the file's pages may go.
+        self.file.release(tensor);
+        Ok(panels)
+    }
+
+    /// The matrix `name.weight`, and `name.bias` where there is one.
+    pub(crate) fn linear(&mut self, name: &str, rows: usize, k: usize) -> Result<Linear, Error> {
+        let weight = self.matrix(&format!("{name}.weight"), rows, k)?;
+        let bias = self.optional_vector(&format!("{name}.bias"), rows)?;
+        Ok(Linear { weight, bias })
+    }
+
+    /// The vector `name` of `n` numbers, padded with zeros to a multiple of 32.
+    pub(crate) fn vector(&mut self, name: &str, n: usize) -> Result<Buf<f32>, Error> {
+        self.optional_vector(name, n)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// The vector `name`, or None where the file has no such tensor.
+    pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
+        let Some(tensor) = self.take(name)? else { return Ok(None) };
+        self.check_shape(tensor, &[n as u64])?;
+        let mut vector = Buf::zeroed(n.next_multiple_of(32))?;
+        siskin_quant::decode(tensor.ty, self.file.data(tensor), &mut vector[..n]).map_err(|_| {
+            Error::Type { file: self.file.name().to_owned(), tensor: tensor.name.clone(), ty: tensor.ty }
+        })?;
+        Ok(Some(vector))
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.file.tensor(name).is_some()
+    }
+
+    /// Refuses a file with tensors that nobody took.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        /// Tables of old files that follow from the hyperparameters; llama.cpp skips them too.
+        const DERIVED: [&str; 2] = ["rope.freqs", "attn_rot_embd"];
+        let unused = |t: &&TensorInfo| {
+            !self.taken.contains(&t.name) && !DERIVED.iter().any(|derived| t.name.contains(derived))
+        };
+        match self.file.tensors().iter().find(unused) {
+            None => Ok(()),
+            Some(tensor) => Err(Error::UnexpectedTensor {
+                file: self.file.name().to_owned(),
+                tensor: tensor.name.clone(),
+                architecture: self.architecture.to_owned(),
+            }),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Result<Option<&'a TensorInfo>, Error> {
+        let tensor = self.file.tensor(name);
+        if tensor.is_some() {
+            self.taken.insert(name.to_owned());
+        }
+        Ok(tensor)
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        Error::MissingTensor { file: self.file.name().to_owned(), tensor: name.to_owned() }
+    }
+
+    fn check_shape(&self, tensor: &TensorInfo, expected: &[u64]) -> Result<(), Error> {
+        // Writers may leave out trailing dimensions of 1, or write them.
+        let trimmed = |shape: &[u64]| {
+            let len = shape.iter().rposition(|&d| d != 1).map_or(0, |last| last + 1);
+            shape[..len].to_vec()
+        };
+        if trimmed(&tensor.shape) == trimmed(expected) {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            file: self.file.name().to_owned(),
+            tensor: tensor.name.clone(),
+            expected: expected.to_vec(),
+            found: tensor.shape.clone(),
+        })
+    }
+}

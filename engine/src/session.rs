@@ -1,0 +1,240 @@
+use crate::cache::CacheType;
+use crate::error::Error;
+use crate::kernels::Kernels;
+use crate::model::{Buffers, Model, State, StateOptions};
+use crate::sampler::{Breakers, Sampler, SamplerOptions};
+use crate::team::Team;
+use crate::tokenizer::{Detokenizer, Special};
+
+/// What a session is made for. The default suits an assistant on the device.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// Tokens that the session holds at most. None: the model's own context length, but at most 4,096.
+    pub context: Option<usize>,
+    /// Threads that share the work. None: as many as the system gives the process.
+    pub threads: Option<usize>,
+    /// What keys and values are kept in.
+    pub cache: CacheType,
+    /// Tokens of a prompt that are worked on together. None: 256.
+    pub batch: Option<usize>,
+}
+
+/// One sequence of tokens: what was fed and answered so far, and all the memory that going on takes.
+pub struct Session {
+    model: Model,
+    state: State,
+    buffers: Buffers,
+    context: usize,
+    batch: usize,
+    position: usize,
+}
+
+impl Session {
+    pub(crate) fn new(model: Model, options: &SessionOptions) -> Result<Self, Error> {
+        const LONGEST_DEFAULT: usize = 4096;
+        const DEFAULT_BATCH: usize = 256;
+        const MOST_THREADS: usize = 1024;
+        let within = |option, value: usize, most: usize| match value {
+            1.. if value <= most => Ok(value),
+            _ => Err(Error::Option { option, expected: format!("1 to {most}"), found: value }),
+        };
+        let longest = model.context_length();
+        let context = within("context", options.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
+        let threads = options.threads.unwrap_or_else(available_threads);
+        let threads = within("threads", threads, MOST_THREADS)?;
+        let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?.min(context);
+        let kernels = Kernels::choose()?;
+        let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
+        let state_options = StateOptions { context, batch, cache: options.cache };
+        let state = State::new(kernels, team, model.family().config(), state_options)?;
+        let buffers = model.family().buffers(batch)?;
+        Ok(Self { model, state, buffers, context, batch, position: 0 })
+    }
+
+    /// Tokens that the session holds.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Tokens that it holds at most.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Bytes that the session reserved: KV cache and buffers.
+    pub fn bytes(&self) -> usize {
+        self.state.bytes() + self.buffers.bytes()
+    }
+
+    /// The instruction set in use, as `SISKIN_ISA` spells it.
+    pub fn isa(&self) -> &'static str {
+        self.state.isa()
+    }
+
+    /// Appends tokens and works out the logits after the last of them.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary, or more tokens than the context has room for; the session stays as it was.
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        self.check(tokens)?;
+        for batch in tokens.chunks(self.batch) {
+            self.forward(batch);
+        }
+        if let Some(last) = tokens.chunks(self.batch).last() {
+            self.model.family().logits(&mut self.state, &mut self.buffers, last.len() - 1);
+        }
+        Ok(())
+    }
+
+    /// Appends tokens and calls `each` with the logits after every one of them, in order.
+    ///
+    /// # Errors
+    /// As for [`Session::feed`], and what `each` returns, which ends the work: the session then holds the tokens of
+    /// all batches that were begun.
+    pub fn feed_each<E: From<Error>>(
+        &mut self,
+        tokens: &[u32],
+        mut each: impl FnMut(&[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.check(tokens)?;
+        for batch in tokens.chunks(self.batch) {
+            self.forward(batch);
+            for token in 0..batch.len() {
+                each(self.model.family().logits(&mut self.state, &mut self.buffers, token))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The logits after the last token: one number for each entry of the vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::NoPrompt`] where the session holds no token.
+    pub fn logits(&self) -> Result<&[f32], Error> {
+        match self.position {
+            0 => Err(Error::NoPrompt),
+            _ => Ok(self.buffers.last_logits(self.model.vocabulary())),
+        }
+    }
+
+    /// A sampler for this session's tokens.
+    ///
+    /// # Errors
+    /// An option out of range.
+    pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, Error> {
+        let tokenizer = self.model.tokenizer();
+        let encode = |text: &[u8]| {
+            let mut tokens = Vec::new();
+            tokenizer.encode(text, Special::Text, &mut tokens);
+            tokens
+        };
+        let spelled = |id| match tokenizer.piece(id) {
+            [] => tokenizer.text(id),
+            piece => piece,
+        };
+        let breakers = Breakers::new(options, tokenizer.len(), spelled, encode);
+        Ok(Sampler::new(options, self.model.vocabulary(), self.context, &breakers)?)
+    }
+
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        self.position = 0;
+    }
+
+    /// Generates at most `limit` tokens from where the session stands, until the model ends its turn.
+    ///
+    /// # Errors
+    /// [`Error::NoPrompt`] where the session holds no token.
+    pub fn generate<'s>(
+        &'s mut self,
+        sampler: &'s mut Sampler,
+        limit: usize,
+    ) -> Result<Generation<'s>, Error> {
+        self.logits()?;
+        let detokenizer = Detokenizer::continuing(self.model.tokenizer());
+        Ok(Generation { session: self, sampler, detokenizer, left: limit, end: None })
+    }
+
+    fn forward(&mut self, batch: &[u32]) {
+        self.model.family().forward(&mut self.state, &mut self.buffers, self.position, batch);
+        self.position += batch.len();
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocabulary = self.model.vocabulary();
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            return Err(Error::Token { token, vocabulary });
+        }
+        if tokens.len() > self.context - self.position {
+            let (context, used, wanted) = (self.context, self.position, tokens.len());
+            return Err(Error::ContextFull { context, used, wanted });
+        }
+        Ok(())
+    }
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The model ended its turn with this token, which the session does not hold.
+    Turn(u32),
+    /// As many tokens as were asked for.
+    Limit,
+}
+
+/// An answer in the making: tokens or text, piece by piece.
+pub struct Generation<'s> {
+    session: &'s mut Session,
+    sampler: &'s mut Sampler,
+    detokenizer: Detokenizer,
+    left: usize,
+    end: Option<End>,
+}
+
+impl Generation<'_> {
+    /// The next token, which the session then holds; None when the answer is over (see [`Generation::end`]).
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`]: the answer is cut off where the context ends.
+    pub fn next_token(&mut self) -> Result<Option<u32>, Error> {
+        if self.end.is_some() {
+            return Ok(None);
+        }
+        if self.left == 0 {
+            self.end = Some(End::Limit);
+            return Ok(None);
+        }
+        let token = self.sampler.sample(self.session.logits()?);
+        if self.session.model.tokenizer().is_end(token) {
+            self.end = Some(End::Turn(token));
+            return Ok(None);
+        }
+        self.session.feed(&[token])?;
+        self.sampler.accept(token);
+        self.left -= 1;
+        Ok(Some(token))
+    }
+
+    /// The next piece of text: what the next token completes, which may be nothing as long as a character is
+    /// unfinished. None when the answer is over.
+    ///
+    /// # Errors
+    /// As for [`Generation::next_token`].
+    pub fn next_text(&mut self) -> Result<Option<&str>, Error> {
+        let ended = self.end.is_some();
+        match self.next_token()? {
+            Some(token) => Ok(Some(self.detokenizer.push(self.session.model.tokenizer(), token))),
+            None if ended => Ok(None),
+            None => Ok(Some(self.detokenizer.finish()).filter(|rest| !rest.is_empty())),
+        }
+    }
+
+    /// Why the answer is over; None as long as it is not.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+}

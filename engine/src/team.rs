@@ -1,0 +1,300 @@
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use crate::arena::Split;
+
+/// Resident threads that share the tasks of a parallel region with the thread that opens it.
+///
+/// The tasks of a region are taken one by one from a shared cursor, so fast cores do more of them. A worker that the
+/// kernel has not scheduled is not waited for: the region closes when its tasks are taken, and only the workers that
+/// joined before have to finish.
+pub(crate) struct Team {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    handle: Option<JoinHandle<()>>,
+    thread: Thread,
+}
+
+type Region<'a> = dyn Fn(usize) + Sync + 'a;
+
+struct Shared {
+    /// The region's number in the upper half, [`OPEN`], and in the lower bits how many workers have joined.
+    gate: AtomicU64,
+    /// The open region's task function. Written while no worker is inside, read after joining.
+    region: UnsafeCell<Option<&'static Region<'static>>>,
+    tasks: AtomicUsize,
+    cursor: AtomicUsize,
+    parked: Box<[AtomicBool]>,
+    panicked: AtomicBool,
+    stop: AtomicBool,
+}
+
+const OPEN: u64 = 1 << 31;
+const JOINED: u64 = OPEN - 1;
+const NUMBER: u64 = 1 << 32;
+
+/// How long a thread spins before it parks or yields: longer than the serial part between two regions of a layer.
+const SPIN: Duration = Duration::from_micros(50);
+
+// SAFETY: `region` is written by the team's owner only while the gate is closed and nobody has joined, and read only
+// by workers that joined an open gate; the gate's acquire and release order the two.
+unsafe impl Sync for Shared {}
+// SAFETY: as for `Sync`; the reference inside points to a `Sync` function.
+unsafe impl Send for Shared {}
+
+impl Team {
+    /// A team of `threads` (at least 1), the calling thread among them.
+    ///
+    /// # Errors
+    /// The system's, when it grants no thread.
+    pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
+        let helpers = threads.saturating_sub(1);
+        let shared = Arc::new(Shared {
+            gate: AtomicU64::new(0),
+            region: UnsafeCell::new(None),
+            tasks: AtomicUsize::new(0),
+            cursor: AtomicUsize::new(0),
+            parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
+            panicked: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let mut team = Team { shared: Arc::clone(&shared), workers: Vec::with_capacity(helpers) };
+        for index in 0..helpers {
+            let shared = Arc::clone(&shared);
+            let handle = std::thread::Builder::new()
+                .name(format!("siskin-{}", index + 1))
+                .spawn(move || shared.work(index))?;
+            team.workers.push(Worker { thread: handle.thread().clone(), handle: Some(handle) });
+        }
+        Ok(team)
+    }
+
+    /// How many threads share the work.
+    pub(crate) fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Runs `task(i, part i)` for every part of `split`, each once, in no particular order.
+    pub(crate) fn for_each<S: Split>(&mut self, split: S, task: impl Fn(usize, S::Part) + Sync) {
+        // SAFETY: `run` calls the function once for each number, and the split is used up.
+        self.run(split.parts(), &|i| task(i, unsafe { split.part(i) }));
+    }
+
+    /// The same, alone where `tokens` are so few that waking the workers would cost more than they save.
+    pub(crate) fn for_each_of<S: Split>(
+        &mut self,
+        tokens: usize,
+        split: S,
+        task: impl Fn(usize, S::Part) + Sync,
+    ) {
+        const FEW: usize = 4;
+        if tokens > FEW {
+            return self.for_each(split, task);
+        }
+        for i in 0..split.parts() {
+            // SAFETY: each number once, and the split is used up.
+            task(i, unsafe { split.part(i) });
+        }
+    }
+
+    /// Runs `task(i)` for every i below `tasks`, each once.
+    fn run(&mut self, tasks: usize, task: &Region<'_>) {
+        if tasks <= 1 || self.workers.is_empty() {
+            (0..tasks).for_each(task);
+            return;
+        }
+        let shared = &*self.shared;
+        // SAFETY: the function outlives its use: this call returns, or unwinds, only when every worker that has seen
+        // the reference has left the region.
+        let region = unsafe { std::mem::transmute::<&Region<'_>, &'static Region<'static>>(task) };
+        // SAFETY: the gate is closed and nobody is inside, so no worker reads the cell.
+        unsafe { *shared.region.get() = Some(region) };
+        shared.cursor.store(0, Ordering::Relaxed);
+        shared.tasks.store(tasks, Ordering::Relaxed);
+        let number = shared.gate.load(Ordering::Relaxed) & !(NUMBER - 1);
+        shared.gate.store(number.wrapping_add(NUMBER) | OPEN, Ordering::SeqCst);
+        // Pairs with the fence of a worker that is about to park: it sees the open gate, or is seen parked here.
+        fence(Ordering::SeqCst);
+        for (worker, parked) in self.workers.iter().zip(&shared.parked) {
+            if parked.load(Ordering::Relaxed) && parked.swap(false, Ordering::Relaxed) {
+                worker.thread.unpark();
+            }
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(region)));
+        shared.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut patience = Patience::new();
+        while shared.gate.load(Ordering::Acquire) & JOINED != 0 {
+            if !patience.spin() {
+                std::thread::yield_now();
+            }
+        }
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            resume_unwind(Box::new("a task of a parallel region panicked"));
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        for worker in &mut self.workers {
+            worker.thread.unpark();
+            if let Some(handle) = worker.handle.take() {
+                // A worker catches its tasks' panics, so it has none to report.
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// A worker's life: waits for a region that it has not seen, joins, takes tasks, leaves.
+    fn work(&self, index: usize) {
+        let mut seen = 0;
+        while let Some(number) = self.await_region(seen, index) {
+            seen = number;
+            if !self.join(number) {
+                continue;
+            }
+            // SAFETY: this worker joined while the gate was open, so the cell holds the region and is not written
+            // before it leaves.
+            let region = unsafe { *self.region.get() };
+            if let Some(region) = region
+                && catch_unwind(AssertUnwindSafe(|| self.take_tasks(region))).is_err()
+            {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.gate.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Takes tasks until none is left.
+    fn take_tasks(&self, region: &Region<'_>) {
+        let tasks = self.tasks.load(Ordering::Relaxed);
+        loop {
+            let task = self.cursor.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                return;
+            }
+            region(task);
+        }
+    }
+
+    /// Enters region `number` unless it has closed.
+    fn join(&self, number: u64) -> bool {
+        let mut gate = self.gate.load(Ordering::Relaxed);
+        while gate & OPEN != 0 && gate & !(NUMBER - 1) == number {
+            match self.gate.compare_exchange_weak(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => gate = now,
+            }
+        }
+        false
+    }
+
+    /// The number of an open region other than `seen`; None when the team stops.
+    fn await_region(&self, seen: u64, index: usize) -> Option<u64> {
+        let fresh = || {
+            let gate = self.gate.load(Ordering::Acquire);
+            let number = gate & !(NUMBER - 1);
+            (gate & OPEN != 0 && number != seen).then_some(number)
+        };
+        let mut patience = Patience::new();
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(number) = fresh() {
+                return Some(number);
+            }
+            if patience.spin() {
+                continue;
+            }
+            let parked = self.parked.get(index)?;
+            parked.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if fresh().is_none() && !self.stop.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+            parked.store(false, Ordering::Relaxed);
+            patience = Patience::new();
+        }
+    }
+}
+
+/// Spins for [`SPIN`], then says that it is over.
+struct Patience {
+    rounds: u32,
+    since: Option<Instant>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { rounds: 0, since: None }
+    }
+
+    fn spin(&mut self) -> bool {
+        std::hint::spin_loop();
+        self.rounds += 1;
+        // The clock is read rarely: reading it costs as much as some dozen rounds.
+        if self.rounds % 64 != 0 {
+            return true;
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() < SPIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Chunks;
+
+    #[test]
+    fn every_task_runs_once_at_any_team_size() {
+        for threads in 1..=5 {
+            let mut team = Team::new(threads).unwrap();
+            assert_eq!(team.threads(), threads);
+            for tasks in (0..40).chain([1000]) {
+                let mut counts = vec![0u8; tasks];
+                team.for_each(Chunks::new(&mut counts, 1), |_, part| part[0] += 1);
+                assert!(counts.iter().all(|&c| c == 1), "{threads} threads, {tasks} tasks");
+            }
+        }
+    }
+
+    #[test]
+    fn regions_follow_each_other_and_wake_parked_workers() {
+        let mut team = Team::new(3).unwrap();
+        let mut sums = vec![0u32; 8];
+        for round in 0..2000u32 {
+            team.for_each(Chunks::new(&mut sums, 1), |i, part| part[0] += i as u32);
+            if round % 500 == 0 {
+                std::thread::sleep(4 * SPIN);
+            }
+        }
+        assert_eq!(sums, (0..8).map(|i| 2000 * i).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_panic_in_a_task_reaches_the_caller_and_leaves_the_team_usable() {
+        let mut team = Team::new(3).unwrap();
+        let mut data = vec![0u8; 64];
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            team.for_each(Chunks::new(&mut data, 1), |i, _| assert!(i != 40, "as asked"));
+        }));
+        assert!(caught.is_err());
+        let mut again = vec![0u8; 64];
+        team.for_each(Chunks::new(&mut again, 1), |_, part| part[0] = 1);
+        assert!(again.iter().all(|&x| x == 1));
+    }
+}

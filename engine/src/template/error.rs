@@ -1,0 +1,106 @@
+//! Why a template fails, each in one line.
+
+use std::error::Error as _;
+use std::fmt;
+
+use crate::gguf::GgufError;
+
+/// Why a conversation has no text.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The source is too long.
+    #[error("chat template has {bytes} bytes, expected at most {limit}")]
+    SourceTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The greatest length.
+        limit: usize,
+    },
+    /// The source holds what no chat template needs.
+    #[error("chat template line {line}: {problem}")]
+    Refused {
+        /// The line in the template, from 1.
+        line: usize,
+        /// What it holds and what is expected.
+        problem: String,
+    },
+    /// The source is not Jinja.
+    #[error("chat template line {line}: {problem}")]
+    Syntax {
+        /// The line in the template, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The template fails on this conversation.
+    #[error("chat template line {line}: {problem}")]
+    Failed {
+        /// The line in the template, from 1; 0 when unknown.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The template refuses this conversation, by `raise_exception`.
+    #[error("chat template line {line} refuses the conversation: {message}")]
+    Raised {
+        /// The line in the template, from 1.
+        line: usize,
+        /// The template's own words.
+        message: String,
+    },
+    /// The template does not come to an end within its share of steps and memory.
+    #[error("chat template line {line}: it takes too many steps or too much memory")]
+    TooMuchWork {
+        /// The line in the template where it was stopped, from 1.
+        line: usize,
+    },
+    /// The output is too long.
+    #[error("chat template output exceeds {limit} bytes")]
+    OutputTooLong {
+        /// The greatest length in bytes.
+        limit: usize,
+    },
+    /// The model file's keys are malformed.
+    #[error(transparent)]
+    File(#[from] GgufError),
+}
+
+/// Marks an error as the template's own.
+#[derive(Debug)]
+pub(super) struct Raised(pub(super) String);
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Raised {}
+
+impl TemplateError {
+    pub(super) fn from_engine(error: &minijinja::Error) -> Self {
+        let line = error.line().unwrap_or(0);
+        if let Some(Raised(message)) = error.source().and_then(|source| source.downcast_ref()) {
+            return TemplateError::Raised { line, message: one_line(message) };
+        }
+        let kind = error.kind();
+        let problem = match error.detail() {
+            Some(detail) => one_line(&format!("{kind}: {detail}")),
+            None => kind.to_string(),
+        };
+        match kind {
+            minijinja::ErrorKind::OutOfFuel => TemplateError::TooMuchWork { line },
+            minijinja::ErrorKind::SyntaxError | minijinja::ErrorKind::BadEscape => {
+                TemplateError::Syntax { line, problem }
+            }
+            _ => TemplateError::Failed { line, problem },
+        }
+    }
+}
+
+/// A stranger's text made fit for one line of a terminal.
+fn one_line(text: &str) -> String {
+    const MOST: usize = 300;
+    let cut: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MOST).is_some() { cut + "..." } else { cut }
+}

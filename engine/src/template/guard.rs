@@ -1,0 +1,350 @@
+//! Reads a template before the engine does, and makes it safe to compile and run.
+//!
+//! minijinja counts steps, but not all that a hostile template can grow. Its parser and compiler recurse along chains such
+//! as `a.a.a...` and `{% elif %}{% elif %}...` until the stack overflows; so tags and chains are limited here. And
+//! a value nested in itself (`{% set x = [x, x] %}`, forty times) is walked in exponential time, or too deep, when it
+//! is printed, compared or dropped; so every expression that gets a name is passed through the function [`BOUNDED`], which
+//! refuses such values ([`super::bounds`]). Statements that could name a value otherwise are refused: chat templates
+//! do not use them. Templates of real models pass unchanged but for that function.
+
+use super::TemplateError;
+
+/// The function that bounds values; templates must not use the name.
+pub(super) const BOUNDED: &str = "_siskin_bounded";
+
+/// The longest source in bytes. Those of real models stay below 30 KiB.
+const MAX_SOURCE: usize = 256 << 10;
+/// The most tokens in a tag, the depth of what a parser could recurse along.
+const MAX_TOKENS: usize = 1000;
+/// The most `elif`, each of which nests in the one before.
+const MAX_ELIF: usize = 200;
+/// The largest number that a value may be multiplied by: lists repeat.
+const MAX_FACTOR: u32 = 1000;
+
+const REFUSED: [&str; 9] =
+    ["include", "import", "from", "extends", "block", "call", "with", "autoescape", "trans"];
+
+/// Checks the source and returns what to compile in its place, line by line the same.
+pub(super) fn guard(source: &str) -> Result<String, TemplateError> {
+    if source.len() > MAX_SOURCE {
+        return Err(TemplateError::SourceTooLong { bytes: source.len(), limit: MAX_SOURCE });
+    }
+    let mut guarded = String::with_capacity(source.len() + source.len() / 4);
+    let mut rest = source;
+    let mut elifs = 0;
+    while let Some(tag) = Tag::find(rest) {
+        let line = 1 + newlines(source, source.len() - rest.len() + tag.start);
+        guarded.push_str(rest.get(..tag.start).unwrap_or_default());
+        let refused = |problem: String| TemplateError::Refused { line, problem };
+        let text = rest.get(tag.start..tag.end).unwrap_or_default();
+        match tag.kind {
+            Kind::Verbatim => guarded.push_str(text),
+            Kind::Expression => {
+                Tokens::read(text).map_err(&refused)?.check().map_err(&refused)?;
+                guarded.push_str(text);
+            }
+            Kind::Statement => {
+                let tokens = Tokens::read(text).map_err(&refused)?;
+                tokens.check().map_err(&refused)?;
+                elifs += usize::from(tokens.keyword() == "elif");
+                if elifs > MAX_ELIF {
+                    return Err(refused(format!("more than {MAX_ELIF} elif")));
+                }
+                tokens.rewrite(&mut guarded).map_err(&refused)?;
+            }
+        }
+        rest = rest.get(tag.end..).unwrap_or_default();
+    }
+    guarded.push_str(rest);
+    Ok(guarded)
+}
+
+fn newlines(source: &str, end: usize) -> usize {
+    source.bytes().take(end).filter(|&byte| byte == b'\n').count()
+}
+
+enum Kind {
+    /// A comment, or a raw block with its text.
+    Verbatim,
+    Expression,
+    Statement,
+}
+
+/// Where a tag lies, with its delimiters.
+struct Tag {
+    kind: Kind,
+    start: usize,
+    end: usize,
+}
+
+impl Tag {
+    /// The next tag. One that does not end is left for the engine to report.
+    fn find(text: &str) -> Option<Tag> {
+        let mut from = 0;
+        loop {
+            let start = from + text.get(from..)?.find('{')?;
+            let inside = text.get(start + 2..).unwrap_or_default();
+            let kind = match text.as_bytes().get(start + 1) {
+                Some(b'#') => {
+                    let end = start + 2 + inside.find("#}")? + 2;
+                    return Some(Tag { kind: Kind::Verbatim, start, end });
+                }
+                Some(b'{') => Kind::Expression,
+                Some(b'%') => Kind::Statement,
+                _ => {
+                    from = start + 1;
+                    continue;
+                }
+            };
+            let end =
+                start + 2 + end_of_tag(inside, if matches!(kind, Kind::Statement) { "%}" } else { "}}" })?;
+            if is_tag_of(text.get(start..end)?, "raw") {
+                return Some(Tag { kind: Kind::Verbatim, start, end: end_of_raw(text, end)? });
+            }
+            return Some(Tag { kind, start, end });
+        }
+    }
+}
+
+/// Where a tag ends: behind its delimiter, which does not count within strings and brackets.
+fn end_of_tag(inside: &str, delimiter: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut at = 0;
+    while let Some(rest) = inside.get(at..).filter(|rest| !rest.is_empty()) {
+        if depth == 0 && rest.starts_with(delimiter) {
+            return Some(at + delimiter.len());
+        }
+        let token = Token::first(rest);
+        match token.text {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += token.text.len();
+    }
+    None
+}
+
+/// Where a raw block ends: behind the next `{% endraw %}`.
+fn end_of_raw(text: &str, from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let start = at + text.get(at..)?.find("{%")?;
+        let length = 2 + text.get(start + 2..)?.find("%}")? + 2;
+        if is_tag_of(text.get(start..start + length)?, "endraw") {
+            return Some(start + length);
+        }
+        at = start + 2;
+    }
+}
+
+fn is_tag_of(tag: &str, keyword: &str) -> bool {
+    let inside = tag.strip_prefix("{%").and_then(|tag| tag.strip_suffix("%}")).unwrap_or_default();
+    inside.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+') == keyword
+}
+
+/// A word, number, string, operator, or run of white space.
+#[derive(Clone, Copy)]
+struct Token<'s> {
+    text: &'s str,
+}
+
+impl<'s> Token<'s> {
+    /// The first token of a text that is not empty.
+    fn first(text: &'s str) -> Self {
+        let while_all = |accept: fn(char) -> bool| text.find(|c: char| !accept(c)).unwrap_or(text.len());
+        let length = match text.chars().next().unwrap_or(' ') {
+            c if c.is_whitespace() => while_all(char::is_whitespace),
+            c if is_word(c) => while_all(is_word),
+            quote @ ('"' | '\'') => string_length(text, quote),
+            first => {
+                let pair = ["**", "//", "==", "!=", "<=", ">="].iter().any(|pair| text.starts_with(pair));
+                if pair { 2 } else { first.len_utf8() }
+            }
+        };
+        Token { text: text.get(..length).unwrap_or(text) }
+    }
+
+    fn is_space(self) -> bool {
+        self.text.starts_with(char::is_whitespace)
+    }
+
+    fn is_name(self) -> bool {
+        self.text.starts_with(|c: char| is_word(c) && !c.is_ascii_digit())
+    }
+
+    /// Whether multiplying by it is harmless: a small number, or a string, which multiplies only with a number.
+    fn is_small_factor(self) -> bool {
+        let small = |text: &str| text.parse::<u32>().is_ok_and(|n| n <= MAX_FACTOR);
+        self.text.starts_with(['"', '\'']) || small(self.text)
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The length of a string with its quotes; a backslash escapes the character after it.
+fn string_length(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// A tag in parts: `{%-`, its tokens, `-%}`.
+struct Tokens<'s> {
+    open: &'s str,
+    inside: &'s str,
+    close: &'s str,
+    /// All but white space, with their offsets into `inside`.
+    tokens: Vec<(usize, Token<'s>)>,
+}
+
+impl<'s> Tokens<'s> {
+    fn read(tag: &'s str) -> Result<Self, String> {
+        let signs = |byte: Option<&u8>| usize::from(matches!(byte, Some(b'-' | b'+')));
+        let bytes = tag.as_bytes();
+        let opens = 2 + signs(bytes.get(2));
+        let closes =
+            tag.len() - 2 - signs(bytes.get(tag.len().wrapping_sub(3)).filter(|_| tag.len() >= opens + 3));
+        let part = |from: usize, to: usize| tag.get(from..to.max(from)).unwrap_or_default();
+        let inside = part(opens, closes);
+        let mut tokens = Vec::new();
+        let mut at = 0;
+        while let Some(rest) = inside.get(at..).filter(|rest| !rest.is_empty()) {
+            let token = Token::first(rest);
+            if !token.is_space() {
+                tokens.push((at, token));
+            }
+            if tokens.len() > MAX_TOKENS {
+                return Err(format!("a tag of more than {MAX_TOKENS} tokens"));
+            }
+            at += token.text.len();
+        }
+        Ok(Tokens { open: part(0, opens), inside, close: part(closes.max(opens), tag.len()), tokens })
+    }
+
+    fn text(&self, index: usize) -> &'s str {
+        self.tokens.get(index).map_or("", |(_, token)| token.text)
+    }
+
+    fn keyword(&self) -> &'s str {
+        self.text(0)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let keyword = self.keyword();
+        if self.open.starts_with("{%") && REFUSED.contains(&keyword) {
+            return Err(format!("statement {keyword:?} has no use in a chat template"));
+        }
+        if self.tokens.iter().any(|(_, token)| token.text == BOUNDED) {
+            return Err(format!("the name {BOUNDED:?} is reserved"));
+        }
+        let products = (0..self.tokens.len()).filter(|&index| self.text(index) == "*").collect::<Vec<_>>();
+        let small = |index: &usize| {
+            let neighbours = [index.wrapping_sub(1), index + 1].map(|i| self.tokens.get(i));
+            neighbours.into_iter().flatten().any(|(_, token)| token.is_small_factor())
+        };
+        if products.len() > 1 || !products.iter().all(small) {
+            return Err(format!("a product, expected at most one in a tag, by a number up to {MAX_FACTOR}"));
+        }
+        Ok(())
+    }
+
+    /// Writes the statement with the values that it names bounded.
+    fn rewrite(&self, out: &mut String) -> Result<(), String> {
+        match self.keyword() {
+            "set" => match self.find(|text| text == "=") {
+                Some(assign) => self.wrap(out, assign + 1, self.tokens.len()),
+                None => self.copy(out),
+            },
+            "for" => {
+                let end = self.find(|text| text == "if" || text == "recursive").unwrap_or(self.tokens.len());
+                if self.find(|text| text == "recursive").is_some() {
+                    return Err("a recursive loop has no use in a chat template".to_owned());
+                }
+                match self.find(|text| text == "in") {
+                    Some(within) => self.wrap(out, within + 1, end),
+                    None => self.copy(out),
+                }
+            }
+            "macro" => {
+                self.copy(out);
+                for parameter in self.parameters() {
+                    let close = self.close;
+                    out.push_str(&format!("{{% set {parameter} = {BOUNDED}({parameter}) {close}"));
+                }
+            }
+            // Marks in which part of the output a model is trained; it does not change the text.
+            "generation" => out.push_str(&format!("{} if true {}", self.open, self.close)),
+            "endgeneration" => out.push_str(&format!("{} endif {}", self.open, self.close)),
+            _ => self.copy(out),
+        }
+        Ok(())
+    }
+
+    fn copy(&self, out: &mut String) {
+        for part in [self.open, self.inside, self.close] {
+            out.push_str(part);
+        }
+    }
+
+    /// Copies the tag with the tokens `first..end` as the argument of the bounding function, in parentheses of their
+    /// own because they may be a tuple.
+    fn wrap(&self, out: &mut String, first: usize, end: usize) {
+        let offset = |index: usize| self.tokens.get(index).map_or(self.inside.len(), |(at, _)| *at);
+        let (start, stop) = (offset(first), offset(end));
+        if start >= stop {
+            return self.copy(out);
+        }
+        let part = |from: usize, to: usize| self.inside.get(from..to).unwrap_or_default();
+        for text in [
+            self.open,
+            part(0, start),
+            BOUNDED,
+            "((",
+            part(start, stop),
+            ")) ",
+            part(stop, self.inside.len()),
+        ] {
+            out.push_str(text);
+        }
+        out.push_str(self.close);
+    }
+
+    /// The first token outside all brackets that `matches`.
+    fn find(&self, matches: impl Fn(&str) -> bool) -> Option<usize> {
+        self.with_depth().find(|(_, text, depth)| *depth == 0 && matches(text)).map(|(index, ..)| index)
+    }
+
+    /// The names of a macro's parameters: those that begin the list in its parentheses or follow a comma of it.
+    fn parameters(&self) -> Vec<&'s str> {
+        let begins = |index: &usize| matches!(self.text(index.wrapping_sub(1)), "(" | ",");
+        let listed = self.with_depth().filter(|(index, _, depth)| *depth == 1 && begins(index));
+        let names = listed.filter_map(|(index, text, _)| {
+            self.tokens.get(index).filter(|(_, token)| token.is_name()).map(|_| text)
+        });
+        names.collect()
+    }
+
+    /// Every token with its index and how many brackets are open before it.
+    fn with_depth(&self) -> impl Iterator<Item = (usize, &'s str, usize)> {
+        let mut depth = 0usize;
+        self.tokens.iter().enumerate().map(move |(index, (_, token))| {
+            let before = depth;
+            match token.text {
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" | "}" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            (index, token.text, before)
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! What Hugging Face's `apply_chat_template` gives a template, under the same names.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+
+use super::error::Raised;
+use super::{bounds, clock, guard, json, methods};
+
+/// An environment with Jinja2's white-space options as `transformers` sets them, its functions and filters, Python's
+/// methods, and without what could work or allocate beyond the fuel or tell of the host.
+pub(super) fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    if let Ok(syntax) = syntax.build() {
+        environment.set_syntax(syntax);
+    }
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_debug(false);
+    environment.set_unknown_method_callback(methods::call);
+    environment.add_filter("tojson", json::tojson);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function(guard::BOUNDED, bounds::bounded);
+    environment.remove_global("debug");
+    for filter in ["batch", "slice", "zip", "chain", "groupby", "pprint", "format"] {
+        environment.remove_filter(filter);
+    }
+    environment
+}
+
+fn raise_exception(message: &str) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message.to_owned())))
+}
+
+/// The function `strftime_now(format)` at a fixed time.
+pub(super) fn strftime_now(seconds: u64) -> Value {
+    Value::from_function(move |format: &str| {
+        clock::strftime(format, seconds).map_err(|problem| Error::new(ErrorKind::InvalidOperation, problem))
+    })
+}

@@ -1,0 +1,66 @@
+//! Random inputs of the unit tests.
+
+use half::f16;
+use siskin_quant::TensorType::{self, *};
+
+use crate::panel::fields;
+
+/// Every format that has kernels.
+pub(crate) const KERNEL_TYPES: [TensorType; 15] =
+    [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS];
+
+/// Marsaglia's xorshift64*: any fixed sequence will do.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn bits(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    /// From −1 to 1.
+    pub(crate) fn unit(&mut self) -> f32 {
+        self.bits() as f32 / (u32::MAX / 2) as f32 - 1.0
+    }
+
+    pub(crate) fn vector(&mut self, n: usize, scale: f32) -> Vec<f32> {
+        (0..n).map(|_| scale * self.unit()).collect()
+    }
+}
+
+/// Valid blocks of random bytes, with scales of moderate size.
+pub(crate) fn random_blocks(ty: TensorType, blocks: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed);
+    let mut bytes: Vec<u8> = (0..blocks * ty.block_bytes()).map(|_| random.bits() as u8).collect();
+    for block in bytes.chunks_exact_mut(ty.block_bytes()) {
+        for at in float_fields(ty) {
+            let scale = f16::from_f32(random.unit());
+            block[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+        }
+        match ty {
+            F32 => block.copy_from_slice(&random.unit().to_le_bytes()),
+            BF16 => block.copy_from_slice(&half::bf16::from_f32(random.unit()).to_le_bytes()),
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// Where a block's f16 numbers begin.
+fn float_fields(ty: TensorType) -> Vec<usize> {
+    if ty == BF16 {
+        return Vec::new();
+    }
+    let mut start = 0;
+    let mut found = Vec::new();
+    for (i, &(bytes, unit)) in fields(ty).unwrap().iter().enumerate() {
+        // IQ4_XS's second field of two bytes is integers.
+        if (bytes, unit) == (2, 2) && !(ty == IQ4_XS && i == 1) {
+            found.push(start);
+        }
+        start += bytes;
+    }
+    found
+}

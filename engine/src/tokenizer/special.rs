@@ -1,0 +1,88 @@
+//! Tokens that are found in text before anything else is done to it.
+
+use super::error::TokenizerError;
+use super::load::TOKENS;
+use super::vocabulary::{Kind, Vocabulary};
+
+/// The longest text that is looked for, in bytes: it bounds what one byte of input can cost. Real ones are shorter
+/// than a tenth of it.
+const LONGEST: usize = 1024;
+
+/// The texts of some tokens, to be found in other text: at each place the longest one.
+pub(super) struct Matcher {
+    /// The tokens in the order of their texts, each text once.
+    sorted: Box<[u32]>,
+    /// Whether any text starts with this byte.
+    starts: Box<[bool; 256]>,
+}
+
+/// A stretch of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    /// A token's text.
+    Token(u32),
+    /// What is between such tokens; never empty.
+    Text(&'a [u8]),
+}
+
+impl Matcher {
+    /// Finds the tokens of these kinds. Of equal texts the lowest number is meant.
+    pub(super) fn new(vocabulary: &Vocabulary, kinds: &[Kind]) -> Result<Matcher, TokenizerError> {
+        let is_wanted = |&id: &u32| kinds.contains(&vocabulary.kind(id)) && !vocabulary.text(id).is_empty();
+        let mut sorted: Vec<u32> = vocabulary.ids().filter(is_wanted).collect();
+        if let Some(&long) = sorted.iter().find(|&&id| vocabulary.text(id).len() > LONGEST) {
+            return Err(TokenizerError::Entry {
+                key: TOKENS,
+                index: long as usize,
+                found: format!("a control or user-defined token of {} bytes", vocabulary.text(long).len()),
+                expected: format!("at most {LONGEST}"),
+            });
+        }
+        sorted.sort_by_key(|&id| vocabulary.text(id));
+        sorted.dedup_by_key(|id| vocabulary.text(*id));
+        let mut starts = Box::new([false; 256]);
+        for &first in sorted.iter().filter_map(|&id| vocabulary.text(id).first()) {
+            starts[usize::from(first)] = true;
+        }
+        Ok(Matcher { sorted: sorted.into(), starts })
+    }
+
+    /// Cuts a text into tokens and what is between them, and hands each on in order.
+    pub(super) fn split<'a>(&self, vocabulary: &Vocabulary, text: &'a [u8], mut part: impl FnMut(Part<'a>)) {
+        let (mut start, mut at) = (0, 0);
+        while let Some(&first) = text.get(at) {
+            let found =
+                if self.starts[usize::from(first)] { self.longest_at(vocabulary, &text[at..]) } else { None };
+            let Some(token) = found else {
+                at += 1;
+                continue;
+            };
+            if start < at {
+                part(Part::Text(&text[start..at]));
+            }
+            part(Part::Token(token));
+            at += vocabulary.text(token).len();
+            start = at;
+        }
+        if start < text.len() {
+            part(Part::Text(&text[start..]));
+        }
+    }
+
+    /// The longest token this text starts with: narrows the sorted texts byte by byte to those that agree so far.
+    fn longest_at(&self, vocabulary: &Vocabulary, text: &[u8]) -> Option<u32> {
+        let mut agree = &self.sorted[..];
+        let mut longest = None;
+        for (depth, byte) in text.iter().enumerate() {
+            let byte_of = |id: &u32| vocabulary.text(*id).get(depth);
+            agree = &agree[agree.partition_point(|id| byte_of(id) < Some(byte))..];
+            agree = &agree[..agree.partition_point(|id| byte_of(id) == Some(byte))];
+            match agree.first() {
+                None => break,
+                Some(&first) if vocabulary.text(first).len() == depth + 1 => longest = Some(first),
+                Some(_) => {}
+            }
+        }
+        longest
+    }
+}

@@ -1,0 +1,7 @@
+//! Whole models: what they compute, and what they refuse.
+
+mod bits;
+mod llama;
+mod loading;
+mod parts;
+mod session;

@@ -1,0 +1,114 @@
+//! What a session promises to its caller.
+
+use crate::parts::{golden, ids};
+use siskin::sampler::{Sampler, SamplerOptions};
+use siskin::{End, Error, Model, Session, SessionOptions};
+
+fn session(context: usize) -> Session {
+    let model = Model::open(golden("gqa.gguf")).unwrap();
+    model.session(&SessionOptions { context: Some(context), threads: Some(2), ..Default::default() }).unwrap()
+}
+
+fn sampler(temperature: f32) -> Sampler {
+    let options = SamplerOptions { temperature, seed: Some(7), ..Default::default() };
+    Sampler::new(&options, 128, 64, &Default::default()).unwrap()
+}
+
+#[test]
+fn a_full_context_is_refused_and_leaves_the_session_as_it_was() {
+    let mut session = session(16);
+    let ids = ids("gqa");
+    session.feed(&ids[..10]).unwrap();
+    let before = session.logits().unwrap().to_vec();
+    let error = session.feed(&ids[10..20]).unwrap_err();
+    assert!(matches!(error, Error::ContextFull { context: 16, used: 10, wanted: 10 }), "{error}");
+    assert_eq!((session.position(), session.logits().unwrap()), (10, &before[..]));
+    session.feed(&ids[10..16]).unwrap();
+    assert_eq!(session.position(), 16);
+}
+
+#[test]
+fn foreign_tokens_are_refused() {
+    let mut session = session(16);
+    assert!(matches!(session.feed(&[1, 99_999]), Err(Error::Token { token: 99_999, .. })));
+    assert_eq!(session.position(), 0);
+}
+
+#[test]
+fn nothing_is_generated_without_a_prompt() {
+    let mut session = session(16);
+    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
+    assert!(matches!(session.generate(&mut sampler(0.0), 4), Err(Error::NoPrompt)));
+    session.feed(&[]).unwrap();
+    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
+}
+
+#[test]
+fn a_cleared_session_answers_as_a_new_one() {
+    let ids = ids("gqa");
+    let mut session = session(32);
+    session.feed(&ids[..20]).unwrap();
+    session.clear();
+    session.feed(&ids[5..12]).unwrap();
+    let again = session.logits().unwrap().to_vec();
+    let mut fresh = self::session(32);
+    fresh.feed(&ids[5..12]).unwrap();
+    assert_eq!(fresh.logits().unwrap(), again);
+}
+
+#[test]
+fn greedy_generation_takes_the_first_best_token() {
+    let mut session = session(64);
+    session.feed(&ids("gqa")[..8]).unwrap();
+    let logits = session.logits().unwrap();
+    let best = (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+    let mut sampler = sampler(0.0);
+    let mut generation = session.generate(&mut sampler, 5).unwrap();
+    let mut tokens = Vec::new();
+    while let Some(token) = generation.next_token().unwrap() {
+        tokens.push(token);
+    }
+    match generation.end() {
+        Some(End::Limit) => assert_eq!(tokens.len(), 5),
+        Some(End::Turn(token)) => tokens.push(token),
+        None => panic!("the generation says why it ended"),
+    }
+    assert_eq!(tokens[0] as usize, best);
+}
+
+#[test]
+fn a_seed_reproduces_an_answer() {
+    let answer = || {
+        let mut session = session(64);
+        session.feed(&ids("gqa")[..8]).unwrap();
+        let mut sampler = sampler(1.0);
+        let mut generation = session.generate(&mut sampler, 20).unwrap();
+        std::iter::from_fn(|| generation.next_token().unwrap()).collect::<Vec<_>>()
+    };
+    let first = answer();
+    assert!(!first.is_empty());
+    assert_eq!(first, answer());
+}
+
+#[test]
+fn sessions_of_one_model_do_not_disturb_each_other() {
+    let model = Model::open(golden("gqa.gguf")).unwrap();
+    let options = SessionOptions { threads: Some(2), ..Default::default() };
+    let ids = ids("gqa");
+    let alone = {
+        let mut session = model.session(&options).unwrap();
+        session.feed(&ids).unwrap();
+        session.logits().unwrap().to_vec()
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut session = model.session(&options).unwrap();
+                for id in &ids {
+                    session.feed(&[*id]).unwrap();
+                }
+                assert_eq!(session.logits().unwrap(), alone);
+            });
+        }
+    });
+}

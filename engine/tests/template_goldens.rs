@@ -1,0 +1,79 @@
+//! Conversations become the text that Hugging Face's transformers makes of them.
+
+use serde_json::Value;
+use siskin::template::{ChatTemplate, Message, TemplateError};
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("goldens/template/template.json")).expect("JSON")
+}
+
+fn conversation(turns: &Value) -> Vec<Message> {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    turns.as_array().expect("turns").iter().map(|turn| Message::new(text(&turn[0]), text(&turn[1]))).collect()
+}
+
+#[test]
+fn templates_render_as_in_transformers() {
+    let golden = golden();
+    let now = golden["now"].as_u64().expect("seconds");
+    let conversations: Vec<_> =
+        golden["conversations"].as_array().into_iter().flatten().map(conversation).collect();
+    let templates = golden["templates"].as_array().expect("templates");
+    assert!(templates.len() > 30);
+    let mut differences = Vec::new();
+    for case in templates {
+        let source = case["template"].as_str().expect("a source");
+        let template = match ChatTemplate::new(source, Some("<s>"), Some("</s>")) {
+            Ok(template) => template,
+            Err(error) => {
+                differences.push(format!("{}: {error}", case["name"]));
+                continue;
+            }
+        };
+        for (messages, outputs) in conversations.iter().zip(case["outputs"].as_array().expect("outputs")) {
+            // A template alone is rendered with the prompt for an answer, a model's also without it.
+            let outputs = outputs.as_array().expect("outputs");
+            let prompts = if outputs.len() == 1 { &[true][..] } else { &[false, true] };
+            for (prompt, expected) in prompts.iter().zip(outputs) {
+                let found = template.render_at(messages, *prompt, now);
+                if !agree(&found, expected) {
+                    differences
+                        .push(format!("{}:\n  found    {found:?}\n  expected {expected}", case["name"]));
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn agree(found: &Result<String, TemplateError>, expected: &Value) -> bool {
+    match (found, &expected["error"]) {
+        (Ok(found), Value::Null) => expected == found,
+        (Err(TemplateError::Raised { message, .. }), Value::String(expected)) => message == expected,
+        _ => false,
+    }
+}
+
+#[test]
+fn a_refusal_is_one_line_with_the_templates_line() {
+    let template = ChatTemplate::new("\n\n{{ raise_exception('no\nway') }}", None, None).expect("a template");
+    let error = template.render(&[], false).expect_err("raised").to_string();
+    assert_eq!(error, "chat template line 3 refuses the conversation: no way");
+}
+
+#[test]
+fn errors_name_the_line() {
+    let error = ChatTemplate::new("a\n{% if %}", None, None).expect_err("not Jinja").to_string();
+    assert!(error.starts_with("chat template line 2: syntax error: "), "{error}");
+    let template =
+        ChatTemplate::new("a\nb\n{{ messages[0].content.nothing.more }}", None, None).expect("a template");
+    let error = template.render(&[Message::new("user", "x")], false).expect_err("undefined").to_string();
+    assert!(error.starts_with("chat template line 3: undefined value"), "{error}");
+}
+
+#[test]
+fn tokens_that_a_model_lacks_are_undefined() {
+    let source = "{{ bos_token is defined }}{{ bos_token }}{{ eos_token is defined }}";
+    let template = ChatTemplate::new(source, None, Some("</s>")).expect("a template");
+    assert_eq!(template.render(&[], false).expect("text"), "FalseTrue");
+}
