@@ -15,8 +15,13 @@ pub enum Error {
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// The file's vocabulary cannot be used.
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
+    #[error("{file}: {source}")]
+    Tokenizer {
+        /// The model file.
+        file: String,
+        /// What is wrong with it.
+        source: TokenizerError,
+    },
     /// The chat template fails.
     #[error(transparent)]
     Template(#[from] TemplateError),

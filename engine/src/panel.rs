@@ -62,11 +62,8 @@ impl Panels {
         let row_bytes = k / ty.block_len() * block;
         let panel_bytes = row_bytes * ROWS;
         let mut packed = Buf::zeroed(rows.div_ceil(ROWS) * panel_bytes)?;
-        let panels = packed.chunks_exact_mut(panel_bytes.max(1));
-        for (panel, rows) in panels.zip(bytes.chunks(panel_bytes.max(1))) {
-            for (row, bytes) in rows.chunks_exact(row_bytes).enumerate() {
-                interleave(ty, row, bytes, panel);
-            }
+        if panel_bytes > 0 {
+            pack_all(ty, row_bytes, bytes, &mut packed);
         }
         Ok(Self { ty, rows, k, bytes: packed })
     }
@@ -117,6 +114,32 @@ impl Panels {
     fn row_bytes(&self) -> usize {
         self.k / self.ty.block_len() * self.ty.block_bytes()
     }
+}
+
+/// Packs all panels, on as many threads as a large matrix is worth.
+fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
+    const WORTH_A_THREAD: usize = 1 << 20;
+    let panel_bytes = row_bytes * ROWS;
+    let pack = |panels: &mut [u8], rows: &[u8]| {
+        for (panel, rows) in panels.chunks_exact_mut(panel_bytes).zip(rows.chunks(panel_bytes)) {
+            for (row, bytes) in rows.chunks_exact(row_bytes).enumerate() {
+                interleave(ty, row, bytes, panel);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(packed.len() / WORTH_A_THREAD).max(1);
+    let share = packed.len().div_ceil(threads).next_multiple_of(panel_bytes);
+    std::thread::scope(|scope| {
+        let mut shares = packed.chunks_mut(share).zip(rows.chunks(share));
+        let own = shares.next();
+        for (panels, rows) in shares {
+            scope.spawn(move || pack(panels, rows));
+        }
+        if let Some((panels, rows)) = own {
+            pack(panels, rows);
+        }
+    });
 }
 
 /// Puts one row's blocks into their places in a panel.

@@ -27,6 +27,8 @@ pub struct Session {
     context: usize,
     batch: usize,
     position: usize,
+    /// The buffers hold the logits after the last token.
+    has_logits: bool,
 }
 
 impl Session {
@@ -48,7 +50,7 @@ impl Session {
         let state_options = StateOptions { context, batch, cache: options.cache };
         let state = State::new(kernels, team, model.family().config(), state_options)?;
         let buffers = model.family().buffers(batch)?;
-        Ok(Self { model, state, buffers, context, batch, position: 0 })
+        Ok(Self { model, state, buffers, context, batch, position: 0, has_logits: false })
     }
 
     /// Tokens that the session holds.
@@ -82,6 +84,7 @@ impl Session {
         }
         if let Some(last) = tokens.chunks(self.batch).last() {
             self.model.family().logits(&mut self.state, &mut self.buffers, last.len() - 1);
+            self.has_logits = true;
         }
         Ok(())
     }
@@ -102,6 +105,7 @@ impl Session {
             for token in 0..batch.len() {
                 each(self.model.family().logits(&mut self.state, &mut self.buffers, token))?;
             }
+            self.has_logits = true;
         }
         Ok(())
     }
@@ -109,11 +113,11 @@ impl Session {
     /// The logits after the last token: one number for each entry of the vocabulary.
     ///
     /// # Errors
-    /// [`Error::NoPrompt`] where the session holds no token.
+    /// [`Error::NoPrompt`] where no token was fed since the session was made, cleared or cut.
     pub fn logits(&self) -> Result<&[f32], Error> {
-        match self.position {
-            0 => Err(Error::NoPrompt),
-            _ => Ok(self.buffers.last_logits(self.model.vocabulary())),
+        match self.has_logits {
+            false => Err(Error::NoPrompt),
+            true => Ok(self.buffers.last_logits(self.model.vocabulary())),
         }
     }
 
@@ -138,13 +142,22 @@ impl Session {
 
     /// Forgets all tokens.
     pub fn clear(&mut self) {
-        self.position = 0;
+        self.truncate(0);
+    }
+
+    /// Forgets all tokens but the first `len`, so that a text whose end changed need not be fed from its beginning.
+    /// There are no logits until the next token is fed. A session that holds no more than `len` stays as it is.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.position {
+            self.position = len;
+            self.has_logits = false;
+        }
     }
 
     /// Generates at most `limit` tokens from where the session stands, until the model ends its turn.
     ///
     /// # Errors
-    /// [`Error::NoPrompt`] where the session holds no token.
+    /// As for [`Session::logits`].
     pub fn generate<'s>(
         &'s mut self,
         sampler: &'s mut Sampler,
@@ -158,6 +171,7 @@ impl Session {
     fn forward(&mut self, batch: &[u32]) {
         self.model.family().forward(&mut self.state, &mut self.buffers, self.position, batch);
         self.position += batch.len();
+        self.has_logits = false;
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {

@@ -1,4 +1,5 @@
 //! Conversations become the text that Hugging Face's transformers makes of them.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
 use siskin::template::{ChatTemplate, Message, TemplateError};

@@ -1,4 +1,5 @@
 //! Templates from strangers: each ends in an error or in text, with bounded memory and steps, on a small stack.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use siskin::template::{CHATML, ChatTemplate, MAX_OUTPUT, Message, TemplateError};
 
@@ -105,13 +106,14 @@ fn long_chains_are_refused() {
 fn endless_work_is_stopped() {
     for source in [
         "{% for i in range(1000000000) %}x{% endfor %}",
-        "{% for i in range(60000) %}{% for j in range(60000) %}{% endfor %}{% endfor %}",
-        "{% for i in range(60000) %}{{ range(60000) | sort | length }}{% endfor %}",
-        "{% set a = 'a' * 1000 %}{% set a = a * 1000 %}{% for i in range(60000) %}{% set x = a.count('b') %}{% endfor %}",
+        "{% for i in range(5000) %}x{% endfor %}",
+        "{% for i in range(4000) %}{% for j in range(4000) %}{% endfor %}{% endfor %}",
+        "{% for i in range(4000) %}{{ range(4000) | sort | length }}{% endfor %}",
+        "{% set a = 'a' * 1000 %}{% set a = a * 1000 %}{% for i in range(4000) %}{% set x = a.count('b') %}{% endfor %}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% macro m(x) %}{% for a in x %}{{ m([a]) }}{% endfor %}{% endmacro %}{{ m([1]) }}",
         "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
-        "{% set r = range(60000) | list %}{% for i in range(60000) %}{% set x = -1 in r %}{% endfor %}",
+        "{% set r = range(4000) | list %}{% for i in range(4000) %}{% set x = -1 in r %}{% endfor %}",
         "{% block a %}{{ self.a() }}{% endblock %}",
         "{{ 2 ** 100000000000 }}",
     ] {
@@ -129,8 +131,8 @@ fn endless_output_and_memory_are_stopped() {
         format!("{million}{{{{ a.replace('a', a) }}}}"),
         format!("{million}{{{{ a.replace('', a) }}}}"),
         format!("{million}{{{{ a | replace('a', a) }}}}"),
-        format!("{million}{{{{ a.join(range(60000)) }}}}"),
-        format!("{million}{{{{ range(60000) | join(a) }}}}"),
+        format!("{million}{{{{ a.join(range(4000)) }}}}"),
+        format!("{million}{{{{ range(4000) | join(a) }}}}"),
         format!("{million}{{{{ a.split('a') | length }}}}{{{{ a.split('a') | length }}}}"),
         format!("{million}{{{{ a | list | length }}}}{{{{ a | list | length }}}}"),
         "{{ 'a' * 1000000000 }}".to_owned(),
@@ -181,6 +183,11 @@ fn values_cannot_nest_without_end() {
         "{% macro _siskin_bounded(x) %}{% endmacro %}".to_owned(),
         "{{ [[1] * 1000 * 1000] | length }}".to_owned(),
         "{% set n = 1000000 %}{{ [1] * n }}".to_owned(),
+        "{{ [1] * 9|default(1000000) }}".to_owned(),
+        "{{ [1] * 'aaa'.count('a') }}".to_owned(),
+        "{{ 10 ** 6 * [1] }}".to_owned(),
+        "{{ 1000000 // 1 * [1] }}".to_owned(),
+        format!("{{% raw %}}{{%\u{a0}endraw %}}{{{{ \"{{% endraw %}}{grown}{{{{ x }}}}"),
     ] {
         assert_refused(&source, source.clone());
     }

@@ -45,7 +45,8 @@ impl Model {
     /// As for [`Model::open`].
     pub fn from_gguf(file: &Gguf) -> Result<Self, Error> {
         let family = Llama::load(file)?;
-        let tokenizer = Tokenizer::from_gguf(file)?;
+        let tokenizer = Tokenizer::from_gguf(file)
+            .map_err(|source| Error::Tokenizer { file: file.name().to_owned(), source })?;
         let vocabulary = family.config().vocabulary;
         if tokenizer.len() > vocabulary {
             return Err(Error::Hyperparameter {

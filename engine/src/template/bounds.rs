@@ -7,8 +7,10 @@ use super::Turn;
 
 /// The deepest nesting of lists and mappings.
 const MAX_DEPTH: usize = 24;
-/// The most values in a value, each counted as often as it is reached. A message counts as one.
-const MAX_NODES: usize = 1 << 16;
+/// The most values in a value, each counted as often as it is reached; also the longest `range`.
+pub(super) const MAX_NODES: usize = 4096;
+/// The most messages in a value, which are not among those.
+const MAX_TURNS: usize = 1 << 16;
 
 /// Returns the value, unless it nests deeper or holds more than a chat template needs.
 ///
@@ -16,7 +18,7 @@ const MAX_NODES: usize = 1 << 16;
 pub(super) fn bounded(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
     let too_large =
         || Error::new(ErrorKind::InvalidOperation, "a value nests too deep or holds too many others");
-    let mut nodes = 1;
+    let (mut nodes, mut turns) = (1, 0);
     let mut open = vec![(value.clone(), 0)];
     while let Some((outer, depth)) = open.pop() {
         let Some(inner) = contents(&outer) else { continue };
@@ -24,8 +26,12 @@ pub(super) fn bounded(state: &State<'_, '_>, value: Value) -> Result<Value, Erro
             return Err(Error::new(ErrorKind::InvalidOperation, "a namespace lies within another value"));
         }
         for value in inner {
-            nodes += 1;
-            if nodes > MAX_NODES || depth == MAX_DEPTH {
+            if value.downcast_object_ref::<Turn>().is_some() {
+                turns += 1;
+            } else {
+                nodes += 1;
+            }
+            if nodes > MAX_NODES || turns > MAX_TURNS || depth == MAX_DEPTH {
                 return Err(too_large());
             }
             if is_container(&value) {
@@ -33,7 +39,7 @@ pub(super) fn bounded(state: &State<'_, '_>, value: Value) -> Result<Value, Erro
             }
         }
     }
-    state.consume_fuel(nodes as u64 / 8)?;
+    state.consume_fuel((nodes + turns) as u64 / 8)?;
     Ok(value)
 }
 
@@ -55,8 +61,8 @@ fn contents(value: &Value) -> Option<Box<dyn Iterator<Item = Value>>> {
         return None;
     }
     let object = value.as_object()?;
-    if let Some(pairs) = object.try_iter_pairs() {
-        return Some(Box::new(pairs.flat_map(|(key, value)| [key, value])));
+    if value.kind() == ValueKind::Map {
+        return Some(Box::new(object.try_iter_pairs()?.flat_map(|(key, value)| [key, value])));
     }
     object.try_iter().map(|items| Box::new(items) as _)
 }

@@ -31,12 +31,16 @@ pub(super) fn guard(source: &str) -> Result<String, TemplateError> {
     }
     let mut guarded = String::with_capacity(source.len() + source.len() / 4);
     let mut rest = source;
+    let mut line = 1;
     let mut elifs = 0;
-    while let Some(tag) = Tag::find(rest) {
-        let line = 1 + newlines(source, source.len() - rest.len() + tag.start);
-        guarded.push_str(rest.get(..tag.start).unwrap_or_default());
+    while let Some(start) = start_of_tag(rest) {
+        let (before, from) = rest.split_at_checked(start).unwrap_or((rest, ""));
+        guarded.push_str(before);
+        line += newlines(before);
         let refused = |problem: String| TemplateError::Refused { line, problem };
-        let text = rest.get(tag.start..tag.end).unwrap_or_default();
+        // Nothing that the engine could read otherwise may pass unread.
+        let tag = Tag::read(from).ok_or_else(|| refused("a tag that does not end".to_owned()))?;
+        let text = from.get(..tag.length).unwrap_or_default();
         match tag.kind {
             Kind::Verbatim => guarded.push_str(text),
             Kind::Expression => {
@@ -53,14 +57,20 @@ pub(super) fn guard(source: &str) -> Result<String, TemplateError> {
                 tokens.rewrite(&mut guarded).map_err(&refused)?;
             }
         }
-        rest = rest.get(tag.end..).unwrap_or_default();
+        line += newlines(text);
+        rest = from.get(tag.length..).unwrap_or_default();
     }
     guarded.push_str(rest);
     Ok(guarded)
 }
 
-fn newlines(source: &str, end: usize) -> usize {
-    source.bytes().take(end).filter(|&byte| byte == b'\n').count()
+fn newlines(text: &str) -> usize {
+    text.bytes().filter(|&byte| byte == b'\n').count()
+}
+
+/// Where the next tag begins.
+fn start_of_tag(text: &str) -> Option<usize> {
+    text.as_bytes().windows(2).position(|pair| matches!(pair, b"{{" | b"{%" | b"{#"))
 }
 
 enum Kind {
@@ -70,39 +80,28 @@ enum Kind {
     Statement,
 }
 
-/// Where a tag lies, with its delimiters.
+/// A tag at the beginning of a text.
 struct Tag {
     kind: Kind,
-    start: usize,
-    end: usize,
+    /// In bytes, with the delimiters.
+    length: usize,
 }
 
 impl Tag {
-    /// The next tag. One that does not end is left for the engine to report.
-    fn find(text: &str) -> Option<Tag> {
-        let mut from = 0;
-        loop {
-            let start = from + text.get(from..)?.find('{')?;
-            let inside = text.get(start + 2..).unwrap_or_default();
-            let kind = match text.as_bytes().get(start + 1) {
-                Some(b'#') => {
-                    let end = start + 2 + inside.find("#}")? + 2;
-                    return Some(Tag { kind: Kind::Verbatim, start, end });
-                }
-                Some(b'{') => Kind::Expression,
-                Some(b'%') => Kind::Statement,
-                _ => {
-                    from = start + 1;
-                    continue;
-                }
-            };
-            let end =
-                start + 2 + end_of_tag(inside, if matches!(kind, Kind::Statement) { "%}" } else { "}}" })?;
-            if is_tag_of(text.get(start..end)?, "raw") {
-                return Some(Tag { kind: Kind::Verbatim, start, end: end_of_raw(text, end)? });
-            }
-            return Some(Tag { kind, start, end });
+    /// `None` when it does not end.
+    fn read(text: &str) -> Option<Tag> {
+        let inside = text.get(2..)?;
+        if text.starts_with("{#") {
+            return Some(Tag { kind: Kind::Verbatim, length: 2 + inside.find("#}")? + 2 });
         }
+        if text.starts_with("{{") {
+            return Some(Tag { kind: Kind::Expression, length: 2 + end_of_tag(inside, "}}")? });
+        }
+        let length = 2 + end_of_tag(inside, "%}")?;
+        if is_tag_of(text.get(..length)?, "raw") {
+            return Some(Tag { kind: Kind::Verbatim, length: end_of_raw(text, length)? });
+        }
+        Some(Tag { kind: Kind::Statement, length })
     }
 }
 
@@ -138,9 +137,11 @@ fn end_of_raw(text: &str, from: usize) -> Option<usize> {
     }
 }
 
+/// Whether the engine takes the tag for this one: it reads `raw` and `endraw` apart from all others.
 fn is_tag_of(tag: &str, keyword: &str) -> bool {
     let inside = tag.strip_prefix("{%").and_then(|tag| tag.strip_suffix("%}")).unwrap_or_default();
-    inside.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+') == keyword
+    let name = inside.strip_prefix(['-', '+']).unwrap_or(inside).trim_ascii_start();
+    name.strip_prefix(keyword).is_some_and(|rest| matches!(rest.trim_ascii_start(), "" | "-" | "+"))
 }
 
 /// A word, number, string, operator, or run of white space.
@@ -173,10 +174,12 @@ impl<'s> Token<'s> {
         self.text.starts_with(|c: char| is_word(c) && !c.is_ascii_digit())
     }
 
-    /// Whether multiplying by it is harmless: a small number, or a string, which multiplies only with a number.
-    fn is_small_factor(self) -> bool {
-        let small = |text: &str| text.parse::<u32>().is_ok_and(|n| n <= MAX_FACTOR);
-        self.text.starts_with(['"', '\'']) || small(self.text)
+    fn is_string(self) -> bool {
+        self.text.starts_with(['"', '\''])
+    }
+
+    fn is_small(self) -> bool {
+        self.text.parse::<u32>().is_ok_and(|number| number <= MAX_FACTOR)
     }
 }
 
@@ -247,15 +250,22 @@ impl<'s> Tokens<'s> {
         if self.tokens.iter().any(|(_, token)| token.text == BOUNDED) {
             return Err(format!("the name {BOUNDED:?} is reserved"));
         }
-        let products = (0..self.tokens.len()).filter(|&index| self.text(index) == "*").collect::<Vec<_>>();
-        let small = |index: &usize| {
-            let neighbours = [index.wrapping_sub(1), index + 1].map(|i| self.tokens.get(i));
-            neighbours.into_iter().flatten().any(|(_, token)| token.is_small_factor())
-        };
-        if products.len() > 1 || !products.iter().all(small) {
+        let products: Vec<usize> = (0..self.tokens.len()).filter(|&index| self.text(index) == "*").collect();
+        if products.len() > 1 || !products.iter().all(|&index| self.is_small_product(index)) {
             return Err(format!("a product, expected at most one in a tag, by a number up to {MAX_FACTOR}"));
         }
         Ok(())
+    }
+
+    /// Whether one factor is a small number, or the first a string, which multiplies only with a number; and nothing
+    /// binds this factor to something else before the product does.
+    fn is_small_product(&self, index: usize) -> bool {
+        let factor = |index: usize| self.tokens.get(index).map(|(_, token)| *token);
+        let before = index.checked_sub(2).map_or("", |index| self.text(index));
+        let first = factor(index.wrapping_sub(1)).is_some_and(|token| token.is_small() || token.is_string());
+        let second = factor(index + 1).is_some_and(Token::is_small);
+        (first && !["**", ".", "/", "//", "%"].contains(&before))
+            || (second && !["**", ".", "|", "[", "("].contains(&self.text(index + 2)))
     }
 
     /// Writes the statement with the values that it names bounded.

@@ -5,9 +5,14 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 use super::MAX_OUTPUT;
 
+const MAX_INDENT: usize = 16;
+
 /// Hugging Face's `tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 pub(super) fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    if indent.is_some_and(|indent| indent > MAX_INDENT) {
+        return Err(error(format!("an indent of more than {MAX_INDENT}")));
+    }
     let separators: Option<Value> = options.get("separators")?;
     let separator = |index: usize, default: &str| -> Result<String, Error> {
         let Some(given) = &separators else { return Ok(default.to_owned()) };

@@ -13,13 +13,20 @@ pub(super) fn call(
     name: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
-    const BYTES_PER_FUEL: usize = 8;
+    const BYTES_PER_FUEL: usize = 32;
     let subject = value.as_str().unwrap_or_default();
     let read: usize = subject.len() + args.iter().filter_map(|arg| arg.as_str()).map(str::len).sum::<usize>();
     state.consume_fuel((read / BYTES_PER_FUEL) as u64)?;
     match (name, args) {
         ("replace", [old, new, ..]) => check_replace(subject, text(old), text(new))?,
         ("format", _) => check_format(subject)?,
+        // Each piece becomes a value.
+        ("split", [separator, ..]) if !text(separator).is_empty() => {
+            state.consume_fuel(subject.matches(text(separator)).count() as u64)?;
+        }
+        ("split" | "splitlines", _) => {
+            state.consume_fuel(subject.matches(char::is_whitespace).count() as u64)?;
+        }
         ("join", [items]) if value.as_str().is_some() => return join(state, subject, items),
         _ => {}
     }

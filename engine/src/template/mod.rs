@@ -2,8 +2,8 @@
 //!
 //! A template comes with the model file, so it is a program written by a stranger. It runs in minijinja, which has no
 //! access to anything but its arguments, with a bound on each of its resources: the length of the source and of its
-//! expressions ([`guard`]), steps and bytes worked on (fuel), nesting and number of values ([`bounds`]), output. What
-//! Hugging Face's `apply_chat_template` offers a template is there under the same names ([`python`]).
+//! expressions (`guard`), steps and bytes worked on (fuel), nesting and number of values (`bounds`), output. What
+//! Hugging Face's `apply_chat_template` offers a template is there under the same names (`python`).
 
 mod bounds;
 mod clock;
@@ -55,7 +55,7 @@ const NAME: &str = "chat_template";
 /// worth 64 bytes of data, so this bounds memory too.
 const FUEL: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
-const BYTES_PER_FUEL: u64 = 4;
+const BYTES_PER_FUEL: u64 = 2;
 
 /// A compiled chat template.
 #[derive(Debug)]

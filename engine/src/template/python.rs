@@ -21,6 +21,7 @@ pub(super) fn environment() -> Environment<'static> {
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
     environment.add_function("raise_exception", raise_exception);
+    environment.add_function("range", range);
     environment.add_function(guard::BOUNDED, bounds::bounded);
     environment.remove_global("debug");
     for filter in ["batch", "slice", "zip", "chain", "groupby", "pprint", "format"] {
@@ -31,6 +32,15 @@ pub(super) fn environment() -> Environment<'static> {
 
 fn raise_exception(message: &str) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message.to_owned())))
+}
+
+fn range(first: isize, second: Option<isize>, step: Option<isize>) -> Result<Value, Error> {
+    let range = minijinja::functions::range(first, second, step)?;
+    if range.len().is_some_and(|len| len > bounds::MAX_NODES) {
+        let limit = bounds::MAX_NODES;
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("a range of more than {limit} numbers")));
+    }
+    Ok(range)
 }
 
 /// The function `strftime_now(format)` at a fixed time.

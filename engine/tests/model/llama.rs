@@ -1,43 +1,19 @@
 //! Logits against Hugging Face transformers in float32.
 
-use crate::parts::{golden, ids};
-use siskin::{CacheType, Error, Model, SessionOptions};
+use siskin::{CacheType, Model, SessionOptions};
 
-/// The numbers of a float32 .npy file.
-fn npy(path: &std::path::Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).unwrap();
-    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    assert!(String::from_utf8_lossy(&bytes[10..10 + header]).contains("'<f4', 'fortran_order': False"));
-    bytes[10 + header..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
-}
+use crate::parts::{golden, ids, logits, nmse, npy};
 
-fn logits(name: &str, cache: CacheType) -> Vec<f32> {
+fn run(name: &str, cache: CacheType) -> Vec<f32> {
     let model = Model::open(golden(&format!("{name}.gguf"))).unwrap();
-    let options = SessionOptions { cache, threads: Some(2), ..Default::default() };
-    let mut session = model.session(&options).unwrap();
-    let mut all = Vec::new();
-    session
-        .feed_each(&ids(name), |logits| {
-            all.extend_from_slice(logits);
-            Ok::<_, Error>(())
-        })
-        .unwrap();
-    all
-}
-
-/// Mean squared error over the mean square of the expected.
-fn nmse(found: &[f32], expected: &[f32]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let square = |x: f64| x * x;
-    let error: f64 = found.iter().zip(expected).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
-    error / expected.iter().map(|&b| square(f64::from(b))).sum::<f64>()
+    logits(&model, &ids(name), &SessionOptions { cache, threads: Some(2), ..Default::default() })
 }
 
 fn check(name: &str) {
     let expected = npy(&golden(name).join("logits.npy"));
-    let exact = nmse(&logits(name, CacheType::F32), &expected);
+    let exact = nmse(&run(name, CacheType::F32), &expected);
     assert!(exact <= 1e-9, "{name}: {exact:e} with an f32 cache");
-    let half = nmse(&logits(name, CacheType::F16), &expected);
+    let half = nmse(&run(name, CacheType::F16), &expected);
     assert!(half > exact && half <= 1e-4, "{name}: {half:e} with an f16 cache");
 }
 

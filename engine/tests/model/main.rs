@@ -2,6 +2,7 @@
 
 mod bits;
 mod llama;
+mod llama_cpp;
 mod loading;
 mod parts;
 mod session;

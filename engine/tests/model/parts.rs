@@ -4,10 +4,47 @@ use std::path::{Path, PathBuf};
 
 use siskin::gguf::Gguf;
 use siskin::gguf::write::{Builder, OwnedValue};
+use siskin::{Error, Model, SessionOptions};
 use siskin_quant::TensorType;
 
+fn goldens() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
+}
+
 pub(crate) fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/llama").join(name)
+    goldens().join("llama").join(name)
+}
+
+/// What llama.cpp made of the `kquant` checkpoint.
+pub(crate) fn llama_cpp(name: &str) -> PathBuf {
+    goldens().join("llama_cpp").join(name)
+}
+
+/// The numbers of a float32 .npy file.
+pub(crate) fn npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert!(String::from_utf8_lossy(&bytes[10..10 + header]).contains("'<f4', 'fortran_order': False"));
+    bytes[10 + header..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+/// The logits after every token of a prompt.
+pub(crate) fn logits(model: &Model, ids: &[u32], options: &SessionOptions) -> Vec<f32> {
+    let mut all = Vec::new();
+    let each = |logits: &[f32]| {
+        all.extend_from_slice(logits);
+        Ok::<_, Error>(())
+    };
+    model.session(options).unwrap().feed_each(ids, each).unwrap();
+    all
+}
+
+/// Mean squared error over the mean square of the expected.
+pub(crate) fn nmse(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let square = |x: f64| x * x;
+    let error: f64 = found.iter().zip(expected).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+    error / expected.iter().map(|&b| square(f64::from(b))).sum::<f64>()
 }
 
 /// The prompt that came with a checkpoint.
@@ -34,7 +71,11 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn of(name: &str) -> Self {
-        let file = Gguf::open(&golden(&format!("{name}.gguf"))).unwrap();
+        Self::read(&golden(&format!("{name}.gguf")))
+    }
+
+    pub(crate) fn read(path: &Path) -> Self {
+        let file = Gguf::open(path).unwrap();
         let keys = file.metadata().map(|(key, value)| (key.to_owned(), OwnedValue::from(value))).collect();
         let tensors = file
             .tensors()

@@ -57,6 +57,23 @@ fn a_cleared_session_answers_as_a_new_one() {
 }
 
 #[test]
+fn a_cut_session_goes_on_as_if_it_had_never_held_the_rest() {
+    let ids = ids("gqa");
+    let mut session = session(40);
+    session.feed(&ids[..30]).unwrap();
+    session.truncate(31);
+    assert!(session.logits().is_ok());
+    session.truncate(17);
+    assert_eq!(session.position(), 17);
+    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
+    session.feed(&ids[3..9]).unwrap();
+    let again = session.logits().unwrap().to_vec();
+    let mut fresh = self::session(40);
+    fresh.feed(&[&ids[..17], &ids[3..9]].concat()).unwrap();
+    assert_eq!(fresh.logits().unwrap(), again);
+}
+
+#[test]
 fn greedy_generation_takes_the_first_best_token() {
     let mut session = session(64);
     session.feed(&ids("gqa")[..8]).unwrap();
