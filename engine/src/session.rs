@@ -165,7 +165,7 @@ impl Session {
     ) -> Result<Generation<'s>, Error> {
         self.logits()?;
         let detokenizer = Detokenizer::continuing(self.model.tokenizer());
-        Ok(Generation { session: self, sampler, detokenizer, left: limit, end: None })
+        Ok(Generation { session: self, sampler, detokenizer, left: limit, unfed: None, end: None })
     }
 
     fn forward(&mut self, batch: &[u32]) {
@@ -206,17 +206,24 @@ pub struct Generation<'s> {
     sampler: &'s mut Sampler,
     detokenizer: Detokenizer,
     left: usize,
+    /// The token handed out last, which waits to be fed: so it is seen before the next one is worked out.
+    unfed: Option<u32>,
     end: Option<End>,
 }
 
 impl Generation<'_> {
-    /// The next token, which the session then holds; None when the answer is over (see [`Generation::end`]).
+    /// The next token; None when the answer is over (see [`Generation::end`]). The session holds a token from the
+    /// next call on.
     ///
     /// # Errors
     /// [`Error::ContextFull`]: the answer is cut off where the context ends.
     pub fn next_token(&mut self) -> Result<Option<u32>, Error> {
         if self.end.is_some() {
             return Ok(None);
+        }
+        if let Some(token) = self.unfed {
+            self.session.feed(&[token])?;
+            self.unfed = None;
         }
         if self.left == 0 {
             self.end = Some(End::Limit);
@@ -227,8 +234,8 @@ impl Generation<'_> {
             self.end = Some(End::Turn(token));
             return Ok(None);
         }
-        self.session.feed(&[token])?;
         self.sampler.accept(token);
+        self.unfed = Some(token);
         self.left -= 1;
         Ok(Some(token))
     }

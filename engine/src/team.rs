@@ -247,7 +247,7 @@ impl Patience {
         std::hint::spin_loop();
         self.rounds += 1;
         // The clock is read rarely: reading it costs as much as some dozen rounds.
-        if self.rounds % 64 != 0 {
+        if !self.rounds.is_multiple_of(64) {
             return true;
         }
         self.since.get_or_insert_with(Instant::now).elapsed() < SPIN

@@ -214,7 +214,7 @@ fn dot<L: Lanes, Q: Quantized, const T: usize, const G: usize>(
                 _ => l.dot_u(narrow[t], weights[g], x, g % 4),
             };
         });
-        if (g + 1) % steps == 0 {
+        if (g + 1).is_multiple_of(steps) {
             unroll!(t < T => {
                 sums[t] = l.add_i32(sums[t], l.widen(std::mem::replace(&mut narrow[t], l.zero_n())));
             });

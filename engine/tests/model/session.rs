@@ -129,3 +129,37 @@ fn sessions_of_one_model_do_not_disturb_each_other() {
         }
     });
 }
+
+#[test]
+fn a_session_holds_the_tokens_that_it_handed_out() {
+    let mut session = session(64);
+    session.feed(&ids("gqa")[..8]).unwrap();
+    let mut sampler = sampler(1.0);
+    let mut generation = session.generate(&mut sampler, 6).unwrap();
+    let tokens: Vec<u32> = std::iter::from_fn(|| generation.next_token().unwrap()).collect();
+    drop(generation);
+    assert_eq!(session.position(), 8 + tokens.len());
+    let after = session.logits().unwrap().to_vec();
+    session.truncate(8);
+    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
+    session.feed(&tokens).unwrap();
+    assert_eq!(session.logits().unwrap(), after);
+}
+
+#[test]
+fn an_answer_ends_where_the_context_does() {
+    let mut session = session(10);
+    session.feed(&ids("gqa")[..8]).unwrap();
+    let mut sampler = sampler(1.0);
+    let mut generation = session.generate(&mut sampler, 100).unwrap();
+    let mut count = 0;
+    let error = loop {
+        match generation.next_token() {
+            Ok(Some(_)) => count += 1,
+            Ok(None) => panic!("a random model does not end its turn so soon"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::ContextFull { context: 10, used: 10, wanted: 1 }), "{error}");
+    assert_eq!(count, 3, "one token more than fits is seen, for its place is after it");
+}
