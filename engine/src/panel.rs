@@ -95,19 +95,25 @@ impl Panels {
 
     /// Decodes one row, padding included, into the first `k` numbers of `out`.
     pub(crate) fn decode_row(&self, row: usize, out: &mut [f32]) {
-        /// The largest block: Q8_K's.
-        const MAX_BLOCK: usize = 292;
+        // At least one block of any format; many of the small ones at once.
+        const BUFFER: usize = 512;
+        let mut bytes = [0; BUFFER];
+        let size = self.ty.block_bytes();
+        let at_once = BUFFER / size;
+        let fields = fields(self.ty).unwrap_or(&[]);
         let panel_bytes = self.row_bytes() * ROWS;
         let panel = &self.bytes[row / ROWS * panel_bytes..][..panel_bytes];
-        let size = self.ty.block_bytes();
-        let blocks = panel.chunks_exact(ROWS * size).zip(out.chunks_mut(self.ty.block_len()));
-        for (block, out) in blocks {
-            let mut bytes = [0; MAX_BLOCK];
-            for_each_unit(fields(self.ty).unwrap_or(&[]), row % ROWS, |at, from, unit| {
-                bytes[at..at + unit].copy_from_slice(&block[from..from + unit]);
-            });
-            // Cannot fail: the type has a decoder and both lengths are one block's.
-            let _ = siskin_quant::decode(self.ty, &bytes[..size], out);
+        let runs = panel.chunks(ROWS * size * at_once);
+        for (blocks, out) in runs.zip(out[..self.k].chunks_mut(self.ty.block_len() * at_once)) {
+            let blocks = blocks.chunks_exact(ROWS * size);
+            let count = blocks.len();
+            for (block, to) in blocks.zip(bytes.chunks_exact_mut(size)) {
+                for_each_unit(fields, row % ROWS, |at, from, unit| {
+                    to[at..at + unit].copy_from_slice(&block[from..from + unit]);
+                });
+            }
+            // Cannot fail: the type has a decoder, and both lengths are those of `count` blocks.
+            let _ = siskin_quant::decode(self.ty, &bytes[..count * size], out);
         }
     }
 

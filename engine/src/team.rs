@@ -31,6 +31,8 @@ struct Shared {
     region: UnsafeCell<Option<&'static Region<'static>>>,
     tasks: AtomicUsize,
     cursor: AtomicUsize,
+    /// Workers that are up.
+    started: AtomicUsize,
     parked: Box<[AtomicBool]>,
     panicked: AtomicBool,
     stop: AtomicBool,
@@ -61,6 +63,7 @@ impl Team {
             region: UnsafeCell::new(None),
             tasks: AtomicUsize::new(0),
             cursor: AtomicUsize::new(0),
+            started: AtomicUsize::new(0),
             parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -72,6 +75,10 @@ impl Team {
                 .name(format!("siskin-{}", index + 1))
                 .spawn(move || shared.work(index))?;
             team.workers.push(Worker { thread: handle.thread().clone(), handle: Some(handle) });
+        }
+        // A thread allocates as it comes up: that must not fall into the work.
+        while shared.started.load(Ordering::Acquire) < helpers {
+            std::thread::yield_now();
         }
         Ok(team)
     }
@@ -160,6 +167,7 @@ impl Drop for Team {
 impl Shared {
     /// A worker's life: waits for a region that it has not seen, joins, takes tasks, leaves.
     fn work(&self, index: usize) {
+        self.started.fetch_add(1, Ordering::Release);
         let mut seen = 0;
         while let Some(number) = self.await_region(seen, index) {
             seen = number;

@@ -109,20 +109,26 @@ impl Model {
         let text = self.0.template.render(messages, true)?;
         let mut tokens = Vec::new();
         self.0.tokenizer.encode(text.as_bytes(), Special::Parse, &mut tokens);
-        // Most templates write the token themselves.
+        self.begin(&mut tokens);
+        Ok(tokens)
+    }
+
+    /// The tokens of plain text that is to be continued, with the token that begins a text where the model wants one.
+    pub fn text_tokens(&self, text: &str) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        self.0.tokenizer.encode(text.as_bytes(), Special::Text, &mut tokens);
+        self.begin(&mut tokens);
+        tokens
+    }
+
+    /// Puts the token that begins a text before all others, where the model wants one and none is there yet: most
+    /// chat templates write it themselves.
+    fn begin(&self, tokens: &mut Vec<u32>) {
         if let Some(bos) = self.0.tokenizer.bos().filter(|_| self.0.tokenizer.add_bos())
             && tokens.first() != Some(&bos)
         {
             tokens.insert(0, bos);
         }
-        Ok(tokens)
-    }
-
-    /// The tokens of plain text, with the token that begins a text where the model wants one.
-    pub fn text_tokens(&self, text: &str) -> Vec<u32> {
-        let mut tokens = Vec::new();
-        self.0.tokenizer.encode_prompt(text.as_bytes(), Special::Text, &mut tokens);
-        tokens
     }
 
     pub(crate) fn family(&self) -> &Llama {

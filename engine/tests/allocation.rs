@@ -1,0 +1,87 @@
+//! After a session and a sampler are made, prefill, decode, sampling and detokenizing allocate nothing in any thread.
+
+#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use siskin::sampler::SamplerOptions;
+use siskin::{CacheType, Model, SessionOptions};
+
+/// Counts allocations and releases of all threads while it is armed.
+struct Counting {
+    armed: AtomicBool,
+    count: AtomicUsize,
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting { armed: AtomicBool::new(false), count: AtomicUsize::new(0) };
+
+impl Counting {
+    fn note(&self) {
+        if self.armed.load(SeqCst) {
+            self.count.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn during(&self, work: impl FnOnce()) -> usize {
+        self.count.store(0, SeqCst);
+        self.armed.store(true, SeqCst);
+        work();
+        self.armed.store(false, SeqCst);
+        self.count.load(SeqCst)
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.note();
+        // SAFETY: the caller's promises are the system allocator's conditions.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        self.note();
+        // SAFETY: as above.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+// One test alone in this file: another one's allocations would be counted too.
+#[test]
+fn an_answer_allocates_nothing() {
+    assert!(COUNTING.during(|| drop(vec![1u8])) >= 2, "the allocator counts");
+    for name in ["gqa", "kquant"] {
+        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+        let path = match name {
+            "kquant" => goldens.join("llama_cpp/q4_k_m.gguf"),
+            _ => goldens.join("llama/gqa.gguf"),
+        };
+        let model = Model::open(path).unwrap();
+        for cache in [CacheType::F32, CacheType::F16] {
+            let options = SessionOptions { threads: Some(3), context: Some(96), cache, ..Default::default() };
+            let mut session = model.session(&options).unwrap();
+            let options = SamplerOptions {
+                temperature: 1.0,
+                seed: Some(1),
+                repeat_penalty: 1.1,
+                dry_multiplier: 0.8,
+                ..Default::default()
+            };
+            let mut sampler = session.sampler(&options).unwrap();
+            let prompt: Vec<u32> = (1..60).map(|i| i % 90).collect();
+            let prefill = COUNTING.during(|| session.feed(&prompt).unwrap());
+            assert_eq!(prefill, 0, "{name}: prefill");
+            let mut generation = session.generate(&mut sampler, 30).unwrap();
+            let mut characters = 0;
+            let decode = COUNTING.during(|| {
+                while let Some(piece) = generation.next_text().unwrap() {
+                    characters += piece.len();
+                }
+            });
+            assert_eq!(decode, 0, "{name}: decode");
+            assert!(characters > 0, "{name}: something was said");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The `chat` command: a conversation in the terminal, or through a pipe.
+
+mod conversation;
+mod input;
+mod lines;
+
+use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::model::ModelArguments;
+use crate::sampling::SamplingArguments;
+use crate::session::{SessionArguments, count};
+use anyhow::{Context, Result};
+use clap::Args;
+use conversation::Conversation;
+use input::Input;
+use lines::Lines;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Talk with a model in the terminal.
+///
+/// In a terminal, lines can be edited and those of earlier conversations recalled; Ctrl-C stops an answer. Lines from
+/// a pipe are answered one by one. A line that begins with a slash is a command: /help lists them.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    #[command(flatten)]
+    answer: AnswerArguments,
+    /// Tokens that the conversation has at most [default: what the model was made for, up to 4096]
+    #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
+    ctx_size: Option<usize>,
+    #[command(flatten)]
+    session: SessionArguments,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  siskin chat
+  siskin chat model.gguf --system \"You are a patient teacher.\" --temp 0.5
+  printf 'Who are you?\\nAnd who am I?\\n' | siskin chat model.gguf";
+
+const HELP: &str = "\
+/reset      begin a new conversation
+/save FILE  write the conversation to a JSON file
+/quit       leave, as does Ctrl-D
+/help       show this list";
+
+/// Ctrl-C was pressed since the last question.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Talks until the input ends.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let model = arguments.model.open()?;
+    let session = model.session(&arguments.session.options(arguments.ctx_size))?;
+    let options = arguments.sampling.options(&model);
+    let (name, context) = (model.name().to_owned(), session.context());
+    let mut conversation = Conversation::new(model, session, options, arguments.system.as_deref())?;
+    let mut lines = Lines::open()?;
+    if lines.is_terminal() {
+        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).context("handling Ctrl-C")?;
+        note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
+    }
+    while let Some(line) = lines.next()? {
+        match Input::parse(&line) {
+            Input::Nothing => {}
+            Input::Say(text) => {
+                INTERRUPTED.store(false, Ordering::Relaxed);
+                say(&mut conversation, text, &arguments.answer)?;
+            }
+            Input::Reset => conversation.reset()?,
+            Input::Save(path) => match conversation.save(path) {
+                Ok(()) => note(format_args!("saved to {}", path.display())),
+                Err(error) => note(format_args!("siskin: {error:#}")),
+            },
+            Input::Help => note(format_args!("{HELP}")),
+            Input::Quit => break,
+            Input::Unknown(command) => note(format_args!("{command} is no command: /help lists them")),
+        }
+    }
+    Ok(())
+}
+
+/// Answers a message and says if it could not be done as it should.
+fn say(conversation: &mut Conversation, text: &str, arguments: &AnswerArguments) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let go_on = || !INTERRUPTED.load(Ordering::Relaxed);
+    let answer = conversation.say(text, arguments, go_on, &mut out)?;
+    let (begun, context) = (!answer.tokens.is_empty(), conversation.context());
+    if begun || answer.ending != Ending::ContextFull {
+        answer::end_line(&mut out)?;
+    }
+    if answer.ending == Ending::ContextFull {
+        let what = if begun { "the answer ends here" } else { "there is no room for this message" };
+        note(format_args!(
+            "the context of {context} tokens is full: {what}; /reset begins a new conversation"
+        ));
+    }
+    Ok(())
+}

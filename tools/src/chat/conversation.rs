@@ -1,0 +1,250 @@
+use crate::answer::{self, Answer, AnswerArguments, Ending};
+use crate::output::Output;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use siskin::sampler::{Sampler, SamplerOptions};
+use siskin::template::Message;
+use siskin::{Model, Session};
+use std::io::Write;
+use std::path::Path;
+
+/// What was said so far, and a session that holds most of it.
+pub(super) struct Conversation {
+    model: Model,
+    session: Session,
+    options: SamplerOptions,
+    sampler: Sampler,
+    messages: Vec<Message>,
+    /// The system message, which a new conversation begins with too.
+    opening: usize,
+    /// The tokens that the session holds.
+    held: Vec<u32>,
+}
+
+impl Conversation {
+    /// A conversation in an empty session.
+    pub(super) fn new(
+        model: Model,
+        session: Session,
+        options: SamplerOptions,
+        system: Option<&str>,
+    ) -> Result<Conversation> {
+        let sampler = session.sampler(&options)?;
+        let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
+        let opening = messages.len();
+        Ok(Conversation { model, session, options, sampler, messages, opening, held: Vec::new() })
+    }
+
+    /// Tokens that the conversation has at most.
+    pub(super) fn context(&self) -> usize {
+        self.session.context()
+    }
+
+    /// Sends a message and writes the answer to `out`, for as long as `go_on` says so.
+    ///
+    /// A message that got no answer is forgotten: the conversation is as it was before.
+    pub(super) fn say(
+        &mut self,
+        text: &str,
+        arguments: &AnswerArguments,
+        go_on: impl Fn() -> bool,
+        out: &mut impl Write,
+    ) -> Result<Answer> {
+        self.messages.push(Message::new("user", text));
+        let answer = self.answer(arguments, go_on, out);
+        match &answer {
+            Ok(answer) if answer.ending == Ending::Complete || !answer.text.is_empty() => {
+                self.messages.push(Message::new("assistant", answer.text.as_str()));
+            }
+            _ => drop(self.messages.pop()),
+        }
+        answer
+    }
+
+    fn answer(
+        &mut self,
+        arguments: &AnswerArguments,
+        go_on: impl Fn() -> bool,
+        out: &mut impl Write,
+    ) -> Result<Answer> {
+        let tokens = self.model.chat_tokens(&self.messages)?;
+        if tokens.len() >= self.session.context() {
+            return Ok(Answer::none(Ending::ContextFull));
+        }
+        if !self.hold(&tokens, &go_on)? {
+            return Ok(Answer::none(Ending::Interrupted));
+        }
+        let Conversation { model, session, sampler, .. } = self;
+        let answer = answer::stream(model, session, sampler, arguments, go_on, out)?;
+        self.held.extend(&answer.tokens);
+        self.held.truncate(self.session.position());
+        Ok(answer)
+    }
+
+    /// Makes the session hold these tokens, and feeds it only what is new. Returns false where `go_on` said no before
+    /// all was fed.
+    fn hold(&mut self, tokens: &[u32], go_on: impl Fn() -> bool) -> Result<bool> {
+        /// Few enough to be interrupted soon, enough to be worked on together.
+        const STEP: usize = 64;
+        let common = self.held.iter().zip(tokens).take_while(|(held, token)| held == token).count();
+        // The last token is fed even if it is there: the answer needs the logits after it.
+        let common = common.min(tokens.len().saturating_sub(1));
+        self.session.truncate(common);
+        self.held.truncate(common);
+        for step in tokens.split_at(common).1.chunks(STEP) {
+            if !go_on() {
+                return Ok(false);
+            }
+            self.session.feed(step)?;
+            self.held.extend(step);
+            step.iter().for_each(|&token| self.sampler.accept(token));
+        }
+        Ok(true)
+    }
+
+    /// Begins anew: all but the system message is forgotten.
+    pub(super) fn reset(&mut self) -> Result<()> {
+        self.messages.truncate(self.opening);
+        // A new sampler, not a reset one: without a seed, the next conversation is to be another.
+        self.sampler = self.session.sampler(&self.options)?;
+        self.session.clear();
+        self.held.clear();
+        Ok(())
+    }
+
+    /// Writes the messages to a JSON file: an array of objects with `role` and `content`.
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        #[derive(Serialize)]
+        struct Saved<'m> {
+            role: &'m str,
+            content: &'m str,
+        }
+        let saved = self.messages.iter().map(|Message { role, content }| Saved { role, content });
+        let json = serde_json::to_string_pretty(&saved.collect::<Vec<_>>())?;
+        let output = Output::create(path, &[])?;
+        writeln!(output.writer(), "{json}").with_context(|| output.name().to_owned())?;
+        output.commit()
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests {
+    use super::*;
+    use crate::model::demo;
+    use clap::Parser;
+    use siskin::SessionOptions;
+    use std::cell::Cell;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        answer: AnswerArguments,
+    }
+
+    fn flags(flags: &[&str]) -> AnswerArguments {
+        Flags::parse_from([&["siskin"], flags].concat()).answer
+    }
+
+    fn conversation(context: usize) -> Conversation {
+        let model = Model::from_gguf(&demo().unwrap()).unwrap();
+        let options = SessionOptions { context: Some(context), threads: Some(2), ..Default::default() };
+        let session = model.session(&options).unwrap();
+        let options = SamplerOptions { temperature: 0.0, ..Default::default() };
+        Conversation::new(model, session, options, None).unwrap()
+    }
+
+    fn say(conversation: &mut Conversation, text: &str) -> Answer {
+        conversation.say(text, &flags(&[]), || true, &mut Vec::new()).unwrap()
+    }
+
+    /// The session's logits are those of one that was fed all of its tokens at once.
+    fn assert_holds_what_it_says(conversation: &mut Conversation) {
+        assert_eq!(conversation.session.position(), conversation.held.len());
+        let logits = conversation.session.logits().unwrap().to_vec();
+        let mut fresh = conversation.model.session(&SessionOptions::default()).unwrap();
+        fresh.feed(&conversation.held).unwrap();
+        assert_eq!(fresh.logits().unwrap(), logits);
+    }
+
+    #[test]
+    fn every_turn_feeds_only_what_is_new() {
+        let mut conversation = conversation(512);
+        say(&mut conversation, "hello");
+        assert_holds_what_it_says(&mut conversation);
+        let before = conversation.held.clone();
+        say(&mut conversation, "who are you?");
+        assert!(conversation.held.starts_with(&before));
+        assert_holds_what_it_says(&mut conversation);
+        assert_eq!(conversation.messages.len(), 4);
+        assert_eq!(conversation.messages[1], Message::new("assistant", "Hello! How can I help?"));
+    }
+
+    #[test]
+    fn a_changed_past_is_fed_anew_from_where_it_changed() {
+        let mut conversation = conversation(512);
+        say(&mut conversation, "hello");
+        say(&mut conversation, "who are you?");
+        conversation.messages.truncate(2);
+        conversation.messages[1].content = "Hello! Who is there?".to_owned();
+        say(&mut conversation, "turn off the attic light");
+        assert_holds_what_it_says(&mut conversation);
+    }
+
+    #[test]
+    fn a_message_without_room_is_forgotten_and_a_new_conversation_works() {
+        let mut conversation = conversation(40);
+        let hello = say(&mut conversation, "hello").text;
+        let answer = say(&mut conversation, &"very ".repeat(40));
+        assert_eq!((answer.ending, answer.tokens.len()), (Ending::ContextFull, 0));
+        assert_eq!(conversation.messages.len(), 2);
+        conversation.reset().unwrap();
+        assert_eq!(conversation.messages.len(), 0);
+        assert_eq!(say(&mut conversation, "hello").text, hello);
+    }
+
+    #[test]
+    fn an_answer_ends_where_the_context_does() {
+        let mut conversation = conversation(20);
+        let answer = say(&mut conversation, "turn off the attic light now");
+        assert_eq!(answer.ending, Ending::ContextFull);
+        assert_eq!(conversation.session.position(), 20);
+        assert_eq!(conversation.messages[1].content, answer.text);
+        assert!(answer.text.starts_with("{\"intent\""), "{}", answer.text);
+    }
+
+    #[test]
+    fn an_interrupted_answer_stays_as_far_as_it_came() {
+        let mut conversation = conversation(512);
+        let asked = Cell::new(0);
+        let go_on = || asked.replace(asked.get() + 1) < 4;
+        let answer = conversation.say("who are you?", &flags(&[]), go_on, &mut Vec::new()).unwrap();
+        assert_eq!((answer.ending, answer.tokens.len()), (Ending::Interrupted, 3));
+        assert_eq!(conversation.messages[1].content, answer.text);
+        assert_holds_what_it_says(&mut conversation);
+        say(&mut conversation, "hello");
+        assert_holds_what_it_says(&mut conversation);
+    }
+
+    #[test]
+    fn a_message_interrupted_before_its_answer_is_forgotten() {
+        let mut conversation = conversation(512);
+        let answer = conversation.say("hello", &flags(&[]), || false, &mut Vec::new()).unwrap();
+        assert_eq!((answer.ending, conversation.messages.len()), (Ending::Interrupted, 0));
+        assert_eq!(say(&mut conversation, "hello").text, "Hello! How can I help?");
+    }
+
+    #[test]
+    fn a_stop_string_is_no_part_of_the_conversation() {
+        let mut conversation = conversation(512);
+        let stop = flags(&["--stop", "How"]);
+        let mut out = Vec::new();
+        let answer = conversation.say("hello", &stop, || true, &mut out).unwrap();
+        assert_eq!(
+            (answer.ending, answer.text.as_str(), out.as_slice()),
+            (Ending::Complete, "Hello! ", &b"Hello! "[..])
+        );
+        say(&mut conversation, "who are you?");
+        assert_holds_what_it_says(&mut conversation);
+    }
+}

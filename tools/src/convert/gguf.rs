@@ -1,0 +1,59 @@
+use super::family::Family;
+use super::tensor::{RowOrder, Source, Tensor};
+use super::{Model, Shape};
+use anyhow::{Context, Result, bail};
+use siskin::gguf::Gguf;
+use siskin::gguf::write::Builder;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Keys of a model that was split over several files, which the output is not.
+const SPLIT: &str = "split.";
+
+/// Reads a GGUF file; its metadata is copied as it stands.
+pub(super) fn open(path: &Path) -> Result<Model> {
+    let file = Arc::new(Gguf::open(path)?);
+    let shape = check(&file).with_context(|| path.display().to_string())?;
+    let mut builder = Builder::new();
+    for (key, value) in file.metadata().filter(|(key, _)| !key.starts_with(SPLIT)) {
+        builder.copy(key, value).with_context(|| path.display().to_string())?;
+    }
+    let tensor = |(index, info): (usize, &siskin::gguf::TensorInfo)| Tensor {
+        name: info.name.clone(),
+        shape: info.shape.clone(),
+        ty: info.ty,
+        source: Source::Gguf(Arc::clone(&file), index),
+        order: RowOrder::Same,
+    };
+    let tensors = file.tensors().iter().enumerate().map(tensor).collect();
+    Ok(Model { builder, tensors, shape, inputs: vec![path.into()], mapped: Some(file) })
+}
+
+fn check(file: &Gguf) -> Result<Shape> {
+    let architecture = file.require_str("general.architecture")?;
+    Family::check_architecture(architecture)?;
+    if let Some(count) = file.u32(&format!("{SPLIT}count"))?
+        && count > 1
+    {
+        bail!("{SPLIT}count: the file is one of {count} parts, expected a whole model");
+    }
+    if let Some(kind) = file.str("general.type")?
+        && kind != "model"
+    {
+        bail!("general.type: expected model, found {kind}");
+    }
+    let key = |name: &str| format!("{architecture}.{name}");
+    let experts = file.u32(&key("expert_count"))?.unwrap_or(0);
+    if experts > 0 {
+        bail!("{}: models of {experts} experts are not supported", key("expert_count"));
+    }
+    if file.tensors().is_empty() {
+        bail!("the file has no tensors");
+    }
+    let heads = file.u32(&key("attention.head_count"))?;
+    let kv_heads = file.u32(&key("attention.head_count_kv"))?;
+    Ok(Shape {
+        blocks: file.require_u32(&key("block_count"))?,
+        grouped: kv_heads.is_some_and(|kv_heads| Some(kv_heads) != heads),
+    })
+}

@@ -1,0 +1,55 @@
+//! Models on their way into a GGUF file: a Hugging Face checkpoint or another GGUF file becomes a [`Model`], which is
+//! metadata and tensors whose rows can be read in any order.
+
+mod document;
+mod family;
+mod gguf;
+mod hugging_face;
+mod llama;
+mod metadata;
+mod safetensors;
+mod sentencepiece;
+mod special;
+mod tensor;
+mod tokenizer_json;
+mod vocabulary;
+
+pub(crate) use tensor::Tensor;
+
+use anyhow::{Context, Result};
+use siskin::gguf::Gguf;
+use siskin::gguf::write::Builder;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A model to be written.
+#[derive(Debug)]
+pub(crate) struct Model {
+    /// The output's metadata; it lacks what depends on the types of the tensors.
+    pub(crate) builder: Builder,
+    /// The tensors, in the order in which they will be written.
+    pub(crate) tensors: Vec<Tensor>,
+    /// What chooses the tensors' types.
+    pub(crate) shape: Shape,
+    /// Files that are read, none of which may be the output.
+    pub(crate) inputs: Vec<PathBuf>,
+    /// The mapped file, if the input is one.
+    pub(crate) mapped: Option<Arc<Gguf>>,
+}
+
+/// The numbers that decide how a model is quantized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Number of blocks.
+    pub(crate) blocks: u32,
+    /// Whether several query heads share a key and value.
+    pub(crate) grouped: bool,
+}
+
+impl Model {
+    /// Reads a Hugging Face folder or a GGUF file; of the weights, only where they lie.
+    pub(crate) fn open(path: &Path) -> Result<Model> {
+        let what = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+        if what.is_dir() { hugging_face::open(path) } else { gguf::open(path) }
+    }
+}

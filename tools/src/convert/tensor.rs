@@ -1,0 +1,178 @@
+use anyhow::{Context, Result};
+use siskin::gguf::Gguf;
+use siskin_quant::TensorType;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A tensor to be written, with the means to read its rows.
+#[derive(Debug)]
+pub(crate) struct Tensor {
+    /// Name in the GGUF file.
+    pub(crate) name: String,
+    /// Sizes as GGUF orders them: the row length is first.
+    pub(crate) shape: Vec<u64>,
+    /// Type of the elements as they are read.
+    pub(crate) ty: TensorType,
+    /// Where they are read.
+    pub(crate) source: Source,
+    /// Order of the rows in the source.
+    pub(crate) order: RowOrder,
+}
+
+/// Where a tensor's bytes come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A part of a file.
+    File(FileBytes),
+    /// The tensor of this index in a GGUF file.
+    Gguf(Arc<Gguf>, usize),
+    /// Made by the conversion.
+    Memory(Vec<u8>),
+}
+
+/// How the rows of the written tensor follow from the rows of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowOrder {
+    /// Unchanged.
+    Same,
+    /// Rotary embeddings pair row `i` of a head with row `i + head_dim / 2` in a Hugging Face checkpoint and with its
+    /// neighbour in a GGUF file of the llama family: of each head, rows 0, d/2, 1, d/2 + 1, ... of the source.
+    Interleave {
+        /// Rows of one head, d; even.
+        head_dim: u64,
+    },
+}
+
+impl RowOrder {
+    /// The source's row that becomes row `row`.
+    fn source_row(self, row: u64) -> u64 {
+        match self {
+            RowOrder::Same => row,
+            RowOrder::Interleave { head_dim } => {
+                let (head, i) = (row / head_dim, row % head_dim);
+                head * head_dim + (i % 2) * (head_dim / 2) + i / 2
+            }
+        }
+    }
+}
+
+impl Tensor {
+    /// Elements of a row. A bias whose elements are reordered counts as a column, a row for each element.
+    pub(crate) fn row_len(&self) -> u64 {
+        match self.order {
+            RowOrder::Interleave { .. } if self.shape.len() == 1 => 1,
+            _ => self.shape.first().copied().unwrap_or(1),
+        }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.elements().checked_div(self.row_len()).unwrap_or(0)
+    }
+
+    /// Number of elements. Sizes were checked against the file's when it was opened, so the product fits.
+    pub(crate) fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of the source.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.source {
+            Source::File(bytes) => bytes.len,
+            Source::Gguf(gguf, index) => gguf.tensors().get(*index).map_or(0, |tensor| tensor.bytes),
+            Source::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Reads whole rows from row `first` on, as they lie in the source.
+    pub(crate) fn read(&self, first: u64, row_bytes: usize, dst: &mut [u8]) -> Result<()> {
+        if self.order == RowOrder::Same {
+            return self.source.read(first * row_bytes as u64, dst);
+        }
+        for (row, dst) in (first..).zip(dst.chunks_exact_mut(row_bytes)) {
+            self.source.read(self.order.source_row(row) * row_bytes as u64, dst)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the source that this tensor will not be read again.
+    pub(crate) fn release(&self) {
+        if let Source::Gguf(gguf, index) = &self.source
+            && let Some(tensor) = gguf.tensors().get(*index)
+        {
+            gguf.release(tensor);
+        }
+    }
+}
+
+impl Source {
+    fn read(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        match self {
+            Source::File(bytes) => bytes.read(offset, dst),
+            Source::Gguf(gguf, index) => {
+                let tensor = gguf.tensors().get(*index).context("no such tensor")?;
+                copy(gguf.data(tensor), offset, dst)
+            }
+            Source::Memory(bytes) => copy(bytes, offset, dst),
+        }
+    }
+}
+
+fn copy(src: &[u8], offset: u64, dst: &mut [u8]) -> Result<()> {
+    let src = usize::try_from(offset).ok().and_then(|from| src.get(from..)?.get(..dst.len()));
+    dst.copy_from_slice(src.context("rows past the end of the tensor")?);
+    Ok(())
+}
+
+/// A range of bytes of an open file.
+#[derive(Clone, Debug)]
+pub(crate) struct FileBytes {
+    file: Arc<File>,
+    path: Arc<Path>,
+    offset: u64,
+    /// Length in bytes.
+    pub(crate) len: u64,
+}
+
+impl FileBytes {
+    /// `len` bytes of `file`, which is at `path`, from `offset` on.
+    pub(crate) fn new(file: &Arc<File>, path: &Arc<Path>, offset: u64, len: u64) -> FileBytes {
+        FileBytes { file: Arc::clone(file), path: Arc::clone(path), offset, len }
+    }
+
+    fn read(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        let at = self.offset + offset;
+        let read = self.file.read_exact_at(dst, at);
+        read.with_context(|| format!("{}: {} bytes at byte {at}", self.path.display(), dst.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_of_a_head_are_interleaved() {
+        let order = RowOrder::Interleave { head_dim: 6 };
+        let rows: Vec<u64> = (0..12).map(|row| order.source_row(row)).collect();
+        assert_eq!(rows, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+    }
+
+    #[test]
+    fn a_bias_is_reordered_element_by_element() {
+        let tensor = Tensor {
+            name: "blk.0.attn_q.bias".into(),
+            shape: vec![4],
+            ty: TensorType::F16,
+            source: Source::Memory(vec![0, 1, 2, 3, 4, 5, 6, 7]),
+            order: RowOrder::Interleave { head_dim: 4 },
+        };
+        assert_eq!((tensor.row_len(), tensor.rows()), (1, 4));
+        let mut out = [0; 6];
+        tensor.read(1, 2, &mut out).unwrap();
+        assert_eq!(out, [4, 5, 2, 3, 6, 7]);
+        assert!(tensor.read(4, 2, &mut out).is_err());
+    }
+}

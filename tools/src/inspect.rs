@@ -1,0 +1,52 @@
+//! The `inspect` command: what a GGUF file holds, and whether a second reader sees the same.
+
+mod json;
+mod second_reader;
+mod text;
+
+use anyhow::Result;
+use siskin::gguf::{Gguf, TensorInfo};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+/// Prints the metadata, the tensors and the totals of the file at `path`, as text or as one JSON object.
+pub(crate) fn run(path: &Path, as_json: bool) -> Result<()> {
+    let file = Gguf::open(path)?;
+    let second = second_reader::compare(path, &file);
+    let report =
+        if as_json { format!("{:#}\n", json::report(&file, &second)) } else { text::report(&file, &second) };
+    match io::stdout().lock().write_all(report.as_bytes()) {
+        // `siskin inspect FILE | head` is no failure.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// What the tensors come to.
+#[derive(Debug, Default)]
+struct Totals {
+    elements: u64,
+    bytes: u64,
+    /// Number of tensors and bytes of each type.
+    types: BTreeMap<&'static str, (u64, u64)>,
+}
+
+impl Totals {
+    fn of(tensors: &[TensorInfo]) -> Totals {
+        let mut totals = Totals::default();
+        for tensor in tensors {
+            totals.elements = totals.elements.saturating_add(tensor.elements());
+            totals.bytes = totals.bytes.saturating_add(tensor.bytes);
+            let (count, bytes) = totals.types.entry(tensor.ty.name()).or_default();
+            *count += 1;
+            *bytes = bytes.saturating_add(tensor.bytes);
+        }
+        totals
+    }
+
+    /// Bits per weight; 0 of no weights.
+    fn bits(&self) -> f64 {
+        8.0 * self.bytes as f64 / self.elements.max(1) as f64
+    }
+}

@@ -1,0 +1,58 @@
+//! Opening the model that a command works with.
+
+use anyhow::{Error, Result};
+use clap::Args;
+use siskin::Model;
+use siskin::gguf::Gguf;
+use std::path::PathBuf;
+
+/// Among the options that are seldom wanted.
+const LAST: usize = 900;
+
+/// Which model, and how its file is read.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    #[cfg_attr(
+        feature = "demo",
+        doc = "The model, a GGUF file [default: the small demo model in this program]"
+    )]
+    #[cfg_attr(
+        not(feature = "demo"),
+        doc = "The model, a GGUF file: this program was built without a demo model"
+    )]
+    #[arg(value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
+    #[arg(long, display_order = LAST)]
+    no_mmap: bool,
+}
+
+impl ModelArguments {
+    /// Opens the model.
+    pub(crate) fn open(&self) -> Result<Model> {
+        let file = match &self.model {
+            Some(path) if self.no_mmap => Gguf::read(path)?,
+            Some(path) => Gguf::open(path)?,
+            None => demo()?,
+        };
+        Model::from_gguf(&file).map_err(|error| in_file(&file, error))
+    }
+}
+
+/// An error about a file, with the file's name before it unless it begins with that already.
+pub(crate) fn in_file(file: &Gguf, error: impl Into<Error>) -> Error {
+    let error = error.into();
+    if error.to_string().starts_with(file.name()) { error } else { error.context(file.name().to_owned()) }
+}
+
+/// The demo model that this program carries.
+#[cfg(feature = "demo")]
+pub(crate) fn demo() -> Result<Gguf> {
+    Ok(Gguf::from_static(include_bytes!("../demo/siskin-demo.gguf"))?)
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo() -> Result<Gguf> {
+    let problem = "no MODEL was named, and this program was built without a demo model\n";
+    Err(clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, problem).into())
+}

@@ -1,0 +1,121 @@
+use crate::convert::Tensor;
+use anyhow::{Context, Error, Result, anyhow};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use siskin_quant::{FormatError, TensorType, decode, encode};
+
+/// Elements that one task converts at a time: enough to outweigh the cost of handing it out.
+const TASK: u64 = 1 << 16;
+/// Elements held in memory at a time. The bound is 12 bytes for each: bytes read, f32 and bytes to be written.
+const SLAB: u64 = 1 << 23;
+
+/// Converts the rows of `tensor` to `ty`, and gives them to `sink` in order, with the number of source bytes they were
+/// made from. The bytes do not depend on how many threads `pool` has.
+///
+/// # Errors
+/// Names the tensor, and the first row with a value that is not finite or does not fit `ty`.
+pub(super) fn convert(
+    tensor: &Tensor,
+    ty: TensorType,
+    pool: &ThreadPool,
+    mut sink: impl FnMut(&[u8], u64) -> Result<()>,
+) -> Result<()> {
+    let plan = Plan::new(tensor, ty).with_context(|| format!("tensor {}", tensor.name))?;
+    let (task, slab) = (rows_of(TASK, plan.row_len), rows_of(SLAB, plan.row_len));
+    let mut out = Vec::new();
+    let mut first = 0;
+    while first < plan.rows {
+        let rows = slab.min(plan.rows - first);
+        out.resize(usize::try_from(rows)? * plan.to_bytes, 0);
+        let task_bytes = usize::try_from(task)? * plan.to_bytes;
+        let failed = pool.install(|| {
+            let tasks = out.par_chunks_mut(task_bytes).enumerate();
+            // All tasks run, so that the first bad row is the one reported, whichever thread meets it.
+            let failures = tasks.filter_map(|(index, out)| plan.task(first + index as u64 * task, out).err());
+            failures.min_by_key(|failure| failure.row)
+        });
+        if let Some(failure) = failed {
+            return Err(failure.error.context(format!("tensor {}, row {}", tensor.name, failure.row)));
+        }
+        sink(&out, rows * plan.from_bytes as u64)?;
+        first += rows;
+    }
+    Ok(())
+}
+
+/// Rows that make about `elements`.
+fn rows_of(elements: u64, row_len: u64) -> u64 {
+    (elements / row_len.max(1)).max(1)
+}
+
+/// The conversion of one tensor.
+struct Plan<'a> {
+    tensor: &'a Tensor,
+    to: TensorType,
+    rows: u64,
+    row_len: u64,
+    from_bytes: usize,
+    to_bytes: usize,
+}
+
+/// Why a row could not be converted.
+struct Failure {
+    row: u64,
+    error: Error,
+}
+
+impl<'a> Plan<'a> {
+    fn new(tensor: &'a Tensor, to: TensorType) -> Result<Plan<'a>> {
+        if tensor.ty != to && !tensor.ty.can_decode() {
+            return Err(FormatError::CannotDecode(tensor.ty).into());
+        }
+        let row_len = tensor.row_len();
+        let bytes = |ty: TensorType| -> Result<usize> {
+            let bytes = ty
+                .row_bytes(row_len)
+                .ok_or_else(|| anyhow!("rows of {row_len} are not whole blocks of {ty}"))?;
+            Ok(usize::try_from(bytes)?)
+        };
+        Ok(Plan {
+            tensor,
+            to,
+            rows: tensor.rows(),
+            row_len,
+            from_bytes: bytes(tensor.ty)?,
+            to_bytes: bytes(to)?,
+        })
+    }
+
+    /// Fills `out`, which is whole rows, from row `first` on.
+    fn task(&self, first: u64, out: &mut [u8]) -> Result<(), Failure> {
+        let rows = out.len() / self.to_bytes;
+        let at = |row: usize| move |error: Error| Failure { row: first + row as u64, error };
+        let mut bytes = vec![0; rows * self.from_bytes];
+        self.tensor.read(first, self.from_bytes, &mut bytes).map_err(at(0))?;
+        if !self.tensor.ty.can_decode() {
+            // The same type again, of a kind nobody computes with: integers.
+            out.copy_from_slice(&bytes);
+            return Ok(());
+        }
+        let row_len = self.row_len as usize;
+        let mut values = vec![0.0; row_len];
+        let pairs = bytes.chunks_exact(self.from_bytes).zip(out.chunks_exact_mut(self.to_bytes));
+        for (row, (from, to)) in pairs.enumerate() {
+            self.row(from, &mut values, to).map_err(at(row))?;
+        }
+        Ok(())
+    }
+
+    fn row(&self, from: &[u8], values: &mut [f32], to: &mut [u8]) -> Result<()> {
+        decode(self.tensor.ty, from, values)?;
+        if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+            return Err(anyhow!("element {index} is {value}, expected a finite number"));
+        }
+        if self.tensor.ty == self.to {
+            to.copy_from_slice(from);
+        } else {
+            encode(self.to, values, to)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! The `run` command: one prompt, one answer.
+
+use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::model::ModelArguments;
+use crate::sampling::SamplingArguments;
+use crate::session::{SessionArguments, count};
+use anyhow::{Context, Result};
+use clap::Args;
+use siskin::Model;
+use siskin::template::Message;
+use std::fmt;
+use std::fs;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Answer one prompt.
+///
+/// The answer alone goes to standard output, as it comes. The prompt becomes a user's message in the model's chat template; --raw continues it as it is. It is read from
+/// standard input where neither -p nor -f gives it. One newline at the end of a file or of standard input is left
+/// out.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// The prompt
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    prompt: Option<String>,
+    /// A file that holds the prompt
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What the model is told before the prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Continue the text as it is, without the chat template
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    answer: AnswerArguments,
+    /// Tokens that prompt and answer have at most [default: what the model was made for, up to 4096]
+    #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
+    ctx_size: Option<usize>,
+    #[command(flatten)]
+    session: SessionArguments,
+    /// Say nothing about speed
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  siskin run -p \"please turn on the kitchen light\" --temp 0
+  siskin run model.gguf -f question.txt -n 200 --system \"Answer in one sentence.\"
+  journalctl -n 8 | siskin run model.gguf --quiet > summary.txt
+  siskin run model.gguf --raw -p \"Once upon a time\" -n 50 --seed 7 --temp 1";
+
+/// Answers the prompt.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let prompt = arguments.prompt()?;
+    let model = arguments.model.open()?;
+    let tokens = arguments.tokens(&model, prompt)?;
+    let mut session = model.session(&arguments.session.options(arguments.ctx_size))?;
+    let mut sampler = session.sampler(&arguments.sampling.options(&model))?;
+
+    let start = Instant::now();
+    session.feed(&tokens).context("the prompt")?;
+    // Penalties look back at the prompt too.
+    tokens.iter().for_each(|&token| sampler.accept(token));
+    let prompt_speed = Speed { tokens: tokens.len(), time: start.elapsed() };
+
+    let start = Instant::now();
+    let mut out = io::stdout().lock();
+    let answer = answer::stream(&model, &mut session, &mut sampler, &arguments.answer, || true, &mut out)?;
+    answer::end_line(&mut out)?;
+    let answer_speed = Speed { tokens: answer.tokens.len(), time: start.elapsed() };
+
+    if answer.ending == Ending::ContextFull {
+        note(format_args!("the context of {} tokens is full: the answer ends here", session.context()));
+    }
+    if !arguments.quiet {
+        note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
+    }
+    Ok(())
+}
+
+impl Arguments {
+    /// The prompt, from where it is to come from.
+    fn prompt(&self) -> Result<String> {
+        match (&self.prompt, &self.file) {
+            (Some(text), _) => Ok(text.clone()),
+            (None, Some(path)) => {
+                let name = path.display().to_string();
+                text(fs::read(path).with_context(|| name.clone())?).context(name)
+            }
+            (None, None) => {
+                if io::stdin().is_terminal() {
+                    note(format_args!("Write the prompt, and Ctrl-D on a line of its own behind it."));
+                }
+                let mut bytes = Vec::new();
+                io::stdin()
+                    .read_to_end(&mut bytes)
+                    .and(Ok(bytes))
+                    .map_err(Into::into)
+                    .and_then(text)
+                    .context("standard input")
+            }
+        }
+    }
+
+    fn tokens(&self, model: &Model, prompt: String) -> Result<Vec<u32>> {
+        if self.raw {
+            return Ok(model.text_tokens(&prompt));
+        }
+        let system = self.system.iter().map(|text| Message::new("system", text));
+        let messages: Vec<Message> = system.chain([Message::new("user", prompt)]).collect();
+        Ok(model.chat_tokens(&messages)?)
+    }
+}
+
+/// Text without the newline that editors and `echo` put at its end.
+fn text(bytes: Vec<u8>) -> Result<String> {
+    let mut text = String::from_utf8(bytes).context("expected UTF-8 text")?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// How long some tokens took.
+struct Speed {
+    tokens: usize,
+    time: Duration,
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Speed { tokens, time } = self;
+        let seconds = time.as_secs_f64();
+        write!(f, "{tokens} tokens in {seconds:.2} s, {:.1} tokens/s", *tokens as f64 / seconds.max(1e-9))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_newline_at_the_end_is_no_part_of_a_prompt() {
+        for (bytes, expected) in [("a\n", "a"), ("a\n\n", "a\n"), ("a", "a"), ("", ""), ("\n", "")] {
+            assert_eq!(text(bytes.into()).unwrap(), expected);
+        }
+        assert!(text(b"a\xff".to_vec()).is_err());
+    }
+
+    #[test]
+    fn speeds_are_tokens_by_seconds() {
+        let speed = |tokens, millis| Speed { tokens, time: Duration::from_millis(millis) }.to_string();
+        assert_eq!(speed(30, 1500), "30 tokens in 1.50 s, 20.0 tokens/s");
+        assert_eq!(speed(0, 0), "0 tokens in 0.00 s, 0.0 tokens/s");
+    }
+}
