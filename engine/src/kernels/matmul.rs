@@ -1,4 +1,4 @@
-use super::formats::{Float, Quantized};
+use super::formats::{Float, Quantized, Scales};
 use super::quantize::{BLOCK, Q8Block, TILE};
 use crate::arena::Tile;
 use crate::lanes::{Lanes, Range, unroll};
@@ -151,16 +151,16 @@ fn add_sub<L: Lanes, Q: Quantized, const T: usize>(
     let Some(x) = x.first_chunk::<T>() else { return acc };
     let weights = Q::weights(l, block, sub);
     if Q::GRAINS == 1 {
-        acc = add_grain(l, Q::scale(l, scales, sub), dot::<L, Q, T, 8>(l, weights, x, 0), x, acc);
+        acc = add_grain(l, scales.scale(l, sub), dot::<L, Q, T, 8>(l, weights, x, 0), x, acc);
     } else {
         let [w0, w1, w2, w3, w4, w5, w6, w7] = weights;
         let (low, high) = ([w0, w1, w2, w3], [w4, w5, w6, w7]);
-        acc = add_grain(l, Q::scale(l, scales, 2 * sub), dot::<L, Q, T, 4>(l, low, x, 0), x, acc);
-        acc = add_grain(l, Q::scale(l, scales, 2 * sub + 1), dot::<L, Q, T, 4>(l, high, x, 1), x, acc);
+        acc = add_grain(l, scales.scale(l, 2 * sub), dot::<L, Q, T, 4>(l, low, x, 0), x, acc);
+        acc = add_grain(l, scales.scale(l, 2 * sub + 1), dot::<L, Q, T, 4>(l, high, x, 1), x, acc);
     }
     if Q::MINS {
         for grain in 0..Q::GRAINS {
-            let min = Q::min(l, scales, Q::GRAINS * sub + grain);
+            let min = scales.min(l, Q::GRAINS * sub + grain);
             unroll!(t < T => {
                 let sum = if Q::GRAINS == 1 { sum32(&x[t]) } else { i32::from(x[t].sums[grain]) };
                 acc[t] = l.fma(min, l.splat(x[t].scale * sum as f32), acc[t]);

@@ -1,0 +1,286 @@
+//! Formats of 256 weights to a superblock, whose grains have small integer scales of their own.
+
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::{Bytes, Halves, Quads, Quantized, Scales, look_up, nibbles, split_nibbles};
+use crate::lanes::{Lanes, Range, unroll};
+
+/// The scales and minimums of a superblock whose grains have 4 to 8 bits for each.
+#[derive(Clone, Copy)]
+pub(crate) struct Mins<F, const N: usize> {
+    d: F,
+    minus_dmin: F,
+    scales: [Bytes; N],
+    mins: [Bytes; N],
+}
+
+impl<L: Lanes, const N: usize> Scales<L> for Mins<L::F, N> {
+    #[inline(always)]
+    fn scale(&self, l: L, grain: usize) -> L::F {
+        l.mul(self.d, l.load_u8(&self.scales[grain]))
+    }
+    #[inline(always)]
+    fn min(&self, l: L, grain: usize) -> L::F {
+        l.mul(self.minus_dmin, l.load_u8(&self.mins[grain]))
+    }
+}
+
+/// The scales of a superblock whose grains have a signed byte for each.
+#[derive(Clone, Copy)]
+pub(crate) struct Signed<F, const N: usize> {
+    d: F,
+    scales: [Bytes; N],
+}
+
+impl<L: Lanes, const N: usize> Scales<L> for Signed<L::F, N> {
+    #[inline(always)]
+    fn scale(&self, l: L, grain: usize) -> L::F {
+        l.mul(self.d, l.load_i8(&self.scales[grain]))
+    }
+}
+
+/// The 6-bit scales and minimums of Q4_K and Q5_K, unpacked for 16 rows at once (ggml's `get_scale_min_k4`).
+#[inline(always)]
+fn six_bit_pairs<L: Lanes>(l: L, d: &Halves, dmin: &Halves, packed: &[Bytes; 12]) -> Mins<L::F, 8> {
+    let (mut scales, mut mins) = ([[0; 16]; 8], [[0; 16]; 8]);
+    for j in 0..4 {
+        for row in 0..16 {
+            let [low, middle, high] = [packed[j][row], packed[j + 4][row], packed[j + 8][row]];
+            scales[j][row] = low & 63;
+            mins[j][row] = middle & 63;
+            scales[j + 4][row] = high & 15 | low >> 6 << 4;
+            mins[j + 4][row] = high >> 4 | middle >> 6 << 4;
+        }
+    }
+    Mins { d: l.load_f16(d), minus_dmin: l.sub(l.splat(0.0), l.load_f16(dmin)), scales, mins }
+}
+
+/// `w = d * scale * q - dmin * min`: 256 weights in eight grains.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Q4_KBlock {
+    d: Halves,
+    dmin: Halves,
+    scales: [Bytes; 12],
+    qs: [Quads; 32],
+}
+
+pub(crate) struct Q4_K;
+impl Quantized for Q4_K {
+    type Block = Q4_KBlock;
+    type Scales<L: Lanes> = Mins<L::F, 8>;
+    const LEN: usize = 256;
+    const RANGE: Range = Range::U4;
+    const MINS: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &Q4_KBlock) -> Mins<L::F, 8> {
+        six_bit_pairs(l, &block.d, &block.dmin, &block.scales)
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &Q4_KBlock, sub: usize) -> [L::B; 8] {
+        let (chunks, _) = block.qs.as_chunks();
+        nibbles(l, &chunks[sub / 2], sub % 2)
+    }
+}
+
+/// Q4_K with a fifth bit for each weight.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Q5_KBlock {
+    d: Halves,
+    dmin: Halves,
+    scales: [Bytes; 12],
+    qh: [Quads; 8],
+    qs: [Quads; 32],
+}
+
+pub(crate) struct Q5_K;
+impl Quantized for Q5_K {
+    type Block = Q5_KBlock;
+    type Scales<L: Lanes> = Mins<L::F, 8>;
+    const LEN: usize = 256;
+    const RANGE: Range = Range::U5;
+    const MINS: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &Q5_KBlock) -> Mins<L::F, 8> {
+        six_bit_pairs(l, &block.d, &block.dmin, &block.scales)
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &Q5_KBlock, sub: usize) -> [L::B; 8] {
+        let (chunks, _) = block.qs.as_chunks();
+        let mut out = nibbles(l, &chunks[sub / 2], sub % 2);
+        let one = l.splat_byte(1);
+        unroll!(g < 8 => {
+            let bit = l.and(l.shr(l.load_bytes(&block.qh[g]), sub as u32), one);
+            out[g] = l.or(out[g], l.shl(bit, 4));
+        });
+        out
+    }
+}
+
+/// `w = d * scale * (q - 32)`: 256 weights in sixteen grains, six bits each.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Q6_KBlock {
+    ql: [Quads; 32],
+    qh: [Quads; 16],
+    scales: [Bytes; 16],
+    d: Halves,
+}
+
+pub(crate) struct Q6_K;
+impl Quantized for Q6_K {
+    type Block = Q6_KBlock;
+    type Scales<L: Lanes> = Signed<L::F, 16>;
+    const LEN: usize = 256;
+    const GRAINS: usize = 2;
+    const RANGE: Range = Range::U6;
+    const OFFSET: i32 = 32;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &Q6_KBlock) -> Signed<L::F, 16> {
+        Signed { d: l.load_f16(&block.d), scales: block.scales }
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &Q6_KBlock, sub: usize) -> [L::B; 8] {
+        // Each half of the superblock: two runs of low nibbles, the same two of high ones; two bits from `qh` for each.
+        let (half, quarter) = (sub / 4, sub % 4);
+        let (low, _) = block.ql.as_chunks();
+        let (high, _) = block.qh.as_chunks::<8>();
+        let mut out = nibbles(l, &low[2 * half + quarter % 2], quarter / 2);
+        let three = l.splat_byte(3);
+        unroll!(g < 8 => {
+            let bits = l.and(l.shr(l.load_bytes(&high[half][g]), 2 * quarter as u32), three);
+            out[g] = l.or(out[g], l.shl(bits, 4));
+        });
+        out
+    }
+}
+
+/// The two-bit weights of the `sub`-th 32 of a superblock.
+#[inline(always)]
+fn two_bits<L: Lanes>(l: L, quads: &[Quads; 16], sub: usize) -> [L::B; 8] {
+    let (halves, _) = quads.as_chunks::<8>();
+    let three = l.splat_byte(3);
+    let mut out = [three; 8];
+    unroll!(g < 8 => {
+        out[g] = l.and(l.shr(l.load_bytes(&halves[sub / 4][g]), 2 * (sub as u32 % 4)), three);
+    });
+    out
+}
+
+/// `w = d * scale * q - dmin * min`: 256 weights in sixteen grains, two bits each.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Q2_KBlock {
+    scales: [Bytes; 16],
+    qs: [Quads; 16],
+    d: Halves,
+    dmin: Halves,
+}
+
+pub(crate) struct Q2_K;
+impl Quantized for Q2_K {
+    type Block = Q2_KBlock;
+    type Scales<L: Lanes> = Mins<L::F, 16>;
+    const LEN: usize = 256;
+    const GRAINS: usize = 2;
+    const RANGE: Range = Range::U4;
+    const MINS: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &Q2_KBlock) -> Mins<L::F, 16> {
+        Mins {
+            d: l.load_f16(&block.d),
+            minus_dmin: l.sub(l.splat(0.0), l.load_f16(&block.dmin)),
+            scales: block.scales.map(|rows| rows.map(|s| s & 15)),
+            mins: block.scales.map(|rows| rows.map(|s| s >> 4)),
+        }
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &Q2_KBlock, sub: usize) -> [L::B; 8] {
+        two_bits(l, &block.qs, sub)
+    }
+}
+
+/// `w = d * (scale - 32) * (q - 4)`: 256 weights in sixteen grains, two bits and a third from `hmask` each.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Q3_KBlock {
+    hmask: [Quads; 8],
+    qs: [Quads; 16],
+    scales: [Bytes; 12],
+    d: Halves,
+}
+
+pub(crate) struct Q3_K;
+impl Quantized for Q3_K {
+    type Block = Q3_KBlock;
+    type Scales<L: Lanes> = Signed<L::F, 16>;
+    const LEN: usize = 256;
+    const GRAINS: usize = 2;
+    const RANGE: Range = Range::U4;
+    const OFFSET: i32 = 4;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &Q3_KBlock) -> Signed<L::F, 16> {
+        let packed = &block.scales;
+        let mut scales = [[0; 16]; 16];
+        for (grain, rows) in scales.iter_mut().enumerate() {
+            for (row, scale) in rows.iter_mut().enumerate() {
+                let low = packed[grain % 8][row] >> (grain / 8 * 4) & 15;
+                let high = packed[8 + grain % 4][row] >> (grain / 4 * 2) & 3;
+                *scale = (low | high << 4).wrapping_sub(32);
+            }
+        }
+        Signed { d: l.load_f16(&block.d), scales }
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &Q3_KBlock, sub: usize) -> [L::B; 8] {
+        let mut out = two_bits(l, &block.qs, sub);
+        let one = l.splat_byte(1);
+        unroll!(g < 8 => {
+            let bit = l.and(l.shr(l.load_bytes(&block.hmask[g]), sub as u32), one);
+            out[g] = l.or(out[g], l.shl(bit, 2));
+        });
+        out
+    }
+}
+
+/// `w = d * (scale - 32) * VALUES[q]`: 256 weights in eight grains.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ4_XSBlock {
+    d: Halves,
+    scales_high: [[u8; 2]; 16],
+    scales_low: [Bytes; 4],
+    qs: [Quads; 32],
+}
+
+pub(crate) struct IQ4_XS;
+impl Quantized for IQ4_XS {
+    type Block = IQ4_XSBlock;
+    type Scales<L: Lanes> = Signed<L::F, 8>;
+    const LEN: usize = 256;
+    const RANGE: Range = Range::S8;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ4_XSBlock) -> Signed<L::F, 8> {
+        let mut scales = [[0; 16]; 8];
+        for (grain, rows) in scales.iter_mut().enumerate() {
+            for (row, scale) in rows.iter_mut().enumerate() {
+                let low = block.scales_low[grain / 2][row] >> (grain % 2 * 4) & 15;
+                let high = block.scales_high[row][grain / 4] >> (grain % 4 * 2) & 3;
+                *scale = (low | high << 4).wrapping_sub(32);
+            }
+        }
+        Signed { d: l.load_f16(&block.d), scales }
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ4_XSBlock, sub: usize) -> [L::B; 8] {
+        let (grains, _) = block.qs.as_chunks();
+        look_up(l, split_nibbles(l, &grains[sub]))
+    }
+}
