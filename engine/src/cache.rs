@@ -57,8 +57,8 @@ impl Cache {
             head_dim,
             key_bytes,
             value_bytes,
-            keys: Buf::zeroed(layers * heads * key_bytes)?,
-            values: Buf::zeroed(layers * heads * value_bytes)?,
+            keys: Buf::zeroed(layers.saturating_mul(heads).saturating_mul(key_bytes))?,
+            values: Buf::zeroed(layers.saturating_mul(heads).saturating_mul(value_bytes))?,
         })
     }
 

@@ -4,16 +4,21 @@
 //! A [`Model`] is opened from a GGUF file. A [`Session`] of it reserves all the memory that it will use, is fed a
 //! prompt and generates an answer, its tokens picked by a [`Sampler`](sampler::Sampler).
 
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)] // Parts of buffers for parallel tasks.
 mod arena;
 mod cache;
 mod error;
 pub mod gguf;
 mod kernels;
+#[allow(unsafe_code)] // Vector instructions.
 mod lanes;
 mod model;
 mod panel;
 pub mod sampler;
 mod session;
+#[allow(unsafe_code)] // Threads that borrow from the one that waits for them.
 mod team;
 pub mod template;
 #[cfg(test)]

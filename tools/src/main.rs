@@ -3,6 +3,8 @@
 //! Each command is a module with its arguments and a `run` function. What commands share is in modules of its own:
 //! opening a model, the flags of sessions and samplers, streaming an answer, files that appear only when complete.
 
+#![forbid(unsafe_code)]
+
 mod answer;
 mod chat;
 mod convert;

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 /// Answer one prompt.
 ///
-/// The answer alone goes to standard output, as it comes. The prompt becomes a user's message in the model's chat template; --raw continues it as it is. It is read from
-/// standard input where neither -p nor -f gives it. One newline at the end of a file or of standard input is left
-/// out.
+/// The answer alone goes to standard output, as it comes. The prompt becomes a user's message in the model's chat
+/// template; --raw continues it as it is. It is read from standard input where neither -p nor -f gives it. One newline
+/// at the end of a file or of standard input is left out.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {

@@ -6,6 +6,7 @@
 mod catalog;
 mod cursor;
 mod error;
+#[allow(unsafe_code)] // Mapped memory, and what happens when it goes.
 mod map;
 mod owned;
 mod scan;

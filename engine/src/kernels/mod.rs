@@ -19,8 +19,10 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod quantize;
 pub(crate) mod rope;
+#[allow(unsafe_code)] // Functions compiled for instructions that were detected.
 mod table;
 #[cfg(test)]
+#[allow(unsafe_code)] // Parts of a matrix, each taken once.
 mod tests;
 
 pub(crate) use matmul::{Activations, Output, Product};

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# Shared by the scripts of this folder: messages, and how programs are built for AArch64 and run.
+
+readonly AARCH64=aarch64-unknown-linux-gnu
+readonly QEMU=(qemu-aarch64 -cpu cortex-a72) # a Raspberry Pi 4: no dot-product instructions
+
+headline() { printf '\n== %s\n' "$*"; }
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Whether this rustc has the AArch64 standard library.
+has_aarch64_std() { # RUSTC
+    compgen -G "$("$1" --print target-libdir --target "$AARCH64")/libstd-*.rlib" >/dev/null
+}
+
+# The compiler of AArch64 programs: rustup's where it has the target, else Debian's.
+aarch64_rustc() {
+    if has_aarch64_std rustc; then
+        echo rustc
+    elif [ -x /usr/bin/rustc ] && has_aarch64_std /usr/bin/rustc; then
+        echo /usr/bin/rustc
+    else
+        return 1
+    fi
+}
+
+# Cargo for AArch64. Programs are linked statically: those with threads hang under qemu where they are not. The caller's
+# own RUSTFLAGS would take the place of that.
+aarch64_cargo() { # SUBCOMMAND [ARGUMENT...]
+    local rustc rustdoc=rustdoc
+    rustc=$(aarch64_rustc) || fail "no AArch64 standard library: rustup target add $AARCH64"
+    if [ "$rustc" != rustc ]; then rustdoc=$(dirname "$rustc")/rustdoc; fi
+    env -u RUSTFLAGS -u RUSTDOCFLAGS RUSTC="$rustc" RUSTDOC="$rustdoc" \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="${QEMU[*]}" \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTDOCFLAGS="-C target-feature=+crt-static" \
+        cargo "$1" --target "$AARCH64" "${@:2}"
+}
+
+# Whether AArch64 is foreign here.
+crossing() { [ "$(uname -m)" != aarch64 ]; }
+
+# Builds the siskin program, for AArch64 too, in the profile that the tests are built in.
+build_programs() {
+    cargo build --locked --package siskin-cli
+    if crossing; then aarch64_cargo build --locked --package siskin-cli; fi
+}
+
+siskin() { "${CARGO_TARGET_DIR:-target}/debug/siskin" "$@"; }
+
+siskin_aarch64() { "${QEMU[@]}" "${CARGO_TARGET_DIR:-target}/$AARCH64/debug/siskin" "$@"; }
