@@ -101,14 +101,18 @@ impl Model {
         &self.0.sampling
     }
 
-    /// The tokens of a conversation in the model's chat template, ready for the assistant's answer.
+    /// The tokens of a conversation in the model's chat template, ready for the assistant's answer. Control tokens
+    /// that a message spells are text: only the template's own count.
     ///
     /// # Errors
     /// A template that fails.
     pub fn chat_tokens(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
-        let text = self.0.template.render(messages, true)?;
+        let tokenizer = &self.0.tokenizer;
+        let shielded: Vec<_> =
+            messages.iter().map(|m| Message::new(&m.role, tokenizer.shield(&m.content))).collect();
+        let text = self.0.template.render(&shielded, true)?;
         let mut tokens = Vec::new();
-        self.0.tokenizer.encode(text.as_bytes(), Special::Parse, &mut tokens);
+        tokenizer.encode_shielded(&text, &mut tokens);
         self.begin(&mut tokens);
         Ok(tokens)
     }

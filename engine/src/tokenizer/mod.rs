@@ -16,6 +16,7 @@ mod load;
 mod merge;
 mod pretokenizer;
 mod roles;
+mod shield;
 mod special;
 mod spm;
 mod strings;
