@@ -1,5 +1,9 @@
 //! Byte-level byte-pair encoding (`tokenizer.ggml.model` = `gpt2`): words of bytes, joined by ranked merges.
 
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
 use super::alphabet;
 use super::error::TokenizerError;
 use super::load::{MERGES, lossy};
@@ -40,7 +44,8 @@ impl Bpe {
         out: &mut Vec<u32>,
     ) {
         let mut spelled = Vec::new();
-        self.words.pattern.split(text, |word| {
+        let text = if self.words.composes { composed(text) } else { Cow::Borrowed(text) };
+        self.words.pattern.split(&text, |word| {
             if self.words.whole_words {
                 spelled.clear();
                 // A word longer than any token is spelled no further than shows that.
@@ -67,6 +72,21 @@ impl Bpe {
         merger.run(|left, right| self.merges.find(left.token, right.token));
         out.extend(merger.symbols().map(|symbol| symbol.token));
     }
+}
+
+/// The text in Unicode's normalization form C; bytes that are not UTF-8 stay.
+fn composed(text: &[u8]) -> Cow<'_, [u8]> {
+    let is_composed = |part: &str| is_nfc_quick(part.chars()) == IsNormalized::Yes;
+    if text.is_ascii() || text.utf8_chunks().all(|chunk| is_composed(chunk.valid())) {
+        return Cow::Borrowed(text);
+    }
+    let mut composed = Vec::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        let mut utf8 = [0; 4];
+        chunk.valid().nfc().for_each(|c| composed.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()));
+        composed.extend_from_slice(chunk.invalid());
+    }
+    Cow::Owned(composed)
 }
 
 /// Appends the bytes a token of a byte-level vocabulary stands for. User-defined tokens are not spelled in the byte

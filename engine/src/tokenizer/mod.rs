@@ -4,8 +4,8 @@
 //! Face's `tokenizers`, and SentencePiece's byte-pair encoding (`llama`), which gives the same as `sentencepiece`.
 //! Encoding takes time linear in the text, but for the logarithm of its longest word, and no recursion.
 //!
-//! What a GGUF file does not hold cannot be followed: Unicode normalization (Qwen2's `tokenizer.json` asks for NFC;
-//! give composed text) and the `lstrip`, `rstrip` and `single_word` of added tokens.
+//! What a GGUF file does not hold cannot be followed: Unicode normalization, but for the pre-tokenizers whose name
+//! implies it (`qwen2`), and the `lstrip`, `rstrip` and `single_word` of added tokens.
 
 mod alphabet;
 mod bpe;

@@ -41,16 +41,23 @@ pub(super) struct PreTokenizer {
     pub(super) pattern: Pattern,
     /// A word that is in the vocabulary is taken whole, whatever the merges would do (`ignore_merges`).
     pub(super) whole_words: bool,
+    /// Text is brought into Unicode's normalization form C first. GGUF files do not say it: it goes with the name, as
+    /// in the Hugging Face tokenizers of the models that made the name known.
+    pub(super) composes: bool,
     /// Text starts with the beginning-of-sequence token unless the file says otherwise.
     pub(super) add_bos: bool,
 }
 
 const fn plain(name: &'static str, pattern: Pattern) -> PreTokenizer {
-    PreTokenizer { name, pattern, whole_words: false, add_bos: false }
+    PreTokenizer { name, pattern, whole_words: false, composes: false, add_bos: false }
+}
+
+const fn composed(name: &'static str, pattern: Pattern) -> PreTokenizer {
+    PreTokenizer { name, pattern, whole_words: false, composes: true, add_bos: false }
 }
 
 const fn llama3(name: &'static str) -> PreTokenizer {
-    PreTokenizer { name, pattern: Pattern::Llama3, whole_words: true, add_bos: true }
+    PreTokenizer { name, pattern: Pattern::Llama3, whole_words: true, composes: false, add_bos: true }
 }
 
 const KNOWN: &[PreTokenizer] = &[
@@ -66,13 +73,13 @@ const KNOWN: &[PreTokenizer] = &[
     plain("dbrx", Pattern::Llama3),
     plain("chatglm-bpe", Pattern::Llama3),
     plain("glm4", Pattern::Llama3),
-    plain("qwen2", Pattern::Qwen2),
+    composed("qwen2", Pattern::Qwen2),
     plain("deepseek-r1-qwen", Pattern::Qwen2),
     plain("hunyuan", Pattern::Qwen2),
     plain("kormo", Pattern::Qwen2),
     plain("megrez", Pattern::Qwen2),
     plain("stablelm2", Pattern::Qwen2),
-    plain("qwen35", Pattern::Qwen35),
+    composed("qwen35", Pattern::Qwen35),
     plain("gpt-2", Pattern::Gpt2),
     plain("a.x-4.0", Pattern::Gpt2),
     plain("exaone4", Pattern::Gpt2),
@@ -129,7 +136,14 @@ pub enum PreTokenizerStep {
 
 /// The name for `tokenizer.ggml.pre` that means these steps, read from a `tokenizer.json`, with the model's
 /// `ignore_merges`; `None` if no supported pre-tokenizer does the same.
-pub fn pre_tokenizer_for_pattern(steps: &[PreTokenizerStep], ignore_merges: bool) -> Option<&'static str> {
+///
+/// `composes` says whether text is brought into normalization form C before. Where no name means that too, one that
+/// means the steps alone will do, as it does for llama.cpp: composed text, which nearly all text is, gives the same.
+pub fn pre_tokenizer_for_pattern(
+    steps: &[PreTokenizerStep],
+    ignore_merges: bool,
+    composes: bool,
+) -> Option<&'static str> {
     let (last, before) = steps.split_last()?;
     let PreTokenizerStep::ByteLevel { use_regex, add_prefix_space: false } = *last else { return None };
     let pattern = match (before, use_regex) {
@@ -140,7 +154,8 @@ pub fn pre_tokenizer_for_pattern(steps: &[PreTokenizerStep], ignore_merges: bool
         _ => return None,
     };
     let same = |known: &&PreTokenizer| known.pattern == pattern && known.whole_words == ignore_merges;
-    KNOWN.iter().find(same).map(|known| known.name)
+    let exact = KNOWN.iter().filter(same).find(|known| known.composes == composes);
+    exact.or_else(|| KNOWN.iter().find(same)).map(|known| known.name)
 }
 
 /// The pattern of one regular expression that matches all text, in either of the ways files spell it.
@@ -414,10 +429,13 @@ mod tests {
         let llama3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
         let split = |regex: &str| Split(regex.into());
         let bytes = |use_regex| ByteLevel { use_regex, add_prefix_space: false };
-        let name = pre_tokenizer_for_pattern;
+        let name = |steps: &[PreTokenizerStep], whole| pre_tokenizer_for_pattern(steps, whole, false);
         assert_eq!(name(&[split(llama3), bytes(false)], true), Some("llama-bpe"));
         assert_eq!(name(&[split(llama3), bytes(false)], false), Some("smaug-bpe"));
-        assert_eq!(name(&[split(&llama3.replace("{1,3}", "")), bytes(false)], false), Some("qwen2"));
+        let qwen2 = [split(&llama3.replace("{1,3}", "")), bytes(false)];
+        assert_eq!(name(&qwen2, false), Some("deepseek-r1-qwen"));
+        assert_eq!(pre_tokenizer_for_pattern(&qwen2, false, true), Some("qwen2"));
+        assert_eq!(pre_tokenizer_for_pattern(&[bytes(true)], false, true), Some("gpt-2"), "near enough");
         let both_cases = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
         let written_out = llama3.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)", both_cases);
         assert_eq!(name(&[split(&written_out), bytes(false)], true), Some("llama-bpe"));

@@ -148,7 +148,9 @@ fn pre_tokenizer(file: &Document<'_>, ignore_merges: bool) -> Result<&'static st
     for step in flatten(file.get("pre_tokenizer"), "pretokenizers") {
         steps.push(pre_tokenizer_step(step).with_context(|| format!("{name}: pre_tokenizer"))?);
     }
-    let known = pre_tokenizer_for_pattern(&steps, ignore_merges);
+    let normalizers = flatten(file.get("normalizer"), "normalizers");
+    let composes = normalizers.iter().any(|step| field(step, "type") == Some("NFC"));
+    let known = pre_tokenizer_for_pattern(&steps, ignore_merges, composes);
     known.ok_or_else(|| anyhow!("{name}: pre_tokenizer: no supported tokenizer splits text by {steps:?}"))
 }
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import gguf
 import sentencepiece
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = LLAMA3.replace("{1,3}", "")
@@ -309,6 +309,8 @@ def main():
         "gpt-2": train(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True), 900, False),
         "smollm": train(digits(), 900, False, alphabet=False),
     }
+    for name in ("qwen2", "qwen35"):
+        byte_level[name].normalizer = normalizers.NFC()
     marks = CONTROL + USER_DEFINED
     for number, (name, tokenizer) in enumerate(byte_level.items()):
         write_bpe(options.out / f"{name}.gguf", tokenizer, name)
