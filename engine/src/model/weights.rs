@@ -33,7 +33,7 @@ impl<'a> Loader<'a> {
 
     /// The matrix `name` of `rows` rows of `k` weights.
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, k: usize) -> Result<Panels, Error> {
-        let tensor = self.take(name)?.ok_or_else(|| self.missing(name))?;
+        let tensor = self.take(name).ok_or_else(|| self.missing(name))?;
         self.check_shape(tensor, &[k as u64, rows as u64])?;
         if !Kernels::supports(tensor.ty) {
             let (file, tensor, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
@@ -59,7 +59,7 @@ impl<'a> Loader<'a> {
 
     /// The vector `name`, or None where the file has no such tensor.
     pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
-        let Some(tensor) = self.take(name)? else { return Ok(None) };
+        let Some(tensor) = self.take(name) else { return Ok(None) };
         self.check_shape(tensor, &[n as u64])?;
         let mut vector = Buf::zeroed(n.next_multiple_of(32))?;
         siskin_quant::decode(tensor.ty, self.file.data(tensor), &mut vector[..n]).map_err(|_| {
@@ -90,12 +90,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn take(&mut self, name: &str) -> Result<Option<&'a TensorInfo>, Error> {
+    fn take(&mut self, name: &str) -> Option<&'a TensorInfo> {
         let tensor = self.file.tensor(name);
         if tensor.is_some() {
             self.taken.insert(name.to_owned());
         }
-        Ok(tensor)
+        tensor
     }
 
     fn missing(&self, name: &str) -> Error {
