@@ -14,6 +14,7 @@ pub mod gguf;
 mod kernels;
 #[allow(unsafe_code)] // Vector instructions.
 mod lanes;
+pub mod measure;
 mod model;
 mod panel;
 pub mod sampler;
@@ -28,6 +29,6 @@ pub mod tokenizer;
 pub use arena::OutOfMemory;
 pub use cache::CacheType;
 pub use error::Error;
-pub use kernels::UnknownIsa;
+pub use kernels::{Isa, UnknownIsa};
 pub use model::Model;
 pub use session::{End, Generation, Session, SessionOptions};

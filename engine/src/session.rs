@@ -1,6 +1,6 @@
 use crate::cache::CacheType;
 use crate::error::Error;
-use crate::kernels::Kernels;
+use crate::kernels::Isa;
 use crate::model::{Buffers, Model, State, StateOptions};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
 use crate::team::Team;
@@ -13,6 +13,8 @@ pub struct SessionOptions {
     pub context: Option<usize>,
     /// Threads that share the work. None: as many as the system gives the process.
     pub threads: Option<usize>,
+    /// Instruction set of the kernels. None: what `SISKIN_ISA` names, else the best that the CPU has.
+    pub isa: Option<Isa>,
     /// What keys and values are kept in.
     pub cache: CacheType,
     /// Tokens of a prompt that are worked on together. None: 256.
@@ -45,7 +47,7 @@ impl Session {
         let threads = options.threads.unwrap_or_else(available_threads);
         let threads = within("threads", threads, MOST_THREADS)?;
         let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?.min(context);
-        let kernels = Kernels::choose()?;
+        let kernels = options.isa.map_or_else(Isa::choose, Ok)?.kernels();
         let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
         let state_options = StateOptions { context, batch, cache: options.cache };
         let state = State::new(kernels, team, model.family().config(), state_options)?;

@@ -1,7 +1,7 @@
 //! The flags that say how a session works.
 
 use clap::{Args, ValueEnum};
-use siskin::SessionOptions;
+use siskin::{Isa, SessionOptions};
 
 /// Reads a number of at least 1.
 pub(crate) fn count(text: &str) -> Result<usize, &'static str> {
@@ -14,6 +14,9 @@ pub(crate) struct SessionArguments {
     /// Threads to work with [default: as many as the system gives the process]
     #[arg(short, long, value_name = "N", value_parser = count)]
     threads: Option<usize>,
+    /// Instruction set of the kernels [default: what SISKIN_ISA names, else the best that the CPU has]
+    #[arg(long, value_name = "NAME")]
+    isa: Option<Isa>,
     /// Tokens of a prompt that are worked on together [default: 256]
     #[arg(short, long, visible_alias = "batch", value_name = "N", value_parser = count)]
     batch_size: Option<usize>,
@@ -29,7 +32,7 @@ impl SessionArguments {
             CacheType::F32 => siskin::CacheType::F32,
             CacheType::F16 => siskin::CacheType::F16,
         };
-        SessionOptions { context, threads: self.threads, cache, batch: self.batch_size }
+        SessionOptions { context, threads: self.threads, isa: self.isa, cache, batch: self.batch_size }
     }
 }
 

@@ -28,4 +28,4 @@ mod tests;
 pub(crate) use matmul::{Activations, Output, Product};
 pub(crate) use quantize::Q8Block;
 pub(crate) use table::Kernels;
-pub use table::UnknownIsa;
+pub use table::{Isa, UnknownIsa};

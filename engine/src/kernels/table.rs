@@ -1,3 +1,5 @@
+use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use siskin_quant::TensorType;
@@ -134,32 +136,72 @@ static TIERS: &[&Kernels] = &[
     &scalar::KERNELS,
 ];
 
-impl Kernels {
-    /// The tiers that this CPU has, the best first.
-    pub(crate) fn available() -> impl Iterator<Item = &'static Kernels> {
-        TIERS.iter().copied().filter(|tier| (tier.detected)())
+/// An instruction set that this CPU has and that there are kernels for. Its name is as `SISKIN_ISA` spells it.
+#[derive(Clone, Copy)]
+pub struct Isa(&'static Kernels);
+
+impl Isa {
+    /// The instruction sets that this CPU has, the best first; `scalar` is always the last.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        TIERS.iter().copied().filter(|tier| (tier.detected)()).map(Isa)
     }
 
-    /// The process's kernels: those that `SISKIN_ISA` names, else the best.
+    /// The process's choice: what `SISKIN_ISA` names, else the best.
     ///
     /// # Errors
-    /// [`UnknownIsa`] where the variable names none of [`Kernels::available`].
-    pub(crate) fn choose() -> Result<&'static Kernels, UnknownIsa> {
-        static CHOICE: OnceLock<Result<&'static Kernels, UnknownIsa>> = OnceLock::new();
+    /// [`UnknownIsa`] where the variable names none of [`Isa::available`].
+    pub fn choose() -> Result<Isa, UnknownIsa> {
+        static CHOICE: OnceLock<Result<Isa, UnknownIsa>> = OnceLock::new();
         let choose = || match std::env::var_os(VARIABLE) {
-            Some(name) if !name.is_empty() => Self::named(&name.to_string_lossy()),
-            _ => Ok(Self::available().next().unwrap_or(&scalar::KERNELS)),
+            Some(name) if !name.is_empty() => name.to_string_lossy().parse(),
+            _ => Ok(Self::available().next().unwrap_or(Isa(&scalar::KERNELS))),
         };
         CHOICE.get_or_init(choose).clone()
     }
 
-    fn named(name: &str) -> Result<&'static Kernels, UnknownIsa> {
-        Self::available().find(|tier| tier.name.eq_ignore_ascii_case(name)).ok_or_else(|| UnknownIsa {
-            name: name.to_owned(),
-            available: Self::available().map(|tier| tier.name).collect(),
-        })
+    /// The instruction set's name.
+    pub fn name(self) -> &'static str {
+        self.0.name
     }
 
+    pub(crate) fn kernels(self) -> &'static Kernels {
+        self.0
+    }
+}
+
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+
+    /// Finds an instruction set by its name, in any case.
+    fn from_str(name: &str) -> Result<Isa, UnknownIsa> {
+        Self::available().find(|isa| isa.name().eq_ignore_ascii_case(name)).ok_or_else(|| UnknownIsa {
+            name: name.to_owned(),
+            available: Self::available().map(Isa::name).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Isa({self})")
+    }
+}
+
+impl PartialEq for Isa {
+    fn eq(&self, other: &Isa) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Isa {}
+
+impl Kernels {
     /// The instruction set's name, as `SISKIN_ISA` spells it.
     pub(crate) fn name(&self) -> &'static str {
         self.name
@@ -219,9 +261,9 @@ mod tests {
 
     #[test]
     fn an_unknown_instruction_set_is_refused_by_name() {
-        let error = Kernels::named("avx1024").err().unwrap().to_string();
+        let error = "avx1024".parse::<Isa>().unwrap_err().to_string();
         assert!(error.contains("\"avx1024\"") && error.contains("scalar"), "{error}");
-        assert_eq!(Kernels::named("Scalar").unwrap().name(), "scalar");
+        assert_eq!("Scalar".parse::<Isa>().unwrap().name(), "scalar");
     }
 
     #[test]

@@ -1,0 +1,174 @@
+//! What benchmarks measure: single kernels, the memory, and the threads, without a model around them.
+
+use siskin_quant::TensorType;
+
+use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::kernels::quantize::{BLOCK, TILE};
+use crate::kernels::{Activations, Isa, Kernels, Output, Product, Q8Block};
+use crate::panel::Panels;
+use crate::team::Team;
+
+/// A measurement cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The type has no kernels.
+    #[error("type {} has no kernels", ty.name())]
+    Type {
+        /// The type asked for.
+        ty: TensorType,
+    },
+    /// The bytes are not those of so many rows.
+    #[error("expected the bytes of {rows} rows of {k} weights of type {}, found {bytes} bytes", ty.name())]
+    Shape {
+        /// The weights' type.
+        ty: TensorType,
+        /// Rows asked for.
+        rows: usize,
+        /// Weights of a row.
+        k: usize,
+        /// Bytes given.
+        bytes: usize,
+    },
+    /// The system has no memory for a buffer.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+    /// The system starts no thread.
+    #[error("cannot start the threads")]
+    Threads(#[from] std::io::Error),
+}
+
+/// The product of a weight matrix with the activations of some tokens, on the calling thread.
+pub struct Matmul {
+    kernels: &'static Kernels,
+    team: Team,
+    weights: Panels,
+    x: Buf<f32>,
+    q: Buf<Q8Block>,
+    out: Buf<f32>,
+    tokens: usize,
+}
+
+impl Matmul {
+    /// Packs `rows` rows of `k` weights, given as GGUF has them, and takes `tokens` vectors of activations from `x`,
+    /// one after the other, repeated where it is too short.
+    ///
+    /// # Errors
+    /// A type without kernels, a wrong number of bytes, too little memory.
+    pub fn new(
+        isa: Isa,
+        ty: TensorType,
+        rows: usize,
+        k: usize,
+        weights: &[u8],
+        tokens: usize,
+        x: &[f32],
+    ) -> Result<Self, MeasureError> {
+        if !Kernels::supports(ty) {
+            return Err(MeasureError::Type { ty });
+        }
+        let row_bytes = ty.row_bytes(k as u64).and_then(|bytes| usize::try_from(bytes).ok());
+        if !k.is_multiple_of(BLOCK)
+            || row_bytes.and_then(|bytes| bytes.checked_mul(rows)) != Some(weights.len())
+        {
+            return Err(MeasureError::Shape { ty, rows, k, bytes: weights.len() });
+        }
+        let weights = Panels::pack(ty, rows, k, weights)?;
+        let mut activations = Buf::zeroed(tokens * k)?;
+        activations.iter_mut().zip(x.iter().cycle()).for_each(|(to, from)| *to = *from);
+        let out = Buf::zeroed(tokens * weights.padded_rows())?;
+        let q = Buf::zeroed(tokens * k / BLOCK)?;
+        Ok(Self { kernels: isa.kernels(), team: Team::new(1)?, weights, x: activations, q, out, tokens })
+    }
+
+    /// Quantizes the activations, as is done once for all matrices that they are multiplied with.
+    pub fn quantize(&mut self) {
+        let k = self.weights.k();
+        for (rows, tile) in self.x.chunks(TILE * k).zip(self.q.chunks_mut(TILE * k / BLOCK)) {
+            self.kernels.quantize(rows, k, k, tile);
+        }
+    }
+
+    /// Works out the product: for each token as many numbers as the matrix has rows, rounded up to 16.
+    pub fn run(&mut self) -> &[f32] {
+        let (k, rows) = (self.weights.k(), self.weights.padded_rows());
+        let x = Activations { x: &self.x, stride: k, q: &self.q, tokens: self.tokens };
+        let product = Product { panels: self.weights.panels(0, rows), k, x, output: Output::Replace };
+        let tile = Matrix::new(&mut self.out, rows).columns(rows, rows);
+        let (kernels, ty) = (self.kernels, self.weights.ty());
+        self.team.for_each(tile, |_, mut tile| kernels.matmul(ty, &product, &mut tile));
+        &self.out
+    }
+
+    /// Bytes of the weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// Multiply-adds of one [`Matmul::run`].
+    pub fn multiply_adds(&self) -> u64 {
+        (self.weights.padded_rows() * self.weights.k() * self.tokens) as u64
+    }
+}
+
+/// Threads as a session has them.
+pub struct Threads(Team);
+
+impl Threads {
+    /// `threads` threads, the calling one among them.
+    ///
+    /// # Errors
+    /// The system grants no thread.
+    pub fn new(threads: usize) -> Result<Self, MeasureError> {
+        Ok(Self(Team::new(threads)?))
+    }
+
+    /// Opens and closes a parallel region of `tasks` tasks that do nothing.
+    pub fn empty_region(&mut self, tasks: usize) {
+        let mut nothing = [0u8; 64];
+        self.0.for_each(Chunks::covering(&mut nothing[..0], 1, tasks), |_, part| {
+            std::hint::black_box(part);
+        });
+    }
+}
+
+/// Reading memory as fast as it goes: the bound of decoding.
+pub struct ReadProbe {
+    team: Team,
+    memory: Buf<u8>,
+}
+
+impl ReadProbe {
+    /// A probe that reads `bytes` bytes, rounded up to whole mebibytes, with `threads` threads.
+    ///
+    /// # Errors
+    /// The system grants no memory or no thread.
+    pub fn new(threads: usize, bytes: usize) -> Result<Self, MeasureError> {
+        let mut memory = Buf::zeroed(bytes.max(1).next_multiple_of(1 << 20))?;
+        // Untouched pages would all be the same page of zeros.
+        memory.iter_mut().step_by(64).for_each(|byte| *byte = 1);
+        Ok(Self { team: Team::new(threads)?, memory })
+    }
+
+    /// Bytes that a pass reads.
+    pub fn bytes(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Reads the memory once, in mebibytes that the threads share out.
+    pub fn pass(&mut self) {
+        self.team.for_each(Chunks::new(&mut self.memory, 1 << 20), |_, part| {
+            std::hint::black_box(read(part));
+        });
+    }
+}
+
+/// The sum of a buffer's bytes taken as numbers of eight bytes, in as many chains as keep the loads apart.
+fn read(bytes: &[u8]) -> u64 {
+    let mut sums = [0u64; 16];
+    for chunk in bytes.as_chunks::<128>().0 {
+        for (sum, eight) in sums.iter_mut().zip(chunk.as_chunks::<8>().0) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(*eight));
+        }
+    }
+    sums.iter().fold(0, |sum, x| sum.wrapping_add(*x))
+}
