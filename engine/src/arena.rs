@@ -14,7 +14,9 @@ unsafe impl Plain for u8 {}
 unsafe impl Plain for u32 {}
 // SAFETY: a float; zero bytes are 0.0.
 unsafe impl Plain for f32 {}
-// SAFETY: `repr(C)` of a float, two i16 and 32 bytes: 40 bytes without padding.
+// SAFETY: an array of integers.
+unsafe impl Plain for [u8; 64] {}
+// SAFETY: `repr(C)` of bytes, i32 and f32 that fill 64 bytes without padding.
 unsafe impl Plain for crate::kernels::Q8Block {}
 
 /// The system has no memory for a buffer.

@@ -4,7 +4,7 @@ use siskin_quant::TensorType;
 
 use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
 use crate::kernels::quantize::{BLOCK, TILE};
-use crate::kernels::{Activations, Isa, Kernels, Output, Product, Q8Block};
+use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
 use crate::panel::Panels;
 use crate::team::Team;
 
@@ -44,6 +44,7 @@ pub struct Matmul {
     weights: Panels,
     x: Buf<f32>,
     q: Buf<Q8Block>,
+    scratch: [Buf<Line>; 1],
     out: Buf<f32>,
     tokens: usize,
 }
@@ -77,7 +78,18 @@ impl Matmul {
         activations.iter_mut().zip(x.iter().cycle()).for_each(|(to, from)| *to = *from);
         let out = Buf::zeroed(tokens * weights.padded_rows())?;
         let q = Buf::zeroed(tokens * k / BLOCK)?;
-        Ok(Self { kernels: isa.kernels(), team: Team::new(1)?, weights, x: activations, q, out, tokens })
+        // As much as a session has, or a panel.
+        let scratch = [Buf::zeroed(Kernels::scratch(ty, k).max(4096))?];
+        Ok(Self {
+            kernels: isa.kernels(),
+            team: Team::new(1)?,
+            weights,
+            x: activations,
+            q,
+            scratch,
+            out,
+            tokens,
+        })
     }
 
     /// Quantizes the activations, as is done once for all matrices that they are multiplied with.
@@ -95,7 +107,9 @@ impl Matmul {
         let product = Product { panels: self.weights.panels(0, rows), k, x, output: Output::Replace };
         let tile = Matrix::new(&mut self.out, rows).columns(rows, rows);
         let (kernels, ty) = (self.kernels, self.weights.ty());
-        self.team.for_each(tile, |_, mut tile| kernels.matmul(ty, &product, &mut tile));
+        self.team.for_each_with(&mut self.scratch, tile, |scratch, _, mut tile| {
+            kernels.matmul(ty, &product, scratch, &mut tile);
+        });
         &self.out
     }
 

@@ -49,7 +49,8 @@ impl Session {
         let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?.min(context);
         let kernels = options.isa.map_or_else(Isa::choose, Ok)?.kernels();
         let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
-        let state_options = StateOptions { context, batch, cache: options.cache };
+        let scratch = model.family().scratch(batch);
+        let state_options = StateOptions { context, batch, cache: options.cache, scratch };
         let state = State::new(kernels, team, model.family().config(), state_options)?;
         let buffers = model.family().buffers(batch)?;
         Ok(Self { model, state, buffers, context, batch, position: 0, has_logits: false })

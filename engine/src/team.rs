@@ -22,7 +22,8 @@ struct Worker {
     thread: Thread,
 }
 
-type Region<'a> = dyn Fn(usize) + Sync + 'a;
+/// Called with the number of the thread, below [`Team::threads`], and that of the task.
+type Region<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 struct Shared {
     /// The region's number in the upper half, [`OPEN`], and in the lower bits how many workers have joined.
@@ -91,7 +92,24 @@ impl Team {
     /// Runs `task(i, part i)` for every part of `split`, each once, in no particular order.
     pub(crate) fn for_each<S: Split>(&mut self, split: S, task: impl Fn(usize, S::Part) + Sync) {
         // SAFETY: `run` calls the function once for each number, and the split is used up.
-        self.run(split.parts(), &|i| task(i, unsafe { split.part(i) }));
+        self.run(split.parts(), &|_, i| task(i, unsafe { split.part(i) }));
+    }
+
+    /// The same with something of each thread's own: `locals` has at least [`Team::threads`].
+    pub(crate) fn for_each_with<T: Send, S: Split>(
+        &mut self,
+        locals: &mut [T],
+        split: S,
+        task: impl Fn(&mut T, usize, S::Part) + Sync,
+    ) {
+        assert!(locals.len() >= self.threads(), "{} locals for {} threads", locals.len(), self.threads());
+        let locals = Locals(locals.as_mut_ptr());
+        self.run(split.parts(), &|thread, i| {
+            // SAFETY: a thread's number is below their count, which was compared with the length, and no two threads
+            // have the same; a thread does one task at a time. `run` calls the function once for each part.
+            let (local, part) = unsafe { (locals.of(thread), split.part(i)) };
+            task(local, i, part);
+        });
     }
 
     /// The same, alone where `tokens` are so few that waking the workers would cost more than they save.
@@ -114,7 +132,7 @@ impl Team {
     /// Runs `task(i)` for every i below `tasks`, each once.
     fn run(&mut self, tasks: usize, task: &Region<'_>) {
         if tasks <= 1 || self.workers.is_empty() {
-            (0..tasks).for_each(task);
+            (0..tasks).for_each(|i| task(0, i));
             return;
         }
         let shared = &*self.shared;
@@ -134,7 +152,7 @@ impl Team {
                 worker.thread.unpark();
             }
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(region)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(0, region)));
         shared.gate.fetch_and(!OPEN, Ordering::AcqRel);
         let mut patience = Patience::new();
         while shared.gate.load(Ordering::Acquire) & JOINED != 0 {
@@ -148,6 +166,22 @@ impl Team {
         if shared.panicked.swap(false, Ordering::Relaxed) {
             resume_unwind(Box::new("a task of a parallel region panicked"));
         }
+    }
+}
+
+/// The first of the threads' locals.
+struct Locals<T>(*mut T);
+
+// SAFETY: hands out exclusive references to values that may be sent to other threads.
+unsafe impl<T: Send> Sync for Locals<T> {}
+
+impl<T> Locals<T> {
+    /// # Safety
+    /// The number is that of a local, which nobody else holds.
+    #[expect(clippy::mut_from_ref, reason = "stands for an exclusive borrow of the slice")]
+    unsafe fn of(&self, thread: usize) -> &mut T {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.0.add(thread) }
     }
 }
 
@@ -178,7 +212,7 @@ impl Shared {
             // before it leaves.
             let region = unsafe { *self.region.get() };
             if let Some(region) = region
-                && catch_unwind(AssertUnwindSafe(|| self.take_tasks(region))).is_err()
+                && catch_unwind(AssertUnwindSafe(|| self.take_tasks(index + 1, region))).is_err()
             {
                 self.panicked.store(true, Ordering::Relaxed);
             }
@@ -187,14 +221,14 @@ impl Shared {
     }
 
     /// Takes tasks until none is left.
-    fn take_tasks(&self, region: &Region<'_>) {
+    fn take_tasks(&self, thread: usize, region: &Region<'_>) {
         let tasks = self.tasks.load(Ordering::Relaxed);
         loop {
             let task = self.cursor.fetch_add(1, Ordering::Relaxed);
             if task >= tasks {
                 return;
             }
-            region(task);
+            region(thread, task);
         }
     }
 
@@ -278,6 +312,18 @@ mod tests {
                 assert!(counts.iter().all(|&c| c == 1), "{threads} threads, {tasks} tasks");
             }
         }
+    }
+
+    #[test]
+    fn each_thread_has_its_own_local() {
+        let mut team = Team::new(3).unwrap();
+        let (mut locals, mut counts) = ([0usize; 3], vec![0u8; 1000]);
+        team.for_each_with(&mut locals, Chunks::new(&mut counts, 1), |local, _, part| {
+            *local += 1;
+            part[0] += 1;
+        });
+        assert_eq!(locals.iter().sum::<usize>(), 1000);
+        assert!(counts.iter().all(|&count| count == 1));
     }
 
     #[test]

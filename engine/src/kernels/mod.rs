@@ -25,7 +25,7 @@ mod table;
 #[allow(unsafe_code)] // Parts of a matrix, each taken once.
 mod tests;
 
-pub(crate) use matmul::{Activations, Output, Product};
+pub(crate) use matmul::{Activations, Line, Output, Product};
 pub(crate) use quantize::Q8Block;
 pub(crate) use table::Kernels;
 pub use table::{Isa, UnknownIsa};

@@ -6,16 +6,56 @@ pub(crate) const BLOCK: usize = 32;
 /// Tokens that stand together in quantized activations: the most that any instruction set multiplies at once.
 pub(crate) const TILE: usize = 8;
 
-/// 32 quantized activations.
+/// 32 quantized activations, and what products need of their sums: over both halves, the first and the second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Q8Block {
+    /// −127 to 127, in groups of four.
+    pub(crate) q: [[i8; 4]; 8],
     /// What 1 in `q` stands for. NaN where an activation is infinite or NaN, so that the result is NaN.
     pub(crate) scale: f32,
-    /// The sums of the two halves of `q`.
-    pub(crate) sums: [i16; 2],
-    /// −127 to 127.
-    pub(crate) q: [i8; 32],
+    /// The negated sums of `q`.
+    minus_sums: [i32; 3],
+    /// The sums of `q` times the scale.
+    weighted_sums: [f32; 3],
+    /// Fills the cache line.
+    unused: [u8; 4],
+}
+
+impl Q8Block {
+    /// The block of zeros, with a scale: 0 or NaN.
+    pub(crate) const fn zeros(scale: f32) -> Self {
+        Self { q: [[0; 4]; 8], scale, minus_sums: [0; 3], weighted_sums: [scale; 3], unused: [0; 4] }
+    }
+
+    /// The `4 * G` activations of a grain: all 32 of the block, or those of its first or second half.
+    #[inline(always)]
+    pub(crate) fn groups<const G: usize>(&self, grain: usize) -> &[[i8; 4]; G] {
+        &self.q.as_chunks().0[grain]
+    }
+
+    /// Less the sum of a grain of `4 * G` activations.
+    #[inline(always)]
+    pub(crate) fn minus_sum<const G: usize>(&self, grain: usize) -> i32 {
+        self.minus_sums[if G == 8 { 0 } else { 1 + grain }]
+    }
+
+    /// The sum of a grain of `4 * G` activations times the scale.
+    #[inline(always)]
+    pub(crate) fn weighted_sum<const G: usize>(&self, grain: usize) -> f32 {
+        self.weighted_sums[if G == 8 { 0 } else { 1 + grain }]
+    }
+}
+
+#[cfg(test)]
+impl Q8Block {
+    pub(crate) fn sums(&self) -> [i32; 3] {
+        self.minus_sums.map(|sum| -sum)
+    }
+
+    pub(crate) fn weighted_sums(&self) -> [f32; 3] {
+        self.weighted_sums
+    }
 }
 
 /// Quantizes rows of activations into one tile.
@@ -38,19 +78,28 @@ fn block<L: Lanes>(l: L, low: &[f32; 16], high: &[f32; 16]) -> Q8Block {
     let (low, high) = (l.load(low), l.load(high));
     let amax = f32::from_bits(l.max_abs_bits(low).max(l.max_abs_bits(high)));
     let inverse = 127.0 / amax;
-    let mut q = [[0; 16]; 2];
     if !amax.is_finite() {
-        return Q8Block { scale: f32::NAN, sums: [0; 2], q: [0; 32] };
+        return Q8Block::zeros(f32::NAN);
     }
     if !inverse.is_finite() {
         // All zero, or too small for 127 / amax to be a number.
-        return Q8Block { scale: 0.0, sums: [0; 2], q: [0; 32] };
+        return Q8Block::zeros(0.0);
     }
     let inverse = l.splat(inverse);
-    l.store_i8(l.round(l.mul(low, inverse)), &mut q[0]);
-    l.store_i8(l.round(l.mul(high, inverse)), &mut q[1]);
-    let sum = |half: &[i8; 16]| half.iter().map(|&q| i16::from(q)).sum();
-    let mut block = Q8Block { scale: amax / 127.0, sums: [sum(&q[0]), sum(&q[1])], q: [0; 32] };
-    block.q.copy_from_slice(q.as_flattened());
+    let (low, high) = (l.round(l.mul(low, inverse)), l.round(l.mul(high, inverse)));
+    let mut q = [[0; 16]; 2];
+    l.store_i8(low, &mut q[0]);
+    l.store_i8(high, &mut q[1]);
+    let sum = |half: &[i8; 16]| half.iter().map(|&q| i32::from(q)).sum::<i32>();
+    let (first, second) = (sum(&q[0]), sum(&q[1]));
+    let sums = [first + second, first, second];
+    let scale = amax / 127.0;
+    let mut block = Q8Block {
+        scale,
+        minus_sums: sums.map(|sum| -sum),
+        weighted_sums: sums.map(|sum| scale * sum as f32),
+        ..Q8Block::zeros(0.0)
+    };
+    block.q.as_flattened_mut().copy_from_slice(q.as_flattened());
     block
 }

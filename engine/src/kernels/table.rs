@@ -6,7 +6,7 @@ use siskin_quant::TensorType;
 
 use super::attention::{self, Context, Element};
 use super::formats::{self, Float, Quantized};
-use super::matmul::{self, Product};
+use super::matmul::{self, Line, Product};
 use super::quantize::{self, Q8Block};
 use super::{activation, norm, rope};
 use crate::arena::Tile;
@@ -30,7 +30,12 @@ pub(crate) struct Kernels {
     attend_f16: unsafe fn(&Context<'_>, &[f32], &mut [f32]),
 }
 
-type Matmul = unsafe fn(&Product<'_>, &mut Tile<'_>);
+/// The product with weights of one format.
+struct Matmul {
+    run: unsafe fn(&Product<'_>, &mut [Line], &mut Tile<'_>),
+    /// Lines of scratch for each 32 weights of a row of a panel.
+    lines: usize,
+}
 
 /// `SISKIN_ISA` or a caller names an instruction set that is unknown or that this CPU lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,12 +52,18 @@ macro_rules! tier {
             use super::*;
 
             $(#[$features])?
-            fn quantized<Q: Quantized>(product: &Product<'_>, out: &mut Tile<'_>) {
-                matmul::quantized::<_, Q>($lanes, product, out)
+            fn quantized<Q: Quantized>(product: &Product<'_>, scratch: &mut [Line], out: &mut Tile<'_>) {
+                matmul::quantized::<_, Q>($lanes, product, scratch, out)
             }
             $(#[$features])?
-            fn float<W: Float>(product: &Product<'_>, out: &mut Tile<'_>) {
+            fn float<W: Float>(product: &Product<'_>, _: &mut [Line], out: &mut Tile<'_>) {
                 matmul::float::<_, W>($lanes, product, out)
+            }
+            const fn of_floats<W: Float>() -> Matmul {
+                Matmul { run: float::<W>, lines: 0 }
+            }
+            const fn of_blocks<Q: Quantized>() -> Matmul {
+                Matmul { run: quantized::<Q>, lines: matmul::lines::<Q>() }
             }
             $(#[$features])?
             fn quantize(rows: &[f32], stride: usize, k: usize, tile: &mut [Q8Block]) {
@@ -80,21 +91,21 @@ macro_rules! tier {
                 detected: $detected,
                 matmul: |ty| {
                     Some(match ty {
-                        TensorType::F32 => float::<formats::F32>,
-                        TensorType::F16 => float::<formats::F16>,
-                        TensorType::BF16 => float::<formats::BF16>,
-                        TensorType::Q4_0 => quantized::<formats::Q4_0>,
-                        TensorType::Q4_1 => quantized::<formats::Q4_1>,
-                        TensorType::Q5_0 => quantized::<formats::Q5_0>,
-                        TensorType::Q5_1 => quantized::<formats::Q5_1>,
-                        TensorType::Q8_0 => quantized::<formats::Q8_0>,
-                        TensorType::Q2_K => quantized::<formats::Q2_K>,
-                        TensorType::Q3_K => quantized::<formats::Q3_K>,
-                        TensorType::Q4_K => quantized::<formats::Q4_K>,
-                        TensorType::Q5_K => quantized::<formats::Q5_K>,
-                        TensorType::Q6_K => quantized::<formats::Q6_K>,
-                        TensorType::IQ4_NL => quantized::<formats::IQ4_NL>,
-                        TensorType::IQ4_XS => quantized::<formats::IQ4_XS>,
+                        TensorType::F32 => of_floats::<formats::F32>(),
+                        TensorType::F16 => of_floats::<formats::F16>(),
+                        TensorType::BF16 => of_floats::<formats::BF16>(),
+                        TensorType::Q4_0 => of_blocks::<formats::Q4_0>(),
+                        TensorType::Q4_1 => of_blocks::<formats::Q4_1>(),
+                        TensorType::Q5_0 => of_blocks::<formats::Q5_0>(),
+                        TensorType::Q5_1 => of_blocks::<formats::Q5_1>(),
+                        TensorType::Q8_0 => of_blocks::<formats::Q8_0>(),
+                        TensorType::Q2_K => of_blocks::<formats::Q2_K>(),
+                        TensorType::Q3_K => of_blocks::<formats::Q3_K>(),
+                        TensorType::Q4_K => of_blocks::<formats::Q4_K>(),
+                        TensorType::Q5_K => of_blocks::<formats::Q5_K>(),
+                        TensorType::Q6_K => of_blocks::<formats::Q6_K>(),
+                        TensorType::IQ4_NL => of_blocks::<formats::IQ4_NL>(),
+                        TensorType::IQ4_XS => of_blocks::<formats::IQ4_XS>(),
                         _ => return None,
                     })
                 },
@@ -110,6 +121,14 @@ macro_rules! tier {
 }
 
 tier!(scalar, "scalar", crate::lanes::Scalar, || true);
+#[cfg(target_arch = "x86_64")]
+tier!(
+    avx512,
+    "avx512-vnni",
+    crate::lanes::Avx512::assume(),
+    || crate::lanes::Avx512::detect().is_some(),
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+);
 #[cfg(target_arch = "x86_64")]
 tier!(
     avx2,
@@ -129,6 +148,8 @@ tier!(
 
 /// Every tier of this architecture, the best first.
 static TIERS: &[&Kernels] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx512::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &avx2::KERNELS,
     #[cfg(target_arch = "aarch64")]
@@ -212,11 +233,23 @@ impl Kernels {
         (scalar::KERNELS.matmul)(ty).is_some()
     }
 
-    /// Multiplies panels of weights of type `ty`, which [`Kernels::supports`]. `out` has a row for each token.
-    pub(crate) fn matmul(&self, ty: TensorType, product: &Product<'_>, out: &mut Tile<'_>) {
+    /// Lines of scratch that the product of several tokens with one panel of `k` weights a row needs.
+    pub(crate) fn scratch(ty: TensorType, k: usize) -> usize {
+        (scalar::KERNELS.matmul)(ty).map_or(0, |matmul| matmul.lines * (k / quantize::BLOCK))
+    }
+
+    /// Multiplies panels of weights of type `ty`, which [`Kernels::supports`]. `out` has a row for each token, and
+    /// `scratch` as many lines as [`Kernels::scratch`] says, or more.
+    pub(crate) fn matmul(
+        &self,
+        ty: TensorType,
+        product: &Product<'_>,
+        scratch: &mut [Line],
+        out: &mut Tile<'_>,
+    ) {
         if let Some(matmul) = (self.matmul)(ty) {
             // SAFETY: a tier is only handed out where its instructions were detected.
-            unsafe { matmul(product, out) }
+            unsafe { (matmul.run)(product, scratch, out) }
         }
     }
 

@@ -45,7 +45,7 @@ fn activations(tokens: usize, k: usize, seed: u64) -> Vec<f32> {
 
 fn quantized(kernels: &Kernels, x: &[f32], k: usize) -> Vec<Q8Block> {
     let tokens = x.len() / k;
-    let mut q = vec![Q8Block { scale: 0.0, sums: [0; 2], q: [0; 32] }; tokens * k / 32];
+    let mut q = vec![Q8Block::zeros(0.0); tokens * k / 32];
     for (rows, tile) in x.chunks(TILE * k).zip(q.chunks_mut((TILE * k / 32).max(1))) {
         kernels.quantize(rows, k, k, tile);
     }
@@ -64,7 +64,8 @@ fn multiply(kernels: &Kernels, weights: &Panels, x: &[f32], output: Output) -> V
         let mut tile: Tile<'_> = unsafe { tiles.part(i) };
         let panels = weights.panels(tile.columns().start, tile.columns().end);
         let x = Activations { x, stride: k, q: &q, tokens };
-        kernels.matmul(weights.ty(), &Product { panels, k, x, output }, &mut tile);
+        let mut scratch = vec![[0; 64]; Kernels::scratch(weights.ty(), k)];
+        kernels.matmul(weights.ty(), &Product { panels, k, x, output }, &mut scratch, &mut tile);
     }
     out
 }
@@ -76,21 +77,19 @@ fn quantizing_equals_scalar_and_its_definition() {
     for kernels in others() {
         let same = quantized(kernels, &x, 96);
         for (a, b) in q.iter().zip(&same) {
-            assert_eq!(
-                (bits(&[a.scale]), a.sums, a.q),
-                (bits(&[b.scale]), b.sums, b.q),
-                "{}",
-                kernels.name()
-            );
+            let parts = |q: &Q8Block| (q.q, q.sums(), bits(&[q.scale]), bits(&q.weighted_sums()));
+            assert_eq!(parts(a), parts(b), "{}", kernels.name());
         }
     }
     let block = &q[0];
     let amax = x[..32].iter().fold(0.0f32, |m, x| m.max(x.abs()));
     assert_eq!(block.scale, amax / 127.0);
-    for (q, x) in block.q.iter().zip(&x) {
+    for (q, x) in block.q.as_flattened().iter().zip(&x) {
         assert_eq!(f32::from(*q), (x * (127.0 / amax)).round_ties_even());
     }
-    assert_eq!(block.sums[1], block.q[16..].iter().map(|&q| i16::from(q)).sum::<i16>());
+    let sum = |q: &[[i8; 4]]| q.as_flattened().iter().map(|&q| i32::from(q)).sum::<i32>();
+    assert_eq!(block.sums(), [sum(&block.q), sum(&block.q[..4]), sum(&block.q[4..])]);
+    assert_eq!(block.weighted_sums(), block.sums().map(|sum| block.scale * sum as f32));
 }
 
 #[test]
@@ -143,7 +142,11 @@ fn scalar_products_are_those_of_the_decoded_weights() {
         for (row, out) in decoded.chunks(k).zip(&out) {
             let x = |i: usize| {
                 let block = &quantized[i / 32];
-                if float { f64::from(x[i]) } else { f64::from(block.scale) * f64::from(block.q[i % 32]) }
+                if float {
+                    f64::from(x[i])
+                } else {
+                    f64::from(block.scale) * f64::from(block.q.as_flattened()[i % 32])
+                }
             };
             let exact: f64 = row.iter().enumerate().map(|(i, w)| f64::from(*w) * x(i)).sum();
             let size: f64 = row.iter().enumerate().map(|(i, w)| (f64::from(*w) * x(i)).abs()).sum();

@@ -1,6 +1,6 @@
 use std::arch::x86_64::*;
 
-use super::Lanes;
+use super::{Lanes, Range, unroll};
 
 /// AVX2 with FMA and F16C: sixteen lanes are two registers.
 #[derive(Clone, Copy)]
@@ -44,11 +44,7 @@ impl Lanes for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
     type B = [__m256i; 2];
-    type X = [i32; 4];
-    type N = [__m256i; 2];
 
-    // `vpmaddubsw` adds two products into 16 bits: 2 · 15 · 127 · 8 and so on stay below 2¹⁵.
-    const STEPS: [usize; 4] = [8, 4, 2, 1];
     const TILE: usize = 4;
 
     #[inline(always)]
@@ -73,6 +69,14 @@ impl Lanes for Avx2 {
     fn load_f32(self, bytes: &[u8; 64]) -> [__m256; 2] {
         // SAFETY: `self` proves AVX2; both reads lie inside the array and need no alignment.
         unsafe { [_mm256_loadu_ps(bytes.as_ptr().cast()), _mm256_loadu_ps(bytes.as_ptr().add(32).cast())] }
+    }
+    #[inline(always)]
+    fn store_f32(self, x: [__m256; 2], to: &mut [u8; 64]) {
+        // SAFETY: `self` proves AVX2; both writes lie inside the array and need no alignment.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr().cast(), x[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(32).cast(), x[1]);
+        }
     }
     #[inline(always)]
     fn load_f16(self, bytes: &[u8; 32]) -> [__m256; 2] {
@@ -227,6 +231,14 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn store_bytes(self, x: [__m256i; 2], to: &mut [u8; 64]) {
+        // SAFETY: `self` proves AVX2; both writes lie inside the array and need no alignment.
+        unsafe {
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), x[0]);
+            _mm256_storeu_si256(to.as_mut_ptr().add(32).cast(), x[1]);
+        }
+    }
+    #[inline(always)]
     fn splat_byte(self, x: u8) -> [__m256i; 2] {
         // SAFETY: `self` proves AVX2.
         unsafe { [_mm256_set1_epi8(x.cast_signed()); 2] }
@@ -238,6 +250,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn or(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         both!(_mm256_or_si256(a, b))
+    }
+    #[inline(always)]
+    fn add_bytes(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_add_epi8(a, b))
     }
     #[inline(always)]
     fn shr(self, a: [__m256i; 2], n: u32) -> [__m256i; 2] {
@@ -291,32 +307,73 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn load_x(self, q: &[i8; 16]) -> [i32; 4] {
-        // SAFETY: 16 bytes are as many as four i32, and any bytes are valid ones.
-        unsafe { q.as_ptr().cast::<[i32; 4]>().read_unaligned() }
+    fn dot<const G: usize>(
+        self,
+        start: [__m256i; 2],
+        w: [[__m256i; 2]; G],
+        x: &[[i8; 4]; G],
+        range: Range,
+    ) -> [__m256i; 2] {
+        let half = |h: usize| {
+            let [sum] = dots8([start[h]], |g| w[g][h], [x], range);
+            sum
+        };
+        [half(0), half(1)]
     }
     #[inline(always)]
-    fn zero_n(self) -> [__m256i; 2] {
-        self.splat_i32(0)
+    fn dots<const T: usize, const G: usize>(
+        self,
+        start: [[__m256i; 2]; T],
+        w: &[[u8; 64]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [[__m256i; 2]; T] {
+        // One half after the other: the registers hold the sums of one.
+        let half = |h: usize| {
+            // SAFETY: reads half of the array's 64 bytes.
+            let weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().add(32 * h).cast()) };
+            dots8(start.map(|start| start[h]), weights, x, range)
+        };
+        let (low, high) = (half(0), half(1));
+        let mut sums = start;
+        unroll!(t < T => { sums[t] = [low[t], high[t]]; });
+        sums
     }
-    #[inline(always)]
-    fn dot_u(self, n: [__m256i; 2], w: [__m256i; 2], x: [i32; 4], lane: usize) -> [__m256i; 2] {
-        let x = self.splat_i32(x[lane]);
-        let products = both!(_mm256_maddubs_epi16(w, x));
-        both!(_mm256_add_epi16(n, products))
-    }
-    #[inline(always)]
-    fn dot_s(self, n: [__m256i; 2], w: [__m256i; 2], x: [i32; 4], lane: usize) -> [__m256i; 2] {
-        let x = self.splat_i32(x[lane]);
-        let magnitude = both!(_mm256_abs_epi8(w));
-        let signed = both!(_mm256_sign_epi8(x, w));
-        let products = both!(_mm256_maddubs_epi16(magnitude, signed));
-        both!(_mm256_add_epi16(n, products))
-    }
-    #[inline(always)]
-    fn widen(self, n: [__m256i; 2]) -> [__m256i; 2] {
-        // SAFETY: `self` proves AVX2.
-        let ones = unsafe { [_mm256_set1_epi16(1); 2] };
-        both!(_mm256_madd_epi16(n, ones))
+}
+
+/// Dot products of eight rows with `T` tokens; `w` gives each group's weights.
+#[inline(always)]
+fn dots8<const T: usize, const G: usize>(
+    start: [__m256i; T],
+    w: impl Fn(usize) -> __m256i,
+    x: [&[[i8; 4]; G]; T],
+    range: Range,
+) -> [__m256i; T] {
+    // `vpmaddubsw` adds two products into 16 bits: 2 · 15 · 127 · 8 and so on stay below 2¹⁵.
+    let steps = match range {
+        Range::U4 => G,
+        Range::U5 => 4,
+        Range::U6 => 2,
+        Range::S8 => 1,
+    };
+    // SAFETY: vectors of AVX2 exist only where the CPU has it.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        let mut sums = start;
+        let mut narrow = [_mm256_setzero_si256(); T];
+        unroll!(g < G => {
+            let w = w(g);
+            let magnitude = if range == Range::S8 { _mm256_abs_epi8(w) } else { w };
+            unroll!(t < T => {
+                let x = _mm256_set1_epi32(i32::from_ne_bytes(x[t][g].map(i8::cast_unsigned)));
+                let x = if range == Range::S8 { _mm256_sign_epi8(x, w) } else { x };
+                let products = _mm256_maddubs_epi16(magnitude, x);
+                narrow[t] = if g.is_multiple_of(steps) { products } else { _mm256_add_epi16(narrow[t], products) };
+                if (g + 1).is_multiple_of(steps) {
+                    sums[t] = _mm256_add_epi32(sums[t], _mm256_madd_epi16(narrow[t], ones));
+                }
+            });
+        });
+        sums
     }
 }

@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -14,6 +16,8 @@ mod tests;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
@@ -42,25 +46,26 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     type I: Copy;
     /// 64 bytes: 16 rows × 4.
     type B: Copy;
-    /// 16 activations, −127 to 127: four groups of 4.
-    type X: Copy;
-    /// Narrow sums of products, of as many groups as [`Lanes::STEPS`] says.
-    type N: Copy;
 
-    /// How many groups may be added into one `N` before [`Lanes::widen`], by [`Range`]: a divisor of 4, or 8.
-    const STEPS: [usize; 4];
-    /// Tokens whose accumulators the registers hold beside a panel's weights: 1, 2, 4 or 8.
+    /// Tokens whose accumulators the registers hold beside a panel's weights: 1, 2, 4, 8 or 16.
     const TILE: usize;
     // Named, so that the compiler makes no code for tiles that are too large.
     const TWO: bool = Self::TILE >= 2;
     const FOUR: bool = Self::TILE >= 4;
     const EIGHT: bool = Self::TILE >= 8;
+    const SIXTEEN: bool = Self::TILE >= 16;
+    /// What dot products want added to weights of [`Range::S8`], modulo 256: 128 where they take unsigned bytes only.
+    const S8_BIAS: u8 = 0;
+    /// Whether [`Lanes::dots`] takes signed bytes in every range, so that offsets can be taken off the weights.
+    const SIGNED: bool = false;
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; 16]) -> Self::F;
     fn store(self, x: Self::F, to: &mut [f32; 16]);
     /// 16 little-endian f32.
     fn load_f32(self, bytes: &[u8; 64]) -> Self::F;
+    /// 16 little-endian f32.
+    fn store_f32(self, x: Self::F, to: &mut [u8; 64]);
     /// 16 little-endian IEEE half-precision numbers, widened exactly.
     fn load_f16(self, bytes: &[u8; 32]) -> Self::F;
     /// 16 little-endian bfloat16 numbers, widened exactly.
@@ -101,9 +106,12 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn store_i8(self, x: Self::I, to: &mut [i8; 16]);
 
     fn load_bytes(self, bytes: &[u8; 64]) -> Self::B;
+    fn store_bytes(self, x: Self::B, to: &mut [u8; 64]);
     fn splat_byte(self, x: u8) -> Self::B;
     fn and(self, a: Self::B, b: Self::B) -> Self::B;
     fn or(self, a: Self::B, b: Self::B) -> Self::B;
+    /// The sum of each two bytes, modulo 256.
+    fn add_bytes(self, a: Self::B, b: Self::B) -> Self::B;
     /// Each byte shifted right by `n`, 0 to 7, with zeros coming in.
     fn shr(self, a: Self::B, n: u32) -> Self::B;
     /// Each byte shifted left by `n`, 0 to 7, with zeros coming in.
@@ -114,20 +122,31 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// `table[index]` for each byte; indices are 0 to 15.
     fn lookup(self, table: &[i8; 16], index: Self::B) -> Self::B;
 
-    fn load_x(self, q: &[i8; 16]) -> Self::X;
-    fn zero_n(self) -> Self::N;
-    /// Adds to each row the dot product of its four bytes, unsigned and at most 63, with `x`'s group `lane` (0 to 3).
-    fn dot_u(self, n: Self::N, w: Self::B, x: Self::X, lane: usize) -> Self::N;
-    /// The same with signed bytes.
-    fn dot_s(self, n: Self::N, w: Self::B, x: Self::X, lane: usize) -> Self::N;
-    fn widen(self, n: Self::N) -> Self::I;
+    /// Adds to `start`, row by row, the exact dot product of `4 * G` weights with as many activations, −127 to 127.
+    ///
+    /// The weights are of `range`, those of [`Range::S8`] with [`Lanes::S8_BIAS`] added. `G` is 4 or 8.
+    fn dot<const G: usize>(self, start: Self::I, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I;
+
+    /// Puts the weights that [`Lanes::dots`] is to read into the order it wants: any within four groups.
+    fn arrange(self, w: [Self::B; 8]) -> [Self::B; 8] {
+        w
+    }
+
+    /// [`Lanes::dot`] for several tokens, with weights that [`Lanes::arrange`] has ordered.
+    fn dots<const T: usize, const G: usize>(
+        self,
+        start: [Self::I; T],
+        w: &[[u8; 64]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [Self::I; T];
 }
 
-/// Repeats `$body` for `$i` = 0, 1, … while `$i < $n`, at most eight times, without a loop: the compiler then keeps
-/// arrays of vectors in registers whatever it thinks of unrolling.
+/// Repeats `$body` for `$i` = 0, 1, … while `$i < $n`, at most sixteen times, without a loop: the compiler then
+/// keeps arrays of vectors in registers whatever it thinks of unrolling.
 macro_rules! unroll {
     ($i:ident < $n:expr => $body:block) => {
-        unroll!(@ $i, $n, $body, 0 1 2 3 4 5 6 7)
+        unroll!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
     (@ $i:ident, $n:expr, $body:block, $($k:literal)*) => {
         $( if $k < $n { let $i: usize = $k; $body } )*

@@ -1,6 +1,6 @@
 use std::arch::aarch64::*;
 
-use super::Lanes;
+use super::{Lanes, Range, unroll};
 
 /// Advanced SIMD as every 64-bit ARM has it (Cortex-A53, A72): sixteen lanes are four registers.
 #[derive(Clone, Copy)]
@@ -72,13 +72,9 @@ impl Lanes for Neon {
     type F = [float32x4_t; 4];
     type I = [int32x4_t; 4];
     type B = [uint8x16_t; 4];
-    type X = [i32; 4];
-    // Two rows to a register, four sums of products each.
-    type N = [int16x8_t; 8];
 
-    // `smlal` adds one product into 16 bits: 15 · 127 · 8, 31 · 127 · 8, 63 · 127 · 4 and 128 · 127 · 2 stay below 2¹⁵.
-    const STEPS: [usize; 4] = [8, 8, 4, 2];
     const TILE: usize = 2;
+    const SIGNED: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -108,6 +104,10 @@ impl Lanes for Neon {
     fn load_f32(self, bytes: &[u8; 64]) -> Self::F {
         let x = self.load_bytes(bytes);
         each!(vreinterpretq_f32_u8(x))
+    }
+    #[inline(always)]
+    fn store_f32(self, x: Self::F, to: &mut [u8; 64]) {
+        self.store_bytes(each!(vreinterpretq_u8_f32(x)), to);
     }
     #[inline(always)]
     fn load_f16(self, bytes: &[u8; 32]) -> Self::F {
@@ -256,6 +256,17 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
+    fn store_bytes(self, x: Self::B, to: &mut [u8; 64]) {
+        // SAFETY: the four writes cover the array.
+        unsafe {
+            let p = to.as_mut_ptr();
+            vst1q_u8(p, x[0]);
+            vst1q_u8(p.add(16), x[1]);
+            vst1q_u8(p.add(32), x[2]);
+            vst1q_u8(p.add(48), x[3]);
+        }
+    }
+    #[inline(always)]
     fn splat_byte(self, x: u8) -> Self::B {
         // SAFETY: `self` proves Advanced SIMD.
         unsafe { [vdupq_n_u8(x); 4] }
@@ -267,6 +278,10 @@ impl Lanes for Neon {
     #[inline(always)]
     fn or(self, a: Self::B, b: Self::B) -> Self::B {
         each!(vorrq_u8(a, b))
+    }
+    #[inline(always)]
+    fn add_bytes(self, a: Self::B, b: Self::B) -> Self::B {
+        each!(vaddq_u8(a, b))
     }
     #[inline(always)]
     fn shr(self, a: Self::B, n: u32) -> Self::B {
@@ -308,45 +323,50 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    fn load_x(self, q: &[i8; 16]) -> [i32; 4] {
-        // SAFETY: 16 bytes are as many as four i32, and any bytes are valid ones.
-        unsafe { q.as_ptr().cast::<[i32; 4]>().read_unaligned() }
-    }
-    #[inline(always)]
-    fn zero_n(self) -> Self::N {
-        // SAFETY: `self` proves Advanced SIMD.
-        unsafe { [vdupq_n_s16(0); 8] }
-    }
-    #[inline(always)]
-    fn dot_u(self, n: Self::N, w: Self::B, x: [i32; 4], lane: usize) -> Self::N {
-        // Unsigned weights are at most 63, so they are the same numbers as signed bytes.
-        self.dot_s(n, w, x, lane)
-    }
-    #[inline(always)]
-    fn dot_s(self, n: Self::N, w: Self::B, x: [i32; 4], lane: usize) -> Self::N {
-        let w = each!(vreinterpretq_s8_u8(w));
+    fn dot<const G: usize>(self, start: Self::I, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I {
+        // `smlal` adds one product into 16 bits: 15 · 127 · 8, 31 · 127 · 8, 63 · 127 · 4 and 128 · 127 · 2 stay
+        // below 2¹⁵.
+        let steps = match range {
+            Range::U4 | Range::U5 => G,
+            Range::U6 => 4,
+            Range::S8 => 2,
+        };
+        let mut sums = start;
         // SAFETY: `self` proves Advanced SIMD.
         unsafe {
-            let x = vreinterpretq_s8_s32(vdupq_n_s32(x[lane]));
-            let (low, high) = (vget_low_s8(x), x);
-            [
-                vmlal_s8(n[0], vget_low_s8(w[0]), low),
-                vmlal_high_s8(n[1], w[0], high),
-                vmlal_s8(n[2], vget_low_s8(w[1]), low),
-                vmlal_high_s8(n[3], w[1], high),
-                vmlal_s8(n[4], vget_low_s8(w[2]), low),
-                vmlal_high_s8(n[5], w[2], high),
-                vmlal_s8(n[6], vget_low_s8(w[3]), low),
-                vmlal_high_s8(n[7], w[3], high),
-            ]
+            // Two rows to a register, four sums of products each.
+            let mut n = [vdupq_n_s16(0); 8];
+            unroll!(g < G => {
+                if g.is_multiple_of(steps) {
+                    n = [vdupq_n_s16(0); 8];
+                }
+                let x = vreinterpretq_s8_u32(vdupq_n_u32(u32::from_ne_bytes(x[g].map(i8::cast_unsigned))));
+                unroll!(i < 4 => {
+                    let w = vreinterpretq_s8_u8(w[g][i]);
+                    n[2 * i] = vmlal_s8(n[2 * i], vget_low_s8(w), vget_low_s8(x));
+                    n[2 * i + 1] = vmlal_high_s8(n[2 * i + 1], w, x);
+                });
+                if (g + 1).is_multiple_of(steps) {
+                    unroll!(i < 4 => {
+                        let rows = vpaddq_s32(vpaddlq_s16(n[2 * i]), vpaddlq_s16(n[2 * i + 1]));
+                        sums[i] = vaddq_s32(sums[i], rows);
+                    });
+                }
+            });
         }
+        sums
     }
     #[inline(always)]
-    fn widen(self, n: Self::N) -> Self::I {
-        // SAFETY: `self` proves Advanced SIMD.
-        unsafe {
-            let rows = |low, high| vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
-            [rows(n[0], n[1]), rows(n[2], n[3]), rows(n[4], n[5]), rows(n[6], n[7])]
-        }
+    fn dots<const T: usize, const G: usize>(
+        self,
+        start: [Self::I; T],
+        w: &[[u8; 64]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [Self::I; T] {
+        let weights: [Self::B; G] = std::array::from_fn(|g| self.load_bytes(&w[g]));
+        let mut sums = start;
+        unroll!(t < T => { sums[t] = self.dot(sums[t], weights, x[t], range); });
+        sums
     }
 }

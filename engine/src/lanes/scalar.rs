@@ -1,6 +1,6 @@
 use half::{bf16, f16};
 
-use super::Lanes;
+use super::{Lanes, Range};
 
 /// The definition of the machine, in plain Rust.
 #[derive(Clone, Copy)]
@@ -28,18 +28,23 @@ fn zip_bytes(a: [u8; 64], b: [u8; 64], f: impl Fn(u8, u8) -> u8) -> [u8; 64] {
     std::array::from_fn(|i| f(a[i], b[i]))
 }
 
-fn dot(n: [i32; 16], x: &[i8; 16], lane: usize, w: impl Fn(usize) -> i32) -> [i32; 16] {
-    std::array::from_fn(|row| (0..4).fold(n[row], |sum, i| sum + w(4 * row + i) * i32::from(x[4 * lane + i])))
+/// `start[row]` plus the dot product of the row's bytes with the activations.
+fn dot<const G: usize>(start: [i32; 16], w: &[[u8; 64]; G], x: &[[i8; 4]; G], range: Range) -> [i32; 16] {
+    let number = |byte: u8| match range {
+        Range::S8 => i32::from(byte.cast_signed()),
+        _ => i32::from(byte),
+    };
+    let group = |w: &[u8], x: &[i8; 4]| w.iter().zip(x).map(|(w, x)| number(*w) * i32::from(*x)).sum::<i32>();
+    std::array::from_fn(|row| {
+        start[row] + w.iter().zip(x).map(|(w, x)| group(&w[4 * row..4 * row + 4], x)).sum::<i32>()
+    })
 }
 
 impl Lanes for Scalar {
     type F = [f32; 16];
     type I = [i32; 16];
     type B = [u8; 64];
-    type X = [i8; 16];
-    type N = [i32; 16];
 
-    const STEPS: [usize; 4] = [8; 4];
     const TILE: usize = 1;
 
     fn splat(self, x: f32) -> [f32; 16] {
@@ -53,6 +58,9 @@ impl Lanes for Scalar {
     }
     fn load_f32(self, bytes: &[u8; 64]) -> [f32; 16] {
         std::array::from_fn(|i| f32::from_le_bytes(std::array::from_fn(|b| bytes[4 * i + b])))
+    }
+    fn store_f32(self, x: [f32; 16], to: &mut [u8; 64]) {
+        to.as_chunks_mut().0.iter_mut().zip(x).for_each(|(to, x)| *to = x.to_le_bytes());
     }
     fn load_f16(self, bytes: &[u8; 32]) -> [f32; 16] {
         std::array::from_fn(|i| f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32())
@@ -126,6 +134,9 @@ impl Lanes for Scalar {
     fn load_bytes(self, bytes: &[u8; 64]) -> [u8; 64] {
         *bytes
     }
+    fn store_bytes(self, x: [u8; 64], to: &mut [u8; 64]) {
+        *to = x;
+    }
     fn splat_byte(self, x: u8) -> [u8; 64] {
         [x; 64]
     }
@@ -134,6 +145,9 @@ impl Lanes for Scalar {
     }
     fn or(self, a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
         zip_bytes(a, b, |a, b| a | b)
+    }
+    fn add_bytes(self, a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
+        zip_bytes(a, b, u8::wrapping_add)
     }
     fn shr(self, a: [u8; 64], n: u32) -> [u8; 64] {
         a.map(|a| a >> n)
@@ -151,19 +165,22 @@ impl Lanes for Scalar {
         index.map(|i| table[usize::from(i & 15)].cast_unsigned())
     }
 
-    fn load_x(self, q: &[i8; 16]) -> [i8; 16] {
-        *q
+    fn dot<const G: usize>(
+        self,
+        start: [i32; 16],
+        w: [[u8; 64]; G],
+        x: &[[i8; 4]; G],
+        range: Range,
+    ) -> [i32; 16] {
+        dot(start, &w, x, range)
     }
-    fn zero_n(self) -> [i32; 16] {
-        [0; 16]
-    }
-    fn dot_u(self, n: [i32; 16], w: [u8; 64], x: [i8; 16], lane: usize) -> [i32; 16] {
-        dot(n, &x, lane, |i| i32::from(w[i]))
-    }
-    fn dot_s(self, n: [i32; 16], w: [u8; 64], x: [i8; 16], lane: usize) -> [i32; 16] {
-        dot(n, &x, lane, |i| i32::from(w[i].cast_signed()))
-    }
-    fn widen(self, n: [i32; 16]) -> [i32; 16] {
-        n
+    fn dots<const T: usize, const G: usize>(
+        self,
+        start: [[i32; 16]; T],
+        w: &[[u8; 64]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [[i32; 16]; T] {
+        std::array::from_fn(|t| dot(start[t], w, x[t], range))
     }
 }

@@ -1,6 +1,6 @@
 //! Every operation of every tier against the definition.
 
-use super::{Lanes, Scalar};
+use super::{Lanes, Range, Scalar};
 use crate::test_data::Random;
 
 /// Numbers where implementations like to differ.
@@ -51,16 +51,11 @@ impl<L: Lanes> Pair<L> {
     fn ints(&self, x: L::I) -> [u32; 16] {
         self.out(self.0.to_f32(x))
     }
-    /// All 64 bytes, each read through dot products with unit vectors.
-    fn bytes(&self, b: L::B) -> Vec<u32> {
-        let l = self.0;
-        (0..4)
-            .flat_map(|i| {
-                let mut unit = [0; 16];
-                unit[i] = 1;
-                self.ints(l.widen(l.dot_s(l.zero_n(), b, l.load_x(&unit), 0)))
-            })
-            .collect()
+    /// All 64 bytes.
+    fn bytes(&self, b: L::B) -> [u8; 64] {
+        let mut to = [0; 64];
+        self.0.store_bytes(b, &mut to);
+        to
     }
 }
 
@@ -129,6 +124,9 @@ fn loads<L: Lanes>(l: L) {
         let bytes: [u8; 64] = std::array::from_fn(|_| random.bits() as u8);
         let first = bytes.first_chunk().unwrap();
         assert_eq!(p.out(l.load_f32(&bytes)), s.out(Scalar.load_f32(&bytes)));
+        let mut stored = [0; 64];
+        l.store_f32(l.load_f32(&bytes), &mut stored);
+        assert_eq!(stored, bytes);
         assert_eq!(p.out(l.load_u8(first)), s.out(Scalar.load_u8(first)));
         assert_eq!(p.out(l.load_i8(first)), s.out(Scalar.load_i8(first)));
     }
@@ -145,6 +143,7 @@ fn bytes<L: Lanes>(l: L) {
         assert_eq!(p.bytes(l.splat_byte(a[0])), s.bytes([a[0]; 64]));
         assert_eq!(p.bytes(l.and(x, y)), s.bytes(Scalar.and(a, b)));
         assert_eq!(p.bytes(l.or(x, y)), s.bytes(Scalar.or(a, b)));
+        assert_eq!(p.bytes(l.add_bytes(x, y)), s.bytes(Scalar.add_bytes(a, b)));
         assert_eq!(p.bytes(l.shr(x, 1)), s.bytes(Scalar.shr(a, 1)));
         assert_eq!(p.bytes(l.shr(x, 4)), s.bytes(Scalar.shr(a, 4)));
         assert_eq!(p.bytes(l.shr(x, 7)), s.bytes(Scalar.shr(a, 7)));
@@ -160,37 +159,94 @@ fn bytes<L: Lanes>(l: L) {
     }
 }
 
-/// Dot products at the ends of every range, with as many steps as the tier promises to hold.
+/// A block's weights and activations: at the ends of the range, and random ones.
+fn block(random: &mut Random, (low, high): (i32, i32), round: usize) -> ([[u8; 64]; 8], [[i8; 4]; 8]) {
+    let w = std::array::from_fn(|_| {
+        std::array::from_fn(|_| match round % 4 {
+            0 => high as u8,
+            1 => low as u8,
+            _ => (low + (random.bits() >> 8) as i32 % (high - low + 1)) as u8,
+        })
+    });
+    let x = std::array::from_fn(|_| {
+        std::array::from_fn(|_| match round % 8 {
+            0 | 1 => 127,
+            2 | 3 => -127,
+            _ => ((random.bits() >> 8) % 255) as i8,
+        })
+    });
+    (w, x.map(|x: [i8; 4]| x.map(|x| x.max(-127))))
+}
+
 fn dots<L: Lanes>(l: L) {
-    let (p, s) = (Pair(l), Pair(Scalar));
     let mut random = Random(9);
-    let ranges = [(0, 15), (0, 31), (0, 63), (-128, 127)];
-    for (index, (low, high)) in ranges.into_iter().enumerate() {
+    let ranges = [(Range::U4, 0, 15), (Range::U5, 0, 31), (Range::U6, 0, 63), (Range::S8, -128, 127)];
+    for (range, low, high) in ranges {
         for round in 0..60 {
-            let (mut n, mut expected) = (l.zero_n(), Scalar.zero_n());
-            for step in 0..L::STEPS[index] {
-                let w: [u8; 64] = std::array::from_fn(|_| match round % 4 {
-                    0 => high as u8,
-                    1 => low as u8,
-                    _ => (low + random.bits() as i32 % (high - low + 1)).max(low) as u8,
-                });
-                let x: [i8; 16] = std::array::from_fn(|_| match round % 8 {
-                    0 | 1 => 127,
-                    2 | 3 => -127,
-                    _ => (random.bits() % 255) as i8,
-                });
-                let x = x.map(|x| x.max(-127));
-                let (weights, activations) = (l.load_bytes(&w), l.load_x(&x));
-                if low < 0 {
-                    n = l.dot_s(n, weights, activations, step % 4);
-                    expected = Scalar.dot_s(expected, w, x, step % 4);
-                } else {
-                    n = l.dot_u(n, weights, activations, step % 4);
-                    expected = Scalar.dot_u(expected, w, x, step % 4);
-                }
+            let (w, x) = block(&mut random, (low, high), round);
+            check_dot(l, w, x, range);
+            check_dots::<L, 1>(l, w, [x], range);
+            let (_, y) = block(&mut random, (low, high), round + 4);
+            check_dots::<L, 2>(l, w, [x, y], range);
+            check_dots::<L, 4>(l, w, [x, y, x, x], range);
+            check_dots::<L, 8>(l, w, [x, y, x, x, y, y, y, x], range);
+            if L::SIGNED && range != Range::S8 {
+                // The same weights, less an offset of half their range.
+                let offset = (high + 1) / 2;
+                let less = w.map(|w| w.map(|w| w.wrapping_sub(offset as u8)));
+                check_dots_as::<L, 2>(l, less, [x, y], range, Range::S8);
             }
-            assert_eq!(p.ints(l.widen(n)), s.ints(expected), "range {index}, round {round}");
         }
+    }
+}
+
+fn biased<L: Lanes>(w: [[u8; 64]; 8], range: Range) -> [[u8; 64]; 8] {
+    let bias = if range == Range::S8 { L::S8_BIAS } else { 0 };
+    w.map(|w| w.map(|w| w.wrapping_add(bias)))
+}
+
+/// Sums of activations times the bias of the weights, which the product has too much.
+fn too_much<L: Lanes>(x: &[[i8; 4]], range: Range) -> i32 {
+    let bias = if range == Range::S8 { i32::from(L::S8_BIAS) } else { 0 };
+    bias * x.as_flattened().iter().map(|&x| i32::from(x)).sum::<i32>()
+}
+
+fn check_dot<L: Lanes>(l: L, w: [[u8; 64]; 8], x: [[i8; 4]; 8], range: Range) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    let weights = biased::<L>(w, range).map(|w| l.load_bytes(&w));
+    let dot = l.dot(l.splat_i32(77 - too_much::<L>(&x, range)), weights, &x, range);
+    assert_eq!(p.ints(dot), s.ints(Scalar.dot([77; 16], w, &x, range)));
+    let (weights, x) = (weights.first_chunk::<4>().unwrap(), x.first_chunk::<4>().unwrap());
+    let dot = l.dot(l.splat_i32(-too_much::<L>(x, range)), *weights, x, range);
+    assert_eq!(p.ints(dot), s.ints(Scalar.dot([0; 16], *w.first_chunk::<4>().unwrap(), x, range)));
+}
+
+fn check_dots<L: Lanes, const T: usize>(l: L, w: [[u8; 64]; 8], x: [[[i8; 4]; 8]; T], range: Range) {
+    check_dots_as::<L, T>(l, w, x, range, range);
+}
+
+/// `meant` is the range that the bytes are to be read in.
+fn check_dots_as<L: Lanes, const T: usize>(
+    l: L,
+    w: [[u8; 64]; 8],
+    x: [[[i8; 4]; 8]; T],
+    range: Range,
+    meant: Range,
+) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    let bytes = l.arrange(biased::<L>(w, range).map(|w| l.load_bytes(&w))).map(|b| p.bytes(b));
+    let starts = x.map(|x| l.splat_i32(-5 - too_much::<L>(&x, range)));
+    let sums = l.dots::<T, 8>(starts, &bytes, x.each_ref(), range);
+    let expected = Scalar.dots::<T, 8>([[-5; 16]; T], &w, x.each_ref(), meant);
+    for (sum, expected) in sums.into_iter().zip(expected) {
+        assert_eq!(p.ints(sum), s.ints(expected));
+    }
+    let halves = x.each_ref().map(|x| x.last_chunk::<4>().unwrap());
+    let starts = halves.map(|x| l.splat_i32(-too_much::<L>(x, range)));
+    let sums = l.dots::<T, 4>(starts, bytes.last_chunk().unwrap(), halves, range);
+    let expected = Scalar.dots::<T, 4>([[0; 16]; T], w.last_chunk().unwrap(), halves, meant);
+    for (sum, expected) in sums.into_iter().zip(expected) {
+        assert_eq!(p.ints(sum), s.ints(expected));
     }
 }
 
@@ -211,6 +267,14 @@ fn scalar_is_its_own_equal() {
 #[cfg(target_arch = "x86_64")]
 fn avx2_equals_scalar() {
     if let Some(l) = super::Avx2::detect() {
+        all(l);
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn avx512_equals_scalar() {
+    if let Some(l) = super::Avx512::detect() {
         all(l);
     }
 }

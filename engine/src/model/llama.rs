@@ -1,7 +1,7 @@
 use siskin_quant::TensorType;
 
 use super::config::{Config, Keys};
-use super::state::{Hidden, State, total_bytes};
+use super::state::{Hidden, State, scratch_lines, total_bytes};
 use super::weights::{Linear, Loader};
 use crate::arena::{Buf, OutOfMemory};
 use crate::error::Error;
@@ -118,6 +118,11 @@ impl Llama {
             logits: Hidden::new(1, vocabulary, false)?,
             last: Hidden::new(1, width, quantized)?,
         })
+    }
+
+    /// Lines of scratch that each thread needs for batches of up to `batch` tokens.
+    pub(crate) fn scratch(&self, batch: usize) -> usize {
+        scratch_lines(self.linears(), batch)
     }
 
     /// Runs a batch of tokens, the first at position `start`, through all layers.

@@ -1,7 +1,7 @@
 use crate::arena::{Buf, Chunks, Concat, Matrix, OutOfMemory, Tiles};
 use crate::cache::{self, Cache, CacheType};
 use crate::kernels::quantize::{BLOCK, TILE};
-use crate::kernels::{Activations, Kernels, Output, Product, Q8Block, rope};
+use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
 use crate::model::config::Config;
 use crate::model::weights::Linear;
 use crate::panel::ROWS;
@@ -64,6 +64,8 @@ pub(crate) struct StateOptions {
     pub(crate) context: usize,
     pub(crate) batch: usize,
     pub(crate) cache: CacheType,
+    /// Lines of scratch for each thread, as [`scratch_lines`] says.
+    pub(crate) scratch: usize,
 }
 
 /// Everything that a forward pass works with: threads, kernels, buffers and the KV cache of one sequence.
@@ -74,6 +76,8 @@ pub(crate) struct State {
     team: Team,
     cache: Cache,
     turns: Buf<f32>,
+    /// Each thread's own, for unpacked weights.
+    scratch: Vec<Buf<Line>>,
     rotated: usize,
     /// Tokens of the batch.
     pub(crate) tokens: usize,
@@ -89,9 +93,11 @@ impl State {
         options: StateOptions,
     ) -> Result<Self, OutOfMemory> {
         let &Config { layers, kv_heads, head_dim, rotated, .. } = config;
+        let scratch = (0..team.threads()).map(|_| Buf::zeroed(options.scratch)).collect::<Result<_, _>>()?;
         Ok(Self {
             kernels,
             team,
+            scratch,
             cache: Cache::new(options.cache, layers, kv_heads, head_dim, options.context)?,
             turns: Buf::zeroed(options.batch * 2 * rotated)?,
             rotated,
@@ -106,7 +112,8 @@ impl State {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.cache.bytes() + size_of_val(&*self.turns)
+        let scratch: usize = self.scratch.iter().map(|lines| size_of_val(&**lines)).sum();
+        self.cache.bytes() + size_of_val(&*self.turns) + scratch
     }
 
     /// Begins a batch of `tokens` tokens at position `start`, whose pairs turn by `frequencies`.
@@ -149,12 +156,17 @@ impl State {
             out.matrix(self.tokens).columns(rows, task_rows(rows, threads))
         });
         let (kernels, x) = (self.kernels, x.activations(self.tokens));
-        self.team.for_each(Concat(tiles), |_, part| {
+        self.team.for_each_with(&mut self.scratch, Concat(tiles), |scratch, _, part| {
             if let Some((index, _, mut tile)) = part {
                 let Linear { weight, bias } = weights[index];
                 let columns = tile.columns();
                 let panels = weight.panels(columns.start, columns.end);
-                kernels.matmul(weight.ty(), &Product { panels, k: weight.k(), x, output }, &mut tile);
+                kernels.matmul(
+                    weight.ty(),
+                    &Product { panels, k: weight.k(), x, output },
+                    scratch,
+                    &mut tile,
+                );
                 if let Some(bias) = bias {
                     for row in 0..tile.rows().len() {
                         tile.row(row).iter_mut().zip(&bias[columns.clone()]).for_each(|(x, bias)| *x += bias);
@@ -229,6 +241,20 @@ impl State {
 fn task_rows(rows: usize, threads: usize) -> usize {
     let panels = rows.div_ceil(ROWS);
     ROWS * (panels / (8 * threads)).clamp(1, 16)
+}
+
+/// Lines of scratch for products of up to `batch` tokens with these matrices: room for a panel of each, and for
+/// several of the smaller ones, so that activations that come from memory are used more than once.
+pub(crate) fn scratch_lines<'a>(linears: impl Iterator<Item = &'a Linear>, batch: usize) -> usize {
+    const ENOUGH: usize = (256 << 10) / size_of::<Line>();
+    if batch == 1 {
+        return 0;
+    }
+    let lines = |linear: &Linear| {
+        let panel = Kernels::scratch(linear.weight.ty(), linear.weight.k());
+        panel.max(ENOUGH.min(panel * linear.weight.padded_rows() / ROWS))
+    };
+    linears.map(lines).max().unwrap_or(0)
 }
 
 /// Bytes of several buffers.

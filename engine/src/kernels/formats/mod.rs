@@ -24,7 +24,7 @@ pub(crate) trait Quantized: 'static {
     const GRAINS: usize = 1;
     const RANGE: Range;
     /// What is taken from each unpacked weight.
-    const OFFSET: i32 = 0;
+    const OFFSET: u8 = 0;
     /// Whether a grain has a minimum besides its scale.
     const MINS: bool = false;
 

@@ -45,7 +45,7 @@ impl Quantized for Q4_0 {
     type Scales<L: Lanes> = Scale<L::F>;
     const LEN: usize = 32;
     const RANGE: Range = Range::U4;
-    const OFFSET: i32 = 8;
+    const OFFSET: u8 = 8;
 
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &Q4_0Block) -> Scale<L::F> {
@@ -99,7 +99,7 @@ impl Quantized for Q5_0 {
     type Scales<L: Lanes> = Scale<L::F>;
     const LEN: usize = 32;
     const RANGE: Range = Range::U5;
-    const OFFSET: i32 = 16;
+    const OFFSET: u8 = 16;
 
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &Q5_0Block) -> Scale<L::F> {

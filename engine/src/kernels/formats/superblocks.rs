@@ -137,7 +137,7 @@ impl Quantized for Q6_K {
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U6;
-    const OFFSET: i32 = 32;
+    const OFFSET: u8 = 32;
 
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &Q6_KBlock) -> Signed<L::F, 16> {
@@ -222,7 +222,7 @@ impl Quantized for Q3_K {
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U4;
-    const OFFSET: i32 = 4;
+    const OFFSET: u8 = 4;
 
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &Q3_KBlock) -> Signed<L::F, 16> {
