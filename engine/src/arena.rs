@@ -27,17 +27,20 @@ pub struct OutOfMemory {
     size: usize,
 }
 
-/// A zeroed buffer of fixed length, aligned to the cache line; to the page where it is long enough to gain from huge
-/// pages.
+/// A zeroed buffer of fixed length, aligned to the cache line; a long one is made of huge pages where the kernel has
+/// them, so that reading it from end to end misses no address translation.
 pub(crate) struct Buf<T> {
     start: NonNull<T>,
     len: usize,
 }
 
-impl<T: Plain> Buf<T> {
-    const LINE: usize = 64;
-    const HUGE: usize = 2 << 20;
+/// Alignment of short buffers: a cache line.
+const LINE: usize = 64;
+/// The size of a huge page, from which on a buffer is mapped from the system directly: an allocator would clear pages
+/// of the usual size before anybody could ask for huge ones.
+const HUGE: usize = 2 << 20;
 
+impl<T: Plain> Buf<T> {
     /// # Errors
     /// [`OutOfMemory`] where the system grants no `len` elements.
     pub(crate) fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
@@ -45,26 +48,45 @@ impl<T: Plain> Buf<T> {
             return Ok(Self { start: NonNull::dangling(), len });
         }
         let refused = OutOfMemory { elements: len, size: size_of::<T>() };
-        let Some(layout) = Self::layout(len) else { return Err(refused) };
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start.cast::<T>()) else { return Err(refused) };
-        if layout.size() >= Self::HUGE {
-            // SAFETY: advice about memory that this buffer owns; its contents stay.
-            // A kernel without huge pages says no, which costs speed alone.
-            let _ = unsafe {
-                rustix::mm::madvise(start.as_ptr().cast(), layout.size(), rustix::mm::Advice::LinuxHugepage)
-            };
-        }
-        Ok(Self { start, len })
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(refused)?;
+        let start = if bytes < HUGE { allocate(bytes) } else { map(bytes) };
+        Ok(Self { start: start.ok_or(refused)?.cast(), len })
     }
+}
 
-    /// None for an empty buffer, and for a size that no address space holds.
-    fn layout(len: usize) -> Option<Layout> {
-        let size = len.checked_mul(size_of::<T>()).filter(|&size| size > 0)?;
-        let align = if size >= Self::HUGE { Self::HUGE } else { Self::LINE };
-        Layout::from_size_align(size, align).ok()
+/// Zeroed bytes of the allocator's. `bytes` is not 0.
+fn allocate(bytes: usize) -> Option<NonNull<u8>> {
+    let layout = Layout::from_size_align(bytes, LINE).ok()?;
+    // SAFETY: the layout's size is not zero.
+    NonNull::new(unsafe { alloc_zeroed(layout) })
+}
+
+/// Zeroed pages of the system's, aligned to huge ones.
+fn map(bytes: usize) -> Option<NonNull<u8>> {
+    use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+    let bytes = mapped(bytes)?;
+    let longer = bytes.checked_add(HUGE)?;
+    let flags = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let base = unsafe { mmap_anonymous(std::ptr::null_mut(), longer, flags.0, flags.1) }.ok()?.cast::<u8>();
+    let before = base.align_offset(HUGE);
+    let start = base.wrapping_add(before);
+    // SAFETY: the parts of the new mapping before and after the aligned bytes, to which there are no references.
+    // What the kernel refuses to take back is address space without memory.
+    unsafe {
+        if before > 0 {
+            let _ = munmap(base.cast(), before);
+        }
+        let _ = munmap(start.wrapping_add(bytes).cast(), longer - before - bytes);
+        // A kernel without huge pages says no, which costs speed alone.
+        let _ = madvise(start.cast(), bytes, Advice::LinuxHugepage);
     }
+    NonNull::new(start)
+}
+
+/// The length of a mapping of so many bytes: whole pages.
+fn mapped(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(rustix::param::page_size())
 }
 
 impl<T> Deref for Buf<T> {
@@ -84,11 +106,13 @@ impl<T> DerefMut for Buf<T> {
 
 impl<T> Drop for Buf<T> {
     fn drop(&mut self) {
-        let size = self.len * size_of::<T>();
-        if size > 0 {
-            let align = if size >= Buf::<u8>::HUGE { Buf::<u8>::HUGE } else { Buf::<u8>::LINE };
-            // SAFETY: `zeroed` allocated this memory with the same size and alignment.
-            unsafe { dealloc(self.start.as_ptr().cast(), Layout::from_size_align_unchecked(size, align)) }
+        let bytes = self.len * size_of::<T>();
+        if bytes >= HUGE {
+            // SAFETY: `map` made this mapping, with the same length.
+            let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), mapped(bytes).unwrap_or(bytes)) };
+        } else if bytes > 0 {
+            // SAFETY: `allocate` made this with the same size and alignment.
+            unsafe { dealloc(self.start.as_ptr().cast(), Layout::from_size_align_unchecked(bytes, LINE)) }
         }
     }
 }
@@ -325,6 +349,18 @@ mod tests {
             assert!(buf.iter().all(|&x| x == 0.0));
             assert_eq!(buf.as_ptr().addr() % if len == 0 { 4 } else { 64 }, 0);
         }
+    }
+
+    #[test]
+    fn long_buffers_are_mapped_and_aligned_to_huge_pages() {
+        for len in [HUGE, HUGE + 1, 3 * HUGE - 1] {
+            let mut buf = Buf::<u8>::zeroed(len).unwrap();
+            assert_eq!(buf.as_ptr().addr() % HUGE, 0);
+            assert!(buf.iter().all(|&x| x == 0));
+            buf.fill(7);
+        }
+        let refused = Buf::<f32>::zeroed(usize::MAX / 8).err().unwrap().to_string();
+        assert!(refused.contains("of 4 bytes"), "{refused}");
     }
 
     #[test]

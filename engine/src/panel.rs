@@ -7,7 +7,7 @@ pub(crate) const ROWS: usize = 16;
 
 /// A weight matrix in panels of 16 rows.
 ///
-/// A panel holds, block after block along the row, the blocks of its 16 rows interleaved: every field of the format's
+/// A panel holds, block after block along the row, the blocks of its 16 rows interleaved: every piece of the format's
 /// block is cut into units of 1, 2 or 4 bytes, and the 16 rows' first units stand together, then their second ones.
 /// So a panel is as large as the rows, four consecutive quantized bytes of a row stay adjacent, and the 16 scales of
 /// a block are one vector. The last panel is filled up with rows of zero bytes.
@@ -18,42 +18,94 @@ pub(crate) struct Panels {
     bytes: Buf<u8>,
 }
 
-/// The fields of a format's block: bytes of the field, bytes of its unit. None for formats without kernels.
-pub(crate) const fn fields(ty: TensorType) -> Option<&'static [(usize, usize)]> {
+/// Some bytes of a format's block, which panels interleave in units.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece {
+    /// Where they begin in the block.
+    pub(crate) at: usize,
+    pub(crate) bytes: usize,
+    pub(crate) unit: usize,
+}
+
+const fn piece(at: usize, bytes: usize, unit: usize) -> Piece {
+    Piece { at, bytes, unit }
+}
+
+/// The pieces of a format's block in the order of the panel, which is the order that products read them in: memory is
+/// then read from front to back. None for formats without kernels.
+pub(crate) const fn pieces(ty: TensorType) -> Option<&'static [Piece]> {
     use TensorType::*;
     Some(match ty {
-        F32 => &[(4, 4)],
-        F16 | BF16 => &[(2, 2)],
-        Q4_0 | IQ4_NL => &[(2, 2), (16, 4)],
-        Q4_1 => &[(2, 2), (2, 2), (16, 4)],
-        Q5_0 => &[(2, 2), (4, 4), (16, 4)],
-        Q5_1 => &[(2, 2), (2, 2), (4, 4), (16, 4)],
-        Q8_0 => &[(2, 2), (32, 4)],
-        Q2_K => &[(16, 1), (64, 4), (2, 2), (2, 2)],
-        Q3_K => &[(32, 4), (64, 4), (12, 1), (2, 2)],
-        Q4_K => &[(2, 2), (2, 2), (12, 1), (128, 4)],
-        Q5_K => &[(2, 2), (2, 2), (12, 1), (32, 4), (128, 4)],
-        Q6_K => &[(128, 4), (64, 4), (16, 1), (2, 2)],
-        IQ4_XS => &[(2, 2), (2, 2), (4, 1), (128, 4)],
+        F32 => &const { [piece(0, 4, 4)] },
+        F16 | BF16 => &const { [piece(0, 2, 2)] },
+        Q4_0 | IQ4_NL => &const { [piece(0, 2, 2), piece(2, 16, 4)] },
+        Q4_1 => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 16, 4)] },
+        Q5_0 => &const { [piece(0, 2, 2), piece(2, 4, 4), piece(6, 16, 4)] },
+        Q5_1 => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 4, 4), piece(8, 16, 4)] },
+        Q8_0 => &const { [piece(0, 2, 2), piece(2, 32, 4)] },
+        Q2_K => &const { [piece(80, 2, 2), piece(82, 2, 2), piece(0, 16, 1), piece(16, 64, 4)] },
+        Q3_K => &Q3_K_PIECES,
+        Q4_K => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 12, 1), piece(16, 128, 4)] },
+        Q5_K => &Q5_K_PIECES,
+        Q6_K => &Q6_K_PIECES,
+        IQ4_XS => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 4, 1), piece(8, 128, 4)] },
         _ => return None,
     })
 }
 
-/// Where each unit of a row's block stands: calls `f(offset in the block, offset in the panel block, length)`.
-fn for_each_unit(fields: &[(usize, usize)], row: usize, mut f: impl FnMut(usize, usize, usize)) {
-    let mut start = 0;
-    for &(bytes, unit) in fields {
-        for at in (0..bytes).step_by(unit) {
-            f(start + at, ROWS * (start + at) + row * unit, unit);
-        }
-        start += bytes;
+/// d and scales; then the first half's low bits, each four with their high bits from `hmask`; then the second half's.
+const Q3_K_PIECES: [Piece; 19] = {
+    let mut pieces = [piece(96 + 12, 2, 2); 19];
+    pieces[1] = piece(96, 12, 1);
+    let mut group = 0;
+    while group < 8 {
+        pieces[2 + 2 * group] = piece(32 + 4 * group, 4, 4);
+        pieces[3 + 2 * group] = piece(4 * group, 4, 4);
+        group += 1;
     }
-}
+    pieces[18] = piece(64, 32, 4);
+    pieces
+};
+
+/// d, dmin and scales; then the first 64 weights' low bits, each four with a row's eight high bits; then the others'.
+const Q5_K_PIECES: [Piece; 20] = {
+    let mut pieces = [piece(0, 2, 2); 20];
+    pieces[1] = piece(2, 2, 2);
+    pieces[2] = piece(4, 12, 1);
+    let mut group = 0;
+    while group < 8 {
+        pieces[3 + 2 * group] = piece(48 + 4 * group, 4, 4);
+        pieces[4 + 2 * group] = piece(16 + 4 * group, 4, 4);
+        group += 1;
+    }
+    pieces[19] = piece(80, 96, 4);
+    pieces
+};
+
+/// d and scales; then for each half of the superblock the low bits of its first run, each four with the high bits of
+/// all four runs; then the low bits of its second run.
+const Q6_K_PIECES: [Piece; 36] = {
+    let mut pieces = [piece(208, 2, 2); 36];
+    pieces[1] = piece(192, 16, 1);
+    let mut half = 0;
+    while half < 2 {
+        let first = 2 + 17 * half;
+        let mut group = 0;
+        while group < 8 {
+            pieces[first + 2 * group] = piece(64 * half + 4 * group, 4, 4);
+            pieces[first + 2 * group + 1] = piece(128 + 32 * half + 4 * group, 4, 4);
+            group += 1;
+        }
+        pieces[first + 16] = piece(64 * half + 32, 32, 4);
+        half += 1;
+    }
+    pieces
+};
 
 impl Panels {
     /// Packs `rows` rows of `k` weights from a tensor's bytes as GGUF has them.
     ///
-    /// `bytes` is as long as the format says, and `k` a multiple of its block; the type has kernels (see [`fields`]).
+    /// `bytes` is as long as the format says, and `k` a multiple of its block; the type has kernels (see [`pieces`]).
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -100,7 +152,7 @@ impl Panels {
         let mut bytes = [0; BUFFER];
         let size = self.ty.block_bytes();
         let at_once = BUFFER / size;
-        let fields = fields(self.ty).unwrap_or(&[]);
+        let pieces = pieces(self.ty).unwrap_or(&[]);
         let panel_bytes = self.row_bytes() * ROWS;
         let panel = &self.bytes[row / ROWS * panel_bytes..][..panel_bytes];
         let runs = panel.chunks(ROWS * size * at_once);
@@ -108,9 +160,14 @@ impl Panels {
             let blocks = blocks.chunks_exact(ROWS * size);
             let count = blocks.len();
             for (block, to) in blocks.zip(bytes.chunks_exact_mut(size)) {
-                for_each_unit(fields, row % ROWS, |at, from, unit| {
-                    to[at..at + unit].copy_from_slice(&block[from..from + unit]);
-                });
+                let mut from = 0;
+                for &Piece { at, bytes, unit } in pieces {
+                    for at in (at..at + bytes).step_by(unit) {
+                        let unit_at = from + row % ROWS * unit;
+                        to[at..at + unit].copy_from_slice(&block[unit_at..unit_at + unit]);
+                        from += ROWS * unit;
+                    }
+                }
             }
             // Cannot fail: the type has a decoder, and both lengths are those of `count` blocks.
             let _ = siskin_quant::decode(self.ty, &bytes[..count * size], out);
@@ -128,9 +185,7 @@ fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
     let panel_bytes = row_bytes * ROWS;
     let pack = |panels: &mut [u8], rows: &[u8]| {
         for (panel, rows) in panels.chunks_exact_mut(panel_bytes).zip(rows.chunks(panel_bytes)) {
-            for (row, bytes) in rows.chunks_exact(row_bytes).enumerate() {
-                interleave(ty, row, bytes, panel);
-            }
+            pack_panel(ty, row_bytes, rows, panel);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -148,14 +203,32 @@ fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
     });
 }
 
-/// Puts one row's blocks into their places in a panel.
-fn interleave(ty: TensorType, row: usize, bytes: &[u8], panel: &mut [u8]) {
+/// Interleaves up to 16 rows into a panel of zeros.
+fn pack_panel(ty: TensorType, row_bytes: usize, rows: &[u8], panel: &mut [u8]) {
     let size = ty.block_bytes();
-    let fields = fields(ty).unwrap_or(&[]);
-    for (block, to) in bytes.chunks_exact(size).zip(panel.chunks_exact_mut(ROWS * size)) {
-        for_each_unit(fields, row, |from, at, unit| {
-            to[at..at + unit].copy_from_slice(&block[from..from + unit]);
-        });
+    let pieces = pieces(ty).unwrap_or(&[]);
+    for (block, mut to) in panel.chunks_exact_mut(ROWS * size).enumerate() {
+        for piece in pieces {
+            let from = block * size + piece.at;
+            let (units, rest) = to.split_at_mut(ROWS * piece.bytes);
+            match piece.unit {
+                4 => interleave::<4>(rows, row_bytes, from, units),
+                2 => interleave::<2>(rows, row_bytes, from, units),
+                _ => interleave::<1>(rows, row_bytes, from, units),
+            }
+            to = rest;
+        }
+    }
+}
+
+/// Puts the rows' units of `U` bytes from byte `from` of each row beside each other.
+fn interleave<const U: usize>(rows: &[u8], row_bytes: usize, from: usize, to: &mut [u8]) {
+    let bytes = to.len() / ROWS;
+    for (row, bytes) in rows.chunks_exact(row_bytes).map(|row| &row[from..from + bytes]).enumerate() {
+        let places = to.as_chunks_mut::<U>().0.iter_mut().skip(row).step_by(ROWS);
+        for (unit, place) in bytes.as_chunks::<U>().0.iter().zip(places) {
+            *place = *unit;
+        }
     }
 }
 
@@ -165,10 +238,14 @@ mod tests {
     use crate::test_data::{KERNEL_TYPES, random_blocks};
 
     #[test]
-    fn fields_cover_every_block() {
+    fn pieces_cover_every_byte_of_a_block_once() {
         for ty in KERNEL_TYPES {
-            let sum: usize = fields(ty).unwrap().iter().map(|(bytes, _)| bytes).sum();
-            assert_eq!(sum, ty.block_bytes(), "{}", ty.name());
+            let mut seen = vec![0; ty.block_bytes()];
+            for piece in pieces(ty).unwrap() {
+                assert!(piece.bytes.is_multiple_of(piece.unit), "{}", ty.name());
+                seen[piece.at..piece.at + piece.bytes].iter_mut().for_each(|count| *count += 1);
+            }
+            assert!(seen.iter().all(|&count| count == 1), "{}: {seen:?}", ty.name());
         }
     }
 

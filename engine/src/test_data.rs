@@ -3,7 +3,7 @@
 use half::f16;
 use siskin_quant::TensorType::{self, *};
 
-use crate::panel::fields;
+use crate::panel::pieces;
 
 /// Every format that has kernels.
 pub(crate) const KERNEL_TYPES: [TensorType; 15] =
@@ -53,14 +53,8 @@ fn float_fields(ty: TensorType) -> Vec<usize> {
     if ty == BF16 {
         return Vec::new();
     }
-    let mut start = 0;
-    let mut found = Vec::new();
-    for (i, &(bytes, unit)) in fields(ty).unwrap().iter().enumerate() {
-        // IQ4_XS's second field of two bytes is integers.
-        if (bytes, unit) == (2, 2) && !(ty == IQ4_XS && i == 1) {
-            found.push(start);
-        }
-        start += bytes;
-    }
-    found
+    let pieces = pieces(ty).unwrap().iter();
+    let halves = pieces.filter(|piece| (piece.bytes, piece.unit) == (2, 2)).map(|piece| piece.at);
+    // IQ4_XS has two bytes of integers behind its scale.
+    halves.filter(|&at| !(ty == IQ4_XS && at == 2)).collect()
 }

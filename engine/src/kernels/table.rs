@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn every_packed_format_has_kernels() {
         for ty in (0..64).filter_map(TensorType::from_id) {
-            assert_eq!(Kernels::supports(ty), crate::panel::fields(ty).is_some(), "{}", ty.name());
+            assert_eq!(Kernels::supports(ty), crate::panel::pieces(ty).is_some(), "{}", ty.name());
         }
     }
 }

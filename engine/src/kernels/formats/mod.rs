@@ -86,16 +86,57 @@ type Quads = [u8; 64];
 /// One byte of each of 16 rows.
 type Bytes = [u8; 16];
 
+/// A run of eight groups' low bits, each group with its high bits of all runs.
+type WithHigh = [[Quads; 2]; 8];
+
+/// The low bits of a run.
+#[inline(always)]
+fn low(run: &WithHigh) -> [&Quads; 8] {
+    run.each_ref().map(|[low, _]| low)
+}
+
+/// The high bits of all runs.
+#[inline(always)]
+fn high(run: &WithHigh) -> [&Quads; 8] {
+    run.each_ref().map(|[_, high]| high)
+}
+
 /// The low (`high` 0) or high (1) nibbles of eight groups.
 #[inline(always)]
-fn nibbles<L: Lanes>(l: L, quads: &[Quads; 8], high: usize) -> [L::B; 8] {
+fn nibbles<L: Lanes>(l: L, quads: [&Quads; 8], high: usize) -> [L::B; 8] {
     let mask = l.splat_byte(0xf);
     let mut out = [mask; 8];
     unroll!(g < 8 => {
-        let b = l.load_bytes(&quads[g]);
+        let b = l.load_bytes(quads[g]);
         out[g] = if high == 0 { l.and(b, mask) } else { l.shr(b, 4) };
     });
     out
+}
+
+/// The `run`-th pairs of bits of eight groups.
+#[inline(always)]
+fn bit_pairs<L: Lanes>(l: L, quads: [&Quads; 8], run: usize) -> [L::B; 8] {
+    let three = l.splat_byte(3);
+    let mut out = [three; 8];
+    unroll!(g < 8 => { out[g] = l.and(l.shr(l.load_bytes(quads[g]), 2 * run as u32), three); });
+    out
+}
+
+/// Adds to each weight of `bits` bits the one that is the `run`-th of its byte in `high`.
+#[inline(always)]
+fn add_high_bit<L: Lanes>(
+    l: L,
+    mut weights: [L::B; 8],
+    high: [&Quads; 8],
+    run: usize,
+    bits: u32,
+) -> [L::B; 8] {
+    let one = l.splat_byte(1);
+    unroll!(g < 8 => {
+        let bit = l.and(l.shr(l.load_bytes(high[g]), run as u32), one);
+        weights[g] = l.or(weights[g], l.shl(bit, bits));
+    });
+    weights
 }
 
 /// The nibbles of four groups: the low ones are a row's first 16 weights, the high ones its second.

@@ -2,7 +2,10 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::{Bytes, Halves, Quads, Quantized, Scales, look_up, nibbles, split_nibbles};
+use super::{
+    Bytes, Halves, Quads, Quantized, Scales, WithHigh, add_high_bit, bit_pairs, high, look_up, low, nibbles,
+    split_nibbles,
+};
 use crate::lanes::{Lanes, Range, unroll};
 
 /// The scales and minimums of a superblock whose grains have 4 to 8 bits for each.
@@ -80,7 +83,7 @@ impl Quantized for Q4_K {
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &Q4_KBlock, sub: usize) -> [L::B; 8] {
         let (chunks, _) = block.qs.as_chunks();
-        nibbles(l, &chunks[sub / 2], sub % 2)
+        nibbles(l, chunks[sub / 2].each_ref(), sub % 2)
     }
 }
 
@@ -91,8 +94,8 @@ pub(crate) struct Q5_KBlock {
     d: Halves,
     dmin: Halves,
     scales: [Bytes; 12],
-    qh: [Quads; 8],
-    qs: [Quads; 32],
+    first: WithHigh,
+    others: [[Quads; 8]; 3],
 }
 
 pub(crate) struct Q5_K;
@@ -109,14 +112,11 @@ impl Quantized for Q5_K {
     }
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &Q5_KBlock, sub: usize) -> [L::B; 8] {
-        let (chunks, _) = block.qs.as_chunks();
-        let mut out = nibbles(l, &chunks[sub / 2], sub % 2);
-        let one = l.splat_byte(1);
-        unroll!(g < 8 => {
-            let bit = l.and(l.shr(l.load_bytes(&block.qh[g]), sub as u32), one);
-            out[g] = l.or(out[g], l.shl(bit, 4));
-        });
-        out
+        let quads = match (sub / 2).checked_sub(1) {
+            None => low(&block.first),
+            Some(other) => block.others[other].each_ref(),
+        };
+        add_high_bit(l, nibbles(l, quads, sub % 2), high(&block.first), sub, 4)
     }
 }
 
@@ -124,10 +124,17 @@ impl Quantized for Q5_K {
 #[derive(FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q6_KBlock {
-    ql: [Quads; 32],
-    qh: [Quads; 16],
-    scales: [Bytes; 16],
     d: Halves,
+    scales: [Bytes; 16],
+    halves: [Q6_KHalf; 2],
+}
+
+/// Four runs of 32 weights: the low nibbles are two of them, the high ones the other two.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Q6_KHalf {
+    first: WithHigh,
+    second: [Quads; 8],
 }
 
 pub(crate) struct Q6_K;
@@ -145,40 +152,23 @@ impl Quantized for Q6_K {
     }
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &Q6_KBlock, sub: usize) -> [L::B; 8] {
-        // Each half of the superblock: two runs of low nibbles, the same two of high ones; two bits from `qh` for each.
-        let (half, quarter) = (sub / 4, sub % 4);
-        let (low, _) = block.ql.as_chunks();
-        let (high, _) = block.qh.as_chunks::<8>();
-        let mut out = nibbles(l, &low[2 * half + quarter % 2], quarter / 2);
-        let three = l.splat_byte(3);
-        unroll!(g < 8 => {
-            let bits = l.and(l.shr(l.load_bytes(&high[half][g]), 2 * quarter as u32), three);
-            out[g] = l.or(out[g], l.shl(bits, 4));
-        });
+        let (half, run) = (&block.halves[sub / 4], sub % 4);
+        let quads = if run.is_multiple_of(2) { low(&half.first) } else { half.second.each_ref() };
+        let mut out = nibbles(l, quads, run / 2);
+        let bits = bit_pairs(l, high(&half.first), run);
+        unroll!(g < 8 => { out[g] = l.or(out[g], l.shl(bits[g], 4)); });
         out
     }
-}
-
-/// The two-bit weights of the `sub`-th 32 of a superblock.
-#[inline(always)]
-fn two_bits<L: Lanes>(l: L, quads: &[Quads; 16], sub: usize) -> [L::B; 8] {
-    let (halves, _) = quads.as_chunks::<8>();
-    let three = l.splat_byte(3);
-    let mut out = [three; 8];
-    unroll!(g < 8 => {
-        out[g] = l.and(l.shr(l.load_bytes(&halves[sub / 4][g]), 2 * (sub as u32 % 4)), three);
-    });
-    out
 }
 
 /// `w = d * scale * q - dmin * min`: 256 weights in sixteen grains, two bits each.
 #[derive(FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q2_KBlock {
-    scales: [Bytes; 16],
-    qs: [Quads; 16],
     d: Halves,
     dmin: Halves,
+    scales: [Bytes; 16],
+    qs: [[Quads; 8]; 2],
 }
 
 pub(crate) struct Q2_K;
@@ -201,18 +191,18 @@ impl Quantized for Q2_K {
     }
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &Q2_KBlock, sub: usize) -> [L::B; 8] {
-        two_bits(l, &block.qs, sub)
+        bit_pairs(l, block.qs[sub / 4].each_ref(), sub % 4)
     }
 }
 
-/// `w = d * (scale - 32) * (q - 4)`: 256 weights in sixteen grains, two bits and a third from `hmask` each.
+/// `w = d * (scale - 32) * (q - 4)`: 256 weights in sixteen grains, two bits and a third each.
 #[derive(FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q3_KBlock {
-    hmask: [Quads; 8],
-    qs: [Quads; 16],
-    scales: [Bytes; 12],
     d: Halves,
+    scales: [Bytes; 12],
+    first: WithHigh,
+    second: [Quads; 8],
 }
 
 pub(crate) struct Q3_K;
@@ -239,13 +229,8 @@ impl Quantized for Q3_K {
     }
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &Q3_KBlock, sub: usize) -> [L::B; 8] {
-        let mut out = two_bits(l, &block.qs, sub);
-        let one = l.splat_byte(1);
-        unroll!(g < 8 => {
-            let bit = l.and(l.shr(l.load_bytes(&block.hmask[g]), sub as u32), one);
-            out[g] = l.or(out[g], l.shl(bit, 2));
-        });
-        out
+        let quads = if sub / 4 == 0 { low(&block.first) } else { block.second.each_ref() };
+        add_high_bit(l, bit_pairs(l, quads, sub % 4), high(&block.first), sub, 2)
     }
 }
 

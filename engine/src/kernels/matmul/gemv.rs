@@ -20,15 +20,14 @@ fn sum<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F
     let mut acc = l.splat(0.0);
     for (block, x) in blocks.iter().zip(x.chunks_exact(Q::LEN / 32)) {
         let scales = Q::scales(l, block);
-        let mut subs = x.iter().enumerate();
-        // Two at a time, where there are several: superblocks keep the nibbles of two neighbours in the same bytes.
-        while let Some((sub, x)) = subs.next() {
-            acc = add_sub::<L, Q>(l, block, &scales, sub, x, acc);
-            if Q::LEN > 32
-                && let Some((sub, x)) = subs.next()
-            {
-                acc = add_sub::<L, Q>(l, block, &scales, sub, x, acc);
-            }
+        if let [x] = x {
+            acc = add_sub::<L, Q>(l, block, &scales, 0, x, acc);
+            continue;
+        }
+        // Superblocks keep the bits of two neighbours in the same bytes.
+        for (pair, [even, odd]) in x.as_chunks().0.iter().enumerate() {
+            acc = add_sub::<L, Q>(l, block, &scales, 2 * pair, even, acc);
+            acc = add_sub::<L, Q>(l, block, &scales, 2 * pair + 1, odd, acc);
         }
     }
     acc
