@@ -140,6 +140,11 @@ impl Panels {
         &self.bytes[from * row_bytes..to * row_bytes]
     }
 
+    /// Weights, those of padding not among them.
+    pub(crate) fn weights(&self) -> u64 {
+        self.rows as u64 * self.k as u64
+    }
+
     /// Bytes that the weights take.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod bench;
 mod chat;
 mod convert;
 mod inspect;
@@ -75,6 +76,7 @@ enum Command {
     },
     Tokenize(tokenize::Arguments),
     Logits(logits::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -95,6 +97,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }
 

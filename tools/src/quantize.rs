@@ -3,7 +3,7 @@
 mod mix;
 mod rows;
 
-pub(crate) use mix::FileType;
+pub(crate) use mix::{FileType, choose};
 
 use crate::convert::{Model, Tensor};
 use crate::output::Output;

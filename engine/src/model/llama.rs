@@ -103,6 +103,17 @@ impl Llama {
         self.linears().map(Linear::bytes).sum()
     }
 
+    /// Bytes that the products with one token's activations read.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        self.layer_linears().chain([self.output()]).map(Linear::bytes).sum()
+    }
+
+    /// Multiply-adds with weights for so many tokens, of which only the last needs logits.
+    pub(crate) fn multiply_adds(&self, tokens: usize) -> u64 {
+        let layers: u64 = self.layer_linears().map(|linear| linear.weight.weights()).sum();
+        layers * tokens as u64 + if tokens > 0 { self.output().weight.weights() } else { 0 }
+    }
+
     pub(crate) fn buffers(&self, batch: usize) -> Result<Buffers, OutOfMemory> {
         let &Config { width, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = &self.config;
         let quantized = self.linears().any(|linear| !is_float(linear.weight.ty()));
@@ -156,17 +167,23 @@ impl Llama {
         last.row_mut(0).copy_from_slice(x.row(token));
         state.tokens = 1;
         state.norm(last, &self.norm, self.config.width, self.config.norm_epsilon, normed);
-        let output = self.output.as_ref().unwrap_or(&self.embedding);
-        state.multiply(normed, [output], [logits], Output::Replace);
+        state.multiply(normed, [self.output()], [logits], Output::Replace);
         &logits.row(0)[..self.config.vocabulary]
     }
 
+    /// The matrix whose product is the logits.
+    fn output(&self) -> &Linear {
+        self.output.as_ref().unwrap_or(&self.embedding)
+    }
+
     fn linears(&self) -> impl Iterator<Item = &Linear> {
-        let layers = self
-            .layers
+        self.layer_linears().chain([&self.embedding]).chain(&self.output)
+    }
+
+    fn layer_linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers
             .iter()
-            .flat_map(|l| [&l.query, &l.key, &l.value, &l.attention_output, &l.gate, &l.up, &l.down]);
-        layers.chain([&self.embedding]).chain(&self.output)
+            .flat_map(|l| [&l.query, &l.key, &l.value, &l.attention_output, &l.gate, &l.up, &l.down])
     }
 }
 

@@ -91,6 +91,19 @@ impl Model {
         self.0.family.weight_bytes()
     }
 
+    /// Bytes of weights that one token's way through the model reads: all but the table of embeddings, of which it
+    /// takes a row, unless that is the output too. Memory that gives `b` bytes a second lets a model decode no more
+    /// than `b / bytes_per_token` tokens a second.
+    pub fn bytes_per_token(&self) -> usize {
+        self.0.family.bytes_per_token()
+    }
+
+    /// Multiplications by a weight, each with its addition, that feeding `tokens` tokens takes: all go through the
+    /// layers, the last alone to the output. What attention multiplies is not among them.
+    pub fn multiply_adds(&self, tokens: usize) -> u64 {
+        self.0.family.multiply_adds(tokens)
+    }
+
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.tokenizer

@@ -1,4 +1,3 @@
-use super::document::Document;
 use super::family::{Description, Family, Weight};
 use super::metadata::{Metadata, size_label, title};
 use super::safetensors::{Stored, Weights, tensor_type};
@@ -18,18 +17,9 @@ pub(super) fn open(folder: &Path) -> Result<Model> {
     let mut description = (family.describe)(&settings.config)?;
     let weights = Weights::open(folder)?;
     let tensors = tensors(&mut description, &weights)?;
-    let shape = shape(&settings.config)?;
+    let shape = Shape::of_checkpoint(&settings.config)?;
     let metadata = metadata(folder, family, description, &settings, &tensors)?;
     Ok(Model { builder: metadata.into_builder()?, tensors, shape, inputs: weights.files, mapped: None })
-}
-
-fn shape(config: &Document<'_>) -> Result<Shape> {
-    let heads = config.u32("num_attention_heads")?;
-    let kv_heads = config.u32("num_key_value_heads")?;
-    Ok(Shape {
-        blocks: config.size("num_hidden_layers")?,
-        grouped: kv_heads.is_some_and(|kv| Some(kv) != heads),
-    })
 }
 
 /// The metadata that llama.cpp's converter writes, in its order.

@@ -14,7 +14,11 @@ mod tensor;
 mod tokenizer_json;
 mod vocabulary;
 
-pub(crate) use tensor::Tensor;
+pub(crate) use document::Document;
+pub(crate) use family::{Description, Family};
+pub(crate) use metadata::size_label;
+pub(crate) use tensor::{RowOrder, Source, Tensor};
+pub(crate) use vocabulary::{Merging, Token, TokenType, Vocabulary};
 
 use anyhow::{Context, Result};
 use siskin::gguf::Gguf;
@@ -44,6 +48,18 @@ pub(crate) struct Shape {
     pub(crate) blocks: u32,
     /// Whether several query heads share a key and value.
     pub(crate) grouped: bool,
+}
+
+impl Shape {
+    /// The shape that a checkpoint's `config` describes.
+    pub(crate) fn of_checkpoint(config: &Document<'_>) -> Result<Shape> {
+        let heads = config.u32("num_attention_heads")?;
+        let kv_heads = config.u32("num_key_value_heads")?;
+        Ok(Shape {
+            blocks: config.size("num_hidden_layers")?,
+            grouped: kv_heads.is_some_and(|kv| Some(kv) != heads),
+        })
+    }
 }
 
 impl Model {

@@ -26,7 +26,8 @@ pub(crate) enum FileType {
 use FileType::*;
 
 impl FileType {
-    const ALL: [FileType; 13] =
+    /// Every type.
+    pub(crate) const ALL: [FileType; 13] =
         [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, Q6_K];
 
     /// The name users know.

@@ -1,0 +1,204 @@
+use super::random::Random;
+use super::system;
+use anyhow::{Context, Result};
+use siskin::measure::ReadProbe;
+use siskin::{Model, Session, SessionOptions};
+use std::time::{Duration, Instant};
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// Tokens of a prefill; none if 0.
+    pub(super) prompt: usize,
+    /// Tokens of a decode; none if 0.
+    pub(super) tokens: usize,
+    /// How often each is timed.
+    pub(super) runs: usize,
+    pub(super) session: SessionOptions,
+}
+
+/// The figures of all runs, and the facts that make sense of them.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) model: String,
+    pub(super) isa: &'static str,
+    pub(super) threads: usize,
+    pub(super) weight_bytes: usize,
+    pub(super) session_bytes: usize,
+    /// See [`Model::bytes_per_token`].
+    pub(super) bytes_per_token: usize,
+    /// Multiply-adds of a prefill, see [`Model::multiply_adds`].
+    pub(super) prefill_multiply_adds: u64,
+    /// Bytes, without those of the read probe.
+    pub(super) peak_rss: Option<u64>,
+    /// The first load, in milliseconds: it may have waited for the disk.
+    pub(super) first_load: f64,
+    /// Milliseconds.
+    pub(super) load: Series,
+    /// Tokens per second.
+    pub(super) prefill: Option<Series>,
+    /// Tokens per second.
+    pub(super) decode: Option<Series>,
+    /// Gigabytes (10^9) read per second.
+    pub(super) probe: Option<Series>,
+}
+
+/// Opens the model with `open` and runs the plan.
+pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<Measured> {
+    let threads = plan.session.threads.unwrap_or_else(available_threads);
+    let options = SessionOptions { threads: Some(threads), ..plan.session.clone() };
+    let load = || -> Result<(Model, Session, f64)> {
+        let start = Instant::now();
+        let model = open()?;
+        let session = model.session(&options)?;
+        Ok((model, session, start.elapsed().as_secs_f64() * 1e3))
+    };
+
+    let (mut model, mut session, first_load) = load()?;
+    let mut loads = Vec::new();
+    for _ in 0..plan.runs {
+        // Before the next load, so that no two models are in memory at once.
+        drop((model, session));
+        let time;
+        (model, session, time) = load()?;
+        loads.push(time);
+    }
+
+    let tokens = tokens(plan.prompt.max(plan.tokens), model.vocabulary());
+    let (prompt, answer) = (&tokens[..plan.prompt], &tokens[..plan.tokens]);
+    prefill(&mut session, prompt)?;
+    decode(&mut session, answer)?;
+    let peak_rss = system::peak_rss();
+
+    let mut probe = (!answer.is_empty()).then(|| Probe::new(threads)).transpose()?;
+    let (mut prefills, mut decodes, mut probes) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..plan.runs {
+        prefills.extend(prefill(&mut session, prompt)?);
+        probes.extend(probe.as_mut().map(Probe::gigabytes_per_second));
+        decodes.extend(decode(&mut session, answer)?);
+    }
+    Ok(Measured {
+        model: model.name().to_owned(),
+        isa: session.isa(),
+        threads,
+        weight_bytes: model.weight_bytes(),
+        session_bytes: session.bytes(),
+        bytes_per_token: model.bytes_per_token(),
+        prefill_multiply_adds: model.multiply_adds(plan.prompt),
+        peak_rss,
+        first_load,
+        load: Series::new(loads).context("no loads")?,
+        prefill: Series::new(prefills),
+        decode: Series::new(decodes),
+        probe: Series::new(probes),
+    })
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Tokens picked by chance, the same in every run: which they are makes no difference to the work.
+fn tokens(count: usize, vocabulary: usize) -> Vec<u32> {
+    let mut random = Random::new(1);
+    (0..count).map(|_| (u64::from(random.bits()) * vocabulary as u64 >> 32) as u32).collect()
+}
+
+/// Tokens per second of a prompt; None of an empty one.
+fn prefill(session: &mut Session, prompt: &[u32]) -> Result<Option<f64>> {
+    session.clear();
+    let start = Instant::now();
+    session.feed(prompt)?;
+    Ok(rate(prompt.len(), start.elapsed()))
+}
+
+/// Tokens per second, one after the other; None of no tokens.
+fn decode(session: &mut Session, tokens: &[u32]) -> Result<Option<f64>> {
+    session.clear();
+    let start = Instant::now();
+    for token in tokens {
+        session.feed(std::slice::from_ref(token))?;
+    }
+    Ok(rate(tokens.len(), start.elapsed()))
+}
+
+fn rate(tokens: usize, time: Duration) -> Option<f64> {
+    (tokens > 0).then(|| tokens as f64 / time.as_secs_f64().max(1e-9))
+}
+
+/// Reads memory that no cache holds.
+struct Probe(ReadProbe);
+
+impl Probe {
+    fn new(threads: usize) -> Result<Probe> {
+        const BYTES: u64 = 256 << 20;
+        let most = system::available().map_or(BYTES, |available| available / 2);
+        Ok(Probe(ReadProbe::new(threads, usize::try_from(BYTES.min(most))?).context("the read probe")?))
+    }
+
+    /// Over a tenth of a second or more, as a decode has no quiet moment to itself either.
+    fn gigabytes_per_second(&mut self) -> f64 {
+        const TIME: Duration = Duration::from_millis(100);
+        let start = Instant::now();
+        let mut bytes = 0.0;
+        while start.elapsed() < TIME {
+            self.0.pass();
+            bytes += self.0.bytes() as f64;
+        }
+        bytes / start.elapsed().as_secs_f64() / 1e9
+    }
+}
+
+/// A figure that was taken several times.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Series {
+    pub(super) median: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+}
+
+impl Series {
+    fn new(mut values: Vec<f64>) -> Option<Series> {
+        values.sort_by(f64::total_cmp);
+        let (&min, &max) = (values.first()?, values.last()?);
+        let (lower, upper) = (values.get((values.len() - 1) / 2)?, values.get(values.len() / 2)?);
+        Some(Series { median: (lower + upper) / 2.0, min, max })
+    }
+}
+
+impl Measured {
+    /// Gigabytes of weights that decoding reads per second.
+    pub(super) fn decode_gbps(&self) -> Option<f64> {
+        Some(self.decode?.median * self.bytes_per_token as f64 / 1e9)
+    }
+
+    /// What decoding reads, in percent of what the memory gives.
+    pub(super) fn decode_percent(&self) -> Option<f64> {
+        Some(self.decode_gbps()? / self.probe?.median * 100.0)
+    }
+
+    /// 10^9 multiply-adds per second of prefill, over `prompt` tokens.
+    pub(super) fn prefill_gmacs(&self, prompt: usize) -> Option<f64> {
+        let seconds = prompt as f64 / self.prefill?.median;
+        Some(self.prefill_multiply_adds as f64 / seconds / 1e9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_an_even_series_is_between_two() {
+        let of = |values: &[f64]| Series::new(values.to_vec());
+        assert_eq!(of(&[3.0, 1.0, 2.0]), Some(Series { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(of(&[4.0, 1.0]), Some(Series { median: 2.5, min: 1.0, max: 4.0 }));
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn tokens_are_from_the_whole_vocabulary() {
+        let tokens = tokens(1000, 10);
+        assert!((0..10).all(|token| tokens.contains(&token)) && tokens.iter().all(|&token| token < 10));
+    }
+}
