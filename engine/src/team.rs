@@ -9,9 +9,9 @@ use crate::arena::Split;
 
 /// Resident threads that share the tasks of a parallel region with the thread that opens it.
 ///
-/// The tasks of a region are taken one by one from a shared cursor, so fast cores do more of them. A worker that the
-/// kernel has not scheduled is not waited for: the region closes when its tasks are taken, and only the workers that
-/// joined before have to finish.
+/// Each thread has an equal share of a region's tasks, one after the other, and helps with the others' shares when it
+/// is through: fast cores do more. A worker that the kernel has not scheduled is not waited for: the region closes
+/// when its tasks are taken, and only the workers that joined before have to finish.
 pub(crate) struct Team {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
@@ -25,18 +25,28 @@ struct Worker {
 /// Called with the number of the thread, below [`Team::threads`], and that of the task.
 type Region<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
+/// What different threads write, kept apart: each on cache lines of its own, two because of adjacent-line prefetch.
+#[repr(align(128))]
+struct Apart<T>(T);
+
 struct Shared {
     /// The region's number in the upper half, [`OPEN`], and in the lower bits how many workers have joined.
-    gate: AtomicU64,
-    /// The open region's task function. Written while no worker is inside, read after joining.
-    region: UnsafeCell<Option<&'static Region<'static>>>,
-    tasks: AtomicUsize,
-    cursor: AtomicUsize,
+    gate: Apart<AtomicU64>,
+    /// The open region. Written while no worker is inside, read after joining.
+    region: Apart<UnsafeCell<Option<Work>>>,
+    /// How many tasks of each thread's share are taken.
+    taken: Box<[Apart<AtomicUsize>]>,
     /// Workers that are up.
     started: AtomicUsize,
     parked: Box<[AtomicBool]>,
     panicked: AtomicBool,
     stop: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct Work {
+    tasks: usize,
+    region: &'static Region<'static>,
 }
 
 const OPEN: u64 = 1 << 31;
@@ -60,10 +70,9 @@ impl Team {
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
         let helpers = threads.saturating_sub(1);
         let shared = Arc::new(Shared {
-            gate: AtomicU64::new(0),
-            region: UnsafeCell::new(None),
-            tasks: AtomicUsize::new(0),
-            cursor: AtomicUsize::new(0),
+            gate: Apart(AtomicU64::new(0)),
+            region: Apart(UnsafeCell::new(None)),
+            taken: (0..=helpers).map(|_| Apart(AtomicUsize::new(0))).collect(),
             started: AtomicUsize::new(0),
             parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
@@ -140,11 +149,12 @@ impl Team {
         // the reference has left the region.
         let region = unsafe { std::mem::transmute::<&Region<'_>, &'static Region<'static>>(task) };
         // SAFETY: the gate is closed and nobody is inside, so no worker reads the cell.
-        unsafe { *shared.region.get() = Some(region) };
-        shared.cursor.store(0, Ordering::Relaxed);
-        shared.tasks.store(tasks, Ordering::Relaxed);
-        let number = shared.gate.load(Ordering::Relaxed) & !(NUMBER - 1);
-        shared.gate.store(number.wrapping_add(NUMBER) | OPEN, Ordering::SeqCst);
+        unsafe { *shared.region.0.get() = Some(Work { tasks, region }) };
+        for taken in &shared.taken {
+            taken.0.store(0, Ordering::Relaxed);
+        }
+        let number = shared.gate.0.load(Ordering::Relaxed) & !(NUMBER - 1);
+        shared.gate.0.store(number.wrapping_add(NUMBER) | OPEN, Ordering::SeqCst);
         // Pairs with the fence of a worker that is about to park: it sees the open gate, or is seen parked here.
         fence(Ordering::SeqCst);
         for (worker, parked) in self.workers.iter().zip(&shared.parked) {
@@ -152,10 +162,10 @@ impl Team {
                 worker.thread.unpark();
             }
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(0, region)));
-        shared.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(0, Work { tasks, region })));
+        shared.gate.0.fetch_and(!OPEN, Ordering::AcqRel);
         let mut patience = Patience::new();
-        while shared.gate.load(Ordering::Acquire) & JOINED != 0 {
+        while shared.gate.0.load(Ordering::Acquire) & JOINED != 0 {
             if !patience.spin() {
                 std::thread::yield_now();
             }
@@ -210,33 +220,37 @@ impl Shared {
             }
             // SAFETY: this worker joined while the gate was open, so the cell holds the region and is not written
             // before it leaves.
-            let region = unsafe { *self.region.get() };
-            if let Some(region) = region
-                && catch_unwind(AssertUnwindSafe(|| self.take_tasks(index + 1, region))).is_err()
+            let work = unsafe { *self.region.0.get() };
+            if let Some(work) = work
+                && catch_unwind(AssertUnwindSafe(|| self.take_tasks(index + 1, work))).is_err()
             {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.gate.fetch_sub(1, Ordering::Release);
+            self.gate.0.fetch_sub(1, Ordering::Release);
         }
     }
 
-    /// Takes tasks until none is left.
-    fn take_tasks(&self, thread: usize, region: &Region<'_>) {
-        let tasks = self.tasks.load(Ordering::Relaxed);
-        loop {
-            let task = self.cursor.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
-                return;
+    /// Takes tasks until none is left: those of the thread's own share, then those of the next thread's, and so on.
+    fn take_tasks(&self, thread: usize, work: Work) {
+        let threads = self.taken.len();
+        for share in (thread..threads).chain(0..thread) {
+            let (first, end) = (share * work.tasks / threads, (share + 1) * work.tasks / threads);
+            let taken = &self.taken[share].0;
+            // Looks first: writing would take the cache line away from whoever works on that share.
+            while first + taken.load(Ordering::Relaxed) < end {
+                let task = first + taken.fetch_add(1, Ordering::Relaxed);
+                if task < end {
+                    (work.region)(thread, task);
+                }
             }
-            region(thread, task);
         }
     }
 
     /// Enters region `number` unless it has closed.
     fn join(&self, number: u64) -> bool {
-        let mut gate = self.gate.load(Ordering::Relaxed);
+        let mut gate = self.gate.0.load(Ordering::Relaxed);
         while gate & OPEN != 0 && gate & !(NUMBER - 1) == number {
-            match self.gate.compare_exchange_weak(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed) {
+            match self.gate.0.compare_exchange_weak(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => gate = now,
             }
@@ -247,7 +261,7 @@ impl Shared {
     /// The number of an open region other than `seen`; None when the team stops.
     fn await_region(&self, seen: u64, index: usize) -> Option<u64> {
         let fresh = || {
-            let gate = self.gate.load(Ordering::Acquire);
+            let gate = self.gate.0.load(Ordering::Acquire);
             let number = gate & !(NUMBER - 1);
             (gate & OPEN != 0 && number != seen).then_some(number)
         };

@@ -4,7 +4,7 @@ use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
 use crate::model::config::Config;
 use crate::model::weights::Linear;
-use crate::panel::ROWS;
+use crate::panel::{Panels, ROWS};
 use crate::team::Team;
 
 /// Activations of up to a batch of tokens, and the same quantized where weights ask for it.
@@ -150,10 +150,11 @@ impl State {
         output: Output,
     ) {
         let threads = self.team.threads();
-        let mut weights_of = weights.iter();
+        let mut index = 0..N;
         let tiles = outputs.map(|out| {
-            let rows = weights_of.next().map_or(0, |w| w.weight.padded_rows());
-            out.matrix(self.tokens).columns(rows, task_rows(rows, threads))
+            let weight = &weights[index.next().unwrap_or(0)].weight;
+            let rows = task_rows(weight, threads);
+            out.matrix(self.tokens).columns(weight.padded_rows(), rows)
         });
         let (kernels, x) = (self.kernels, x.activations(self.tokens));
         self.team.for_each_with(&mut self.scratch, Concat(tiles), |scratch, _, part| {
@@ -238,9 +239,9 @@ impl State {
 
 /// Rows of a weight matrix for one task: enough tasks for the threads to even out, few enough for their sharing out
 /// not to count.
-fn task_rows(rows: usize, threads: usize) -> usize {
-    let panels = rows.div_ceil(ROWS);
-    ROWS * (panels / (8 * threads)).clamp(1, 16)
+fn task_rows(weight: &Panels, threads: usize) -> usize {
+    let panels = weight.padded_rows() / ROWS;
+    ROWS * (panels / (16 * threads)).clamp(1, 16)
 }
 
 /// Lines of scratch for products of up to `batch` tokens with these matrices: room for a panel of each, and for
