@@ -309,13 +309,13 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn dot<const G: usize>(
         self,
-        start: [__m256i; 2],
+        start: i32,
         w: [[__m256i; 2]; G],
         x: &[[i8; 4]; G],
         range: Range,
     ) -> [__m256i; 2] {
         let half = |h: usize| {
-            let [sum] = dots8([start[h]], |g| w[g][h], [x], range);
+            let [sum] = dots8([start], |g| w[g][h], [x], range);
             sum
         };
         [half(0), half(1)]
@@ -323,7 +323,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn dots<const T: usize, const G: usize>(
         self,
-        start: [[__m256i; 2]; T],
+        start: [i32; T],
         w: &[[u8; 64]; G],
         x: [&[[i8; 4]; G]; T],
         range: Range,
@@ -332,19 +332,17 @@ impl Lanes for Avx2 {
         let half = |h: usize| {
             // SAFETY: reads half of the array's 64 bytes.
             let weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().add(32 * h).cast()) };
-            dots8(start.map(|start| start[h]), weights, x, range)
+            dots8(start, weights, x, range)
         };
         let (low, high) = (half(0), half(1));
-        let mut sums = start;
-        unroll!(t < T => { sums[t] = [low[t], high[t]]; });
-        sums
+        std::array::from_fn(|t| [low[t], high[t]])
     }
 }
 
 /// Dot products of eight rows with `T` tokens; `w` gives each group's weights.
 #[inline(always)]
 fn dots8<const T: usize, const G: usize>(
-    start: [__m256i; T],
+    start: [i32; T],
     w: impl Fn(usize) -> __m256i,
     x: [&[[i8; 4]; G]; T],
     range: Range,
@@ -359,7 +357,7 @@ fn dots8<const T: usize, const G: usize>(
     // SAFETY: vectors of AVX2 exist only where the CPU has it.
     unsafe {
         let ones = _mm256_set1_epi16(1);
-        let mut sums = start;
+        let mut sums = [_mm256_setzero_si256(); T];
         let mut narrow = [_mm256_setzero_si256(); T];
         unroll!(g < G => {
             let w = w(g);
@@ -374,6 +372,7 @@ fn dots8<const T: usize, const G: usize>(
                 }
             });
         });
+        unroll!(t < T => { sums[t] = _mm256_add_epi32(sums[t], _mm256_set1_epi32(start[t])); });
         sums
     }
 }

@@ -272,8 +272,8 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn dot<const G: usize>(self, start: __m512i, w: [__m512i; G], x: &[[i8; 4]; G], _: Range) -> __m512i {
-        let mut sum = start;
+    fn dot<const G: usize>(self, start: i32, w: [__m512i; G], x: &[[i8; 4]; G], _: Range) -> __m512i {
+        let mut sum = self.splat_i32(start);
         unroll!(g < G => {
             // SAFETY: see above.
             sum = unsafe { _mm512_dpbusd_epi32(sum, w[g], _mm512_set1_epi32(four(&x[g]))) };
@@ -283,12 +283,12 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn dots<const T: usize, const G: usize>(
         self,
-        start: [__m512i; T],
+        start: [i32; T],
         w: &[[u8; 64]; G],
         x: [&[[i8; 4]; G]; T],
         _: Range,
     ) -> [__m512i; T] {
-        let mut sums = start;
+        let mut sums = start.map(|start| self.splat_i32(start));
         unroll!(g < G => {
             let w = self.load_bytes(&w[g]);
             unroll!(t < T => {

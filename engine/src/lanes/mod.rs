@@ -122,10 +122,10 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// `table[index]` for each byte; indices are 0 to 15.
     fn lookup(self, table: &[i8; 16], index: Self::B) -> Self::B;
 
-    /// Adds to `start`, row by row, the exact dot product of `4 * G` weights with as many activations, −127 to 127.
+    /// Adds to `start`, in each row, the exact dot product of `4 * G` weights with as many activations, −127 to 127.
     ///
     /// The weights are of `range`, those of [`Range::S8`] with [`Lanes::S8_BIAS`] added. `G` is 4 or 8.
-    fn dot<const G: usize>(self, start: Self::I, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I;
+    fn dot<const G: usize>(self, start: i32, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I;
 
     /// Puts the weights that [`Lanes::dots`] is to read into the order it wants: any within four groups.
     fn arrange(self, w: [Self::B; 8]) -> [Self::B; 8] {
@@ -135,7 +135,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// [`Lanes::dot`] for several tokens, with weights that [`Lanes::arrange`] has ordered.
     fn dots<const T: usize, const G: usize>(
         self,
-        start: [Self::I; T],
+        start: [i32; T],
         w: &[[u8; 64]; G],
         x: [&[[i8; 4]; G]; T],
         range: Range,

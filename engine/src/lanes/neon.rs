@@ -323,7 +323,7 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    fn dot<const G: usize>(self, start: Self::I, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I {
+    fn dot<const G: usize>(self, start: i32, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I {
         // `smlal` adds one product into 16 bits: 15 · 127 · 8, 31 · 127 · 8, 63 · 127 · 4 and 128 · 127 · 2 stay
         // below 2¹⁵.
         let steps = match range {
@@ -331,7 +331,7 @@ impl Lanes for Neon {
             Range::U6 => 4,
             Range::S8 => 2,
         };
-        let mut sums = start;
+        let mut sums = self.splat_i32(start);
         // SAFETY: `self` proves Advanced SIMD.
         unsafe {
             // Two rows to a register, four sums of products each.
@@ -359,14 +359,12 @@ impl Lanes for Neon {
     #[inline(always)]
     fn dots<const T: usize, const G: usize>(
         self,
-        start: [Self::I; T],
+        start: [i32; T],
         w: &[[u8; 64]; G],
         x: [&[[i8; 4]; G]; T],
         range: Range,
     ) -> [Self::I; T] {
         let weights: [Self::B; G] = std::array::from_fn(|g| self.load_bytes(&w[g]));
-        let mut sums = start;
-        unroll!(t < T => { sums[t] = self.dot(sums[t], weights, x[t], range); });
-        sums
+        std::array::from_fn(|t| self.dot(start[t], weights, x[t], range))
     }
 }

@@ -29,14 +29,14 @@ fn zip_bytes(a: [u8; 64], b: [u8; 64], f: impl Fn(u8, u8) -> u8) -> [u8; 64] {
 }
 
 /// `start[row]` plus the dot product of the row's bytes with the activations.
-fn dot<const G: usize>(start: [i32; 16], w: &[[u8; 64]; G], x: &[[i8; 4]; G], range: Range) -> [i32; 16] {
+fn dot<const G: usize>(start: i32, w: &[[u8; 64]; G], x: &[[i8; 4]; G], range: Range) -> [i32; 16] {
     let number = |byte: u8| match range {
         Range::S8 => i32::from(byte.cast_signed()),
         _ => i32::from(byte),
     };
     let group = |w: &[u8], x: &[i8; 4]| w.iter().zip(x).map(|(w, x)| number(*w) * i32::from(*x)).sum::<i32>();
     std::array::from_fn(|row| {
-        start[row] + w.iter().zip(x).map(|(w, x)| group(&w[4 * row..4 * row + 4], x)).sum::<i32>()
+        start + w.iter().zip(x).map(|(w, x)| group(&w[4 * row..4 * row + 4], x)).sum::<i32>()
     })
 }
 
@@ -165,18 +165,12 @@ impl Lanes for Scalar {
         index.map(|i| table[usize::from(i & 15)].cast_unsigned())
     }
 
-    fn dot<const G: usize>(
-        self,
-        start: [i32; 16],
-        w: [[u8; 64]; G],
-        x: &[[i8; 4]; G],
-        range: Range,
-    ) -> [i32; 16] {
+    fn dot<const G: usize>(self, start: i32, w: [[u8; 64]; G], x: &[[i8; 4]; G], range: Range) -> [i32; 16] {
         dot(start, &w, x, range)
     }
     fn dots<const T: usize, const G: usize>(
         self,
-        start: [[i32; 16]; T],
+        start: [i32; T],
         w: &[[u8; 64]; G],
         x: [&[[i8; 4]; G]; T],
         range: Range,

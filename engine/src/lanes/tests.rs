@@ -214,11 +214,11 @@ fn too_much<L: Lanes>(x: &[[i8; 4]], range: Range) -> i32 {
 fn check_dot<L: Lanes>(l: L, w: [[u8; 64]; 8], x: [[i8; 4]; 8], range: Range) {
     let (p, s) = (Pair(l), Pair(Scalar));
     let weights = biased::<L>(w, range).map(|w| l.load_bytes(&w));
-    let dot = l.dot(l.splat_i32(77 - too_much::<L>(&x, range)), weights, &x, range);
-    assert_eq!(p.ints(dot), s.ints(Scalar.dot([77; 16], w, &x, range)));
+    let dot = l.dot(77 - too_much::<L>(&x, range), weights, &x, range);
+    assert_eq!(p.ints(dot), s.ints(Scalar.dot(77, w, &x, range)));
     let (weights, x) = (weights.first_chunk::<4>().unwrap(), x.first_chunk::<4>().unwrap());
-    let dot = l.dot(l.splat_i32(-too_much::<L>(x, range)), *weights, x, range);
-    assert_eq!(p.ints(dot), s.ints(Scalar.dot([0; 16], *w.first_chunk::<4>().unwrap(), x, range)));
+    let dot = l.dot(-too_much::<L>(x, range), *weights, x, range);
+    assert_eq!(p.ints(dot), s.ints(Scalar.dot(0, *w.first_chunk::<4>().unwrap(), x, range)));
 }
 
 fn check_dots<L: Lanes, const T: usize>(l: L, w: [[u8; 64]; 8], x: [[[i8; 4]; 8]; T], range: Range) {
@@ -235,16 +235,16 @@ fn check_dots_as<L: Lanes, const T: usize>(
 ) {
     let (p, s) = (Pair(l), Pair(Scalar));
     let bytes = l.arrange(biased::<L>(w, range).map(|w| l.load_bytes(&w))).map(|b| p.bytes(b));
-    let starts = x.map(|x| l.splat_i32(-5 - too_much::<L>(&x, range)));
+    let starts = x.map(|x| -5 - too_much::<L>(&x, range));
     let sums = l.dots::<T, 8>(starts, &bytes, x.each_ref(), range);
-    let expected = Scalar.dots::<T, 8>([[-5; 16]; T], &w, x.each_ref(), meant);
+    let expected = Scalar.dots::<T, 8>([-5; T], &w, x.each_ref(), meant);
     for (sum, expected) in sums.into_iter().zip(expected) {
         assert_eq!(p.ints(sum), s.ints(expected));
     }
     let halves = x.each_ref().map(|x| x.last_chunk::<4>().unwrap());
-    let starts = halves.map(|x| l.splat_i32(-too_much::<L>(x, range)));
+    let starts = halves.map(|x| -too_much::<L>(x, range));
     let sums = l.dots::<T, 4>(starts, bytes.last_chunk().unwrap(), halves, range);
-    let expected = Scalar.dots::<T, 4>([[0; 16]; T], w.last_chunk().unwrap(), halves, meant);
+    let expected = Scalar.dots::<T, 4>([0; T], w.last_chunk().unwrap(), halves, meant);
     for (sum, expected) in sums.into_iter().zip(expected) {
         assert_eq!(p.ints(sum), s.ints(expected));
     }

@@ -133,8 +133,7 @@ fn add_grain<L: Lanes, Q: Quantized, const T: usize, const G: usize>(
     mut acc: [L::F; T],
 ) -> [L::F; T] {
     let (_, bias) = biases::<L, Q>();
-    let mut starts = [l.splat_i32(0); T];
-    unroll!(t < T => { starts[t] = start::<L, G>(l, bias, &x[t], grain); });
+    let starts = x.each_ref().map(|x| start::<G>(bias, x, grain));
     let groups = std::array::from_fn(|t| x[t].groups::<G>(grain));
     let isums = l.dots(starts, weights, groups, Q::RANGE);
     let scale = l.load_f32(scale);

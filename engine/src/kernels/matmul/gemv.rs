@@ -47,14 +47,14 @@ fn add_sub<L: Lanes, Q: Quantized>(
     let weights = ready(l, Q::weights(l, block, sub), add);
     let x_scale = l.splat(x.scale);
     if Q::GRAINS == 1 {
-        let isum = l.dot(start::<L, 8>(l, bias, x, 0), weights, x.groups::<8>(0), Q::RANGE);
+        let isum = l.dot(start::<8>(bias, x, 0), weights, x.groups::<8>(0), Q::RANGE);
         acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, sub), x_scale), acc);
     } else {
         let [w0, w1, w2, w3, w4, w5, w6, w7] = weights;
         let (low, high) = ([w0, w1, w2, w3], [w4, w5, w6, w7]);
-        let isum = l.dot(start::<L, 4>(l, bias, x, 0), low, x.groups::<4>(0), Q::RANGE);
+        let isum = l.dot(start::<4>(bias, x, 0), low, x.groups::<4>(0), Q::RANGE);
         acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, 2 * sub), x_scale), acc);
-        let isum = l.dot(start::<L, 4>(l, bias, x, 1), high, x.groups::<4>(1), Q::RANGE);
+        let isum = l.dot(start::<4>(bias, x, 1), high, x.groups::<4>(1), Q::RANGE);
         acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, 2 * sub + 1), x_scale), acc);
     }
     if Q::MINS && Q::GRAINS == 1 {

@@ -88,14 +88,10 @@ impl At<'_, '_> {
     }
 }
 
-/// By how much too large the weights are that a dot product is formed with: `bias` times the sum of the activations
-/// is taken off.
+/// Where the dot product of a grain with weights that are too large by `bias` starts.
 #[inline(always)]
-fn start<L: Lanes, const G: usize>(l: L, bias: u8, x: &Q8Block, grain: usize) -> L::I {
-    match bias {
-        0 => l.splat_i32(0),
-        _ => l.splat_i32(x.minus_sum::<G>(grain) * i32::from(bias)),
-    }
+fn start<const G: usize>(bias: u8, x: &Q8Block, grain: usize) -> i32 {
+    x.minus_sum::<G>(grain) * i32::from(bias)
 }
 
 /// The weights as dot products take them.
