@@ -131,6 +131,22 @@ tier!(
 );
 #[cfg(target_arch = "x86_64")]
 tier!(
+    avx_vnni,
+    "avx-vnni",
+    crate::lanes::AvxVnni::assume(),
+    || crate::lanes::AvxVnni::detect().is_some(),
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+);
+#[cfg(all(test, target_arch = "x86_64"))]
+tier!(
+    evex,
+    "avx-vnni, encoded as AVX-512",
+    crate::lanes::Wide::<crate::lanes::Evex>::assume(),
+    || crate::lanes::Wide::<crate::lanes::Evex>::detect().is_some(),
+    #[target_feature(enable = "avx2,fma,f16c,avx512vl,avx512vnni")]
+);
+#[cfg(target_arch = "x86_64")]
+tier!(
     avx2,
     "avx2",
     crate::lanes::Avx2::assume(),
@@ -150,6 +166,10 @@ tier!(
 static TIERS: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]
     &avx512::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &avx_vnni::KERNELS,
+    #[cfg(all(test, target_arch = "x86_64"))]
+    &evex::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &avx2::KERNELS,
     #[cfg(target_arch = "aarch64")]

@@ -2,24 +2,43 @@ use std::arch::x86_64::*;
 
 use super::{Lanes, Range, unroll};
 
-/// AVX2 with FMA and F16C: sixteen lanes are two registers.
+/// AVX2 with FMA and F16C: sixteen lanes are two registers. `D` says how bytes are multiplied.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(());
+pub(crate) struct Wide<D>(D);
+
+/// AVX2's own products (Haswell, Zen and later).
+pub(crate) type Avx2 = Wide<Maddubs>;
+/// AVX-VNNI's (Alder Lake's cores of both kinds, Zen 5 and later).
+pub(crate) type AvxVnni = Wide<Dpbusd>;
 
 impl Avx2 {
     /// The tier, inside functions that are compiled for it.
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(crate) fn assume() -> Self {
-        Avx2(())
+        Wide(Maddubs(()))
     }
 
     /// The tier, where this CPU has it.
     pub(crate) fn detect() -> Option<Self> {
-        let all = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
-        all.then_some(Avx2(()))
+        has_avx2().then_some(Wide(Maddubs(())))
     }
+}
+
+impl AvxVnni {
+    /// The tier, inside functions that are compiled for it.
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    pub(crate) fn assume() -> Self {
+        Wide(Dpbusd(()))
+    }
+
+    /// The tier, where this CPU has it.
+    pub(crate) fn detect() -> Option<Self> {
+        (has_avx2() && is_x86_feature_detected!("avxvnni")).then_some(Wide(Dpbusd(())))
+    }
+}
+
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
 /// Applies an intrinsic to both halves of its vectors.
@@ -40,12 +59,13 @@ macro_rules! fold8 {
     }};
 }
 
-impl Lanes for Avx2 {
+impl<D: Products> Lanes for Wide<D> {
     type F = [__m256; 2];
     type I = [__m256i; 2];
     type B = [__m256i; 2];
 
     const TILE: usize = 4;
+    const S8_BIAS: u8 = D::S8_BIAS;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [__m256; 2] {
@@ -315,7 +335,7 @@ impl Lanes for Avx2 {
         range: Range,
     ) -> [__m256i; 2] {
         let half = |h: usize| {
-            let [sum] = dots8([start], |g| w[g][h], [x], range);
+            let [sum] = self.0.dots([start], |g| w[g][h], [x], range);
             sum
         };
         [half(0), half(1)]
@@ -332,47 +352,130 @@ impl Lanes for Avx2 {
         let half = |h: usize| {
             // SAFETY: reads half of the array's 64 bytes.
             let weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().add(32 * h).cast()) };
-            dots8(start, weights, x, range)
+            self.0.dots(start, weights, x, range)
         };
         let (low, high) = (half(0), half(1));
         std::array::from_fn(|t| [low[t], high[t]])
     }
 }
 
-/// Dot products of eight rows with `T` tokens; `w` gives each group's weights.
+/// How the bytes of eight rows are multiplied. A value proves that the CPU has the instructions.
+pub(crate) trait Products: Copy + Send + Sync + 'static {
+    /// See [`Lanes::S8_BIAS`].
+    const S8_BIAS: u8;
+
+    /// Dot products of eight rows with `T` tokens, from `start`; `w` gives each group's weights.
+    fn dots<const T: usize, const G: usize>(
+        self,
+        start: [i32; T],
+        w: impl Fn(usize) -> __m256i,
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [__m256i; T];
+}
+
+/// Four activations in each lane.
 #[inline(always)]
-fn dots8<const T: usize, const G: usize>(
-    start: [i32; T],
-    w: impl Fn(usize) -> __m256i,
-    x: [&[[i8; 4]; G]; T],
-    range: Range,
-) -> [__m256i; T] {
-    // `vpmaddubsw` adds two products into 16 bits: 2 · 15 · 127 · 8 and so on stay below 2¹⁵.
-    let steps = match range {
-        Range::U4 => G,
-        Range::U5 => 4,
-        Range::U6 => 2,
-        Range::S8 => 1,
-    };
-    // SAFETY: vectors of AVX2 exist only where the CPU has it.
-    unsafe {
-        let ones = _mm256_set1_epi16(1);
-        let mut sums = [_mm256_setzero_si256(); T];
-        let mut narrow = [_mm256_setzero_si256(); T];
-        unroll!(g < G => {
-            let w = w(g);
-            let magnitude = if range == Range::S8 { _mm256_abs_epi8(w) } else { w };
-            unroll!(t < T => {
-                let x = _mm256_set1_epi32(i32::from_ne_bytes(x[t][g].map(i8::cast_unsigned)));
-                let x = if range == Range::S8 { _mm256_sign_epi8(x, w) } else { x };
-                let products = _mm256_maddubs_epi16(magnitude, x);
-                narrow[t] = if g.is_multiple_of(steps) { products } else { _mm256_add_epi16(narrow[t], products) };
-                if (g + 1).is_multiple_of(steps) {
-                    sums[t] = _mm256_add_epi32(sums[t], _mm256_madd_epi16(narrow[t], ones));
-                }
+fn four(x: &[i8; 4]) -> __m256i {
+    // SAFETY: vectors of AVX2 are only asked for where the CPU has it.
+    unsafe { _mm256_set1_epi32(i32::from_ne_bytes(x.map(i8::cast_unsigned))) }
+}
+
+/// `vpmaddubsw`: pairs of products in 16 bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Maddubs(());
+
+impl Products for Maddubs {
+    const S8_BIAS: u8 = 0;
+
+    #[inline(always)]
+    fn dots<const T: usize, const G: usize>(
+        self,
+        start: [i32; T],
+        w: impl Fn(usize) -> __m256i,
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [__m256i; T] {
+        // As many steps as 16 bits hold: 2 · 15 · 127 · 8 and so on stay below 2¹⁵.
+        let steps = match range {
+            Range::U4 => G,
+            Range::U5 => 4,
+            Range::U6 => 2,
+            Range::S8 => 1,
+        };
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            let mut sums = [_mm256_setzero_si256(); T];
+            let mut narrow = [_mm256_setzero_si256(); T];
+            unroll!(g < G => {
+                let w = w(g);
+                let magnitude = if range == Range::S8 { _mm256_abs_epi8(w) } else { w };
+                unroll!(t < T => {
+                    let x = four(&x[t][g]);
+                    let x = if range == Range::S8 { _mm256_sign_epi8(x, w) } else { x };
+                    let products = _mm256_maddubs_epi16(magnitude, x);
+                    let first = g.is_multiple_of(steps);
+                    narrow[t] = if first { products } else { _mm256_add_epi16(narrow[t], products) };
+                    if (g + 1).is_multiple_of(steps) {
+                        sums[t] = _mm256_add_epi32(sums[t], _mm256_madd_epi16(narrow[t], ones));
+                    }
+                });
             });
-        });
-        unroll!(t < T => { sums[t] = _mm256_add_epi32(sums[t], _mm256_set1_epi32(start[t])); });
-        sums
+            unroll!(t < T => { sums[t] = _mm256_add_epi32(sums[t], _mm256_set1_epi32(start[t])); });
+            sums
+        }
+    }
+}
+
+/// The dot products of `vpdpbusd`, group by group.
+macro_rules! dpbusd {
+    ($name:ident, $intrinsic:ident) => {
+        impl Products for $name {
+            const S8_BIAS: u8 = 128;
+
+            #[inline(always)]
+            fn dots<const T: usize, const G: usize>(
+                self,
+                start: [i32; T],
+                w: impl Fn(usize) -> __m256i,
+                x: [&[[i8; 4]; G]; T],
+                _: Range,
+            ) -> [__m256i; T] {
+                // SAFETY: `self` proves AVX2 and the instruction.
+                unsafe {
+                    let mut sums = start.map(|start| _mm256_set1_epi32(start));
+                    unroll!(g < G => {
+                        let w = w(g);
+                        unroll!(t < T => { sums[t] = $intrinsic(sums[t], w, four(&x[t][g])); });
+                    });
+                    sums
+                }
+            }
+        }
+    };
+}
+
+/// `vpdpbusd` of AVX-VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Dpbusd(());
+dpbusd!(Dpbusd, _mm256_dpbusd_avx_epi32);
+
+/// The same instruction as AVX-512 encodes it: for tests of [`AvxVnni`] on CPUs that have only that.
+#[cfg(test)]
+#[derive(Clone, Copy)]
+pub(crate) struct Evex(());
+#[cfg(test)]
+dpbusd!(Evex, _mm256_dpbusd_epi32);
+#[cfg(test)]
+impl Wide<Evex> {
+    #[target_feature(enable = "avx2,fma,f16c,avx512vl,avx512vnni")]
+    pub(crate) fn assume() -> Self {
+        Wide(Evex(()))
+    }
+
+    pub(crate) fn detect() -> Option<Self> {
+        let evex = is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni");
+        (has_avx2() && evex).then_some(Wide(Evex(())))
     }
 }

@@ -15,7 +15,9 @@ mod scalar;
 mod tests;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx2::Avx2;
+pub(crate) use avx2::{Avx2, AvxVnni};
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) use avx2::{Evex, Wide};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]

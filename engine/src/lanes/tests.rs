@@ -273,6 +273,17 @@ fn avx2_equals_scalar() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
+fn avx_vnni_equals_scalar() {
+    if let Some(l) = super::AvxVnni::detect() {
+        all(l);
+    }
+    if let Some(l) = super::Wide::<super::Evex>::detect() {
+        all(l);
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
 fn avx512_equals_scalar() {
     if let Some(l) = super::Avx512::detect() {
         all(l);
