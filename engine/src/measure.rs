@@ -1,8 +1,11 @@
 //! What benchmarks measure: single kernels, the memory, and the threads, without a model around them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use siskin_quant::TensorType;
 
 use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::kernels::peak::Load;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
 use crate::panel::Panels;
@@ -142,6 +145,35 @@ impl Threads {
         self.0.for_each(Chunks::covering(&mut nothing[..0], 1, tasks), |_, part| {
             std::hint::black_box(part);
         });
+    }
+}
+
+/// Multiplying bytes as fast as it goes: the bound of prefill with quantized weights.
+pub struct PeakProbe {
+    kernels: &'static Kernels,
+    team: Team,
+    load: Load,
+}
+
+impl PeakProbe {
+    /// A probe of an instruction set's dot products on `threads` threads.
+    ///
+    /// # Errors
+    /// The system grants no thread.
+    pub fn new(isa: Isa, threads: usize) -> Result<Self, MeasureError> {
+        Ok(Self { kernels: isa.kernels(), team: Team::new(threads)?, load: Load::new() })
+    }
+
+    /// Forms dot products for some milliseconds, on all threads, and says how many multiply-adds they were.
+    pub fn pass(&mut self) -> u64 {
+        const ROUNDS: usize = 200;
+        let tasks = 64 * self.team.threads();
+        let (kernels, load) = (self.kernels, &self.load);
+        let done = AtomicUsize::new(0);
+        self.team.for_each(Chunks::covering(&mut [0u8; 0], 1, tasks), |_, _| {
+            done.fetch_add(kernels.peak(load, ROUNDS), Ordering::Relaxed);
+        });
+        done.into_inner() as u64
     }
 }
 

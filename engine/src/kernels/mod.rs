@@ -17,6 +17,7 @@ pub(crate) mod attention;
 mod formats;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod peak;
 pub(crate) mod quantize;
 pub(crate) mod rope;
 #[allow(unsafe_code)] // Functions compiled for instructions that were detected.

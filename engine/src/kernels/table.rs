@@ -8,7 +8,7 @@ use super::attention::{self, Context, Element};
 use super::formats::{self, Float, Quantized};
 use super::matmul::{self, Line, Product};
 use super::quantize::{self, Q8Block};
-use super::{activation, norm, rope};
+use super::{activation, norm, peak, rope};
 use crate::arena::Tile;
 use crate::cache::CacheType;
 
@@ -26,6 +26,7 @@ pub(crate) struct Kernels {
     rms_norm: unsafe fn(&[f32], &[f32], usize, f32, &mut [f32]),
     rotate_pairs: unsafe fn(&mut [f32], &[f32]),
     silu_mul: unsafe fn(&mut [f32], &[f32]),
+    peak: unsafe fn(&peak::Load, usize) -> usize,
     attend_f32: unsafe fn(&Context<'_>, &[f32], &mut [f32]),
     attend_f16: unsafe fn(&Context<'_>, &[f32], &mut [f32]),
 }
@@ -82,6 +83,10 @@ macro_rules! tier {
                 activation::silu_mul($lanes, gate, up)
             }
             $(#[$features])?
+            fn peak(load: &peak::Load, rounds: usize) -> usize {
+                peak::peak($lanes, load, rounds)
+            }
+            $(#[$features])?
             fn attend<E: Element>(context: &Context<'_>, queries: &[f32], out: &mut [f32]) {
                 attention::attend::<_, E>($lanes, context, queries, out)
             }
@@ -113,6 +118,7 @@ macro_rules! tier {
                 rms_norm,
                 rotate_pairs,
                 silu_mul,
+                peak,
                 attend_f32: attend::<f32>,
                 attend_f16: attend::<half::f16>,
             };
@@ -295,6 +301,12 @@ impl Kernels {
     pub(crate) fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
         // SAFETY: a tier is only handed out where its instructions were detected.
         unsafe { (self.silu_mul)(gate, up) }
+    }
+
+    /// See [`peak::peak`].
+    pub(crate) fn peak(&self, load: &peak::Load, rounds: usize) -> usize {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.peak)(load, rounds) }
     }
 
     /// See [`attention::attend`].
