@@ -150,36 +150,40 @@ impl Probe {
 }
 
 /// A figure that was taken several times.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
+    /// As they came.
+    pub(super) samples: Vec<f64>,
     pub(super) median: f64,
     pub(super) min: f64,
     pub(super) max: f64,
 }
 
 impl Series {
-    fn new(mut values: Vec<f64>) -> Option<Series> {
-        values.sort_by(f64::total_cmp);
-        let (&min, &max) = (values.first()?, values.last()?);
-        let (lower, upper) = (values.get((values.len() - 1) / 2)?, values.get(values.len() / 2)?);
-        Some(Series { median: (lower + upper) / 2.0, min, max })
+    /// None of no samples.
+    fn new(samples: Vec<f64>) -> Option<Series> {
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let (&min, &max) = (sorted.first()?, sorted.last()?);
+        let (lower, upper) = (sorted.get((sorted.len() - 1) / 2)?, sorted.get(sorted.len() / 2)?);
+        Some(Series { samples, median: (lower + upper) / 2.0, min, max })
     }
 }
 
 impl Measured {
     /// Gigabytes of weights that decoding reads per second.
     pub(super) fn decode_gbps(&self) -> Option<f64> {
-        Some(self.decode?.median * self.bytes_per_token as f64 / 1e9)
+        Some(self.decode.as_ref()?.median * self.bytes_per_token as f64 / 1e9)
     }
 
     /// What decoding reads, in percent of what the memory gives.
     pub(super) fn decode_percent(&self) -> Option<f64> {
-        Some(self.decode_gbps()? / self.probe?.median * 100.0)
+        Some(self.decode_gbps()? / self.probe.as_ref()?.median * 100.0)
     }
 
     /// 10^9 multiply-adds per second of prefill, over `prompt` tokens.
     pub(super) fn prefill_gmacs(&self, prompt: usize) -> Option<f64> {
-        let seconds = prompt as f64 / self.prefill?.median;
+        let seconds = prompt as f64 / self.prefill.as_ref()?.median;
         Some(self.prefill_multiply_adds as f64 / seconds / 1e9)
     }
 }
@@ -190,9 +194,11 @@ mod tests {
 
     #[test]
     fn the_middle_of_an_even_series_is_between_two() {
-        let of = |values: &[f64]| Series::new(values.to_vec());
-        assert_eq!(of(&[3.0, 1.0, 2.0]), Some(Series { median: 2.0, min: 1.0, max: 3.0 }));
-        assert_eq!(of(&[4.0, 1.0]), Some(Series { median: 2.5, min: 1.0, max: 4.0 }));
+        let of = |samples: &[f64]| {
+            Series::new(samples.to_vec()).map(|series| (series.min, series.median, series.max))
+        };
+        assert_eq!(of(&[3.0, 1.0, 2.0]), Some((1.0, 2.0, 3.0)));
+        assert_eq!(of(&[4.0, 1.0]), Some((1.0, 2.5, 4.0)));
         assert_eq!(of(&[]), None);
     }
 

@@ -2,10 +2,11 @@ use super::measure::{Measured, Plan, Series};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Everything that was measured, in one object; null where nothing was. `spread` holds the least and the most.
+/// Everything that was measured, in one object; null where nothing was. What was taken several times is there as its
+/// median, and under `samples` in full.
 pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measured) -> Value {
-    let median = |series: Option<Series>| series.map(|series| series.median);
-    let spread = |series: Option<Series>| series.map(|series| [series.min, series.max]);
+    let median = |series: &Option<Series>| series.as_ref().map(|series| series.median);
+    let samples = |series: &Option<Series>| series.as_ref().map(|series| series.samples.clone());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "model": measured.model,
@@ -16,9 +17,9 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
         "runs": plan.runs,
         "prompt_tokens": plan.prompt,
         "decode_tokens": plan.tokens,
-        "prefill_tps": median(measured.prefill),
-        "decode_tps": median(measured.decode),
-        "probe_gbps": median(measured.probe),
+        "prefill_tps": median(&measured.prefill),
+        "decode_tps": median(&measured.decode),
+        "probe_gbps": median(&measured.probe),
         "decode_gbps": measured.decode_gbps(),
         "decode_percent_of_probe": measured.decode_percent(),
         "prefill_gmacs": measured.prefill_gmacs(plan.prompt),
@@ -28,11 +29,11 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
         "peak_rss_bytes": measured.peak_rss,
         "load_ms": measured.load.median,
         "first_load_ms": measured.first_load,
-        "spread": {
-            "prefill_tps": spread(measured.prefill),
-            "decode_tps": spread(measured.decode),
-            "probe_gbps": spread(measured.probe),
-            "load_ms": spread(Some(measured.load)),
+        "samples": {
+            "prefill_tps": samples(&measured.prefill),
+            "decode_tps": samples(&measured.decode),
+            "probe_gbps": samples(&measured.probe),
+            "load_ms": measured.load.samples,
         },
     })
 }
@@ -52,16 +53,16 @@ pub(super) fn text(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
         "least",
         "most"
     );
-    let mut row = |name: &str, series: Option<Series>| {
-        if let Some(Series { median, min, max }) = series {
+    let mut row = |name: &str, series: Option<&Series>| {
+        if let Some(Series { median, min, max, .. }) = series {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{name:28}{median:10.1}{min:10.1}{max:10.1}");
         }
     };
-    row("load, ms", Some(measured.load));
-    row(&format!("prefill of {}, tokens/s", plan.prompt), measured.prefill);
-    row(&format!("decode of {}, tokens/s", plan.tokens), measured.decode);
-    row("reading memory, GB/s", measured.probe);
+    row("load, ms", Some(&measured.load));
+    row(&format!("prefill of {}, tokens/s", plan.prompt), measured.prefill.as_ref());
+    row(&format!("decode of {}, tokens/s", plan.tokens), measured.decode.as_ref());
+    row("reading memory, GB/s", measured.probe.as_ref());
     text.push('\n');
     if let (Some(rate), Some(percent)) = (measured.decode_gbps(), measured.decode_percent()) {
         let _ =
