@@ -7,14 +7,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use criterion::Criterion;
+use siskin_quant::{TensorType, encode};
 
 /// Settings under which a bench takes about four seconds, with the command line's on top.
 pub fn criterion() -> Criterion {
+    settings(Duration::from_millis(500), Duration::from_secs(3), 20)
+}
+
+/// Settings for hundreds of benches, each of which takes about a second, with the command line's on top.
+pub fn criterion_of_many() -> Criterion {
+    settings(Duration::from_millis(200), Duration::from_secs(1), 10)
+}
+
+fn settings(warm_up: Duration, measurement: Duration, samples: usize) -> Criterion {
     Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(3))
-        .sample_size(20)
+        .warm_up_time(warm_up)
+        .measurement_time(measurement)
+        .sample_size(samples)
         .configure_from_args()
+}
+
+/// Whether times are taken: `cargo test` runs everything once, which small inputs are enough for.
+pub fn measuring() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
 }
 
 /// Numbers in -1..1, the same in every run, with a bell-shaped distribution as weights have.
@@ -26,6 +41,15 @@ pub fn weights(len: usize) -> Vec<f32> {
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..len).map(|_| (uniform() + uniform() + uniform() + uniform()) / 4.0).collect()
+}
+
+/// `len` weights in the blocks of a format, quantized where there is a quantizer: else their scales are small numbers, as
+/// any weights' are, and their values without meaning.
+pub fn blocks(ty: TensorType, len: usize) -> Vec<u8> {
+    let mut blocks = vec![0x2a; len / ty.block_len() * ty.block_bytes()];
+    // Where it fails it has written nothing; these weights are finite and small, so only for lack of a quantizer.
+    let _ = encode(ty, &weights(len), &mut blocks);
+    blocks
 }
 
 /// The model that is measured: the file that `SISKIN_BENCH_MODEL` names, else the demo model.

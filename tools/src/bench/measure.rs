@@ -101,7 +101,7 @@ fn available_threads() -> usize {
 /// Tokens picked by chance, the same in every run: which they are makes no difference to the work.
 fn tokens(count: usize, vocabulary: usize) -> Vec<u32> {
     let mut random = Random::new(1);
-    (0..count).map(|_| (u64::from(random.bits()) * vocabulary as u64 >> 32) as u32).collect()
+    (0..count).map(|_| ((u64::from(random.bits()) * vocabulary as u64) >> 32) as u32).collect()
 }
 
 /// Tokens per second of a prompt; None of an empty one.

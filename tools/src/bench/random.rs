@@ -89,7 +89,11 @@ mod tests {
         let period = stream.blocks.len();
         let mut taken = Vec::new();
         for bytes in [68, period as u64, 68] {
-            stream.take(bytes, |part| Ok(taken.extend_from_slice(part))).unwrap();
+            let keep = |part: &[u8]| {
+                taken.extend_from_slice(part);
+                Ok(())
+            };
+            stream.take(bytes, keep).unwrap();
         }
         assert_eq!(taken.len(), period + 2 * 68);
         assert_eq!(taken[..2 * 68], taken[period..]);

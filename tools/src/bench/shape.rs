@@ -11,8 +11,10 @@ pub(crate) struct Shape {
     config: Value,
 }
 
-/// Names, and what the models' own files say.
-const SHAPES: [(&str, fn() -> Value); 5] = [
+/// Makes what a model's own `config.json` says.
+type Config = fn() -> Value;
+
+const SHAPES: [(&str, Config); 5] = [
     ("smollm2-135m", smollm2_135m),
     ("qwen2.5-0.5b", qwen_2_5_0_5b),
     ("llama-3.2-1b", llama_3_2_1b),
