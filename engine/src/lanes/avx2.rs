@@ -349,13 +349,24 @@ impl<D: Products> Lanes for Wide<D> {
         range: Range,
     ) -> [[__m256i; 2]; T] {
         // One half after the other: the registers hold the sums of one.
-        let half = |h: usize| {
-            // SAFETY: reads half of the array's 64 bytes.
-            let weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().add(32 * h).cast()) };
-            self.0.dots(start, weights, x, range)
-        };
-        let (low, high) = (half(0), half(1));
+        // SAFETY: both read half of the array's 64 bytes.
+        let low_weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().cast()) };
+        let high_weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().add(32).cast()) };
+        let low = self.0.dots(start, low_weights, x, range);
+        let high = self.0.dots(start, high_weights, x.map(anew), range);
         std::array::from_fn(|t| [low[t], high[t]])
+    }
+}
+
+/// The same reference, unknown to the compiler: it would keep what it has read through the first one, and having no
+/// registers left for it would store it to the stack.
+#[inline(always)]
+fn anew<T>(x: &T) -> &T {
+    let mut address = std::ptr::from_ref(x);
+    // SAFETY: the instruction is empty, so the address is still that of `x`.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags));
+        &*address
     }
 }
 
