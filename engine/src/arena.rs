@@ -195,6 +195,13 @@ impl<'a> Matrix<'a> {
         self.data.len().checked_div(self.stride).unwrap_or(0)
     }
 
+    /// Some columns of all rows.
+    pub(crate) fn tile(self, columns: Range<usize>) -> Tile<'a> {
+        assert!(columns.start <= columns.end && columns.end <= self.stride, "the columns lie in the row");
+        let rows = 0..self.rows();
+        Tile { start: self.data.as_mut_ptr(), stride: self.stride, columns, rows, data: PhantomData }
+    }
+
     /// Divided among tasks by columns, `width` at a time, of the first `columns` of each row.
     pub(crate) fn columns(self, columns: usize, width: usize) -> Tiles<'a> {
         let rows = self.rows();

@@ -3,9 +3,9 @@ use std::ops::Range;
 use half::f16;
 
 use crate::arena::{Buf, Chunks, OutOfMemory};
-use crate::kernels::attention::{self, BLOCK, Context};
+use crate::kernels::attention::{BLOCK, Element, Q8_0, WIDTH, store_key, store_value};
 
-/// The numbers that keys and values are kept in.
+/// The numbers that keys or values are kept in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheType {
     /// Single precision.
@@ -13,98 +13,133 @@ pub enum CacheType {
     /// IEEE half precision, the default: half the memory, and what most models were trained with or finer.
     #[default]
     F16,
+    /// Bytes with a half-precision scale for each 32 numbers of a head: 17/32 of the memory of [`CacheType::F16`].
+    Q8_0,
 }
 
 impl CacheType {
-    /// Bytes of one number.
-    pub const fn bytes(self) -> usize {
+    /// Bytes of a block of 16 positions × [`WIDTH`] numbers.
+    const fn block_bytes(self) -> usize {
         match self {
-            CacheType::F32 => 4,
-            CacheType::F16 => 2,
+            CacheType::F32 => size_of::<<f32 as Element>::Block>(),
+            CacheType::F16 => size_of::<<f16 as Element>::Block>(),
+            CacheType::Q8_0 => size_of::<<Q8_0 as Element>::Block>(),
         }
     }
 }
 
+/// What keys and values are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheTypes {
+    /// The keys' type.
+    pub keys: CacheType,
+    /// The values' type.
+    pub values: CacheType,
+}
+
+impl From<CacheType> for CacheTypes {
+    /// The same for both.
+    fn from(ty: CacheType) -> Self {
+        Self { keys: ty, values: ty }
+    }
+}
+
 /// The keys and values of every layer for every position of a sequence.
-///
-/// The memory of one KV head of one layer is contiguous: its keys in panels of 16 positions, its values row by row
-/// (see [`Context`]).
 pub(crate) struct Cache {
-    ty: CacheType,
-    heads: usize,
-    head_dim: usize,
-    /// Bytes of one head's keys and values for the whole context.
-    key_bytes: usize,
-    value_bytes: usize,
-    keys: Buf<u8>,
-    values: Buf<u8>,
+    types: CacheTypes,
+    keys: Half,
+    values: Half,
 }
 
 impl Cache {
     pub(crate) fn new(
+        types: CacheTypes,
+        layers: usize,
+        heads: usize,
+        head_dim: usize,
+        context: usize,
+    ) -> Result<Self, OutOfMemory> {
+        let half = |ty| Half::new(ty, layers, heads, head_dim, context);
+        Ok(Self { types, keys: half(types.keys)?, values: half(types.values)? })
+    }
+
+    pub(crate) fn types(&self) -> CacheTypes {
+        self.types
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.keys.bytes.len() + self.values.bytes.len()
+    }
+
+    /// One layer's keys and values, to be written head by head with [`CacheTypes::store`].
+    pub(crate) fn layer(&mut self, layer: usize) -> (Chunks<'_, u8>, Chunks<'_, u8>) {
+        (self.keys.layer(layer), self.values.layer(layer))
+    }
+
+    /// Keys of one layer and KV head: those of the positions, and of what lies in the same panels.
+    pub(crate) fn keys(&self, layer: usize, head: usize, positions: Range<usize>) -> &[u8] {
+        self.keys.panels(layer, head, positions)
+    }
+
+    /// Values, as [`Cache::keys`].
+    pub(crate) fn values(&self, layer: usize, head: usize, positions: Range<usize>) -> &[u8] {
+        self.values.panels(layer, head, positions)
+    }
+}
+
+/// The keys, or the values: `[layer][head][position / 16][number / WIDTH]` blocks (see [`Element`]).
+struct Half {
+    heads: usize,
+    panel_bytes: usize,
+    /// Of one head, for the whole context.
+    head_bytes: usize,
+    bytes: Buf<u8>,
+}
+
+impl Half {
+    fn new(
         ty: CacheType,
         layers: usize,
         heads: usize,
         head_dim: usize,
         context: usize,
     ) -> Result<Self, OutOfMemory> {
-        let positions = context.next_multiple_of(BLOCK);
-        let key_bytes = positions * head_dim * ty.bytes();
-        let value_bytes = positions * head_dim.next_multiple_of(16) * ty.bytes();
-        Ok(Self {
-            ty,
-            heads,
-            head_dim,
-            key_bytes,
-            value_bytes,
-            keys: Buf::zeroed(layers.saturating_mul(heads).saturating_mul(key_bytes))?,
-            values: Buf::zeroed(layers.saturating_mul(heads).saturating_mul(value_bytes))?,
-        })
+        let panel_bytes = head_dim.div_ceil(WIDTH) * ty.block_bytes();
+        let head_bytes = (context.next_multiple_of(BLOCK) / 16).saturating_mul(panel_bytes);
+        let bytes = Buf::zeroed(layers.saturating_mul(heads).saturating_mul(head_bytes))?;
+        Ok(Self { heads, panel_bytes, head_bytes, bytes })
     }
 
-    pub(crate) fn ty(&self) -> CacheType {
-        self.ty
+    fn layer(&mut self, layer: usize) -> Chunks<'_, u8> {
+        let bytes = self.heads * self.head_bytes;
+        Chunks::new(&mut self.bytes[layer * bytes..(layer + 1) * bytes], self.head_bytes)
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.keys.len() + self.values.len()
+    /// An even number of panels, as the kernels want them.
+    fn panels(&self, layer: usize, head: usize, positions: Range<usize>) -> &[u8] {
+        let from = (layer * self.heads + head) * self.head_bytes + positions.start / 16 * self.panel_bytes;
+        &self.bytes[from..][..positions.len().div_ceil(32) * 2 * self.panel_bytes]
     }
+}
 
-    /// One layer's keys and values, to be written head by head.
-    pub(crate) fn layer(&mut self, layer: usize) -> (Chunks<'_, u8>, Chunks<'_, u8>) {
-        let keys = &mut self.keys[heads(layer, self.heads, self.key_bytes)];
-        let values = &mut self.values[heads(layer, self.heads, self.value_bytes)];
-        (Chunks::new(keys, self.key_bytes), Chunks::new(values, self.value_bytes))
-    }
-
-    /// What queries of one layer and KV head see up to, and without, position `positions`.
-    pub(crate) fn context(&self, layer: usize, head: usize, positions: usize, scale: f32) -> Context<'_> {
-        let index = layer * self.heads + head;
-        Context {
-            keys: &self.keys[index * self.key_bytes..(index + 1) * self.key_bytes],
-            values: &self.values[index * self.value_bytes..(index + 1) * self.value_bytes],
-            positions,
-            head_dim: self.head_dim,
-            scale,
+impl CacheTypes {
+    /// Writes one token's key and value into one head's part of the cache.
+    pub(crate) fn store(
+        self,
+        position: usize,
+        key: &[f32],
+        value: &[f32],
+        (keys, values): (&mut [u8], &mut [u8]),
+    ) {
+        match self.keys {
+            CacheType::F32 => store_key::<f32>(position, key, keys),
+            CacheType::F16 => store_key::<f16>(position, key, keys),
+            CacheType::Q8_0 => store_key::<Q8_0>(position, key, keys),
         }
-    }
-}
-
-fn heads(layer: usize, heads: usize, bytes: usize) -> Range<usize> {
-    layer * heads * bytes..(layer + 1) * heads * bytes
-}
-
-/// Writes one token's key and value into one head's part of the cache.
-pub(crate) fn store(
-    ty: CacheType,
-    position: usize,
-    key: &[f32],
-    value: &[f32],
-    keys: &mut [u8],
-    values: &mut [u8],
-) {
-    match ty {
-        CacheType::F32 => attention::store::<f32>(position, key, value, keys, values),
-        CacheType::F16 => attention::store::<f16>(position, key, value, keys, values),
+        match self.values {
+            CacheType::F32 => store_value::<f32>(position, value, values),
+            CacheType::F16 => store_value::<f16>(position, value, values),
+            CacheType::Q8_0 => store_value::<Q8_0>(position, value, values),
+        }
     }
 }

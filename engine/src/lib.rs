@@ -8,6 +8,7 @@
 
 #[allow(unsafe_code)] // Parts of buffers for parallel tasks.
 mod arena;
+mod attention;
 mod cache;
 mod error;
 pub mod gguf;
@@ -27,7 +28,7 @@ mod test_data;
 pub mod tokenizer;
 
 pub use arena::OutOfMemory;
-pub use cache::CacheType;
+pub use cache::{CacheType, CacheTypes};
 pub use error::Error;
 pub use kernels::{Isa, UnknownIsa};
 pub use model::Model;

@@ -1,4 +1,4 @@
-use crate::cache::CacheType;
+use crate::cache::CacheTypes;
 use crate::error::Error;
 use crate::kernels::Isa;
 use crate::model::{Buffers, Model, State, StateOptions};
@@ -16,7 +16,7 @@ pub struct SessionOptions {
     /// Instruction set of the kernels. None: what `SISKIN_ISA` names, else the best that the CPU has.
     pub isa: Option<Isa>,
     /// What keys and values are kept in.
-    pub cache: CacheType,
+    pub cache: CacheTypes,
     /// Tokens of a prompt that are worked on together. None: 256.
     pub batch: Option<usize>,
 }

@@ -59,8 +59,13 @@ fn an_answer_allocates_nothing() {
             _ => goldens.join("llama/gqa.gguf"),
         };
         let model = Model::open(path).unwrap();
-        for cache in [CacheType::F32, CacheType::F16] {
-            let options = SessionOptions { threads: Some(3), context: Some(96), cache, ..Default::default() };
+        for cache in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
+            let options = SessionOptions {
+                threads: Some(3),
+                context: Some(96),
+                cache: cache.into(),
+                ..Default::default()
+            };
             let mut session = model.session(&options).unwrap();
             let options = SamplerOptions {
                 temperature: 1.0,

@@ -1,14 +1,14 @@
 //! The flags that say how a session works.
 
 use clap::{Args, ValueEnum};
-use siskin::{Isa, SessionOptions};
+use siskin::{CacheTypes, Isa, SessionOptions};
 
 /// Reads a number of at least 1.
 pub(crate) fn count(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|&number| number > 0).ok_or("expected a number of at least 1")
 }
 
-/// The flags of every command that runs a model. None of them but the cache's type changes a bit of the result.
+/// The flags of every command that runs a model. None of them but the cache's types changes a bit of the result.
 #[derive(Debug, Args)]
 pub(crate) struct SessionArguments {
     /// Threads to work with [default: as many as the system gives the process]
@@ -23,14 +23,20 @@ pub(crate) struct SessionArguments {
     /// The numbers that the KV cache is kept in
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     cache_type: CacheType,
+    /// The same for keys alone
+    #[arg(long, value_name = "TYPE", hide_possible_values = true)]
+    cache_type_k: Option<CacheType>,
+    /// The same for values alone
+    #[arg(long, value_name = "TYPE", hide_possible_values = true)]
+    cache_type_v: Option<CacheType>,
 }
 
 impl SessionArguments {
     /// The options of a session of `context` tokens.
     pub(crate) fn options(&self, context: Option<usize>) -> SessionOptions {
-        let cache = match self.cache_type {
-            CacheType::F32 => siskin::CacheType::F32,
-            CacheType::F16 => siskin::CacheType::F16,
+        let cache = CacheTypes {
+            keys: self.cache_type_k.unwrap_or(self.cache_type).into(),
+            values: self.cache_type_v.unwrap_or(self.cache_type).into(),
         };
         SessionOptions { context, threads: self.threads, isa: self.isa, cache, batch: self.batch_size }
     }
@@ -43,4 +49,17 @@ enum CacheType {
     F16,
     /// Single precision: twice the memory
     F32,
+    /// Bytes with a scale for each 32: about half the memory
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+impl From<CacheType> for siskin::CacheType {
+    fn from(ty: CacheType) -> Self {
+        match ty {
+            CacheType::F16 => siskin::CacheType::F16,
+            CacheType::F32 => siskin::CacheType::F32,
+            CacheType::Q8_0 => siskin::CacheType::Q8_0,
+        }
+    }
 }

@@ -411,6 +411,11 @@ mod logits {
         }
         assert!(logits(&out, &[DEMO, "--cache-type", "f16"]) == first);
         assert!(logits(&out, &["--cache-type", "f32"]) != first);
+        let bytes = logits(&out, &["--cache-type", "q8_0"]);
+        assert!(logits(&out, &["--cache-type-k", "q8_0", "--cache-type-v", "q8_0"]) == bytes);
+        let keys = logits(&out, &["--cache-type-k", "q8_0"]);
+        let values = logits(&out, &["--cache-type-v", "q8_0"]);
+        assert!([&bytes, &keys, &values].iter().all(|&logits| *logits != first) && keys != values);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -43,7 +43,7 @@ fn full_precision() -> Model {
 }
 
 fn session(model: &Model) -> Session {
-    let options = SessionOptions { cache: CacheType::F32, threads: Some(2), ..Default::default() };
+    let options = SessionOptions { cache: CacheType::F32.into(), threads: Some(2), ..Default::default() };
     model.session(&options).unwrap()
 }
 

@@ -1,6 +1,6 @@
 use crate::lanes::Lanes;
 
-/// e^x in each lane, to within 2 ulp; 0 below −87, e^88 above 88.
+/// e^x in each lane, to within 2 ulp; 0 below −87, e^88 above 88, NaN for NaN.
 ///
 /// Cody and Waite's reduction x = n·ln 2 + r, then a polynomial of degree 6 on |r| ≤ ln 2 / 2 (the Taylor
 /// coefficients' minimax neighbours from Cephes' `expf`).
@@ -11,7 +11,7 @@ pub(crate) fn exp<L: Lanes>(l: L, x: L::F) -> L::F {
     const COEFFICIENTS: [f32; 6] =
         [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
     let (low, high) = (l.splat(-87.0), l.splat(88.0));
-    let inside = l.select_lt(x, high, x, high);
+    let inside = l.select_lt(high, x, high, x);
     let inside = l.select_lt(inside, low, low, inside);
     let n = l.round(l.mul(inside, l.splat(std::f32::consts::LOG2_E)));
     let n_f32 = l.to_f32(n);

@@ -2,9 +2,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use half::f16;
 use siskin_quant::TensorType;
 
-use super::attention::{self, Context, Element};
+use super::attention::{self, Block, Element, Queries, SPAN};
 use super::formats::{self, Float, Quantized};
 use super::matmul::{self, Line, Product};
 use super::quantize::{self, Q8Block};
@@ -27,9 +28,15 @@ pub(crate) struct Kernels {
     rotate_pairs: unsafe fn(&mut [f32], &[f32]),
     silu_mul: unsafe fn(&mut [f32], &[f32]),
     peak: unsafe fn(&peak::Load, usize) -> usize,
-    attend_f32: unsafe fn(&Context<'_>, &[f32], &mut [f32]),
-    attend_f16: unsafe fn(&Context<'_>, &[f32], &mut [f32]),
+    scores: fn(CacheType) -> Scores,
+    softmax: unsafe fn(&Queries<'_>, usize, &mut [[f32; SPAN]], &mut [f32]),
+    weigh: fn(CacheType) -> Weigh,
+    merge: unsafe fn(&mut [f32], &[f32]),
+    finish: unsafe fn(&[f32], &mut [f32]),
 }
+
+type Scores = unsafe fn(&Queries<'_>, &Block<'_>, &mut [[Line; 32]], &mut [[f32; SPAN]]);
+type Weigh = unsafe fn(&Queries<'_>, &Block<'_>, &mut [[Line; 32]], &[[f32; SPAN]], &mut [f32]);
 
 /// The product with weights of one format.
 struct Matmul {
@@ -87,8 +94,44 @@ macro_rules! tier {
                 peak::peak($lanes, load, rounds)
             }
             $(#[$features])?
-            fn attend<E: Element>(context: &Context<'_>, queries: &[f32], out: &mut [f32]) {
-                attention::attend::<_, E>($lanes, context, queries, out)
+            fn scores<E: Element>(
+                queries: &Queries<'_>,
+                keys: &Block<'_>,
+                wide: &mut [[Line; 32]],
+                scores: &mut [[f32; SPAN]],
+            ) {
+                attention::scores::<_, E>($lanes, queries, keys, wide, scores)
+            }
+            $(#[$features])?
+            fn quantized_scores(
+                queries: &Queries<'_>,
+                keys: &Block<'_>,
+                scratch: &mut [[Line; 32]],
+                scores: &mut [[f32; SPAN]],
+            ) {
+                attention::quantized_scores($lanes, queries, keys, scratch, scores)
+            }
+            $(#[$features])?
+            fn softmax(queries: &Queries<'_>, start: usize, scores: &mut [[f32; SPAN]], parts: &mut [f32]) {
+                attention::softmax($lanes, queries, start, scores, parts)
+            }
+            $(#[$features])?
+            fn weigh<E: Element>(
+                queries: &Queries<'_>,
+                values: &Block<'_>,
+                wide: &mut [[Line; 32]],
+                weights: &[[f32; SPAN]],
+                parts: &mut [f32],
+            ) {
+                attention::weigh::<_, E>($lanes, queries, values, wide, weights, parts)
+            }
+            $(#[$features])?
+            fn merge(all: &mut [f32], next: &[f32]) {
+                attention::merge($lanes, all, next)
+            }
+            $(#[$features])?
+            fn finish(part: &[f32], out: &mut [f32]) {
+                attention::finish($lanes, part, out)
             }
 
             pub(super) static KERNELS: Kernels = Kernels {
@@ -119,8 +162,19 @@ macro_rules! tier {
                 rotate_pairs,
                 silu_mul,
                 peak,
-                attend_f32: attend::<f32>,
-                attend_f16: attend::<half::f16>,
+                scores: |ty| match ty {
+                    CacheType::F32 => scores::<f32>,
+                    CacheType::F16 => scores::<f16>,
+                    CacheType::Q8_0 => quantized_scores,
+                },
+                softmax,
+                weigh: |ty| match ty {
+                    CacheType::F32 => weigh::<f32>,
+                    CacheType::F16 => weigh::<f16>,
+                    CacheType::Q8_0 => weigh::<attention::Q8_0>,
+                },
+                merge,
+                finish,
             };
         }
     };
@@ -309,14 +363,55 @@ impl Kernels {
         unsafe { (self.peak)(load, rounds) }
     }
 
-    /// See [`attention::attend`].
-    pub(crate) fn attend(&self, cache: CacheType, context: &Context<'_>, queries: &[f32], out: &mut [f32]) {
-        let attend = match cache {
-            CacheType::F32 => self.attend_f32,
-            CacheType::F16 => self.attend_f16,
-        };
+    /// See [`attention::scores`] and [`attention::quantized_scores`].
+    pub(crate) fn scores(
+        &self,
+        ty: CacheType,
+        queries: &Queries<'_>,
+        keys: &Block<'_>,
+        wide: &mut [[Line; 32]],
+        scores: &mut [[f32; SPAN]],
+    ) {
         // SAFETY: a tier is only handed out where its instructions were detected.
-        unsafe { attend(context, queries, out) }
+        unsafe { (self.scores)(ty)(queries, keys, wide, scores) }
+    }
+
+    /// See [`attention::softmax`].
+    pub(crate) fn softmax(
+        &self,
+        queries: &Queries<'_>,
+        start: usize,
+        scores: &mut [[f32; SPAN]],
+        parts: &mut [f32],
+    ) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.softmax)(queries, start, scores, parts) }
+    }
+
+    /// See [`attention::weigh`].
+    pub(crate) fn weigh(
+        &self,
+        ty: CacheType,
+        queries: &Queries<'_>,
+        values: &Block<'_>,
+        wide: &mut [[Line; 32]],
+        weights: &[[f32; SPAN]],
+        parts: &mut [f32],
+    ) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.weigh)(ty)(queries, values, wide, weights, parts) }
+    }
+
+    /// See [`attention::merge`].
+    pub(crate) fn merge(&self, all: &mut [f32], next: &[f32]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.merge)(all, next) }
+    }
+
+    /// See [`attention::finish`].
+    pub(crate) fn finish(&self, part: &[f32], out: &mut [f32]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.finish)(part, out) }
     }
 }
 

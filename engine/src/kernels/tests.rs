@@ -1,11 +1,9 @@
 //! Every kernel of every tier that this CPU has against the scalar tier, bit for bit, and the scalar tier against
 //! plain arithmetic.
 
-use super::attention::{BLOCK, Context, MAX_HEAD_DIM};
 use super::quantize::TILE;
 use super::*;
 use crate::arena::{Matrix, Split, Tile};
-use crate::cache::{self, CacheType};
 use crate::panel::Panels;
 use crate::test_data::{KERNEL_TYPES, Random, random_blocks};
 
@@ -237,78 +235,5 @@ fn silu_equals_scalar_and_its_definition() {
             (f64::from(*out) - exact).abs() <= 1e-6 * exact.abs() + 1e-36,
             "silu({x}) = {out}, not {exact}"
         );
-    }
-}
-
-/// A filled cache of one head, and queries.
-struct Attention {
-    keys: Vec<u8>,
-    values: Vec<u8>,
-    plain: Vec<(Vec<f32>, Vec<f32>)>,
-    queries: Vec<f32>,
-    dim: usize,
-}
-
-impl Attention {
-    fn new(ty: CacheType, dim: usize, positions: usize, heads: usize) -> Self {
-        let mut random = Random(21);
-        let padded = positions.next_multiple_of(BLOCK);
-        let mut keys = vec![0; padded * dim * ty.bytes()];
-        let mut values = vec![0; padded * dim.next_multiple_of(16) * ty.bytes()];
-        let round = |x: Vec<f32>| -> Vec<f32> {
-            x.into_iter()
-                .map(|x| if ty == CacheType::F16 { half::f16::from_f32(x).to_f32() } else { x })
-                .collect()
-        };
-        let plain: Vec<_> = (0..positions)
-            .map(|_| (round(random.vector(dim, 2.0)), round(random.vector(dim, 2.0))))
-            .collect();
-        for (position, (key, value)) in plain.iter().enumerate() {
-            cache::store(ty, position, key, value, &mut keys, &mut values);
-        }
-        Self { keys, values, plain, queries: random.vector(dim * heads, 3.0), dim }
-    }
-
-    fn attend(&self, kernels: &Kernels, ty: CacheType, positions: usize) -> Vec<f32> {
-        let context = Context {
-            keys: &self.keys,
-            values: &self.values,
-            positions,
-            head_dim: self.dim,
-            scale: 1.0 / (self.dim as f32).sqrt(),
-        };
-        let mut out = vec![0.0; self.queries.len()];
-        kernels.attend(ty, &context, &self.queries, &mut out);
-        out
-    }
-}
-
-#[test]
-fn attention_equals_scalar_and_its_definition() {
-    for ty in [CacheType::F32, CacheType::F16] {
-        for (dim, heads) in [(64, 1), (64, 7), (24, 2), (80, 3), (MAX_HEAD_DIM, 4)] {
-            let attention = Attention::new(ty, dim, 150, heads);
-            for positions in [1, 2, 15, 16, 17, 63, 64, 65, 128, 150] {
-                let expected = attention.attend(scalar(), ty, positions);
-                for kernels in others() {
-                    let out = attention.attend(kernels, ty, positions);
-                    assert_eq!(bits(&out), bits(&expected), "{} {ty:?} {dim} {positions}", kernels.name());
-                }
-                for (query, out) in attention.queries.chunks(dim).zip(expected.chunks(dim)) {
-                    check_head(&attention.plain[..positions], query, out);
-                }
-            }
-        }
-    }
-}
-
-fn check_head(past: &[(Vec<f32>, Vec<f32>)], query: &[f32], out: &[f32]) {
-    let scale = 1.0 / (query.len() as f64).sqrt();
-    let dot = |key: &[f32]| query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>();
-    let weights: Vec<f64> = past.iter().map(|(key, _)| (dot(key) * scale).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    for (d, out) in out.iter().enumerate() {
-        let exact = past.iter().zip(&weights).map(|((_, v), w)| f64::from(v[d]) * w).sum::<f64>() / total;
-        assert!((f64::from(*out) - exact).abs() < 2e-5, "{out} is not {exact}");
     }
 }

@@ -68,6 +68,11 @@ impl<D: Products> Lanes for Wide<D> {
     const S8_BIAS: u8 = D::S8_BIAS;
 
     #[inline(always)]
+    fn prefetch(self, line: &[u8; 64]) {
+        // SAFETY: a hint about memory that is there.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> [__m256; 2] {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe { [_mm256_set1_ps(x); 2] }

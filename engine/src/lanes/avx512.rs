@@ -53,6 +53,11 @@ impl Lanes for Avx512 {
     const S8_BIAS: u8 = 128;
 
     #[inline(always)]
+    fn prefetch(self, line: &[u8; 64]) {
+        // SAFETY: a hint about memory that is there.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_set1_ps(x) }

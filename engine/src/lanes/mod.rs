@@ -61,6 +61,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// Whether [`Lanes::dots`] takes signed bytes in every range, so that offsets can be taken off the weights.
     const SIGNED: bool = false;
 
+    /// Asks for memory that will be read soon.
+    fn prefetch(self, _: &[u8; 64]) {}
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; 16]) -> Self::F;
     fn store(self, x: Self::F, to: &mut [f32; 16]);

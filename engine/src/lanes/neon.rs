@@ -77,6 +77,13 @@ impl Lanes for Neon {
     const SIGNED: bool = true;
 
     #[inline(always)]
+    fn prefetch(self, line: &[u8; 64]) {
+        // SAFETY: a hint, which changes nothing; the intrinsic is not stable yet.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) line.as_ptr(), options(readonly, nostack, preserves_flags));
+        }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         // SAFETY: `self` proves Advanced SIMD.
         unsafe { [vdupq_n_f32(x); 4] }

@@ -1,6 +1,8 @@
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::kernels::attention::MAX_HEAD_DIM;
+
+/// Larger heads than any model has: a task's buffers grow with them.
+const MAX_HEAD_DIM: usize = 512;
 
 /// The sizes and constants of a decoder-only transformer.
 #[derive(Clone, Debug)]

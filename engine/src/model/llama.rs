@@ -151,7 +151,7 @@ impl Llama {
             let projections = [&layer.query, &layer.key, &layer.value];
             state.multiply(normed, projections, [queries, keys, values], Output::Replace);
             state.rotate_and_store(index, config, queries, keys, values);
-            state.attend(index, config, queries, attended);
+            state.attend(index, queries, attended);
             state.multiply(attended, [&layer.attention_output], [x], Output::Add);
 
             state.norm(x, &layer.feed_forward_norm, width, norm_epsilon, normed);

@@ -1,5 +1,6 @@
-use crate::arena::{Buf, Chunks, Concat, Matrix, OutOfMemory, Tiles};
-use crate::cache::{self, Cache, CacheType};
+use crate::arena::{Buf, Chunks, Concat, Matrix, OutOfMemory};
+use crate::attention::{Attention, Heads, Layer};
+use crate::cache::{Cache, CacheTypes};
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
 use crate::model::config::Config;
@@ -63,7 +64,7 @@ impl Hidden {
 pub(crate) struct StateOptions {
     pub(crate) context: usize,
     pub(crate) batch: usize,
-    pub(crate) cache: CacheType,
+    pub(crate) cache: CacheTypes,
     /// Lines of scratch for each thread, as [`scratch_lines`] says.
     pub(crate) scratch: usize,
 }
@@ -75,6 +76,7 @@ pub(crate) struct State {
     kernels: &'static Kernels,
     team: Team,
     cache: Cache,
+    attention: Attention,
     turns: Buf<f32>,
     /// Each thread's own, for unpacked weights.
     scratch: Vec<Buf<Line>>,
@@ -92,14 +94,17 @@ impl State {
         config: &Config,
         options: StateOptions,
     ) -> Result<Self, OutOfMemory> {
-        let &Config { layers, kv_heads, head_dim, rotated, .. } = config;
+        let &Config { layers, heads, kv_heads, head_dim, rotated, .. } = config;
+        let StateOptions { context, batch, .. } = options;
+        let heads = Heads { heads, kv_heads, head_dim };
         let scratch = (0..team.threads()).map(|_| Buf::zeroed(options.scratch)).collect::<Result<_, _>>()?;
         Ok(Self {
             kernels,
-            team,
             scratch,
-            cache: Cache::new(options.cache, layers, kv_heads, head_dim, options.context)?,
-            turns: Buf::zeroed(options.batch * 2 * rotated)?,
+            cache: Cache::new(options.cache, layers, kv_heads, head_dim, context)?,
+            attention: Attention::new(kernels, team.threads(), heads, options.cache, batch, context)?,
+            team,
+            turns: Buf::zeroed(batch * 2 * rotated)?,
             rotated,
             tokens: 0,
             start: 0,
@@ -113,7 +118,7 @@ impl State {
 
     pub(crate) fn bytes(&self) -> usize {
         let scratch: usize = self.scratch.iter().map(|lines| size_of_val(&**lines)).sum();
-        self.cache.bytes() + size_of_val(&*self.turns) + scratch
+        self.cache.bytes() + self.attention.bytes() + size_of_val(&*self.turns) + scratch
     }
 
     /// Begins a batch of `tokens` tokens at position `start`, whose pairs turn by `frequencies`.
@@ -188,7 +193,7 @@ impl State {
     ) {
         let &Config { heads, kv_heads, head_dim: dim, .. } = config;
         let group = heads / kv_heads;
-        let (kernels, start, tokens, cache_type) = (self.kernels, self.start, self.tokens, self.cache.ty());
+        let (kernels, start, tokens, types) = (self.kernels, self.start, self.tokens, self.cache.types());
         let turns = &self.turns;
         let turn = 2 * self.rotated;
         let queries = queries.matrix(tokens).columns(heads * dim, group * dim);
@@ -203,25 +208,16 @@ impl State {
                 let key = keys.row(token);
                 kernels.rotate_pairs(key, turns);
                 let value = &values.row(token)[head * dim..(head + 1) * dim];
-                cache::store(cache_type, start + token, key, value, key_cache, value_cache);
+                types.store(start + token, key, value, (&mut *key_cache, &mut *value_cache));
             }
         });
     }
 
-    /// Causal self-attention: each token's heads look at its own position and all before it.
-    pub(crate) fn attend(&mut self, layer: usize, config: &Config, queries: &Hidden, out: &mut Hidden) {
-        let &Config { heads, kv_heads, head_dim: dim, .. } = config;
-        let group = heads / kv_heads * dim;
-        let scale = 1.0 / (dim as f32).sqrt();
-        let (kernels, start, cache) = (self.kernels, self.start, &self.cache);
-        let tiles: Tiles<'_> = out.matrix(self.tokens).tiles(heads * dim, group, TILE);
-        self.team.for_each(tiles, |_, mut tile| {
-            let (columns, rows) = (tile.columns(), tile.rows());
-            for (i, token) in rows.enumerate() {
-                let context = cache.context(layer, columns.start / group, start + token + 1, scale);
-                kernels.attend(cache.ty(), &context, &queries.row(token)[columns.clone()], tile.row(i));
-            }
-        });
+    /// Causal self-attention: see [`Attention::attend`].
+    pub(crate) fn attend(&mut self, layer: usize, queries: &Hidden, out: &mut Hidden) {
+        let &mut Self { ref cache, start, tokens, .. } = self;
+        let layer = Layer { cache, index: layer, start, tokens, queries: &queries.x, stride: queries.stride };
+        self.attention.attend(&mut self.team, &layer, &mut out.x);
         self.quantize(out);
     }
 

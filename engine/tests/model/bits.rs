@@ -1,7 +1,7 @@
 //! The same bits in the logits at any thread count, batch size and cutting of the prompt.
 
 use crate::parts::{Parts, ids};
-use siskin::{CacheType, Error, Model, SessionOptions};
+use siskin::{CacheType, CacheTypes, Error, Model, SessionOptions};
 use siskin_quant::TensorType::{self, *};
 
 struct Run {
@@ -11,7 +11,7 @@ struct Run {
     piece: usize,
 }
 
-fn logits(model: &Model, ids: &[u32], cache: CacheType, run: &Run) -> Vec<u32> {
+fn logits(model: &Model, ids: &[u32], cache: CacheTypes, run: &Run) -> Vec<u32> {
     let options =
         SessionOptions { threads: Some(run.threads), batch: Some(run.batch), cache, ..Default::default() };
     let mut session = model.session(&options).unwrap();
@@ -30,7 +30,8 @@ fn logits(model: &Model, ids: &[u32], cache: CacheType, run: &Run) -> Vec<u32> {
 fn check(name: &str, ty: TensorType) {
     let model = Model::from_gguf(&Parts::of(name).quantized(ty).gguf()).unwrap();
     let ids: Vec<u32> = ids(name).into_iter().cycle().take(83).collect();
-    for cache in [CacheType::F32, CacheType::F16] {
+    let mixed = CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 };
+    for cache in [CacheType::F32.into(), CacheType::F16.into(), CacheType::Q8_0.into(), mixed] {
         let expected = logits(&model, &ids, cache, &Run { threads: 1, batch: 1, piece: 1 });
         assert!(expected.iter().all(|&bits| f32::from_bits(bits).is_finite()));
         for threads in [1, 2, 3, 5] {

@@ -6,7 +6,11 @@ use crate::parts::{golden, ids, logits, nmse, npy};
 
 fn run(name: &str, cache: CacheType) -> Vec<f32> {
     let model = Model::open(golden(&format!("{name}.gguf"))).unwrap();
-    logits(&model, &ids(name), &SessionOptions { cache, threads: Some(2), ..Default::default() })
+    logits(
+        &model,
+        &ids(name),
+        &SessionOptions { cache: cache.into(), threads: Some(2), ..Default::default() },
+    )
 }
 
 fn check(name: &str) {
@@ -15,6 +19,8 @@ fn check(name: &str) {
     assert!(exact <= 1e-9, "{name}: {exact:e} with an f32 cache");
     let half = nmse(&run(name, CacheType::F16), &expected);
     assert!(half > exact && half <= 1e-4, "{name}: {half:e} with an f16 cache");
+    let bytes = nmse(&run(name, CacheType::Q8_0), &expected);
+    assert!(bytes > half && bytes <= 1e-3, "{name}: {bytes:e} with a q8_0 cache");
 }
 
 macro_rules! checkpoints {

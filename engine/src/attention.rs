@@ -1,0 +1,435 @@
+//! Attention's work, divided among threads: that of several tokens by KV heads and tokens, that of one token by KV
+//! heads and spans of positions.
+
+use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::cache::{Cache, CacheType, CacheTypes};
+use crate::kernels::attention::{self, BLOCK, Block, HEADER, Queries, SPAN, WIDTH};
+use crate::kernels::quantize::TILE;
+use crate::kernels::{Kernels, Line, Q8Block};
+use crate::team::Team;
+
+/// Queries of a task: so many that widening keys and values hardly counts, so few that their scores stay near.
+const TOGETHER: usize = 32;
+
+/// The heads of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads {
+    /// A multiple of `kv_heads`.
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl Heads {
+    /// Query heads that share a KV head.
+    fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// A head's numbers as the kernels want them.
+    fn dims(&self) -> usize {
+        self.head_dim.next_multiple_of(WIDTH)
+    }
+
+    /// Numbers of a query's part, as [`Queries::part`].
+    fn part(&self) -> usize {
+        HEADER + self.dims()
+    }
+}
+
+/// Tokens that look at a layer's cache, which holds their own keys and values.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer<'a> {
+    pub(crate) cache: &'a Cache,
+    pub(crate) index: usize,
+    /// The first token's position.
+    pub(crate) start: usize,
+    pub(crate) tokens: usize,
+    /// The tokens' queries: for each a row of `stride` numbers, which begins with those of all heads.
+    pub(crate) queries: &'a [f32],
+    pub(crate) stride: usize,
+}
+
+/// Causal self-attention: each token's heads look at its own position and all before it.
+pub(crate) struct Attention {
+    kernels: &'static Kernels,
+    heads: Heads,
+    /// Tokens of a task.
+    tokens: usize,
+    scratch: Vec<Scratch>,
+    /// What the spans come to for one token: `[KV head][span][head of the group]`.
+    parts: Buf<f32>,
+}
+
+impl Attention {
+    pub(crate) fn new(
+        kernels: &'static Kernels,
+        threads: usize,
+        heads: Heads,
+        types: CacheTypes,
+        batch: usize,
+        context: usize,
+    ) -> Result<Self, OutOfMemory> {
+        let tokens = (TOGETHER / heads.group()).clamp(1, batch.max(1));
+        let scratch = (0..threads).map(|_| Scratch::new(heads, types, tokens)).collect::<Result<_, _>>()?;
+        let parts = Buf::zeroed(heads.heads * context.div_ceil(SPAN) * heads.part())?;
+        Ok(Self { kernels, heads, tokens, scratch, parts })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.parts) + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
+    }
+
+    /// `out = softmax(queries · keys / √head_dim) · values`; `out` has rows as the queries have.
+    pub(crate) fn attend(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
+        match layer.tokens {
+            1 => self.decode(team, layer, out),
+            _ => self.prefill(team, layer, out),
+        }
+    }
+
+    fn prefill(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
+        let (kernels, heads) = (self.kernels, self.heads);
+        let group = heads.group() * heads.head_dim;
+        let out = Matrix::new(&mut out[..layer.tokens * layer.stride], layer.stride);
+        let tiles = out.tiles(heads.heads * heads.head_dim, group, self.tokens);
+        team.for_each_with(&mut self.scratch, tiles, |scratch, _, mut tile| {
+            let (head, tokens) = (tile.columns().start / group, tile.rows());
+            let work = scratch.open(kernels, heads, layer, head, tokens.start, tokens.len());
+            let queries = &work.queries;
+            work.sums.chunks_exact_mut(heads.part()).for_each(attention::begin);
+            for span in (0..layer.start + tokens.end).step_by(SPAN) {
+                let view = View { kernels, layer, head };
+                view.span(queries, span, work.wide, work.scores, work.parts);
+                let parts = work.parts.chunks_exact(heads.part());
+                let sums = work.sums.chunks_exact_mut(heads.part());
+                for (query, (sums, part)) in sums.zip(parts).enumerate() {
+                    if queries.seen(query, span, 1) > 0 {
+                        kernels.merge(sums, part);
+                    }
+                }
+            }
+            let mut sums = work.sums.chunks_exact(heads.part());
+            for token in 0..tokens.len() {
+                for (out, sums) in tile.row(token).chunks_exact_mut(heads.head_dim).zip(&mut sums) {
+                    kernels.finish(sums, out);
+                }
+            }
+        });
+    }
+
+    fn decode(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
+        let (kernels, heads) = (self.kernels, self.heads);
+        let spans = (layer.start + 1).div_ceil(SPAN);
+        let task = heads.group() * heads.part();
+        let parts = &mut self.parts[..heads.kv_heads * spans * task];
+        team.for_each_with(&mut self.scratch, Chunks::new(parts, task), |scratch, i, parts| {
+            let (head, span) = (i / spans, i % spans);
+            let work = scratch.open(kernels, heads, layer, head, 0, 1);
+            let view = View { kernels, layer, head };
+            view.span(&work.queries, span * SPAN, work.wide, work.scores, parts);
+        });
+        let Some(sums) = self.scratch.first_mut().map(|scratch| &mut scratch.floats[..heads.part()]) else {
+            return;
+        };
+        let parts = self.parts.chunks_exact(task * spans);
+        let out = out.chunks_exact_mut(heads.group() * heads.head_dim);
+        for (out, spans) in out.zip(parts).take(heads.kv_heads) {
+            for (head, out) in out.chunks_exact_mut(heads.head_dim).enumerate() {
+                attention::begin(sums);
+                for part in spans.chunks_exact(heads.part()).skip(head).step_by(heads.group()) {
+                    kernels.merge(sums, part);
+                }
+                kernels.finish(sums, out);
+            }
+        }
+    }
+}
+
+/// A KV head of a layer.
+struct View<'a> {
+    kernels: &'static Kernels,
+    layer: &'a Layer<'a>,
+    head: usize,
+}
+
+impl View<'_> {
+    /// Works out the queries' parts of the span that begins at position `start`.
+    fn span(
+        &self,
+        queries: &Queries<'_>,
+        start: usize,
+        wide: &mut [[Line; 32]],
+        scores: &mut [[f32; SPAN]],
+        parts: &mut [f32],
+    ) {
+        let &Self { kernels, layer: &Layer { cache, index, .. }, head } = self;
+        let end = (start + SPAN).min(queries.most());
+        let range = |from: usize| from..end.min(from + BLOCK);
+        let keys = |from: usize| cache.keys(index, head, range(from));
+        let values = |from: usize| cache.values(index, head, range(from));
+        for from in (start..end).step_by(BLOCK) {
+            let next = if from + BLOCK < end { keys(from + BLOCK) } else { values(start) };
+            let keys = Block { bytes: keys(from), start: from, next };
+            kernels.scores(cache.types().keys, queries, &keys, wide, scores);
+        }
+        kernels.softmax(queries, start, scores, parts);
+        for from in (start..end).step_by(BLOCK) {
+            let next = if from + BLOCK < end {
+                values(from + BLOCK)
+            } else {
+                cache.keys(index, head, end..(end + BLOCK).min(queries.most()))
+            };
+            let values = Block { bytes: values(from), start: from, next };
+            kernels.weigh(cache.types().values, queries, &values, wide, scores, parts);
+        }
+    }
+}
+
+/// A thread's own buffers.
+struct Scratch {
+    wide: Buf<Line>,
+    /// Queries, their scores in a span, their parts of the span and of all spans before it.
+    floats: Buf<f32>,
+    /// The queries quantized, where keys ask for it.
+    q: Buf<Q8Block>,
+}
+
+/// [`Scratch`] with the queries of a task.
+struct Work<'a> {
+    queries: Queries<'a>,
+    wide: &'a mut [[Line; 32]],
+    scores: &'a mut [[f32; SPAN]],
+    parts: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl Scratch {
+    fn new(heads: Heads, types: CacheTypes, tokens: usize) -> Result<Self, OutOfMemory> {
+        let queries = heads.group() * tokens;
+        let quantized = if types.keys == CacheType::Q8_0 { queries } else { 0 };
+        Ok(Self {
+            q: Buf::zeroed(quantized * heads.dims() / WIDTH)?,
+            wide: Buf::zeroed(BLOCK * heads.dims() / 16)?,
+            floats: Buf::zeroed(queries * (heads.dims() + SPAN + 2 * heads.part()))?,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.wide) + size_of_val(&*self.floats) + size_of_val(&*self.q)
+    }
+
+    /// Takes up the queries of `tokens` tokens from the layer's `first` on that look at KV head `head`.
+    fn open(
+        &mut self,
+        kernels: &Kernels,
+        heads: Heads,
+        layer: &Layer<'_>,
+        head: usize,
+        first: usize,
+        tokens: usize,
+    ) -> Work<'_> {
+        let queries = heads.group() * tokens;
+        let (rows, floats) = self.floats.split_at_mut(queries * heads.dims());
+        let (scores, floats) = floats.split_at_mut(queries * SPAN);
+        let (parts, floats) = floats.split_at_mut(queries * heads.part());
+        let width = heads.group() * heads.head_dim;
+        let from = layer.queries.chunks_exact(layer.stride).skip(first);
+        let from =
+            from.flat_map(|token| token[head * width..(head + 1) * width].chunks_exact(heads.head_dim));
+        for (row, query) in rows.chunks_exact_mut(heads.dims()).zip(from) {
+            let (numbers, padding) = row.split_at_mut(heads.head_dim);
+            numbers.copy_from_slice(query);
+            padding.fill(0.0);
+        }
+        let dims = heads.dims();
+        let quantized = self.q.len().min(rows.len() / WIDTH);
+        let q = &mut self.q[..quantized];
+        for (rows, q) in rows.chunks(TILE * dims).zip(q.chunks_mut(TILE * dims / WIDTH)) {
+            kernels.quantize(rows, dims, dims, q);
+        }
+        Work {
+            queries: Queries {
+                rows,
+                q,
+                dims: heads.dims(),
+                group: heads.group(),
+                seen: layer.start + first + 1,
+                scale: 1.0 / (heads.head_dim as f32).sqrt(),
+            },
+            wide: self.wide.as_chunks_mut().0,
+            scores: scores.as_chunks_mut().0,
+            parts,
+            sums: &mut floats[..queries * heads.part()],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use crate::test_data::Random;
+
+    const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];
+
+    /// A sequence of one layer: for each position a row of queries, of keys and of values.
+    struct Sequence {
+        heads: Heads,
+        types: CacheTypes,
+        queries: Vec<f32>,
+        keys: Vec<f32>,
+        values: Vec<f32>,
+        cache: Cache,
+    }
+
+    impl Sequence {
+        fn new(heads: Heads, types: CacheTypes, positions: usize) -> Self {
+            let mut random = Random(21);
+            let kv = heads.kv_heads * heads.head_dim;
+            let mut sequence = Self {
+                heads,
+                types,
+                queries: random.vector(positions * heads.heads * heads.head_dim, 3.0),
+                keys: random.vector(positions * kv, 2.0),
+                values: random.vector(positions * kv, 2.0),
+                cache: Cache::new(types, 1, heads.kv_heads, heads.head_dim, positions).unwrap(),
+            };
+            sequence.fill();
+            sequence
+        }
+
+        fn fill(&mut self) {
+            let Self { heads: Heads { kv_heads, head_dim, .. }, types, keys, values, cache, .. } = self;
+            Team::new(1).unwrap().for_each(cache.layer(0), |head, (key_cache, value_cache)| {
+                let row = |x: &[f32], i: usize| x[(i * *kv_heads + head) * *head_dim..][..*head_dim].to_vec();
+                for position in 0..keys.len() / (*kv_heads * *head_dim) {
+                    let (key, value) = (row(keys, position), row(values, position));
+                    types.store(position, &key, &value, (&mut *key_cache, &mut *value_cache));
+                }
+            });
+        }
+
+        fn positions(&self) -> usize {
+            self.queries.len() / self.stride()
+        }
+
+        fn stride(&self) -> usize {
+            self.heads.heads * self.heads.head_dim
+        }
+
+        /// Bits of what `tokens` tokens from position `start` on see, all NaN made one.
+        fn attend(&self, isa: Isa, threads: usize, start: usize, tokens: usize) -> Vec<u32> {
+            let mut team = Team::new(threads).unwrap();
+            let mut attention =
+                Attention::new(isa.kernels(), threads, self.heads, self.types, tokens, self.positions())
+                    .unwrap();
+            let stride = self.stride();
+            let queries = &self.queries[start * stride..(start + tokens) * stride];
+            let layer = Layer { cache: &self.cache, index: 0, start, tokens, queries, stride };
+            let mut out = vec![0.0; tokens * stride];
+            attention.attend(&mut team, &layer, &mut out);
+            out.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
+        }
+
+        /// The definition in double precision: what one head at one position sees.
+        fn exact(&self, position: usize, head: usize) -> Vec<f64> {
+            let Heads { kv_heads, head_dim, .. } = self.heads;
+            let kv_head = head / self.heads.group();
+            let row = |x: &'_ [f32], i: usize| -> Vec<f64> {
+                x[i * head_dim..(i + 1) * head_dim].iter().map(|&x| f64::from(x)).collect()
+            };
+            let query = row(&self.queries, position * self.heads.heads + head);
+            let dot = |key: Vec<f64>| query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>();
+            let weights: Vec<f64> = (0..=position)
+                .map(|i| (dot(row(&self.keys, i * kv_heads + kv_head)) / (head_dim as f64).sqrt()).exp())
+                .collect();
+            let total: f64 = weights.iter().sum();
+            let mut out = vec![0.0; head_dim];
+            for (i, weight) in weights.iter().enumerate() {
+                for (out, value) in out.iter_mut().zip(row(&self.values, i * kv_heads + kv_head)) {
+                    *out += weight / total * value;
+                }
+            }
+            out
+        }
+    }
+
+    fn scalar() -> Isa {
+        "scalar".parse().unwrap()
+    }
+
+    /// Each type of keys and each of values, and some of both together.
+    fn all_types() -> impl Iterator<Item = CacheTypes> {
+        let equal = TYPES.into_iter().map(CacheTypes::from);
+        equal.chain([CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 }])
+    }
+
+    #[test]
+    fn every_tier_batch_and_team_gives_the_scalar_tier_s_bits_of_single_tokens() {
+        for types in all_types() {
+            for (kv_heads, group, head_dim) in [(1, 1, 64), (2, 4, 64), (1, 7, 24), (1, 11, 80)] {
+                let heads = Heads { heads: kv_heads * group, kv_heads, head_dim };
+                let sequence = Sequence::new(heads, types, 2 * SPAN + 70);
+                for start in [0, 50, SPAN - 5, 2 * SPAN - 1] {
+                    let single = |i| sequence.attend(scalar(), 1, start + i, 1);
+                    let expected: Vec<u32> = (0..13).flat_map(single).collect();
+                    for isa in Isa::available() {
+                        for (tokens, threads) in [(1, 2), (3, 1), (13, 2)] {
+                            let found = sequence.attend(isa, threads, start, tokens);
+                            assert!(
+                                found == expected[..found.len()],
+                                "{isa} {types:?} {heads:?}: {tokens} tokens from {start}, {threads} threads"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn attention_is_softmax_of_scores_times_values() {
+        // Errors of the cache's numbers, of −2 to 2, in the values and, through the scores, in the weights.
+        for (ty, tolerance) in [(CacheType::F32, 1e-5), (CacheType::F16, 3e-3), (CacheType::Q8_0, 4e-2)] {
+            for head_dim in [64, 24, 80, 512] {
+                let heads = Heads { heads: 4, kv_heads: 2, head_dim };
+                let sequence = Sequence::new(heads, ty.into(), 2 * SPAN + 70);
+                for position in [0, 1, 15, 16, 62, 63, 64, SPAN - 1, SPAN, 2 * SPAN + 69] {
+                    let out = sequence.attend(scalar(), 1, position, 1);
+                    for (head, out) in out.chunks(head_dim).enumerate() {
+                        for (out, exact) in out.iter().zip(sequence.exact(position, head)) {
+                            let error = (f64::from(f32::from_bits(*out)) - exact).abs();
+                            assert!(error < tolerance, "{ty:?} {head_dim} {position}: {error:e}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_a_token_does_not_reach_it() {
+        let heads = Heads { heads: 4, kv_heads: 1, head_dim: 64 };
+        for types in all_types() {
+            let mut sequence = Sequence::new(heads, types, SPAN + 64);
+            for position in [3, 60, SPAN - 1, SPAN, SPAN + 40] {
+                let before: Vec<_> =
+                    Isa::available().map(|isa| sequence.attend(isa, 1, position - 3, 4)).collect();
+                let (keys, values) = (sequence.keys.clone(), sequence.values.clone());
+                sequence.keys[(position + 1) * 64..].fill(f32::NAN);
+                sequence.values[(position + 1) * 64..].fill(f32::INFINITY);
+                sequence.fill();
+                for (isa, before) in Isa::available().zip(before) {
+                    let tokens = 7.min(sequence.positions() - position + 3);
+                    let after = sequence.attend(isa, 1, position - 3, tokens);
+                    assert!(after[..before.len()] == before, "{isa} {types:?} {position}");
+                    let beyond = &after[before.len()..];
+                    assert!(beyond.iter().all(|&bits| f32::from_bits(bits).is_nan()), "{isa} {types:?}");
+                }
+                (sequence.keys, sequence.values) = (keys, values);
+                sequence.fill();
+            }
+        }
+    }
+}
