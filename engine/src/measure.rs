@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use siskin_quant::TensorType;
 
 use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::attention::{self, Heads, Layer};
+use crate::cache::{Cache, CacheTypes};
 use crate::kernels::peak::Load;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
@@ -31,6 +33,12 @@ pub enum MeasureError {
         k: usize,
         /// Bytes given.
         bytes: usize,
+    },
+    /// The heads, positions and tokens do not fit each other.
+    #[error("expected query heads that KV heads divide and no more tokens than positions, found {shape:?}")]
+    Attention {
+        /// What was asked for.
+        shape: AttentionShape,
     },
     /// The system has no memory for a buffer.
     #[error(transparent)]
@@ -125,6 +133,95 @@ impl Matmul {
     pub fn multiply_adds(&self) -> u64 {
         (self.weights.padded_rows() * self.weights.k() * self.tokens) as u64
     }
+}
+
+/// One layer's attention, as a session does it.
+pub struct Attention {
+    team: Team,
+    attention: attention::Attention,
+    cache: Cache,
+    queries: Buf<f32>,
+    out: Buf<f32>,
+    shape: AttentionShape,
+}
+
+/// What [`Attention`] is measured with.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionShape {
+    /// What keys and values are kept in.
+    pub cache: CacheTypes,
+    /// Query heads, a multiple of `kv_heads`.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Numbers of a head.
+    pub head_dim: usize,
+    /// Positions that the last token looks at.
+    pub positions: usize,
+    /// Tokens at the end of these positions: 1 is decoding, more are a batch of a prompt.
+    pub tokens: usize,
+}
+
+impl Attention {
+    /// Fills a cache with numbers like those of a model.
+    ///
+    /// # Errors
+    /// Heads that cannot be shared out, more tokens than positions, too little memory, no threads.
+    pub fn new(isa: Isa, threads: usize, shape: AttentionShape) -> Result<Self, MeasureError> {
+        let AttentionShape { cache: types, heads, kv_heads, head_dim, positions, tokens } = shape;
+        if kv_heads == 0 || !heads.is_multiple_of(kv_heads) || !(1..=positions).contains(&tokens) {
+            return Err(MeasureError::Attention { shape });
+        }
+        let mut team = Team::new(threads)?;
+        let mut cache = Cache::new(types, 1, kv_heads, head_dim, positions)?;
+        team.for_each(cache.layer(0), |head, (keys, values)| {
+            let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
+            let mut numbers = numbers(head as u64);
+            for position in 0..positions {
+                key.iter_mut().chain(&mut value).zip(&mut numbers).for_each(|(to, x)| *to = x);
+                types.store(position, &key, &value, (&mut *keys, &mut *values));
+            }
+        });
+        let stride = heads * head_dim;
+        let mut queries = Buf::zeroed(tokens * stride)?;
+        queries.iter_mut().zip(numbers(!0)).for_each(|(to, x)| *to = x);
+        let heads = Heads { heads, kv_heads, head_dim };
+        let attention = attention::Attention::new(isa.kernels(), threads, heads, types, tokens, positions)?;
+        Ok(Self { team, attention, cache, queries, out: Buf::zeroed(tokens * stride)?, shape })
+    }
+
+    /// Attends: for each token as many numbers as its heads have.
+    pub fn run(&mut self) -> &[f32] {
+        let AttentionShape { heads, head_dim, positions, tokens, .. } = self.shape;
+        let layer = Layer {
+            cache: &self.cache,
+            index: 0,
+            start: positions - tokens,
+            tokens,
+            queries: &self.queries,
+            stride: heads * head_dim,
+        };
+        self.attention.attend(&mut self.team, &layer, &mut self.out);
+        &self.out
+    }
+
+    /// Bytes of the keys and values.
+    pub fn cache_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// Multiply-adds of one [`Attention::run`] with keys and values.
+    pub fn multiply_adds(&self) -> u64 {
+        let AttentionShape { heads, head_dim, positions, tokens, .. } = self.shape;
+        let seen: usize = (positions - tokens + 1..=positions).sum();
+        (2 * seen * heads * head_dim) as u64
+    }
+}
+
+/// Numbers from −1 to 1, different for each seed (Knuth's MMIX generator; its high bits are the good ones).
+fn numbers(seed: u64) -> impl Iterator<Item = f32> {
+    let next = |state: &u64| Some(state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407));
+    std::iter::successors(Some(seed), next).skip(1).map(|state| (state >> 40) as f32 / (1 << 23) as f32 - 1.0)
 }
 
 /// Threads as a session has them.
