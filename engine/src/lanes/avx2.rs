@@ -354,8 +354,9 @@ impl<D: Products> Lanes for Wide<D> {
         range: Range,
     ) -> [[__m256i; 2]; T] {
         // One half after the other: the registers hold the sums of one.
-        // SAFETY: both read half of the array's 64 bytes.
+        // SAFETY: reads the first half of the array's 64 bytes.
         let low_weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().cast()) };
+        // SAFETY: reads the second half.
         let high_weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().add(32).cast()) };
         let low = self.0.dots(start, low_weights, x, range);
         let high = self.0.dots(start, high_weights, x.map(anew), range);
@@ -367,11 +368,11 @@ impl<D: Products> Lanes for Wide<D> {
 /// registers left for it would store it to the stack.
 #[inline(always)]
 fn anew<T>(x: &T) -> &T {
-    let mut address = std::ptr::from_ref(x);
+    let mut address = std::ptr::from_ref(x).expose_provenance();
     // SAFETY: the instruction is empty, so the address is still that of `x`.
     unsafe {
         std::arch::asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags));
-        &*address
+        &*std::ptr::with_exposed_provenance(address)
     }
 }
 

@@ -1,8 +1,8 @@
 use super::random::Random;
 use super::system;
 use anyhow::{Context, Result};
-use siskin::measure::ReadProbe;
-use siskin::{Model, Session, SessionOptions};
+use siskin::measure::{PeakProbe, ReadProbe};
+use siskin::{Isa, Model, Session, SessionOptions};
 use std::time::{Duration, Instant};
 
 /// What is to be measured.
@@ -41,6 +41,8 @@ pub(super) struct Measured {
     pub(super) decode: Option<Series>,
     /// Gigabytes (10^9) read per second.
     pub(super) probe: Option<Series>,
+    /// 10^9 multiply-adds per second of the dot products alone.
+    pub(super) peak: Option<Series>,
 }
 
 /// Opens the model with `open` and runs the plan.
@@ -71,8 +73,11 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
     let peak_rss = system::peak_rss();
 
     let mut probe = (!answer.is_empty()).then(|| Probe::new(threads)).transpose()?;
-    let (mut prefills, mut decodes, mut probes) = (Vec::new(), Vec::new(), Vec::new());
+    let isa = options.isa.map_or_else(Isa::choose, Ok)?;
+    let mut peak = (!prompt.is_empty()).then(|| PeakProbe::new(isa, threads)).transpose()?;
+    let (mut prefills, mut decodes, mut probes, mut peaks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.runs {
+        peaks.extend(peak.as_mut().map(gigas_per_second));
         prefills.extend(prefill(&mut session, prompt)?);
         probes.extend(probe.as_mut().map(Probe::gigabytes_per_second));
         decodes.extend(decode(&mut session, answer)?);
@@ -91,6 +96,7 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
         prefill: Series::new(prefills),
         decode: Series::new(decodes),
         probe: Series::new(probes),
+        peak: Series::new(peaks),
     })
 }
 
@@ -149,6 +155,12 @@ impl Probe {
     }
 }
 
+/// 10^9 multiply-adds per second of the instruction set's dot products.
+fn gigas_per_second(peak: &mut PeakProbe) -> f64 {
+    let start = Instant::now();
+    peak.pass() as f64 / start.elapsed().as_secs_f64().max(1e-9) / 1e9
+}
+
 /// A figure that was taken several times.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
@@ -185,6 +197,11 @@ impl Measured {
     pub(super) fn prefill_gmacs(&self, prompt: usize) -> Option<f64> {
         let seconds = prompt as f64 / self.prefill.as_ref()?.median;
         Some(self.prefill_multiply_adds as f64 / seconds / 1e9)
+    }
+
+    /// The same in percent of what the dot products alone reach.
+    pub(super) fn prefill_percent(&self, prompt: usize) -> Option<f64> {
+        Some(self.prefill_gmacs(prompt)? / self.peak.as_ref()?.median * 100.0)
     }
 }
 

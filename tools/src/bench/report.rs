@@ -23,6 +23,8 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
         "decode_gbps": measured.decode_gbps(),
         "decode_percent_of_probe": measured.decode_percent(),
         "prefill_gmacs": measured.prefill_gmacs(plan.prompt),
+        "peak_gmacs": median(&measured.peak),
+        "prefill_percent_of_peak": measured.prefill_percent(plan.prompt),
         "model_bytes": measured.weight_bytes,
         "bytes_per_token": measured.bytes_per_token,
         "session_bytes": measured.session_bytes,
@@ -33,6 +35,7 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
             "prefill_tps": samples(&measured.prefill),
             "decode_tps": samples(&measured.decode),
             "probe_gbps": samples(&measured.probe),
+            "peak_gmacs": samples(&measured.peak),
             "load_ms": measured.load.samples,
         },
     })
@@ -63,13 +66,19 @@ pub(super) fn text(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
     row(&format!("prefill of {}, tokens/s", plan.prompt), measured.prefill.as_ref());
     row(&format!("decode of {}, tokens/s", plan.tokens), measured.decode.as_ref());
     row("reading memory, GB/s", measured.probe.as_ref());
+    row("dot products alone, G/s", measured.peak.as_ref());
     text.push('\n');
     if let (Some(rate), Some(percent)) = (measured.decode_gbps(), measured.decode_percent()) {
         let _ =
             writeln!(text, "decode reads {rate:.1} GB/s of weights, {percent:.0} % of what the memory gives");
     }
-    if let Some(rate) = measured.prefill_gmacs(plan.prompt) {
-        let _ = writeln!(text, "prefill does {rate:.1} G multiply-adds/s");
+    if let (Some(rate), Some(percent)) =
+        (measured.prefill_gmacs(plan.prompt), measured.prefill_percent(plan.prompt))
+    {
+        let _ = writeln!(
+            text,
+            "prefill does {rate:.1} G multiply-adds/s with weights, {percent:.0} % of what the dot products reach"
+        );
     }
     let session = bytes(measured.session_bytes as u64);
     let _ = match measured.peak_rss {
