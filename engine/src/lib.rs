@@ -15,6 +15,7 @@ pub mod gguf;
 mod kernels;
 #[allow(unsafe_code)] // Vector instructions.
 mod lanes;
+pub mod machine;
 pub mod measure;
 mod model;
 mod panel;

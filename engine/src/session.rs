@@ -1,6 +1,7 @@
 use crate::cache::CacheTypes;
 use crate::error::Error;
 use crate::kernels::Isa;
+use crate::machine::default_threads;
 use crate::model::{Buffers, Model, State, StateOptions};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
 use crate::team::Team;
@@ -11,7 +12,8 @@ use crate::tokenizer::{Detokenizer, Special};
 pub struct SessionOptions {
     /// Tokens that the session holds at most. None: the model's own context length, but at most 4,096.
     pub context: Option<usize>,
-    /// Threads that share the work. None: as many as the system gives the process.
+    /// Threads that share the work. None: as many as the machine has for it, see
+    /// [`default_threads`](crate::machine::default_threads).
     pub threads: Option<usize>,
     /// Instruction set of the kernels. None: what `SISKIN_ISA` names, else the best that the CPU has.
     pub isa: Option<Isa>,
@@ -44,7 +46,7 @@ impl Session {
         };
         let longest = model.context_length();
         let context = within("context", options.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
-        let threads = options.threads.unwrap_or_else(available_threads);
+        let threads = options.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
         let threads = within("threads", threads, MOST_THREADS)?;
         let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?.min(context);
         let kernels = options.isa.map_or_else(Isa::choose, Ok)?.kernels();
@@ -188,10 +190,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Why a generation ended.

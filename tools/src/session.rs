@@ -11,7 +11,7 @@ pub(crate) fn count(text: &str) -> Result<usize, &'static str> {
 /// The flags of every command that runs a model. None of them but the cache's types changes a bit of the result.
 #[derive(Debug, Args)]
 pub(crate) struct SessionArguments {
-    /// Threads to work with [default: as many as the system gives the process]
+    /// Threads to work with [default: as many as there are physical cores for it, little ones aside]
     #[arg(short, long, value_name = "N", value_parser = count)]
     threads: Option<usize>,
     /// Instruction set of the kernels [default: what SISKIN_ISA names, else the best that the CPU has]

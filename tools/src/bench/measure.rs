@@ -1,6 +1,7 @@
 use super::random::Random;
 use super::system;
 use anyhow::{Context, Result};
+use siskin::machine::default_threads;
 use siskin::measure::{PeakProbe, ReadProbe};
 use siskin::{Isa, Model, Session, SessionOptions};
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ pub(super) struct Measured {
 
 /// Opens the model with `open` and runs the plan.
 pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<Measured> {
-    let threads = plan.session.threads.unwrap_or_else(available_threads);
+    let threads = plan.session.threads.unwrap_or_else(default_threads);
     let options = SessionOptions { threads: Some(threads), ..plan.session.clone() };
     let load = || -> Result<(Model, Session, f64)> {
         let start = Instant::now();
@@ -98,10 +99,6 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
         probe: Series::new(probes),
         peak: Series::new(peaks),
     })
-}
-
-fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Tokens picked by chance, the same in every run: which they are makes no difference to the work.
