@@ -5,7 +5,6 @@ mod random;
 mod random_model;
 mod report;
 mod shape;
-mod system;
 
 use crate::model::ModelArguments;
 use crate::output::Output;

@@ -9,8 +9,10 @@ mod answer;
 mod bench;
 mod chat;
 mod convert;
+mod doctor;
 mod inspect;
 mod logits;
+mod memory;
 mod model;
 mod npy;
 mod output;
@@ -77,6 +79,7 @@ enum Command {
     Tokenize(tokenize::Arguments),
     Logits(logits::Arguments),
     Bench(bench::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -98,6 +101,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }
 

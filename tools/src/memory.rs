@@ -1,13 +1,20 @@
-use std::fs;
+//! What Linux tells of memory in `/proc`.
+
+use siskin::machine::Tree;
 
 /// The most memory that the process had at once, in bytes; of a mapped file, the pages that were there.
-pub(super) fn peak_rss() -> Option<u64> {
-    field(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM")
+pub(crate) fn peak_rss() -> Option<u64> {
+    field(&Tree::here().text("proc/self/status")?, "VmHWM")
 }
 
 /// Bytes that can be had without swapping.
-pub(super) fn available() -> Option<u64> {
-    field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+pub(crate) fn available(tree: &Tree) -> Option<u64> {
+    field(&tree.text("proc/meminfo")?, "MemAvailable")
+}
+
+/// Bytes of the whole machine.
+pub(crate) fn total(tree: &Tree) -> Option<u64> {
+    field(&tree.text("proc/meminfo")?, "MemTotal")
 }
 
 /// Bytes of the line `name:  123 kB`.
@@ -31,6 +38,6 @@ mod tests {
     #[test]
     fn this_process_has_memory() {
         assert!(peak_rss().unwrap() > 1 << 16);
-        assert!(available().is_some());
+        assert!(available(&Tree::here()).unwrap() <= total(&Tree::here()).unwrap());
     }
 }
