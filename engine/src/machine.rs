@@ -84,6 +84,12 @@ pub fn default_threads() -> usize {
     Machine::read().default_threads()
 }
 
+/// The number of CPUs that the calling thread may run on, hardware threads counted; as many as there can be where the
+/// system does not say.
+pub(crate) fn allowed_cpus() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(usize::MAX, |cpus| cpus.count() as usize)
+}
+
 /// Cores of one kind differ by up to a tenth in their highest clocks; kinds of cores differ by a quarter or more.
 fn is_big(speed: u32, fastest: u32) -> bool {
     u64::from(speed) * 5 > u64::from(fastest) * 4

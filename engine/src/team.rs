@@ -6,12 +6,16 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crate::arena::Split;
+use crate::machine::allowed_cpus;
 
 /// Resident threads that share the tasks of a parallel region with the thread that opens it.
 ///
 /// Each thread has an equal share of a region's tasks, one after the other, and helps with the others' shares when it
 /// is through: fast cores do more. A worker that the kernel has not scheduled is not waited for: the region closes
 /// when its tasks are taken, and only the workers that joined before have to finish.
+///
+/// No more threads work at once than there are CPUs for: one too many would take the CPU from another in the middle of
+/// a task that the region then waits for. The surplus stays parked.
 pub(crate) struct Team {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
@@ -38,6 +42,8 @@ struct Shared {
     taken: Box<[Apart<AtomicUsize>]>,
     /// Workers that are up.
     started: AtomicUsize,
+    /// Workers that may be inside a region at once.
+    at_once: usize,
     parked: Box<[AtomicBool]>,
     panicked: AtomicBool,
     stop: AtomicBool,
@@ -47,6 +53,15 @@ struct Shared {
 struct Work {
     tasks: usize,
     region: &'static Region<'static>,
+}
+
+/// What became of a worker that tried to enter a region.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Joined,
+    Closed,
+    /// As many workers are inside as may be.
+    Full,
 }
 
 const OPEN: u64 = 1 << 31;
@@ -68,12 +83,18 @@ impl Team {
     /// # Errors
     /// The system's, when it grants no thread.
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
+        Self::on(allowed_cpus(), threads)
+    }
+
+    /// A team for a process that may run on so many CPUs.
+    fn on(cpus: usize, threads: usize) -> std::io::Result<Self> {
         let helpers = threads.saturating_sub(1);
         let shared = Arc::new(Shared {
             gate: Apart(AtomicU64::new(0)),
             region: Apart(UnsafeCell::new(None)),
             taken: (0..=helpers).map(|_| Apart(AtomicUsize::new(0))).collect(),
             started: AtomicUsize::new(0),
+            at_once: helpers.min(cpus.saturating_sub(1)),
             parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -140,7 +161,7 @@ impl Team {
 
     /// Runs `task(i)` for every i below `tasks`, each once.
     fn run(&mut self, tasks: usize, task: &Region<'_>) {
-        if tasks <= 1 || self.workers.is_empty() {
+        if tasks <= 1 || self.shared.at_once == 0 {
             (0..tasks).for_each(|i| task(0, i));
             return;
         }
@@ -157,11 +178,7 @@ impl Team {
         shared.gate.0.store(number.wrapping_add(NUMBER) | OPEN, Ordering::SeqCst);
         // Pairs with the fence of a worker that is about to park: it sees the open gate, or is seen parked here.
         fence(Ordering::SeqCst);
-        for (worker, parked) in self.workers.iter().zip(&shared.parked) {
-            if parked.load(Ordering::Relaxed) && parked.swap(false, Ordering::Relaxed) {
-                worker.thread.unpark();
-            }
-        }
+        self.wake_workers();
         let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(0, Work { tasks, region })));
         shared.gate.0.fetch_and(!OPEN, Ordering::AcqRel);
         let mut patience = Patience::new();
@@ -176,6 +193,17 @@ impl Team {
         if shared.panicked.swap(false, Ordering::Relaxed) {
             resume_unwind(Box::new("a task of a parallel region panicked"));
         }
+    }
+
+    /// Wakes parked workers, as long as fewer are awake than may work at once.
+    fn wake_workers(&self) {
+        let parked = &self.shared.parked;
+        let asleep = parked.iter().filter(|parked| parked.load(Ordering::Relaxed)).count();
+        let wanted = self.shared.at_once.saturating_sub(parked.len() - asleep);
+        let wake =
+            |parked: &AtomicBool| parked.load(Ordering::Relaxed) && parked.swap(false, Ordering::Relaxed);
+        let woken = self.workers.iter().zip(parked).filter(|(_, parked)| wake(parked));
+        woken.take(wanted).for_each(|(worker, _)| worker.thread.unpark());
     }
 }
 
@@ -212,10 +240,12 @@ impl Shared {
     /// A worker's life: waits for a region that it has not seen, joins, takes tasks, leaves.
     fn work(&self, index: usize) {
         self.started.fetch_add(1, Ordering::Release);
-        let mut seen = 0;
-        while let Some(number) = self.await_region(seen, index) {
+        let (mut seen, mut surplus) = (0, false);
+        while let Some(number) = self.await_region(seen, index, surplus) {
             seen = number;
-            if !self.join(number) {
+            let entry = self.join(number);
+            surplus = entry == Entry::Full;
+            if entry != Entry::Joined {
                 continue;
             }
             // SAFETY: this worker joined while the gate was open, so the cell holds the region and is not written
@@ -246,20 +276,24 @@ impl Shared {
         }
     }
 
-    /// Enters region `number` unless it has closed.
-    fn join(&self, number: u64) -> bool {
+    /// Enters region `number` unless it has closed or is full.
+    fn join(&self, number: u64) -> Entry {
         let mut gate = self.gate.0.load(Ordering::Relaxed);
         while gate & OPEN != 0 && gate & !(NUMBER - 1) == number {
+            if gate & JOINED >= self.at_once as u64 {
+                return Entry::Full;
+            }
             match self.gate.0.compare_exchange_weak(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => return Entry::Joined,
                 Err(now) => gate = now,
             }
         }
-        false
+        Entry::Closed
     }
 
-    /// The number of an open region other than `seen`; None when the team stops.
-    fn await_region(&self, seen: u64, index: usize) -> Option<u64> {
+    /// The number of an open region other than `seen`; None when the team stops. A worker that is `surplus` parks
+    /// without spinning: it has the CPU of one that works.
+    fn await_region(&self, seen: u64, index: usize, mut surplus: bool) -> Option<u64> {
         let fresh = || {
             let gate = self.gate.0.load(Ordering::Acquire);
             let number = gate & !(NUMBER - 1);
@@ -273,7 +307,7 @@ impl Shared {
             if let Some(number) = fresh() {
                 return Some(number);
             }
-            if patience.spin() {
+            if !surplus && patience.spin() {
                 continue;
             }
             let parked = self.parked.get(index)?;
@@ -283,7 +317,7 @@ impl Shared {
                 std::thread::park();
             }
             parked.store(false, Ordering::Relaxed);
-            patience = Patience::new();
+            (patience, surplus) = (Patience::new(), false);
         }
     }
 }
@@ -315,10 +349,15 @@ mod tests {
     use super::*;
     use crate::arena::Chunks;
 
+    /// A team whose threads may all work at once, on whatever CPUs the tests have.
+    fn team(threads: usize) -> Team {
+        Team::on(threads, threads).unwrap()
+    }
+
     #[test]
     fn every_task_runs_once_at_any_team_size() {
         for threads in 1..=5 {
-            let mut team = Team::new(threads).unwrap();
+            let mut team = team(threads);
             assert_eq!(team.threads(), threads);
             for tasks in (0..40).chain([1000]) {
                 let mut counts = vec![0u8; tasks];
@@ -330,7 +369,7 @@ mod tests {
 
     #[test]
     fn each_thread_has_its_own_local() {
-        let mut team = Team::new(3).unwrap();
+        let mut team = team(3);
         let (mut locals, mut counts) = ([0usize; 3], vec![0u8; 1000]);
         team.for_each_with(&mut locals, Chunks::new(&mut counts, 1), |local, _, part| {
             *local += 1;
@@ -342,7 +381,7 @@ mod tests {
 
     #[test]
     fn regions_follow_each_other_and_wake_parked_workers() {
-        let mut team = Team::new(3).unwrap();
+        let mut team = team(3);
         let mut sums = vec![0u32; 8];
         for round in 0..2000u32 {
             team.for_each(Chunks::new(&mut sums, 1), |i, part| part[0] += i as u32);
@@ -354,8 +393,28 @@ mod tests {
     }
 
     #[test]
+    fn no_more_threads_work_at_once_than_there_are_cpus() {
+        for (cpus, threads) in [(1, 3), (2, 2), (2, 5), (3, 8)] {
+            let mut team = Team::on(cpus, threads).unwrap();
+            assert_eq!(team.threads(), threads);
+            let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let mut counts = [0u8; 64];
+            for _ in 0..50 {
+                team.for_each(Chunks::new(&mut counts, 1), |_, part| {
+                    most.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    std::thread::yield_now();
+                    part[0] += 1;
+                    inside.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            assert_eq!(counts, [50; 64]);
+            assert!(most.into_inner() <= cpus, "{threads} threads on {cpus} CPUs");
+        }
+    }
+
+    #[test]
     fn a_panic_in_a_task_reaches_the_caller_and_leaves_the_team_usable() {
-        let mut team = Team::new(3).unwrap();
+        let mut team = team(3);
         let mut data = vec![0u8; 64];
         let caught = catch_unwind(AssertUnwindSafe(|| {
             team.for_each(Chunks::new(&mut data, 1), |i, _| assert!(i != 40, "as asked"));
