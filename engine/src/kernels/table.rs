@@ -12,6 +12,8 @@ use super::quantize::{self, Q8Block};
 use super::{activation, norm, peak, rope};
 use crate::arena::Tile;
 use crate::cache::CacheType;
+#[cfg(target_arch = "aarch64")]
+use crate::lanes::{Mla, Neon, Sdot, Smmla};
 
 /// The environment's choice of an instruction set.
 const VARIABLE: &str = "SISKIN_ISA";
@@ -215,10 +217,26 @@ tier!(
 );
 #[cfg(target_arch = "aarch64")]
 tier!(
+    neon_i8mm,
+    "neon-i8mm",
+    Neon::<Smmla>::assume(),
+    || Neon::<Smmla>::detect().is_some(),
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+);
+#[cfg(target_arch = "aarch64")]
+tier!(
+    neon_dotprod,
+    "neon-dotprod",
+    Neon::<Sdot>::assume(),
+    || Neon::<Sdot>::detect().is_some(),
+    #[target_feature(enable = "neon,dotprod")]
+);
+#[cfg(target_arch = "aarch64")]
+tier!(
     neon,
     "neon",
-    crate::lanes::Neon::assume(),
-    || crate::lanes::Neon::detect().is_some(),
+    Neon::<Mla>::assume(),
+    || Neon::<Mla>::detect().is_some(),
     #[target_feature(enable = "neon")]
 );
 
@@ -232,6 +250,10 @@ static TIERS: &[&Kernels] = &[
     &evex::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &avx2::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &neon_i8mm::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &neon_dotprod::KERNELS,
     #[cfg(target_arch = "aarch64")]
     &neon::KERNELS,
     &scalar::KERNELS,

@@ -1,6 +1,6 @@
 use std::arch::x86_64::*;
 
-use super::{Lanes, Range, unroll};
+use super::{Lanes, Range, Weights, unroll};
 
 /// AVX2 with FMA and F16C: sixteen lanes are two registers. `D` says how bytes are multiplied.
 #[derive(Clone, Copy)]
@@ -335,10 +335,11 @@ impl<D: Products> Lanes for Wide<D> {
     fn dot<const G: usize>(
         self,
         start: i32,
-        w: [[__m256i; 2]; G],
+        w: impl Weights<[__m256i; 2], G>,
         x: &[[i8; 4]; G],
         range: Range,
     ) -> [__m256i; 2] {
+        let w = w.unpack();
         let half = |h: usize| {
             let [sum] = self.0.dots([start], |g| w[g][h], [x], range);
             sum

@@ -1,6 +1,6 @@
 use std::arch::x86_64::*;
 
-use super::{Lanes, Range, unroll};
+use super::{Lanes, Range, Weights, unroll};
 
 /// AVX-512 with VNNI (Ice Lake, Zen 4 and later): sixteen lanes are one register.
 #[derive(Clone, Copy)]
@@ -277,8 +277,14 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn dot<const G: usize>(self, start: i32, w: [__m512i; G], x: &[[i8; 4]; G], _: Range) -> __m512i {
-        let mut sum = self.splat_i32(start);
+    fn dot<const G: usize>(
+        self,
+        start: i32,
+        w: impl Weights<__m512i, G>,
+        x: &[[i8; 4]; G],
+        _: Range,
+    ) -> __m512i {
+        let (w, mut sum) = (w.unpack(), self.splat_i32(start));
         unroll!(g < G => {
             // SAFETY: see above.
             sum = unsafe { _mm512_dpbusd_epi32(sum, w[g], _mm512_set1_epi32(four(&x[g]))) };

@@ -21,7 +21,7 @@ pub(crate) use avx2::{Evex, Wide};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
-pub(crate) use neon::Neon;
+pub(crate) use neon::{Mla, Neon, Sdot, Smmla};
 pub(crate) use scalar::Scalar;
 
 /// The values that a format's unpacked weights take. It decides how many products fit a narrow accumulator.
@@ -35,6 +35,19 @@ pub(crate) enum Range {
     U6,
     /// -128 to 127.
     S8,
+}
+
+/// Weights in groups of four of each row, unpacked when they are asked for. Who has registers for those of some rows
+/// only asks again for the others.
+pub(crate) trait Weights<B, const G: usize> {
+    fn unpack(&self) -> [B; G];
+}
+
+impl<B: Copy, const G: usize> Weights<B, G> for [B; G] {
+    #[inline(always)]
+    fn unpack(&self) -> [B; G] {
+        *self
+    }
 }
 
 /// Sixteen lanes of one instruction set.
@@ -129,7 +142,13 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// Adds to `start`, in each row, the exact dot product of `4 * G` weights with as many activations, −127 to 127.
     ///
     /// The weights are of `range`, those of [`Range::S8`] with [`Lanes::S8_BIAS`] added. `G` is 4 or 8.
-    fn dot<const G: usize>(self, start: i32, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I;
+    fn dot<const G: usize>(
+        self,
+        start: i32,
+        w: impl Weights<Self::B, G>,
+        x: &[[i8; 4]; G],
+        range: Range,
+    ) -> Self::I;
 
     /// Puts the weights that [`Lanes::dots`] is to read into the order it wants: any within four groups.
     fn arrange(self, w: [Self::B; 8]) -> [Self::B; 8] {

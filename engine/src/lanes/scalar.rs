@@ -1,6 +1,6 @@
 use half::{bf16, f16};
 
-use super::{Lanes, Range};
+use super::{Lanes, Range, Weights};
 
 /// The definition of the machine, in plain Rust.
 #[derive(Clone, Copy)]
@@ -165,8 +165,14 @@ impl Lanes for Scalar {
         index.map(|i| table[usize::from(i & 15)].cast_unsigned())
     }
 
-    fn dot<const G: usize>(self, start: i32, w: [[u8; 64]; G], x: &[[i8; 4]; G], range: Range) -> [i32; 16] {
-        dot(start, &w, x, range)
+    fn dot<const G: usize>(
+        self,
+        start: i32,
+        w: impl Weights<[u8; 64], G>,
+        x: &[[i8; 4]; G],
+        range: Range,
+    ) -> [i32; 16] {
+        dot(start, &w.unpack(), x, range)
     }
     fn dots<const T: usize, const G: usize>(
         self,

@@ -293,7 +293,23 @@ fn avx512_equals_scalar() {
 #[test]
 #[cfg(target_arch = "aarch64")]
 fn neon_equals_scalar() {
-    all(super::Neon::detect().unwrap());
+    all(super::Neon::<super::Mla>::detect().unwrap());
+}
+
+#[test]
+#[cfg(target_arch = "aarch64")]
+fn neon_dotprod_equals_scalar() {
+    if let Some(l) = super::Neon::<super::Sdot>::detect() {
+        all(l);
+    }
+}
+
+#[test]
+#[cfg(target_arch = "aarch64")]
+fn neon_i8mm_equals_scalar() {
+    if let Some(l) = super::Neon::<super::Smmla>::detect() {
+        all(l);
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::slice::ChunksExact;
+
 use super::super::formats::{Quantized, Scales};
 use super::super::quantize::{Q8Block, TILE};
 use super::{At, Product, is_signed, ready, start};
@@ -41,17 +43,17 @@ pub(super) fn gemm<L: Lanes, Q: Quantized>(
                 while first < width {
                     let mut at =
                         At { out: &mut *out, output: product.output, panel, token: TILE * tile + first };
-                    let (x, left) = (&x[first..], width - first);
+                    let (x, left) = (x.chunks_exact(width), width - first);
                     first += if L::SIXTEEN && left >= 16 {
-                        at.put::<L, 16>(l, sums::<L, Q, 16>(l, weights, x, width))
+                        at.put::<L, 16>(l, sums::<L, Q, 16>(l, weights, x, first))
                     } else if L::EIGHT && left >= 8 {
-                        at.put::<L, 8>(l, sums::<L, Q, 8>(l, weights, x, width))
+                        at.put::<L, 8>(l, sums::<L, Q, 8>(l, weights, x, first))
                     } else if L::FOUR && left >= 4 {
-                        at.put::<L, 4>(l, sums::<L, Q, 4>(l, weights, x, width))
+                        at.put::<L, 4>(l, sums::<L, Q, 4>(l, weights, x, first))
                     } else if L::TWO && left >= 2 {
-                        at.put::<L, 2>(l, sums::<L, Q, 2>(l, weights, x, width))
+                        at.put::<L, 2>(l, sums::<L, Q, 2>(l, weights, x, first))
                     } else {
-                        at.put::<L, 1>(l, sums::<L, Q, 1>(l, weights, x, width))
+                        at.put::<L, 1>(l, sums::<L, Q, 1>(l, weights, x, first))
                     };
                 }
             }
@@ -90,19 +92,19 @@ fn unpack<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], to: &mut [Line]) {
     }
 }
 
-/// One unpacked panel times the first `T` tokens of a tile of `width`: 16 sums for each.
+/// One unpacked panel times `T` tokens of a tile, from its `first`: 16 sums for each. `x` are the tile's blocks.
 #[inline(always)]
 fn sums<L: Lanes, Q: Quantized, const T: usize>(
     l: L,
     weights: &[Line],
-    x: &[Q8Block],
-    width: usize,
+    mut x: ChunksExact<'_, Q8Block>,
+    first: usize,
 ) -> [L::F; T] {
     let mut acc = [l.splat(0.0); T];
-    for (lines, x) in weights.chunks_exact(lines::<Q>()).zip(x.chunks(width)) {
-        let (Some((weights, floats)), Some(x)) = (lines.split_first_chunk(), x.first_chunk()) else {
-            break;
-        };
+    // Not zipped: that would multiply indices where pointers can be moved on.
+    for lines in weights.chunks_exact(lines::<Q>()) {
+        let Some((weights, floats)) = lines.split_first_chunk() else { break };
+        let Some(x) = x.next().and_then(|x| x.get(first..)?.first_chunk()) else { break };
         if Q::GRAINS == 1 {
             acc = add_grain::<L, Q, T, 8>(l, weights, &floats[0], x, 0, acc);
         } else if let [low, high] = weights.as_chunks().0 {

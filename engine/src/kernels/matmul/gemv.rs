@@ -2,7 +2,7 @@ use super::super::formats::{Quantized, Scales};
 use super::super::quantize::Q8Block;
 use super::{At, Product, is_signed, ready, start};
 use crate::arena::Tile;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Weights, unroll};
 
 /// Multiplies with one token's activations.
 #[inline(always)]
@@ -44,17 +44,15 @@ fn add_sub<L: Lanes, Q: Quantized>(
     mut acc: L::F,
 ) -> L::F {
     let (bias, add) = if is_signed(Q::RANGE) { (L::S8_BIAS, L::S8_BIAS) } else { (Q::OFFSET, 0) };
-    let weights = ready(l, Q::weights(l, block, sub), add);
+    let from = |first| Packed::<L, Q> { l, block, sub, first, add };
     let x_scale = l.splat(x.scale);
     if Q::GRAINS == 1 {
-        let isum = l.dot(start::<8>(bias, x, 0), weights, x.groups::<8>(0), Q::RANGE);
+        let isum = l.dot(start::<8>(bias, x, 0), from(0), x.groups::<8>(0), Q::RANGE);
         acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, sub), x_scale), acc);
     } else {
-        let [w0, w1, w2, w3, w4, w5, w6, w7] = weights;
-        let (low, high) = ([w0, w1, w2, w3], [w4, w5, w6, w7]);
-        let isum = l.dot(start::<4>(bias, x, 0), low, x.groups::<4>(0), Q::RANGE);
+        let isum = l.dot(start::<4>(bias, x, 0), from(0), x.groups::<4>(0), Q::RANGE);
         acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, 2 * sub), x_scale), acc);
-        let isum = l.dot(start::<4>(bias, x, 1), high, x.groups::<4>(1), Q::RANGE);
+        let isum = l.dot(start::<4>(bias, x, 1), from(4), x.groups::<4>(1), Q::RANGE);
         acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, 2 * sub + 1), x_scale), acc);
     }
     if Q::MINS && Q::GRAINS == 1 {
@@ -64,4 +62,23 @@ fn add_sub<L: Lanes, Q: Quantized>(
         acc = l.fma(scales.min(l, 2 * sub + 1), l.splat(x.weighted_sum::<4>(1)), acc);
     }
     acc
+}
+
+/// The `sub`-th 32 weights of a block, from the `first` group on, as dot products take them.
+struct Packed<'a, L, Q: Quantized> {
+    l: L,
+    block: &'a Q::Block,
+    sub: usize,
+    first: usize,
+    add: u8,
+}
+
+impl<L: Lanes, Q: Quantized, const G: usize> Weights<L::B, G> for Packed<'_, L, Q> {
+    #[inline(always)]
+    fn unpack(&self) -> [L::B; G] {
+        let all = ready(self.l, Q::weights(self.l, self.block, self.sub), self.add);
+        let mut groups = [all[0]; G];
+        unroll!(g < G => { groups[g] = all[self.first + g]; });
+        groups
+    }
 }

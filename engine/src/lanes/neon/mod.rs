@@ -1,22 +1,40 @@
+mod mla;
+mod sdot;
+mod smmla;
+
 use std::arch::aarch64::*;
 
-use super::{Lanes, Range, unroll};
+pub(crate) use mla::Mla;
+pub(crate) use sdot::Sdot;
+pub(crate) use smmla::Smmla;
 
-/// Advanced SIMD as every 64-bit ARM has it (Cortex-A53, A72): sixteen lanes are four registers.
+use super::{Lanes, Range, Weights};
+
+/// Advanced SIMD: sixteen lanes are four registers. `D` is the instruction that dot products are formed with, which is
+/// all that its tiers differ in.
 #[derive(Clone, Copy)]
-pub(crate) struct Neon(());
+pub(crate) struct Neon<D>(D);
 
-impl Neon {
-    /// The tier, inside functions that are compiled for it.
-    #[target_feature(enable = "neon")]
-    pub(crate) fn assume() -> Self {
-        Neon(())
+type I = [int32x4_t; 4];
+type B = [uint8x16_t; 4];
+
+/// An instruction that forms dot products, with those of [`Lanes`] made of it. A value proves that the CPU has it.
+pub(crate) trait Dot: Copy + Send + Sync + 'static {
+    const TILE: usize;
+
+    fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], range: Range) -> I;
+
+    fn arrange(self, w: [B; 8]) -> [B; 8] {
+        w
     }
 
-    /// The tier, where this CPU has it.
-    pub(crate) fn detect() -> Option<Self> {
-        std::arch::is_aarch64_feature_detected!("neon").then_some(Neon(()))
-    }
+    fn dots<const T: usize, const G: usize>(
+        self,
+        start: [i32; T],
+        w: &[[u8; 64]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [I; T];
 }
 
 /// Applies an intrinsic to all four quarters of its vectors.
@@ -56,24 +74,27 @@ fn raise(x: uint16x4_t) -> float32x4_t {
     unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(x)) }
 }
 
-/// IEEE half precision to single. `fcvtl` needs no more than ARMv8.0, but its intrinsic is not stable yet.
+/// 64 bytes, as one instruction loads them.
 #[inline(always)]
-fn widen_f16(bytes: &[u8; 8]) -> float32x4_t {
-    let out: float32x4_t;
-    // SAFETY: reads the array's 8 bytes and writes one register; every AArch64 CPU has the instruction.
-    unsafe {
-        let x: uint16x4_t = vld1_u16(bytes.as_ptr().cast());
-        std::arch::asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) out, in(vreg) x, options(pure, nomem, nostack, preserves_flags));
-    }
-    out
+fn load_line(bytes: &[u8; 64]) -> B {
+    // SAFETY: the read covers the array.
+    let uint8x16x4_t(a, b, c, d) = unsafe { vld1q_u8_x4(bytes.as_ptr()) };
+    [a, b, c, d]
 }
 
-impl Lanes for Neon {
-    type F = [float32x4_t; 4];
-    type I = [int32x4_t; 4];
-    type B = [uint8x16_t; 4];
+/// 16 activations: four groups of four.
+#[inline(always)]
+fn load_x(x: &[[i8; 4]; 4]) -> int8x16_t {
+    // SAFETY: the read covers the array.
+    unsafe { vld1q_s8(x.as_flattened().as_ptr()) }
+}
 
-    const TILE: usize = 2;
+impl<D: Dot> Lanes for Neon<D> {
+    type F = [float32x4_t; 4];
+    type I = I;
+    type B = B;
+
+    const TILE: usize = D::TILE;
     const SIGNED: bool = true;
 
     #[inline(always)]
@@ -118,8 +139,18 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     fn load_f16(self, bytes: &[u8; 32]) -> Self::F {
-        let (quarters, _) = bytes.as_chunks::<8>();
-        [widen_f16(&quarters[0]), widen_f16(&quarters[1]), widen_f16(&quarters[2]), widen_f16(&quarters[3])]
+        // SAFETY: the two reads cover the array and need no alignment.
+        unsafe {
+            let p: *const u16 = bytes.as_ptr().cast();
+            let (low, high) =
+                (vreinterpretq_f16_u16(vld1q_u16(p)), vreinterpretq_f16_u16(vld1q_u16(p.add(8))));
+            [
+                vcvt_f32_f16(vget_low_f16(low)),
+                vcvt_high_f32_f16(low),
+                vcvt_f32_f16(vget_low_f16(high)),
+                vcvt_high_f32_f16(high),
+            ]
+        }
     }
     #[inline(always)]
     fn load_bf16(self, bytes: &[u8; 32]) -> Self::F {
@@ -256,22 +287,12 @@ impl Lanes for Neon {
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 64]) -> Self::B {
-        // SAFETY: the four reads cover the array.
-        unsafe {
-            let p = bytes.as_ptr();
-            [vld1q_u8(p), vld1q_u8(p.add(16)), vld1q_u8(p.add(32)), vld1q_u8(p.add(48))]
-        }
+        load_line(bytes)
     }
     #[inline(always)]
     fn store_bytes(self, x: Self::B, to: &mut [u8; 64]) {
-        // SAFETY: the four writes cover the array.
-        unsafe {
-            let p = to.as_mut_ptr();
-            vst1q_u8(p, x[0]);
-            vst1q_u8(p.add(16), x[1]);
-            vst1q_u8(p.add(32), x[2]);
-            vst1q_u8(p.add(48), x[3]);
-        }
+        // SAFETY: the write covers the array.
+        unsafe { vst1q_u8_x4(to.as_mut_ptr(), uint8x16x4_t(x[0], x[1], x[2], x[3])) }
     }
     #[inline(always)]
     fn splat_byte(self, x: u8) -> Self::B {
@@ -330,38 +351,12 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    fn dot<const G: usize>(self, start: i32, w: [Self::B; G], x: &[[i8; 4]; G], range: Range) -> Self::I {
-        // `smlal` adds one product into 16 bits: 15 · 127 · 8, 31 · 127 · 8, 63 · 127 · 4 and 128 · 127 · 2 stay
-        // below 2¹⁵.
-        let steps = match range {
-            Range::U4 | Range::U5 => G,
-            Range::U6 => 4,
-            Range::S8 => 2,
-        };
-        let mut sums = self.splat_i32(start);
-        // SAFETY: `self` proves Advanced SIMD.
-        unsafe {
-            // Two rows to a register, four sums of products each.
-            let mut n = [vdupq_n_s16(0); 8];
-            unroll!(g < G => {
-                if g.is_multiple_of(steps) {
-                    n = [vdupq_n_s16(0); 8];
-                }
-                let x = vreinterpretq_s8_u32(vdupq_n_u32(u32::from_ne_bytes(x[g].map(i8::cast_unsigned))));
-                unroll!(i < 4 => {
-                    let w = vreinterpretq_s8_u8(w[g][i]);
-                    n[2 * i] = vmlal_s8(n[2 * i], vget_low_s8(w), vget_low_s8(x));
-                    n[2 * i + 1] = vmlal_high_s8(n[2 * i + 1], w, x);
-                });
-                if (g + 1).is_multiple_of(steps) {
-                    unroll!(i < 4 => {
-                        let rows = vpaddq_s32(vpaddlq_s16(n[2 * i]), vpaddlq_s16(n[2 * i + 1]));
-                        sums[i] = vaddq_s32(sums[i], rows);
-                    });
-                }
-            });
-        }
-        sums
+    fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], range: Range) -> I {
+        self.0.dot(start, w, x, range)
+    }
+    #[inline(always)]
+    fn arrange(self, w: [B; 8]) -> [B; 8] {
+        self.0.arrange(w)
     }
     #[inline(always)]
     fn dots<const T: usize, const G: usize>(
@@ -370,8 +365,7 @@ impl Lanes for Neon {
         w: &[[u8; 64]; G],
         x: [&[[i8; 4]; G]; T],
         range: Range,
-    ) -> [Self::I; T] {
-        let weights: [Self::B; G] = std::array::from_fn(|g| self.load_bytes(&w[g]));
-        std::array::from_fn(|t| self.dot(start[t], weights, x[t], range))
+    ) -> [I; T] {
+        self.0.dots(start, w, x, range)
     }
 }
