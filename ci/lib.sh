@@ -3,6 +3,9 @@
 
 readonly AARCH64=aarch64-unknown-linux-gnu
 readonly QEMU=(qemu-aarch64 -cpu cortex-a72) # a Raspberry Pi 4: no dot-product instructions
+# The ARM tiers, each with a CPU whose best it is: Raspberry Pi 4, Raspberry Pi 5, and all that QEMU knows.
+# shellcheck disable=SC2034 # For the scripts that read this file.
+readonly ARM_TIERS=(neon:cortex-a72 neon-dotprod:cortex-a76 neon-i8mm:max)
 
 headline() { printf '\n== %s\n' "$*"; }
 
@@ -53,3 +56,8 @@ build_programs() {
 siskin() { "${CARGO_TARGET_DIR:-target}/debug/siskin" "$@"; }
 
 siskin_aarch64() { "${QEMU[@]}" "${CARGO_TARGET_DIR:-target}/$AARCH64/debug/siskin" "$@"; }
+
+# The same on another CPU.
+siskin_on() { # CPU [ARGUMENT...]
+    qemu-aarch64 -cpu "$1" "${CARGO_TARGET_DIR:-target}/$AARCH64/debug/siskin" "${@:2}"
+}
