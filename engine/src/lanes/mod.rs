@@ -89,6 +89,10 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn load_bf16(self, bytes: &[u8; 32]) -> Self::F;
     fn load_u8(self, bytes: &[u8; 16]) -> Self::F;
     fn load_i8(self, bytes: &[u8; 16]) -> Self::F;
+    /// `a * byte` in each lane. `a` are half-precision numbers, widened.
+    fn mul_u8(self, a: Self::F, bytes: &[u8; 16]) -> Self::F {
+        self.mul(a, self.load_u8(bytes))
+    }
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;

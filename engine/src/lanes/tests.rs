@@ -129,6 +129,9 @@ fn loads<L: Lanes>(l: L) {
         assert_eq!(stored, bytes);
         assert_eq!(p.out(l.load_u8(first)), s.out(Scalar.load_u8(first)));
         assert_eq!(p.out(l.load_i8(first)), s.out(Scalar.load_i8(first)));
+        let halves = bytes.last_chunk().unwrap();
+        let product = l.mul_u8(l.load_f16(halves), first);
+        assert_eq!(p.out(product), s.out(Scalar.mul_u8(Scalar.load_f16(halves), first)), "{bytes:?}");
     }
 }
 

@@ -20,11 +20,11 @@ pub(crate) struct Mins<F, const N: usize> {
 impl<L: Lanes, const N: usize> Scales<L> for Mins<L::F, N> {
     #[inline(always)]
     fn scale(&self, l: L, grain: usize) -> L::F {
-        l.mul(self.d, l.load_u8(&self.scales[grain]))
+        l.mul_u8(self.d, &self.scales[grain])
     }
     #[inline(always)]
     fn min(&self, l: L, grain: usize) -> L::F {
-        l.mul(self.minus_dmin, l.load_u8(&self.mins[grain]))
+        l.mul_u8(self.minus_dmin, &self.mins[grain])
     }
 }
 
