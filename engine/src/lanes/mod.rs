@@ -137,6 +137,11 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn shr(self, a: Self::B, n: u32) -> Self::B;
     /// Each byte shifted left by `n`, 0 to 7, with zeros coming in.
     fn shl(self, a: Self::B, n: u32) -> Self::B;
+    /// `low`, whose bits of `mask` are zero, with those of `high` shifted right by `right` and then left by `left`.
+    fn merge(self, low: Self::B, high: Self::B, right: u32, left: u32, mask: u8) -> Self::B {
+        let bits = self.and(self.shr(high, right), self.splat_byte(mask >> left));
+        self.or(low, self.shl(bits, left))
+    }
     /// Takes each row's four bytes as a little-endian u32 and gives its bits `4 * group` to `4 * group + 3` as four
     /// bytes of 0 or `set`.
     fn spread_bits(self, a: Self::B, group: usize, set: u8) -> Self::B;

@@ -152,6 +152,11 @@ fn bytes<L: Lanes>(l: L) {
         assert_eq!(p.bytes(l.shr(x, 7)), s.bytes(Scalar.shr(a, 7)));
         assert_eq!(p.bytes(l.shl(x, 2)), s.bytes(Scalar.shl(a, 2)));
         assert_eq!(p.bytes(l.shl(x, 4)), s.bytes(Scalar.shl(a, 4)));
+        for (right, left) in [(0, 4), (3, 4), (7, 2), (6, 4)] {
+            let merged = l.merge(l.and(x, l.splat_byte(0xf)), y, right, left, 0x30);
+            let expected = Scalar.merge(a.map(|a| a & 0xf), b, right, left, 0x30);
+            assert_eq!(p.bytes(merged), s.bytes(expected), "{right} {left}");
+        }
         for group in 0..8 {
             let spread = l.spread_bits(x, group, 16);
             assert_eq!(p.bytes(spread), s.bytes(Scalar.spread_bits(a, group, 16)), "group {group}");

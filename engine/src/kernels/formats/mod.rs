@@ -131,11 +131,7 @@ fn add_high_bit<L: Lanes>(
     run: usize,
     bits: u32,
 ) -> [L::B; 8] {
-    let one = l.splat_byte(1);
-    unroll!(g < 8 => {
-        let bit = l.and(l.shr(l.load_bytes(high[g]), run as u32), one);
-        weights[g] = l.or(weights[g], l.shl(bit, bits));
-    });
+    unroll!(g < 8 => { weights[g] = l.merge(weights[g], l.load_bytes(high[g]), run as u32, bits, 1 << bits); });
     weights
 }
 

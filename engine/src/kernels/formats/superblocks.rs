@@ -155,8 +155,8 @@ impl Quantized for Q6_K {
         let (half, run) = (&block.halves[sub / 4], sub % 4);
         let quads = if run.is_multiple_of(2) { low(&half.first) } else { half.second.each_ref() };
         let mut out = nibbles(l, quads, run / 2);
-        let bits = bit_pairs(l, high(&half.first), run);
-        unroll!(g < 8 => { out[g] = l.or(out[g], l.shl(bits[g], 4)); });
+        let high = high(&half.first);
+        unroll!(g < 8 => { out[g] = l.merge(out[g], l.load_bytes(high[g]), 2 * run as u32, 4, 0x30); });
         out
     }
 }

@@ -343,6 +343,13 @@ impl<D: Dot> Lanes for Neon<D> {
         each!(vshlq_u8(a, left))
     }
     #[inline(always)]
+    fn merge(self, low: Self::B, high: Self::B, right: u32, left: u32, mask: u8) -> Self::B {
+        // SAFETY: `self` proves Advanced SIMD.
+        let shift = unsafe { [vdupq_n_s8(left as i8 - right as i8); 4] };
+        let (mask, high) = (self.splat_byte(mask), each!(vshlq_u8(high, shift)));
+        each!(vbslq_u8(mask, high, low))
+    }
+    #[inline(always)]
     fn spread_bits(self, a: Self::B, group: usize, set: u8) -> Self::B {
         // SAFETY: `self` proves Advanced SIMD.
         unsafe {
