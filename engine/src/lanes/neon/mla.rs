@@ -68,7 +68,7 @@ fn add_rows(start: i32, sums: Wide) -> int32x4_t {
     unsafe { vqaddq_s32(vdupq_n_s32(start), vpaddq_s32(sums[0], sums[1])) }
 }
 
-/// The `lane`-th four activations once for each row of a register.
+/// The `lane`-th group's activations once for each row of a register.
 #[inline(always)]
 fn splat(x: int8x16_t, lane: usize) -> int8x16_t {
     match lane {
@@ -122,6 +122,7 @@ fn dot_rows<const T: usize, const G: usize>(
     sums
 }
 
+/// Each group's activations once for each row of a register.
 #[inline(always)]
 fn spread<const G: usize>(x: &[[i8; 4]; G]) -> [int8x16_t; G] {
     let (x, _) = x.as_chunks::<4>();

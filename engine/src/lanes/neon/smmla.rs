@@ -51,7 +51,7 @@ type Pair = [int32x4_t; 8];
 fn part(sums: Pair) -> (I, I) {
     let (mut a, mut b) = ([sums[0]; 4], [sums[0]; 4]);
     unroll!(i < 4 => {
-        // SAFETY: as above.
+        // SAFETY: Advanced SIMD is part of every AArch64 target that Rust's `std` supports.
         unsafe {
             a[i] = vuzp1q_s32(sums[2 * i], sums[2 * i + 1]);
             b[i] = vuzp2q_s32(sums[2 * i], sums[2 * i + 1]);
@@ -71,16 +71,17 @@ impl Smmla {
         sums
     }
 
+    /// The dot products of two tokens.
     #[inline(always)]
     fn pair<const G: usize>(self, start: [i32; 2], w: &[[u8; 64]; G], x: [&[[i8; 4]; G]; 2]) -> Pair {
-        // SAFETY: Advanced SIMD is part of every AArch64 target that Rust's `std` supports.
+        // SAFETY: as in `part`.
         let mut sums = unsafe {
             let (a, b) = (vdup_n_s32(start[0]), vdup_n_s32(start[1]));
             [vcombine_s32(vzip1_s32(a, b), vzip1_s32(a, b)); 8]
         };
         unroll!(q < G / 4 => {
             let (a, b) = (load_x(&x[0].as_chunks().0[q]), load_x(&x[1].as_chunks().0[q]));
-            // SAFETY: as above.
+            // SAFETY: as in `part`.
             let (low, high) = unsafe {
                 let (a, b) = (vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b));
                 (vreinterpretq_s8_s64(vzip1q_s64(a, b)), vreinterpretq_s8_s64(vzip2q_s64(a, b)))
@@ -106,7 +107,7 @@ impl Dot for Smmla {
         let mut pairs = w;
         unroll!(g < 8 => {
             unroll!(i < 4 => {
-                // SAFETY: as above.
+                // SAFETY: as in `part`.
                 pairs[g][i] = unsafe {
                     let first = vreinterpretq_u32_u8(w[g / 2 * 2][i]);
                     let second = vreinterpretq_u32_u8(w[g / 2 * 2 + 1][i]);
@@ -126,7 +127,7 @@ impl Dot for Smmla {
         x: [&[[i8; 4]; G]; T],
         _: Range,
     ) -> [I; T] {
-        // SAFETY: as above.
+        // SAFETY: as in `part`.
         let mut sums = unsafe { [[vdupq_n_s32(0); 4]; T] };
         if T == 1 {
             (sums[0], _) = part(self.pair([start[0]; 2], w, [x[0]; 2]));
