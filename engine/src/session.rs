@@ -12,8 +12,8 @@ use crate::tokenizer::{Detokenizer, Special};
 pub struct SessionOptions {
     /// Tokens that the session holds at most. None: the model's own context length, but at most 4,096.
     pub context: Option<usize>,
-    /// Threads that share the work. None: as many as the machine has for it, see
-    /// [`default_threads`](crate::machine::default_threads).
+    /// Threads that share the work; no more are started than there are CPUs that the process may use. None: as many
+    /// as the machine has for it, see [`default_threads`](crate::machine::default_threads).
     pub threads: Option<usize>,
     /// Instruction set of the kernels. None: what `SISKIN_ISA` names, else the best that the CPU has.
     pub isa: Option<Isa>,

@@ -14,11 +14,13 @@ use crate::machine::allowed_cpus;
 /// is through: fast cores do more. A worker that the kernel has not scheduled is not waited for: the region closes
 /// when its tasks are taken, and only the workers that joined before have to finish.
 ///
-/// No more threads work at once than there are CPUs for: one too many would take the CPU from another in the middle of
-/// a task that the region then waits for. The surplus stays parked.
+/// No more threads are started than there are CPUs for: one too many would take the CPU from another in the middle of
+/// a task that the region then waits for.
 pub(crate) struct Team {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
+    /// As many as were asked for.
+    threads: usize,
 }
 
 struct Worker {
@@ -42,8 +44,6 @@ struct Shared {
     taken: Box<[Apart<AtomicUsize>]>,
     /// Workers that are up.
     started: AtomicUsize,
-    /// Workers that may be inside a region at once.
-    at_once: usize,
     parked: Box<[AtomicBool]>,
     panicked: AtomicBool,
     stop: AtomicBool,
@@ -53,15 +53,6 @@ struct Shared {
 struct Work {
     tasks: usize,
     region: &'static Region<'static>,
-}
-
-/// What became of a worker that tried to enter a region.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Entry {
-    Joined,
-    Closed,
-    /// As many workers are inside as may be.
-    Full,
 }
 
 const OPEN: u64 = 1 << 31;
@@ -88,18 +79,17 @@ impl Team {
 
     /// A team for a process that may run on so many CPUs.
     fn on(cpus: usize, threads: usize) -> std::io::Result<Self> {
-        let helpers = threads.saturating_sub(1);
+        let helpers = threads.min(cpus).saturating_sub(1);
         let shared = Arc::new(Shared {
             gate: Apart(AtomicU64::new(0)),
             region: Apart(UnsafeCell::new(None)),
             taken: (0..=helpers).map(|_| Apart(AtomicUsize::new(0))).collect(),
             started: AtomicUsize::new(0),
-            at_once: helpers.min(cpus.saturating_sub(1)),
             parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let mut team = Team { shared: Arc::clone(&shared), workers: Vec::with_capacity(helpers) };
+        let mut team = Team { shared: Arc::clone(&shared), workers: Vec::with_capacity(helpers), threads };
         for index in 0..helpers {
             let shared = Arc::clone(&shared);
             let handle = std::thread::Builder::new()
@@ -114,9 +104,9 @@ impl Team {
         Ok(team)
     }
 
-    /// How many threads share the work.
+    /// How many threads the work is to be divided for: no thread's number is as large.
     pub(crate) fn threads(&self) -> usize {
-        self.workers.len() + 1
+        self.threads.max(1)
     }
 
     /// Runs `task(i, part i)` for every part of `split`, each once, in no particular order.
@@ -161,7 +151,7 @@ impl Team {
 
     /// Runs `task(i)` for every i below `tasks`, each once.
     fn run(&mut self, tasks: usize, task: &Region<'_>) {
-        if tasks <= 1 || self.shared.at_once == 0 {
+        if tasks <= 1 || self.workers.is_empty() {
             (0..tasks).for_each(|i| task(0, i));
             return;
         }
@@ -178,7 +168,11 @@ impl Team {
         shared.gate.0.store(number.wrapping_add(NUMBER) | OPEN, Ordering::SeqCst);
         // Pairs with the fence of a worker that is about to park: it sees the open gate, or is seen parked here.
         fence(Ordering::SeqCst);
-        self.wake_workers();
+        for (worker, parked) in self.workers.iter().zip(&shared.parked) {
+            if parked.load(Ordering::Relaxed) && parked.swap(false, Ordering::Relaxed) {
+                worker.thread.unpark();
+            }
+        }
         let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(0, Work { tasks, region })));
         shared.gate.0.fetch_and(!OPEN, Ordering::AcqRel);
         let mut patience = Patience::new();
@@ -193,17 +187,6 @@ impl Team {
         if shared.panicked.swap(false, Ordering::Relaxed) {
             resume_unwind(Box::new("a task of a parallel region panicked"));
         }
-    }
-
-    /// Wakes parked workers, as long as fewer are awake than may work at once.
-    fn wake_workers(&self) {
-        let parked = &self.shared.parked;
-        let asleep = parked.iter().filter(|parked| parked.load(Ordering::Relaxed)).count();
-        let wanted = self.shared.at_once.saturating_sub(parked.len() - asleep);
-        let wake =
-            |parked: &AtomicBool| parked.load(Ordering::Relaxed) && parked.swap(false, Ordering::Relaxed);
-        let woken = self.workers.iter().zip(parked).filter(|(_, parked)| wake(parked));
-        woken.take(wanted).for_each(|(worker, _)| worker.thread.unpark());
     }
 }
 
@@ -240,12 +223,10 @@ impl Shared {
     /// A worker's life: waits for a region that it has not seen, joins, takes tasks, leaves.
     fn work(&self, index: usize) {
         self.started.fetch_add(1, Ordering::Release);
-        let (mut seen, mut surplus) = (0, false);
-        while let Some(number) = self.await_region(seen, index, surplus) {
+        let mut seen = 0;
+        while let Some(number) = self.await_region(seen, index) {
             seen = number;
-            let entry = self.join(number);
-            surplus = entry == Entry::Full;
-            if entry != Entry::Joined {
+            if !self.join(number) {
                 continue;
             }
             // SAFETY: this worker joined while the gate was open, so the cell holds the region and is not written
@@ -276,24 +257,20 @@ impl Shared {
         }
     }
 
-    /// Enters region `number` unless it has closed or is full.
-    fn join(&self, number: u64) -> Entry {
+    /// Enters region `number` unless it has closed.
+    fn join(&self, number: u64) -> bool {
         let mut gate = self.gate.0.load(Ordering::Relaxed);
         while gate & OPEN != 0 && gate & !(NUMBER - 1) == number {
-            if gate & JOINED >= self.at_once as u64 {
-                return Entry::Full;
-            }
             match self.gate.0.compare_exchange_weak(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Entry::Joined,
+                Ok(_) => return true,
                 Err(now) => gate = now,
             }
         }
-        Entry::Closed
+        false
     }
 
-    /// The number of an open region other than `seen`; None when the team stops. A worker that is `surplus` parks
-    /// without spinning: it has the CPU of one that works.
-    fn await_region(&self, seen: u64, index: usize, mut surplus: bool) -> Option<u64> {
+    /// The number of an open region other than `seen`; None when the team stops.
+    fn await_region(&self, seen: u64, index: usize) -> Option<u64> {
         let fresh = || {
             let gate = self.gate.0.load(Ordering::Acquire);
             let number = gate & !(NUMBER - 1);
@@ -307,7 +284,7 @@ impl Shared {
             if let Some(number) = fresh() {
                 return Some(number);
             }
-            if !surplus && patience.spin() {
+            if patience.spin() {
                 continue;
             }
             let parked = self.parked.get(index)?;
@@ -317,7 +294,7 @@ impl Shared {
                 std::thread::park();
             }
             parked.store(false, Ordering::Relaxed);
-            (patience, surplus) = (Patience::new(), false);
+            patience = Patience::new();
         }
     }
 }
@@ -349,7 +326,7 @@ mod tests {
     use super::*;
     use crate::arena::Chunks;
 
-    /// A team whose threads may all work at once, on whatever CPUs the tests have.
+    /// A team that has all its threads, on whatever CPUs the tests have.
     fn team(threads: usize) -> Team {
         Team::on(threads, threads).unwrap()
     }
@@ -393,22 +370,17 @@ mod tests {
     }
 
     #[test]
-    fn no_more_threads_work_at_once_than_there_are_cpus() {
-        for (cpus, threads) in [(1, 3), (2, 2), (2, 5), (3, 8)] {
+    fn no_more_threads_are_started_than_there_are_cpus() {
+        for (cpus, threads, started) in [(1, 3, 1), (2, 2, 2), (2, 5, 2), (usize::MAX, 3, 3)] {
             let mut team = Team::on(cpus, threads).unwrap();
-            assert_eq!(team.threads(), threads);
-            let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            assert_eq!((team.threads(), team.workers.len() + 1), (threads, started));
             let mut counts = [0u8; 64];
-            for _ in 0..50 {
-                team.for_each(Chunks::new(&mut counts, 1), |_, part| {
-                    most.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-                    std::thread::yield_now();
-                    part[0] += 1;
-                    inside.fetch_sub(1, Ordering::Relaxed);
-                });
-            }
-            assert_eq!(counts, [50; 64]);
-            assert!(most.into_inner() <= cpus, "{threads} threads on {cpus} CPUs");
+            let mut locals = vec![0usize; threads];
+            team.for_each_with(&mut locals, Chunks::new(&mut counts, 1), |local, _, part| {
+                *local += 1;
+                part[0] += 1;
+            });
+            assert_eq!((counts, locals[started..].iter().sum::<usize>()), ([1; 64], 0));
         }
     }
 
