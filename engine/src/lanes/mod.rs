@@ -75,6 +75,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     const SIGNED: bool = false;
 
     /// Asks for memory that will be read soon.
+    #[inline(always)]
     fn prefetch(self, _: &[u8; 64]) {}
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; 16]) -> Self::F;
@@ -90,6 +91,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn load_u8(self, bytes: &[u8; 16]) -> Self::F;
     fn load_i8(self, bytes: &[u8; 16]) -> Self::F;
     /// `a * byte` in each lane. `a` are half-precision numbers, widened.
+    #[inline(always)]
     fn mul_u8(self, a: Self::F, bytes: &[u8; 16]) -> Self::F {
         self.mul(a, self.load_u8(bytes))
     }
@@ -138,6 +140,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// Each byte shifted left by `n`, 0 to 7, with zeros coming in.
     fn shl(self, a: Self::B, n: u32) -> Self::B;
     /// `low`, whose bits of `mask` are zero, with those of `high` shifted right by `right` and then left by `left`.
+    #[inline(always)]
     fn merge(self, low: Self::B, high: Self::B, right: u32, left: u32, mask: u8) -> Self::B {
         let bits = self.and(self.shr(high, right), self.splat_byte(mask >> left));
         self.or(low, self.shl(bits, left))
@@ -160,6 +163,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     ) -> Self::I;
 
     /// Puts the weights that [`Lanes::dots`] is to read into the order it wants: any within four groups.
+    #[inline(always)]
     fn arrange(self, w: [Self::B; 8]) -> [Self::B; 8] {
         w
     }
