@@ -89,8 +89,7 @@ impl Matmul {
         activations.iter_mut().zip(x.iter().cycle()).for_each(|(to, from)| *to = *from);
         let out = Buf::zeroed(tokens * weights.padded_rows())?;
         let q = Buf::zeroed(tokens * k / BLOCK)?;
-        // As much as a session has, or a panel.
-        let scratch = [Buf::zeroed(Kernels::scratch(ty, k).max(4096))?];
+        let scratch = [Buf::zeroed(Kernels::scratch(ty, rows, k))?];
         Ok(Self {
             kernels: isa.kernels(),
             team: Team::new(1)?,

@@ -3,10 +3,11 @@
 //! What they compute, bit for bit:
 //! 1. Activations are quantized in blocks of 32: `scale = amax / 127`, `q = round_half_even(x * (127 / amax))`
 //!    ([`quantize`]).
-//! 2. A row's product with quantized weights is `acc = fma(f32(isum), w_scale * x_scale, acc)` over the row's grains
-//!    (16 or 32 weights that share a scale) in order, from 0, where `isum` is the exact integer dot product with
-//!    offsets included. Formats with minimums add `acc = fma(w_min, x_scale * f32(sum of q), acc)` after the grains
-//!    of each 32 ([`matmul`]).
+//! 2. A row's product with quantized weights goes through each 32 weights in order, from 0, where `isum` is the exact
+//!    integer dot product with offsets included. With one scale for them it is
+//!    `acc = fma(f32(isum), w_scale * x_scale, acc)`; where each 16 have a scale it is
+//!    `acc = fma(fma(f32(isum_2), w_scale_2, f32(isum_1) * w_scale_1), x_scale, acc)`. Formats with minimums then add
+//!    `acc = fma(w_min, x_scale * f32(sum of q), acc)` for each scale ([`matmul`]).
 //! 3. With F32, F16 and BF16 weights it is one `fma` for each k, in order, from 0.
 //! 4. Sums along a vector stride over 16 lanes, then fold by the tree 8, 4, 2, 1 ([`norm`]).
 //! 5. `exp` is a polynomial in FMA form ([`activation`]); sines and cosines come from the `libm` crate ([`rope`]).

@@ -14,6 +14,7 @@ use crate::arena::Tile;
 use crate::cache::CacheType;
 #[cfg(target_arch = "aarch64")]
 use crate::lanes::{Mla, Neon, Sdot, Smmla};
+use crate::panel::ROWS;
 
 /// The environment's choice of an instruction set.
 const VARIABLE: &str = "SISKIN_ISA";
@@ -335,13 +336,16 @@ impl Kernels {
         (scalar::KERNELS.matmul)(ty).is_some()
     }
 
-    /// Lines of scratch that the product of several tokens with one panel of `k` weights a row needs.
-    pub(crate) fn scratch(ty: TensorType, k: usize) -> usize {
-        (scalar::KERNELS.matmul)(ty).map_or(0, |matmul| matmul.lines * (k / quantize::BLOCK))
+    /// Lines of scratch for products of several tokens with `rows` rows of `k` weights: room for a panel, and for
+    /// several smaller ones, so that activations that come from memory are used more than once.
+    pub(crate) fn scratch(ty: TensorType, rows: usize, k: usize) -> usize {
+        const ENOUGH: usize = (256 << 10) / size_of::<Line>();
+        let panel = (scalar::KERNELS.matmul)(ty).map_or(0, |matmul| matmul.lines * (k / quantize::BLOCK));
+        panel.max(ENOUGH.min(panel * rows.div_ceil(ROWS)))
     }
 
     /// Multiplies panels of weights of type `ty`, which [`Kernels::supports`]. `out` has a row for each token, and
-    /// `scratch` as many lines as [`Kernels::scratch`] says, or more.
+    /// `scratch` as many lines as [`Kernels::scratch`] says for any number of rows, or more.
     pub(crate) fn matmul(
         &self,
         ty: TensorType,

@@ -62,7 +62,7 @@ fn multiply(kernels: &Kernels, weights: &Panels, x: &[f32], output: Output) -> V
         let mut tile: Tile<'_> = unsafe { tiles.part(i) };
         let panels = weights.panels(tile.columns().start, tile.columns().end);
         let x = Activations { x, stride: k, q: &q, tokens };
-        let mut scratch = vec![[0; 64]; Kernels::scratch(weights.ty(), k)];
+        let mut scratch = vec![[0; 64]; Kernels::scratch(weights.ty(), 1, k)];
         kernels.matmul(weights.ty(), &Product { panels, k, x, output }, &mut scratch, &mut tile);
     }
     out

@@ -240,17 +240,13 @@ fn task_rows(weight: &Panels, threads: usize) -> usize {
     ROWS * (panels / (16 * threads)).clamp(1, 16)
 }
 
-/// Lines of scratch for products of up to `batch` tokens with these matrices: room for a panel of each, and for
-/// several of the smaller ones, so that activations that come from memory are used more than once.
+/// Lines of scratch for products of up to `batch` tokens with any of these matrices.
 pub(crate) fn scratch_lines<'a>(linears: impl Iterator<Item = &'a Linear>, batch: usize) -> usize {
-    const ENOUGH: usize = (256 << 10) / size_of::<Line>();
     if batch == 1 {
         return 0;
     }
-    let lines = |linear: &Linear| {
-        let panel = Kernels::scratch(linear.weight.ty(), linear.weight.k());
-        panel.max(ENOUGH.min(panel * linear.weight.padded_rows() / ROWS))
-    };
+    let lines =
+        |Linear { weight, .. }: &Linear| Kernels::scratch(weight.ty(), weight.padded_rows(), weight.k());
     linears.map(lines).max().unwrap_or(0)
 }
 

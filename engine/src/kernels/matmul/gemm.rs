@@ -26,10 +26,8 @@ pub(super) fn gemm<L: Lanes, Q: Quantized>(
     let per_panel = (product.k / Q::LEN).max(1);
     let per_token = product.k / 32;
     let panel_lines = lines::<Q>() * per_token;
-    if panel_lines == 0 || scratch.len() < panel_lines {
-        return;
-    }
-    let together = scratch.len() / panel_lines;
+    assert!(scratch.len() >= panel_lines, "scratch holds a panel");
+    let together = scratch.len() / panel_lines.max(1);
     for (round, blocks) in Q::blocks(product.panels).chunks(per_panel * together).enumerate() {
         for (blocks, to) in blocks.chunks_exact(per_panel).zip(scratch.chunks_exact_mut(panel_lines)) {
             unpack::<L, Q>(l, blocks, to);
@@ -106,10 +104,21 @@ fn sums<L: Lanes, Q: Quantized, const T: usize>(
         let Some((weights, floats)) = lines.split_first_chunk() else { break };
         let Some(x) = x.next().and_then(|x| x.get(first..)?.first_chunk()) else { break };
         if Q::GRAINS == 1 {
-            acc = add_grain::<L, Q, T, 8>(l, weights, &floats[0], x, 0, acc);
+            let isums = isums::<L, Q, T, 8>(l, weights, x, 0);
+            let scale = l.load_f32(&floats[0]);
+            unroll!(t < T => {
+                acc[t] = l.fma(l.to_f32(isums[t]), l.mul(scale, l.splat(x[t].scale)), acc[t]);
+            });
         } else if let [low, high] = weights.as_chunks().0 {
-            acc = add_grain::<L, Q, T, 4>(l, low, &floats[0], x, 0, acc);
-            acc = add_grain::<L, Q, T, 4>(l, high, &floats[1], x, 1, acc);
+            let mut sums = isums::<L, Q, T, 4>(l, low, x, 0).map(|isum| l.to_f32(isum));
+            let scale = l.load_f32(&floats[0]);
+            unroll!(t < T => { sums[t] = l.mul(sums[t], scale); });
+            let isums = isums::<L, Q, T, 4>(l, high, x, 1);
+            let scale = l.load_f32(&floats[1]);
+            unroll!(t < T => {
+                let sum = l.fma(l.to_f32(isums[t]), scale, sums[t]);
+                acc[t] = l.fma(sum, l.splat(x[t].scale), acc[t]);
+            });
         }
         if Q::MINS {
             for grain in 0..Q::GRAINS {
@@ -124,23 +133,16 @@ fn sums<L: Lanes, Q: Quantized, const T: usize>(
     acc
 }
 
-/// Adds the products of a grain of `4 * G` weights.
+/// The integer dot products of a grain of `4 * G` weights with several tokens' activations.
 #[inline(always)]
-fn add_grain<L: Lanes, Q: Quantized, const T: usize, const G: usize>(
+fn isums<L: Lanes, Q: Quantized, const T: usize, const G: usize>(
     l: L,
     weights: &[Line; G],
-    scale: &Line,
     x: &[Q8Block; T],
     grain: usize,
-    mut acc: [L::F; T],
-) -> [L::F; T] {
+) -> [L::I; T] {
     let (_, bias) = biases::<L, Q>();
     let starts = x.each_ref().map(|x| start::<G>(bias, x, grain));
     let groups = std::array::from_fn(|t| x[t].groups::<G>(grain));
-    let isums = l.dots(starts, weights, groups, Q::RANGE);
-    let scale = l.load_f32(scale);
-    unroll!(t < T => {
-        acc[t] = l.fma(l.to_f32(isums[t]), l.mul(scale, l.splat(x[t].scale)), acc[t]);
-    });
-    acc
+    l.dots(starts, weights, groups, Q::RANGE)
 }

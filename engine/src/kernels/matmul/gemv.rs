@@ -20,14 +20,11 @@ fn sum<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F
     let mut acc = l.splat(0.0);
     for (block, x) in blocks.iter().zip(x.chunks_exact(Q::LEN / 32)) {
         let scales = Q::scales(l, block);
-        if let [x] = x {
+        if let Some(x) = x.first_chunk::<8>() {
+            // Unrolled, shifts by what the place in the superblock asks for are constants.
+            unroll!(sub < 8 => { acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc); });
+        } else if let [x] = x {
             acc = add_sub::<L, Q>(l, block, &scales, 0, x, acc);
-            continue;
-        }
-        // Superblocks keep the bits of two neighbours in the same bytes.
-        for (pair, [even, odd]) in x.as_chunks().0.iter().enumerate() {
-            acc = add_sub::<L, Q>(l, block, &scales, 2 * pair, even, acc);
-            acc = add_sub::<L, Q>(l, block, &scales, 2 * pair + 1, odd, acc);
         }
     }
     acc
@@ -50,10 +47,11 @@ fn add_sub<L: Lanes, Q: Quantized>(
         let isum = l.dot(start::<8>(bias, x, 0), from(0), x.groups::<8>(0), Q::RANGE);
         acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, sub), x_scale), acc);
     } else {
-        let isum = l.dot(start::<4>(bias, x, 0), from(0), x.groups::<4>(0), Q::RANGE);
-        acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, 2 * sub), x_scale), acc);
-        let isum = l.dot(start::<4>(bias, x, 1), from(4), x.groups::<4>(1), Q::RANGE);
-        acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, 2 * sub + 1), x_scale), acc);
+        let low = l.dot(start::<4>(bias, x, 0), from(0), x.groups::<4>(0), Q::RANGE);
+        let high = l.dot(start::<4>(bias, x, 1), from(4), x.groups::<4>(1), Q::RANGE);
+        let sum = l.mul(l.to_f32(low), scales.scale(l, 2 * sub));
+        let sum = l.fma(l.to_f32(high), scales.scale(l, 2 * sub + 1), sum);
+        acc = l.fma(sum, x_scale, acc);
     }
     if Q::MINS && Q::GRAINS == 1 {
         acc = l.fma(scales.min(l, sub), l.splat(x.weighted_sum::<8>(0)), acc);
