@@ -30,6 +30,22 @@ pub enum FormatError {
         /// The length it should have.
         expected: u64,
     },
+    /// The elements do not fill whole rows of as many columns as there are weights.
+    #[error("{elements} elements are not whole rows of {columns}, the number of importances")]
+    PartialRow {
+        /// Length of the unquantized slice.
+        elements: usize,
+        /// Length of the slice of importances.
+        columns: usize,
+    },
+    /// A column's importance is negative, NaN or infinite.
+    #[error("importance of column {column} is {value}, expected a finite number of at least 0")]
+    BadImportance {
+        /// Position in the slice of importances.
+        column: usize,
+        /// What is there.
+        value: f32,
+    },
     /// A value to encode is NaN or infinite.
     #[error("element {index} is {value}, expected a finite number")]
     NotFinite {

@@ -101,6 +101,29 @@ pub fn encode(ty: TensorType, src: &[f32], dst: &mut [u8]) -> Result<(), FormatE
     Ok(())
 }
 
+/// Quantizes rows into blocks of type `ty`, where some columns matter more than others.
+///
+/// `importance` has one weight for each column, at least 0; `src` is whole rows of that length. What is minimised is
+/// the sum of `importance[column] * (x - restored)^2`. Only the weights' ratios within a block count, and a block
+/// whose weights are all 0 is encoded as [`encode`] does it. F32, F16, BF16 and Q8_0 have nothing to search for and
+/// ignore the weights. Errors are those of [`encode`], and weights that are negative or not finite.
+pub fn encode_weighted(
+    ty: TensorType,
+    src: &[f32],
+    importance: &[f32],
+    dst: &mut [u8],
+) -> Result<(), FormatError> {
+    let columns = importance.len();
+    ty.row_bytes(columns as u64).ok_or(FormatError::PartialBlock { ty, elements: columns })?;
+    if !src.is_empty() && (columns == 0 || !src.len().is_multiple_of(columns)) {
+        return Err(FormatError::PartialRow { elements: src.len(), columns });
+    }
+    if let Some(column) = importance.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        return Err(FormatError::BadImportance { column, value: importance[column] });
+    }
+    encode(ty, src, dst)
+}
+
 fn decode_blocks<B, const BYTES: usize, const LEN: usize>(
     src: &[u8],
     dst: &mut [f32],

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // The helpers' too.
 
 use proptest::prelude::*;
-use siskin_quant::{FormatError, TensorType, decode, encode};
+use siskin_quant::{FormatError, TensorType, decode, encode, encode_weighted};
 
 const ENCODED: [TensorType; 11] = {
     use TensorType::*;
@@ -188,6 +188,27 @@ fn lengths_must_agree_and_fill_blocks() {
             assert_eq!(found, FormatError::PartialBlock { ty, elements: len - 1 });
         }
     }
+}
+
+#[test]
+fn importances_must_be_weights_of_whole_rows() {
+    let ty = TensorType::Q4_K;
+    let weighted = |elements: usize, importance: &[f32]| {
+        encode_weighted(ty, &vec![0.5; elements], importance, &mut vec![0; elements / 256 * 144])
+    };
+    let mut importance = vec![1.0; 512];
+    assert_eq!(weighted(0, &[]), Ok(()));
+    assert_eq!(weighted(0, &importance), Ok(()));
+    assert_eq!(weighted(1024, &importance), Ok(()));
+    assert_eq!(weighted(256, &[]), Err(FormatError::PartialRow { elements: 256, columns: 0 }));
+    assert_eq!(weighted(768, &importance), Err(FormatError::PartialRow { elements: 768, columns: 512 }));
+    assert_eq!(weighted(768, &importance[..384]), Err(FormatError::PartialBlock { ty, elements: 384 }));
+    for value in [-1e-9, f32::NEG_INFINITY, f32::INFINITY] {
+        importance[300] = value;
+        assert_eq!(weighted(512, &importance), Err(FormatError::BadImportance { column: 300, value }));
+    }
+    importance[300] = f32::NAN;
+    assert!(matches!(weighted(512, &importance), Err(FormatError::BadImportance { column: 300, .. })));
 }
 
 #[test]
