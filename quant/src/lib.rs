@@ -27,6 +27,7 @@ mod kquants;
 mod layout;
 mod legacy;
 mod scale;
+mod search;
 mod tensor_type;
 
 pub use error::FormatError;
@@ -35,6 +36,7 @@ pub use kquants::{k4_scales, q3_scales};
 pub use tensor_type::TensorType;
 
 use scale::ScaleTooLarge;
+use search::{Eight, Searched, SearchedByEight, normalize};
 
 /// The blocks themselves: each struct is the layout of one type's block, field by field.
 pub mod block {
@@ -93,9 +95,13 @@ pub fn encode(ty: TensorType, src: &[f32], dst: &mut [u8]) -> Result<(), FormatE
         TensorType::Q5_0 => encode_blocks(ty, src, dst, block::Q5_0::encode, block::Q5_0::write)?,
         TensorType::Q5_1 => encode_blocks(ty, src, dst, block::Q5_1::encode, block::Q5_1::write)?,
         TensorType::Q8_0 => encode_blocks(ty, src, dst, block::Q8_0::encode, block::Q8_0::write)?,
-        TensorType::Q4_K => encode_blocks(ty, src, dst, block::Q4_K::encode, block::Q4_K::write)?,
-        TensorType::Q5_K => encode_blocks(ty, src, dst, block::Q5_K::encode, block::Q5_K::write)?,
-        TensorType::Q6_K => encode_blocks(ty, src, dst, block::Q6_K::encode, block::Q6_K::write)?,
+        TensorType::Q2_K => encode_blocks(ty, src, dst, block::Q2_K::unweighted, block::Q2_K::write)?,
+        TensorType::Q3_K => encode_blocks(ty, src, dst, block::Q3_K::unweighted, block::Q3_K::write)?,
+        TensorType::Q4_K => encode_blocks(ty, src, dst, block::Q4_K::unweighted, block::Q4_K::write)?,
+        TensorType::Q5_K => encode_blocks(ty, src, dst, block::Q5_K::unweighted, block::Q5_K::write)?,
+        TensorType::Q6_K => encode_blocks(ty, src, dst, block::Q6_K::unweighted, block::Q6_K::write)?,
+        TensorType::IQ4_NL => encode_by_eight(ty, src, dst, block::IQ4_NL::unweighted, block::IQ4_NL::write)?,
+        TensorType::IQ4_XS => encode_blocks(ty, src, dst, block::IQ4_XS::unweighted, block::IQ4_XS::write)?,
         _ => return Err(FormatError::CannotEncode(ty)),
     }
     Ok(())
@@ -121,7 +127,27 @@ pub fn encode_weighted(
     if let Some(column) = importance.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
         return Err(FormatError::BadImportance { column, value: importance[column] });
     }
-    encode(ty, src, dst)
+    if !ty.can_encode() {
+        return Err(FormatError::CannotEncode(ty));
+    }
+    check_lengths(ty, src.len(), dst.len())?;
+    check_finite(src)?;
+    use TensorType::*;
+    let weights = &normalize(importance, ty.block_len());
+    match ty {
+        Q4_0 => weigh_by_eight(ty, src, weights, dst, block::Q4_0::weighted, block::Q4_0::write),
+        Q4_1 => weigh_by_eight(ty, src, weights, dst, block::Q4_1::weighted, block::Q4_1::write),
+        Q5_0 => weigh_by_eight(ty, src, weights, dst, block::Q5_0::weighted, block::Q5_0::write),
+        Q5_1 => weigh_by_eight(ty, src, weights, dst, block::Q5_1::weighted, block::Q5_1::write),
+        IQ4_NL => weigh_by_eight(ty, src, weights, dst, block::IQ4_NL::weighted, block::IQ4_NL::write),
+        Q2_K => weigh_blocks(ty, src, weights, dst, block::Q2_K::weighted, block::Q2_K::write),
+        Q3_K => weigh_blocks(ty, src, weights, dst, block::Q3_K::weighted, block::Q3_K::write),
+        Q4_K => weigh_blocks(ty, src, weights, dst, block::Q4_K::weighted, block::Q4_K::write),
+        Q5_K => weigh_blocks(ty, src, weights, dst, block::Q5_K::weighted, block::Q5_K::write),
+        Q6_K => weigh_blocks(ty, src, weights, dst, block::Q6_K::weighted, block::Q6_K::write),
+        IQ4_XS => weigh_blocks(ty, src, weights, dst, block::IQ4_XS::weighted, block::IQ4_XS::write),
+        _ => encode(ty, src, dst),
+    }
 }
 
 fn decode_blocks<B, const BYTES: usize, const LEN: usize>(
@@ -148,6 +174,83 @@ fn encode_blocks<B, const BYTES: usize, const LEN: usize>(
         write(&encoded, out);
     }
     Ok(())
+}
+
+/// [`encode_blocks`] with the weights of each block's columns.
+fn weigh_blocks<B, const BYTES: usize>(
+    ty: TensorType,
+    src: &[f32],
+    weights: &[f32],
+    dst: &mut [u8],
+    encode: impl Fn(&[f32; 256], &[f32; 256]) -> Result<B, ScaleTooLarge>,
+    write: impl Fn(&B, &mut [u8; BYTES]),
+) -> Result<(), FormatError> {
+    let weights = weights.as_chunks().0.iter().cycle();
+    let blocks = src.as_chunks().0.iter().zip(weights).zip(dst.as_chunks_mut().0);
+    for (block, ((x, weights), out)) in blocks.enumerate() {
+        let encoded = encode(x, weights).map_err(|ScaleTooLarge(scale)| FormatError::ScaleOverflow {
+            ty,
+            block,
+            scale,
+        })?;
+        write(&encoded, out);
+    }
+    Ok(())
+}
+
+/// Encodes blocks of 32, eight at a time; the last of them are filled up with zeros.
+fn encode_by_eight<B, const BYTES: usize>(
+    ty: TensorType,
+    src: &[f32],
+    dst: &mut [u8],
+    encode: impl Fn(&[f32; 256]) -> Eight<B>,
+    write: impl Fn(&B, &mut [u8; BYTES]),
+) -> Result<(), FormatError> {
+    for (i, (x, out)) in src.chunks(256).zip(dst.chunks_mut(8 * BYTES)).enumerate() {
+        let encoded = encode(&filled(x, 0.0));
+        for (lane, (encoded, out)) in encoded.into_iter().zip(out.as_chunks_mut().0).enumerate() {
+            let encoded = encoded.map_err(|ScaleTooLarge(scale)| FormatError::ScaleOverflow {
+                ty,
+                block: 8 * i + lane,
+                scale,
+            })?;
+            write(&encoded, out);
+        }
+    }
+    Ok(())
+}
+
+/// [`encode_by_eight`] with the weights of each block's columns.
+fn weigh_by_eight<B, const BYTES: usize>(
+    ty: TensorType,
+    src: &[f32],
+    weights: &[f32],
+    dst: &mut [u8],
+    encode: impl Fn(&[f32; 256], &[f32; 256]) -> Eight<B>,
+    write: impl Fn(&B, &mut [u8; BYTES]),
+) -> Result<(), FormatError> {
+    let columns = weights.len().max(1);
+    let rows = src.chunks_exact(columns).zip(dst.chunks_exact_mut(columns / 32 * BYTES));
+    for (row, (x, out)) in rows.enumerate() {
+        let eights = x.chunks(256).zip(weights.chunks(256)).zip(out.chunks_mut(8 * BYTES));
+        for (i, ((x, weights), out)) in eights.enumerate() {
+            let encoded = encode(&filled(x, 0.0), &filled(weights, 1.0));
+            for (lane, (encoded, out)) in encoded.into_iter().zip(out.as_chunks_mut().0).enumerate() {
+                let block = row * (columns / 32) + 8 * i + lane;
+                let encoded = encoded.map_err(|ScaleTooLarge(scale)| FormatError::ScaleOverflow {
+                    ty,
+                    block,
+                    scale,
+                })?;
+                write(&encoded, out);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn filled(x: &[f32], rest: f32) -> [f32; 256] {
+    std::array::from_fn(|i| x.get(i).copied().unwrap_or(rest))
 }
 
 fn check_lengths(ty: TensorType, elements: usize, bytes: usize) -> Result<(), FormatError> {

@@ -138,13 +138,13 @@ impl TensorType {
     /// Whether [`decode`](crate::decode) reads this type.
     pub const fn can_decode(self) -> bool {
         use TensorType::*;
-        self.can_encode() || matches!(self, Q2_K | Q3_K | IQ4_NL | IQ4_XS)
+        matches!(self, F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0)
+            || matches!(self, Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_NL | IQ4_XS)
     }
 
-    /// Whether [`encode`](crate::encode) writes this type.
+    /// Whether [`encode`](crate::encode) and [`encode_weighted`](crate::encode_weighted) write this type.
     pub const fn can_encode(self) -> bool {
-        use TensorType::*;
-        matches!(self, F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q4_K | Q5_K | Q6_K)
+        self.can_decode()
     }
 }
 

@@ -6,9 +6,11 @@
 
 use half::f16;
 
-use super::sums::{check_range, inverse, nearest, nonzero_f16, sums};
-use super::{Q4_K, Q5_K, planes, scales::pack_k4_scales};
-use crate::scale::{ScaleTooLarge, to_f16};
+use super::{Q2_K, Q4_K, Q5_K, planes, scales::pack_k4_scales};
+use crate::scale::{ScaleTooLarge, check_range, nonzero_f16, to_f16};
+use crate::search::Searched;
+use crate::search::affine::{Affine, Steps, Totals};
+use crate::search::lanes::{Group, Lanes, Weights, each, groups, interleave, inverse, nearest, total};
 
 /// Values of sub-blocks of `SUB`.
 pub(super) fn decode<const SUB: usize>(
@@ -27,183 +29,185 @@ pub(super) fn decode<const SUB: usize>(
     }
 }
 
-impl Q4_K {
-    pub(crate) fn encode(x: &[f32; 256]) -> Result<Q4_K, ScaleTooLarge> {
-        let (found, q) = Superblock::search(x, 15.0)?;
-        let Superblock { d, dmin, scales, mins, .. } = found;
-        Ok(Q4_K { d, dmin, scales: pack_k4_scales(&scales, &mins), qs: planes::pack::<4, 32, 128>(&q) })
+/// What a format can hold.
+struct Format {
+    steps: Steps,
+    /// Scales and minimums go from 0 to this.
+    most: f32,
+    /// How often the best try of a sub-block is fitted again to its quants.
+    again: usize,
+    /// How often `d` and `dmin` are refitted.
+    refits: usize,
+}
+
+const TWO_BITS: Format = Format {
+    steps: Steps {
+        last: 3.0,
+        signed_min: false,
+        tries: &[1.2, 1.5, 1.7, 1.9, 2.1, 2.3, 2.5, 2.7, 2.9, 3.1, 3.4, 3.8],
+    },
+    most: 15.0,
+    again: 3,
+    refits: 3,
+};
+
+const FOUR_BITS: Format = Format {
+    steps: Steps {
+        last: 15.0,
+        signed_min: false,
+        tries: &[12.0, 12.6, 13.1, 13.5, 13.9, 14.2, 14.5, 14.8, 15.1, 15.5],
+    },
+    most: 63.0,
+    again: 2,
+    refits: 2,
+};
+
+const FIVE_BITS: Format = Format {
+    steps: Steps {
+        last: 31.0,
+        signed_min: false,
+        tries: &[27.5, 28.2, 28.8, 29.3, 29.7, 30.1, 30.4, 30.7, 31.0, 31.4],
+    },
+    most: 63.0,
+    again: 2,
+    refits: 2,
+};
+
+impl Searched<16> for Q2_K {
+    fn search<W: Weights>(x: &[f32; 256], weights: W) -> Result<Q2_K, ScaleTooLarge> {
+        let (Superblock { d, dmin, scales, mins, .. }, q) =
+            Superblock::<2>::search::<16, W>(x, weights, &TWO_BITS)?;
+        let (scales, mins) = (scales.as_flattened(), mins.as_flattened());
+        let scales = std::array::from_fn(|i| scales[i] as u8 | (mins[i] as u8) << 4);
+        Ok(Q2_K { scales, qs: planes::pack::<2, 32, 64>(&q), d, dmin })
     }
 }
 
-impl Q5_K {
-    pub(crate) fn encode(x: &[f32; 256]) -> Result<Q5_K, ScaleTooLarge> {
-        let (found, q) = Superblock::search(x, 31.0)?;
-        let Superblock { d, dmin, scales, mins, .. } = found;
+impl Searched<32> for Q4_K {
+    fn search<W: Weights>(x: &[f32; 256], weights: W) -> Result<Q4_K, ScaleTooLarge> {
+        let (found, q) = Superblock::<1>::search::<32, W>(x, weights, &FOUR_BITS)?;
+        let scales = found.packed_scales();
+        Ok(Q4_K { d: found.d, dmin: found.dmin, scales, qs: planes::pack::<4, 32, 128>(&q) })
+    }
+}
+
+impl Searched<32> for Q5_K {
+    fn search<W: Weights>(x: &[f32; 256], weights: W) -> Result<Q5_K, ScaleTooLarge> {
+        let (found, q) = Superblock::<1>::search::<32, W>(x, weights, &FIVE_BITS)?;
         Ok(Q5_K {
-            d,
-            dmin,
-            scales: pack_k4_scales(&scales, &mins),
+            d: found.d,
+            dmin: found.dmin,
+            scales: found.packed_scales(),
             qh: planes::pack::<1, 32, 32>(&q.map(|q| q >> 4)),
             qs: planes::pack::<4, 32, 128>(&q),
         })
     }
 }
 
-/// One sub-block: `scale * q - min` for whole q in `0..=steps`, with `min >= 0`.
-#[derive(Clone, Copy)]
-struct Affine {
-    scale: f32,
-    min: f32,
-}
-
-/// Sums over a sub-block's values x and quants q.
-struct Moments {
-    q: f32,
-    qq: f32,
-    xq: f32,
-}
-
-impl Affine {
-    /// The scale and minimum that explain most of `x`, of several tries.
-    ///
-    /// Each try divides the range into a few steps less or more than there are (less: finer inside, the ends
-    /// clipped), and the quants this gives have a best scale and minimum in closed form.
-    fn fit(x: &[f32; 32], steps: f32) -> Affine {
-        let low = x.iter().fold(0.0, |a, &v| if v < a { v } else { a });
-        let high = x.iter().fold(low, |a, &v| if v > a { v } else { a });
-        let [sum_x] = sums(x, |x| [x]);
-        let mut best = Affine { scale: (high - low) / steps, min: -low };
-        let mut most = 0.0;
-        for eighths in -16..=5i8 {
-            let divisor = steps + 0.125 * f32::from(eighths);
-            let start = Affine { scale: (high - low) / divisor, min: -low };
-            let (refitted, explained) = start.moments(x, steps).refit(sum_x);
-            if explained > most {
-                (best, most) = (refitted, explained);
-            }
-        }
-        best
-    }
-
-    fn moments(self, x: &[f32; 32], steps: f32) -> Moments {
-        let inverse = inverse(self.scale);
-        let [q, qq, xq] = sums(x, |x| {
-            let q = nearest((x + self.min) * inverse, 0.0, steps);
-            [q, q * q, x * q]
-        });
-        Moments { q, qq, xq }
-    }
-
-    /// Squared error of `x` after quantization.
-    fn error(self, x: &[f32; 32], steps: f32) -> f32 {
-        let inverse = inverse(self.scale);
-        let [error] = sums(x, |x| {
-            let e = self.scale * nearest((x + self.min) * inverse, 0.0, steps) - (x + self.min);
-            [e * e]
-        });
-        error
-    }
-
-    fn quants(self, x: &[f32; 32], steps: f32) -> [u8; 32] {
-        let inverse = inverse(self.scale);
-        x.map(|x| nearest((x + self.min) * inverse, 0.0, steps) as u8)
-    }
-}
-
-impl Moments {
-    /// Scale and minimum of least squared error for these quants, and by how much it is less than the sum of all x².
-    ///
-    /// Both are NaN where quants of 0 only leave the scale open.
-    fn refit(&self, sum_x: f32) -> (Affine, f32) {
-        let determinant = 32.0 * self.qq - self.q * self.q;
-        let min = (self.q * self.xq - self.qq * sum_x) / determinant;
-        if determinant > 0.0 && min > 0.0 {
-            let covariance = 32.0 * self.xq - sum_x * self.q;
-            let scale = covariance / determinant;
-            (Affine { scale, min }, (scale * covariance + sum_x * sum_x) / 32.0)
-        } else {
-            let scale = self.xq / self.qq;
-            (Affine { scale, min: 0.0 }, scale * self.xq)
-        }
-    }
-}
-
-/// The scales of a superblock, and the squared error they leave.
-struct Superblock {
+/// The scales of a superblock, whole numbers, and the weighted squared error they leave.
+struct Superblock<const GROUPS: usize> {
     d: f16,
     dmin: f16,
-    scales: [u8; 8],
-    mins: [u8; 8],
+    scales: [Lanes; GROUPS],
+    mins: [Lanes; GROUPS],
     error: f32,
 }
 
-impl Superblock {
-    /// How often `d` and `dmin` are refitted. The second time gains less than 0.5 % of the error, a third 0.2 %.
-    const REFITS: usize = 2;
+/// A group of sub-blocks, its sums, and its best scales and minimums regardless of the superblock's.
+type Fitted<'a, W, const LEN: usize> = (Group<'a, W, LEN>, Totals, Affine);
 
+impl<const GROUPS: usize> Superblock<GROUPS> {
     /// Scales for `x` with little squared error, and the quants they give.
-    fn search(x: &[f32; 256], steps: f32) -> Result<(Superblock, [u8; 256]), ScaleTooLarge> {
-        check_range(x, 63.0 * steps)?;
-        let x = x.as_chunks().0;
-        let ideal: [Affine; 8] = std::array::from_fn(|i| Affine::fit(&x[i], steps));
-        // f32::max leaves the sign of max(0, -0) to the processor.
-        let largest =
-            |of: fn(&Affine) -> f32| ideal.iter().map(of).fold(0.0, |a, v| if v > a { v } else { a });
-        let d = nonzero_f16(largest(|sub| sub.scale) / 63.0)?;
-        let dmin = nonzero_f16(largest(|sub| sub.min) / 63.0)?;
-        let mut best = Superblock::round(&ideal, d, dmin, x, steps);
-        for _ in 0..Self::REFITS {
-            let Ok((d, dmin)) = best.refit(x, steps) else { break };
-            let refitted = Superblock::round(&ideal, d, dmin, x, steps);
+    fn search<const LEN: usize, W: Weights>(
+        x: &[f32; 256],
+        weights: W,
+        format: &Format,
+    ) -> Result<(Self, [u8; 256]), ScaleTooLarge> {
+        const { assert!(LEN * GROUPS == 32) };
+        let last = format.steps.last;
+        check_range(x, format.most * last)?;
+        let x = interleave::<LEN>(x);
+        let groups: [Group<'_, W, LEN>; GROUPS] = groups(&x, weights);
+        let fitted: [Fitted<'_, W, LEN>; GROUPS] = groups.map(|group| {
+            let totals = Totals::of(&group);
+            (group, totals, Affine::fit(&group, totals, format.steps, format.again))
+        });
+        let largest = |of: fn(&Affine) -> Lanes| {
+            fitted.iter().flat_map(|(.., ideal)| of(ideal)).fold(0.0, |a, v| if v > a { v } else { a })
+        };
+        let d = nonzero_f16(largest(|ideal| ideal.scale) / format.most)?;
+        let dmin = nonzero_f16(largest(|ideal| ideal.min) / format.most)?;
+        let mut best = Self::round(&fitted, d, dmin, format);
+        for _ in 0..format.refits {
+            let Ok((d, dmin)) = best.refit(&fitted, last) else { break };
+            let refitted = Self::round(&fitted, d, dmin, format);
             if refitted.error < best.error {
                 best = refitted;
             }
         }
         let mut quants = [0; 256];
-        for (i, (out, x)) in quants.as_chunks_mut().0.iter_mut().zip(x).enumerate() {
-            *out = best.sub_block(i).quants(x, steps);
+        for (i, (group, ..)) in fitted.iter().enumerate() {
+            best.group(i).quants(group, last, &mut quants);
         }
         Ok((best, quants))
     }
 
-    /// The sub-blocks' scales as multiples of `d` and `dmin`, with the least error among their neighbours.
-    fn round(ideal: &[Affine], d: f16, dmin: f16, x: &[[f32; 32]], steps: f32) -> Superblock {
-        let mut found = Superblock { d, dmin, scales: [0; 8], mins: [0; 8], error: 0.0 };
-        let (d32, dmin32) = (d.to_f32(), dmin.to_f32());
-        for (i, (ideal, x)) in ideal.iter().zip(x).enumerate() {
-            let mut least = f32::INFINITY;
-            for scale in neighbours(ideal.scale, d) {
-                for min in neighbours(ideal.min, dmin) {
-                    let sub = Affine { scale: d32 * f32::from(scale), min: dmin32 * f32::from(min) };
-                    let error = sub.error(x, steps);
-                    if error < least {
-                        (least, found.scales[i], found.mins[i]) = (error, scale, min);
+    /// The sub-blocks' scales as multiples of `d` and `dmin`: the best of three scales, each with the minimum that
+    /// suits its quants.
+    fn round<const LEN: usize, W: Weights>(
+        fitted: &[Fitted<'_, W, LEN>; GROUPS],
+        d: f16,
+        dmin: f16,
+        format: &Format,
+    ) -> Self {
+        let mut found =
+            Superblock { d, dmin, scales: [[0.0; 8]; GROUPS], mins: [[0.0; 8]; GROUPS], error: 0.0 };
+        let (d, dmin) = (d.to_f32(), dmin.to_f32());
+        let (per_d, per_dmin) = (inverse(d), inverse(dmin));
+        for (i, (group, totals, ideal)) in fitted.iter().enumerate() {
+            let middle = ideal.scale.map(|scale| nearest(scale * per_d, 0.0, format.most));
+            let mut least = [f32::INFINITY; 8];
+            for step in [-1.0, 0.0, 1.0] {
+                let scale = middle.map(|middle| nearest(middle + step, 0.0, format.most));
+                let mut sub = Affine { scale: scale.map(|scale| d * scale), min: ideal.min };
+                let min = sub.best_min(group, totals, format.steps.last);
+                let min = min.map(|min| nearest(min * per_dmin, 0.0, format.most));
+                sub.min = min.map(|min| dmin * min);
+                let error = sub.error(group, format.steps.last);
+                for lane in 0..8 {
+                    if error[lane] < least[lane] {
+                        least[lane] = error[lane];
+                        (found.scales[i][lane], found.mins[i][lane]) = (scale[lane], min[lane]);
                     }
                 }
             }
-            found.error += least;
+            found.error += total(least);
         }
         found
     }
 
-    fn sub_block(&self, i: usize) -> Affine {
-        let (scale, min) = (f32::from(self.scales[i]), f32::from(self.mins[i]));
-        Affine { scale: self.d.to_f32() * scale, min: self.dmin.to_f32() * min }
+    /// The sub-blocks of group `i`.
+    fn group(&self, i: usize) -> Affine {
+        let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
+        Affine { scale: self.scales[i].map(|scale| d * scale), min: self.mins[i].map(|min| dmin * min) }
     }
 
     /// `d` and `dmin` of least squared error for the quants that this superblock gives.
-    fn refit(&self, x: &[[f32; 32]], steps: f32) -> Result<(f16, f16), ScaleTooLarge> {
+    fn refit<const LEN: usize, W: Weights>(
+        &self,
+        fitted: &[Fitted<'_, W, LEN>; GROUPS],
+        last: f32,
+    ) -> Result<(f16, f16), ScaleTooLarge> {
         // x is approximated by d * a + dmin * b, with a = scale * q and b = -min.
         let (mut aa, mut ab, mut bb, mut xa, mut xb) = (0.0f32, 0.0f32, 0.0f32, 0.0f32, 0.0f32);
-        for (i, x) in x.iter().enumerate() {
-            let (scale, min) = (f32::from(self.scales[i]), f32::from(self.mins[i]));
-            let moments = self.sub_block(i).moments(x, steps);
-            let [sum_x] = sums(x, |x| [x]);
-            aa += scale * scale * moments.qq;
-            ab -= scale * min * moments.q;
-            bb += 32.0 * min * min;
-            xa += scale * moments.xq;
-            xb -= min * sum_x;
+        for (i, (group, totals, _)) in fitted.iter().enumerate() {
+            let (scale, min) = (&self.scales[i], &self.mins[i]);
+            let moments = self.group(i).moments(group, last);
+            aa += total(each(|i| scale[i] * scale[i] * moments.qq[i]));
+            ab -= total(each(|i| scale[i] * min[i] * moments.q[i]));
+            bb += total(each(|i| min[i] * min[i] * totals.w[i]));
+            xa += total(each(|i| scale[i] * moments.xq[i]));
+            xb -= total(each(|i| min[i] * totals.x[i]));
         }
         let determinant = aa * bb - ab * ab;
         if determinant > 0.0 {
@@ -214,37 +218,22 @@ impl Superblock {
     }
 }
 
-/// The multiple of `d` nearest to `value`, and one less and more, in 0..=63.
-fn neighbours(value: f32, d: f16) -> std::ops::RangeInclusive<u8> {
-    let middle = nearest(value * inverse(d.to_f32()), 0.0, 63.0) as u8;
-    middle.saturating_sub(1)..=(middle + 1).min(63)
+impl Superblock<1> {
+    fn packed_scales(&self) -> [u8; 12] {
+        pack_k4_scales(&self.scales[0].map(|scale| scale as u8), &self.mins[0].map(|min| min as u8))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn fit_finds_a_grid_that_is_there() {
-        let x: [f32; 32] = std::array::from_fn(|i| 0.25 * (i % 16) as f32 - 1.5);
-        let found = Affine::fit(&x, 15.0);
-        assert!((found.scale - 0.25).abs() < 1e-6 && (found.min - 1.5).abs() < 1e-5);
-        assert!(found.error(&x, 15.0) < 1e-10);
-    }
-
-    #[test]
-    fn constant_sub_blocks_are_exact() {
-        for value in [-5.0, 0.0, 5.0] {
-            let found = Affine::fit(&[value; 32], 15.0);
-            assert!(found.error(&[value; 32], 15.0) < 1e-9, "{value}");
-            assert!(found.min >= 0.0);
-        }
-    }
+    use crate::search::lanes::Equal;
 
     #[test]
     fn zeros_encode_to_zero_bytes() {
         let mut bytes = [1; 144];
-        Q4_K::encode(&[0.0; 256]).unwrap().write(&mut bytes);
+        Q4_K::search(&[0.0; 256], Equal).unwrap().write(&mut bytes);
         assert_eq!(bytes, [0; 144]);
     }
 
@@ -253,7 +242,7 @@ mod tests {
         // d would be 3e-5 / 15 / 63 = 3e-8, half of the smallest F16.
         let x: [f32; 256] = std::array::from_fn(|i| (i % 16) as f32 * 2e-6);
         let mut out = [0.0; 256];
-        Q4_K::encode(&x).unwrap().decode(&mut out);
+        Q4_K::search(&x, Equal).unwrap().decode(&mut out);
         assert!(x.iter().zip(out).all(|(x, y)| (x - y).abs() < 1e-6));
     }
 }

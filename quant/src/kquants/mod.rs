@@ -14,7 +14,6 @@
 mod affine;
 mod planes;
 mod scales;
-mod sums;
 mod symmetric;
 
 use half::f16;

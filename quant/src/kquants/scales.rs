@@ -43,6 +43,17 @@ pub fn q3_scales(packed: &[u8; 12]) -> [i8; 16] {
     })
 }
 
+/// The inverse of [`q3_scales`].
+pub(super) fn pack_q3_scales(scales: &[i8; 16]) -> [u8; 12] {
+    let mut packed = [0; 12];
+    for (i, &scale) in scales.iter().enumerate() {
+        let bits = (scale + 32) as u8;
+        packed[i % 8] |= (bits & 15) << (4 * (i / 8));
+        packed[8 + i % 4] |= (bits >> 4) << (2 * (i / 4));
+    }
+    packed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +63,12 @@ mod tests {
         let packed: [u8; 12] = std::array::from_fn(|i| (i * 89 + 201) as u8);
         let (scales, mins) = k4_scales(&packed);
         assert_eq!(pack_k4_scales(&scales, &mins), packed);
+    }
+
+    #[test]
+    fn every_q3_byte_string_survives() {
+        let packed: [u8; 12] = std::array::from_fn(|i| (i * 89 + 201) as u8);
+        assert_eq!(pack_q3_scales(&q3_scales(&packed)), packed);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! in its high four. Fifth bits stand in `qh`, bit `i` for element `i`. Layout and rounding are those of
 //! `quantize_row_*_ref` in llama.cpp, and of the `gguf` package's `quants.py`, to the byte.
 
+mod searched;
+
 use half::f16;
 
 use crate::layout::block;
@@ -184,7 +186,7 @@ pub(crate) fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
 }
 
 /// The low four bits of each quant, packed as [`nibbles`] reads them.
-fn pack_nibbles(q: &[u8; 32]) -> [u8; 16] {
+pub(crate) fn pack_nibbles(q: &[u8; 32]) -> [u8; 16] {
     std::array::from_fn(|i| (q[i] & 15) | (q[i + 16] << 4))
 }
 
