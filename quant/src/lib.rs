@@ -1,7 +1,7 @@
 //! Block formats of GGUF weights: sizes, decoding and quantization, as pure functions on slices.
 //!
 //! A row of weights is a sequence of blocks of one [`TensorType`]. [`decode`] turns blocks into `f32`, [`encode`]
-//! turns `f32` into blocks; both are plain `f32` arithmetic in a fixed order, so every machine gives the same bits.
+//! turns `f32` into blocks, and [`encode_weighted`] minds that some columns matter more; all are plain `f32` arithmetic in a fixed order, so every machine gives the same bits.
 //! The structs in [`block`] show each block's fields, for code that rearranges them.
 //!
 //! ```
@@ -16,8 +16,9 @@
 //! # Ok::<(), siskin_quant::FormatError>(())
 //! ```
 //!
-//! Decoding, and encoding to the formats with one scale per 32, give what the `gguf` package from PyPI gives, to the
-//! bit. Encoding to K-quants is our own search, with less squared error than llama.cpp's.
+//! Decoding, and encoding to the formats with one scale per 32 (not IQ4_NL), give what the `gguf` package from PyPI
+//! gives, to the bit. Encoding to K-quants, IQ4_NL and IQ4_XS, and heeding importances, is our own search: on the
+//! distributions of `tests/goldens` it leaves no more squared error than llama.cpp's, with and without importances.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -110,9 +111,9 @@ pub fn encode(ty: TensorType, src: &[f32], dst: &mut [u8]) -> Result<(), FormatE
 /// Quantizes rows into blocks of type `ty`, where some columns matter more than others.
 ///
 /// `importance` has one weight for each column, at least 0; `src` is whole rows of that length. What is minimised is
-/// the sum of `importance[column] * (x - restored)^2`. Only the weights' ratios within a block count, and a block
-/// whose weights are all 0 is encoded as [`encode`] does it. F32, F16, BF16 and Q8_0 have nothing to search for and
-/// ignore the weights. Errors are those of [`encode`], and weights that are negative or not finite.
+/// the sum of `importance[column] * (x - restored)^2`. Only the weights' ratios within a block count, so equal weights,
+/// and weights of 0 only, give the bytes of [`encode`]. F32, F16, BF16 and Q8_0 have nothing to search for and ignore
+/// the weights. Errors are those of [`encode`], weights that are negative or not finite, and partial rows.
 pub fn encode_weighted(
     ty: TensorType,
     src: &[f32],
@@ -262,6 +263,11 @@ fn check_lengths(ty: TensorType, elements: usize, bytes: usize) -> Result<(), Fo
 }
 
 fn check_finite(src: &[f32]) -> Result<(), FormatError> {
+    // An exponent of ones overflows into the sign. Looking for the first such number would take much longer.
+    let exponents = src.iter().fold(0, |any, x| any | ((x.to_bits() & 0x7FFF_FFFF) + 0x0080_0000));
+    if exponents >> 31 == 0 {
+        return Ok(());
+    }
     match src.iter().position(|x| !x.is_finite()) {
         Some(index) => Err(FormatError::NotFinite { index, value: src[index] }),
         None => Ok(()),

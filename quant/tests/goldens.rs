@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use siskin_quant::{TensorType, decode, encode};
+use siskin_quant::{TensorType, decode, encode, encode_weighted};
 
 fn golden(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
@@ -71,25 +71,68 @@ fn encode_gives_the_bytes_of_gguf() {
     assert_eq!(encoded(F32, &input), golden("input.f32"));
 }
 
-/// The rows of `rows.f16`, by distribution.
-fn rows() -> Vec<(String, Vec<f32>)> {
-    let values = decoded(TensorType::F16, &golden("rows.f16"));
-    let rows = ["gaussian", "laplacian", "uniform"];
-    rows.into_iter().map(String::from).zip(values.chunks(values.len() / 3).map(Vec::from)).collect()
+/// Numbers in 0..1 from a linear congruential generator; `Uniform` in make_goldens.py is the same.
+struct Uniform(u64);
+
+impl Uniform {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f64 / f64::from(1 << 24)
+    }
+
+    fn normal(&mut self) -> f64 {
+        (0..12).fold(0.0, |sum, _| sum + self.next()) - 6.0
+    }
+
+    fn student(&mut self) -> f64 {
+        let [x, a, b, c, d] = std::array::from_fn(|_| self.normal());
+        x / ((((a * a + b * b) + c * c) + d * d) / 4.0).sqrt()
+    }
+
+    fn lognormal(&mut self) -> f64 {
+        (0..6).fold(1.0 + self.normal() / 64.0, |x, _| x * x)
+    }
+}
+
+const COLUMNS: usize = 768;
+
+/// Rows of three distributions, and importances of their columns, as `make_errors` in make_goldens.py makes them.
+fn rows() -> ([(&'static str, Vec<f32>); 3], Vec<f32>) {
+    let mut random = Uniform(7);
+    let mut fill =
+        |count: usize, of: fn(&mut Uniform) -> f64| (0..count).map(|_| of(&mut random) as f32).collect();
+    let rows = [
+        ("gaussian", fill(16 * COLUMNS, |random| 0.02 * random.normal())),
+        ("student", fill(16 * COLUMNS, |random| 0.02 * random.student())),
+        ("uniform", fill(16 * COLUMNS, |random| 0.1 * random.next() - 0.05)),
+    ];
+    (rows, fill(COLUMNS, Uniform::lognormal))
+}
+
+fn encoded_weighted(ty: TensorType, values: &[f32], importance: &[f32]) -> Vec<u8> {
+    let mut blocks = vec![0; ty.row_bytes(values.len() as u64).unwrap() as usize];
+    encode_weighted(ty, values, importance, &mut blocks).unwrap();
+    blocks
 }
 
 #[test]
-fn k_quants_leave_less_error_than_ggml() {
-    let rows = rows();
-    for line in golden_lines("rows.csv") {
-        let fields: Vec<&str> = line.split(',').collect();
-        let (_, x) = rows.iter().find(|(name, _)| name == fields[0]).unwrap();
-        let ty = TensorType::from_name(fields[1]).unwrap();
-        let ggml: f64 = fields[2].parse().unwrap();
-        let restored = decoded(ty, &encoded(ty, x));
-        let squares = x.iter().zip(&restored).map(|(x, y)| f64::from(x - y).powi(2));
-        let ours = squares.sum::<f64>() / x.len() as f64;
-        assert!(ours < 0.985 * ggml, "{line}: ours is {ours:e}, {:.3} of it", ours / ggml);
+fn no_type_leaves_more_error_than_ggml() {
+    let (rows, importance) = rows();
+    for line in golden_lines("errors.csv") {
+        let [distribution, weighted, ty, ggml] = line.split(',').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let (_, x) = rows.iter().find(|(name, _)| *name == distribution).unwrap();
+        let ty = TensorType::from_name(ty).unwrap();
+        let ggml: f64 = ggml.parse().unwrap();
+        let (blocks, weights) = match weighted {
+            "1" => (encoded_weighted(ty, x, &importance), importance.clone()),
+            _ => (encoded(ty, x), vec![1.0; COLUMNS]),
+        };
+        let errors = x.iter().zip(decoded(ty, &blocks)).map(|(x, y)| (f64::from(y) - f64::from(*x)).powi(2));
+        let ours: f64 = errors.zip(weights.iter().cycle()).map(|(error, &w)| error * f64::from(w)).sum();
+        // The same bytes' error differs by the order of summation.
+        assert!(ours <= ggml * (1.0 + 1e-9), "{line}: ours is {ours:e}, {:.4} of it", ours / ggml);
     }
 }
 
@@ -100,17 +143,26 @@ fn fingerprint(bytes: &[u8]) -> u64 {
 
 /// Fails when a machine's arithmetic differs, and when the search changes: then take the new numbers over.
 #[test]
-fn k_quants_have_the_same_bytes_everywhere() {
-    let values: Vec<f32> = rows().into_iter().flat_map(|(_, row)| row).collect();
+fn searches_give_the_same_bytes_everywhere() {
+    use TensorType::*;
+    let (rows, importance) = rows();
+    let values: Vec<f32> = rows.into_iter().flat_map(|(_, row)| row).collect();
     let expected = [
-        (TensorType::Q2_K, 0x58bfe055b2985cec),
-        (TensorType::Q3_K, 0xe4590c3f6b1ce3a6),
-        (TensorType::Q4_K, 0x589a09adc95fbb34),
-        (TensorType::Q5_K, 0x96bf3a1c03eba465),
-        (TensorType::Q6_K, 0xe6a2da074c73ba99),
-        (TensorType::IQ4_NL, 0xcebc2dc01e04d494),
-        (TensorType::IQ4_XS, 0x2ca78ba8a9011e65),
+        (Q4_0, 0x13bafc53f7bc3d53, 0xcc0791bdc7611baa),
+        (Q4_1, 0xd5b3deb10ef791ed, 0x0b9556d7f4c067ad),
+        (Q5_0, 0xfe6e18384178b516, 0xcafdab9a52ff600c),
+        (Q5_1, 0x0e2dff142e7210cb, 0x25b22a903ed24f27),
+        (Q2_K, 0xf034359fb6a35470, 0xda79a09e2d2bf679),
+        (Q3_K, 0xd098b380ee2cd4e8, 0x56b17908e6f44ee1),
+        (Q4_K, 0x4eca4623f1b01b0e, 0x4d23377ffada5c3f),
+        (Q5_K, 0x6aed0aaa58194674, 0xeabd2e0ef0515888),
+        (Q6_K, 0xbcc6e148be2b2df7, 0x4835d2312cb23055),
+        (IQ4_NL, 0xa594a5cef80fe633, 0x3b04d3047c5e5235),
+        (IQ4_XS, 0x4fa298eaec5c1466, 0xf25e1156644b2887),
     ];
-    let found = expected.map(|(ty, _)| (ty, fingerprint(&encoded(ty, &values))));
+    let found = expected.map(|(ty, ..)| {
+        let weighted = encoded_weighted(ty, &values, &importance);
+        (ty, fingerprint(&encoded(ty, &values)), fingerprint(&weighted))
+    });
     assert_eq!(found, expected, "{found:#018x?}");
 }

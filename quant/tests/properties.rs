@@ -14,6 +14,11 @@ fn encoded(ty: TensorType, x: &[f32]) -> Result<Vec<u8>, FormatError> {
     encode(ty, x, &mut blocks).map(|()| blocks)
 }
 
+fn encoded_weighted(ty: TensorType, x: &[f32], importance: &[f32]) -> Result<Vec<u8>, FormatError> {
+    let mut blocks = vec![0; ty.row_bytes(x.len() as u64).unwrap() as usize];
+    encode_weighted(ty, x, importance, &mut blocks).map(|()| blocks)
+}
+
 fn restored(ty: TensorType, x: &[f32]) -> Vec<f32> {
     let mut values = vec![f32::NAN; x.len()];
     decode(ty, &encoded(ty, x).unwrap(), &mut values).unwrap();
@@ -151,6 +156,55 @@ proptest! {
         for ty in ENCODED {
             let error = encoded(ty, &x).unwrap_err();
             prop_assert!(matches!(error, FormatError::NotFinite { index, .. } if index == at), "{ty}: {error}");
+        }
+    }
+
+    /// Equal importances are none, and so are those of a block that has zeros only.
+    #[test]
+    fn equal_importances_change_nothing(x in weights(768), weight in prop::sample::select(
+        vec![0.0, f32::from_bits(1), 0.3, 1.0, f32::MAX]
+    )) {
+        for ty in ENCODED {
+            prop_assert_eq!(encoded_weighted(ty, &x, &vec![weight; 768]), encoded(ty, &x), "{}", ty);
+            let mut importance: Vec<f32> = (1..=768).map(|i| 1.0 / i as f32).collect();
+            importance[256..512].fill(0.0);
+            let heeded = encoded_weighted(ty, &x, &importance).unwrap();
+            let part = ty.row_bytes(256).unwrap() as usize;
+            prop_assert_eq!(&heeded[part..2 * part], encoded(ty, &x[256..512]).unwrap(), "{}", ty);
+        }
+    }
+
+    /// Types with a plain encoding never fare worse for knowing what matters, in rows of any number of blocks.
+    #[test]
+    fn importances_lower_the_error_that_counts(
+        x in weights(3 * 288),
+        importance in prop::collection::vec((0i32..20).prop_map(|e| 0.5f32.powi(e)), 288),
+    ) {
+        use TensorType::*;
+        for ty in [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0] {
+            let error = |blocks: Vec<u8>| -> f32 {
+                let mut y = vec![f32::NAN; x.len()];
+                decode(ty, &blocks, &mut y).unwrap();
+                let errors = x.iter().zip(&y).map(|(x, y)| (x - y) * (x - y));
+                errors.zip(importance.iter().cycle()).map(|(error, w)| error * w).sum()
+            };
+            let (heeded, plain) = (encoded_weighted(ty, &x, &importance).unwrap(), encoded(ty, &x).unwrap());
+            let (heeded, plain) = (error(heeded), error(plain));
+            prop_assert!(heeded <= plain * 1.00001, "{ty}: {heeded} instead of {plain}");
+        }
+    }
+
+    #[test]
+    fn any_importances_give_finite_output_or_an_error(
+        x in finite(256),
+        importance in prop::collection::vec(prop_oneof![Just(0.0f32), 0.0..1e-38f32, 0.0..1f32, 0.0..3e38f32], 256),
+    ) {
+        for ty in ENCODED {
+            if let Ok(blocks) = encoded_weighted(ty, &x, &importance) {
+                let mut values = vec![f32::NAN; 256];
+                decode(ty, &blocks, &mut values).unwrap();
+                prop_assert!(values.iter().all(|y| y.is_finite()), "{ty}");
+            }
         }
     }
 

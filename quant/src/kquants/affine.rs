@@ -38,39 +38,72 @@ struct Format {
     again: usize,
     /// How often `d` and `dmin` are refitted.
     refits: usize,
+    /// Multiples of the first `d` and `dmin` that are tried as well: where scales have few bits, rounding them is
+    /// much of the error.
+    nearby: &'static [(f32, f32)],
+    /// Multiples of `d` tried for each sub-block, counted from the one nearest to its own scale.
+    neighbours: &'static [f32],
 }
 
 const TWO_BITS: Format = Format {
     steps: Steps {
         last: 3.0,
         signed_min: false,
-        tries: &[1.2, 1.5, 1.7, 1.9, 2.1, 2.3, 2.5, 2.7, 2.9, 3.1, 3.4, 3.8],
+        tries: &[
+            1.0, 1.16, 1.32, 1.47, 1.63, 1.79, 1.95, 2.11, 2.26, 2.42, 2.58, 2.74, 2.89, 3.05, 3.21, 3.37,
+            3.53, 3.68, 3.84, 4.0,
+        ],
     },
     most: 15.0,
     again: 3,
     refits: 3,
+    nearby: &[
+        (0.91, 1.0),
+        (0.94, 1.0),
+        (0.97, 1.0),
+        (1.03, 1.0),
+        (1.06, 1.0),
+        (1.09, 1.0),
+        (1.0, 0.91),
+        (1.0, 0.94),
+        (1.0, 0.97),
+        (1.0, 1.03),
+        (1.0, 1.06),
+        (1.0, 1.09),
+    ],
+    neighbours: &[-2.0, -1.0, 0.0, 1.0, 2.0],
 };
 
 const FOUR_BITS: Format = Format {
     steps: Steps {
         last: 15.0,
         signed_min: false,
-        tries: &[12.0, 12.6, 13.1, 13.5, 13.9, 14.2, 14.5, 14.8, 15.1, 15.5],
+        tries: &[
+            12.0, 12.19, 12.38, 12.57, 12.76, 12.95, 13.14, 13.33, 13.52, 13.71, 13.89, 14.08, 14.27, 14.46,
+            14.65, 14.84, 15.03, 15.22, 15.41, 15.6,
+        ],
     },
     most: 63.0,
     again: 2,
     refits: 2,
+    nearby: &[],
+    neighbours: &[-1.0, 0.0, 1.0],
 };
 
 const FIVE_BITS: Format = Format {
     steps: Steps {
         last: 31.0,
         signed_min: false,
-        tries: &[27.5, 28.2, 28.8, 29.3, 29.7, 30.1, 30.4, 30.7, 31.0, 31.4],
+        tries: &[
+            27.5, 27.71, 27.92, 28.13, 28.34, 28.55, 28.76, 28.97, 29.18, 29.39, 29.61, 29.82, 30.03, 30.24,
+            30.45, 30.66, 30.87, 31.08, 31.29, 31.5,
+        ],
     },
     most: 63.0,
     again: 2,
     refits: 2,
+    nearby: &[],
+    neighbours: &[-1.0, 0.0, 1.0],
 };
 
 impl Searched<16> for Q2_K {
@@ -138,6 +171,15 @@ impl<const GROUPS: usize> Superblock<GROUPS> {
         let d = nonzero_f16(largest(|ideal| ideal.scale) / format.most)?;
         let dmin = nonzero_f16(largest(|ideal| ideal.min) / format.most)?;
         let mut best = Self::round(&fitted, d, dmin, format);
+        for (per_d, per_dmin) in format.nearby {
+            let (Ok(d), Ok(dmin)) = (to_f16(d.to_f32() * per_d), to_f16(dmin.to_f32() * per_dmin)) else {
+                continue;
+            };
+            let other = Self::round(&fitted, d, dmin, format);
+            if other.error < best.error {
+                best = other;
+            }
+        }
         for _ in 0..format.refits {
             let Ok((d, dmin)) = best.refit(&fitted, last) else { break };
             let refitted = Self::round(&fitted, d, dmin, format);
@@ -152,8 +194,8 @@ impl<const GROUPS: usize> Superblock<GROUPS> {
         Ok((best, quants))
     }
 
-    /// The sub-blocks' scales as multiples of `d` and `dmin`: the best of three scales, each with the minimum that
-    /// suits its quants.
+    /// The sub-blocks' scales as multiples of `d` and `dmin`: the best of some neighbouring scales, each with the
+    /// minimum that suits its quants.
     fn round<const LEN: usize, W: Weights>(
         fitted: &[Fitted<'_, W, LEN>; GROUPS],
         d: f16,
@@ -167,7 +209,7 @@ impl<const GROUPS: usize> Superblock<GROUPS> {
         for (i, (group, totals, ideal)) in fitted.iter().enumerate() {
             let middle = ideal.scale.map(|scale| nearest(scale * per_d, 0.0, format.most));
             let mut least = [f32::INFINITY; 8];
-            for step in [-1.0, 0.0, 1.0] {
+            for step in format.neighbours {
                 let scale = middle.map(|middle| nearest(middle + step, 0.0, format.most));
                 let mut sub = Affine { scale: scale.map(|scale| d * scale), min: ideal.min };
                 let min = sub.best_min(group, totals, format.steps.last);

@@ -6,11 +6,13 @@ types.csv          id,name,block_len,block_bytes of every type of ggml
 <type>.values      their values by gguf.quants.dequantize (F32, little-endian)
 input.f32          values with ties, zeros, denormals and extremes, and
 <type>.encoded     their blocks by gguf.quants.quantize
-rows.f16           rows of three distributions, and
-rows.csv           distribution,type,mean squared error after ggml_quantize_chunk
+errors.csv         distribution,weighted,type,sum of squared errors after ggml_quantize_chunk
+
+The rows behind errors.csv are made by arithmetic that every machine does alike, so that goldens.rs makes them again.
 """
 
 import ctypes
+import math
 import os
 
 import gguf
@@ -21,6 +23,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as Type
 LIBRARY = os.path.join(os.path.dirname(llama_cpp.__file__), "lib", "libggml-base.so")
 QUANTIZED = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS".split()
 ENCODED = "F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0".split()
+ROWS, COLUMNS = 16, 768
 # Where a block holds F16 scales, as byte offsets.
 SCALES = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
@@ -93,25 +96,55 @@ def make_encode(rng):
         gguf.quantize(values, Type[name]).view(np.uint8).tofile(f"{name}.encoded")
 
 
-def make_rows(rng, ggml):
-    count = 32 * 256
+class Uniform:
+    """Numbers in 0..1 from a linear congruential generator; `Uniform` in goldens.rs is the same."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def next(self):
+        self.state = (self.state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        return (self.state >> 40) / (1 << 24)
+
+    def normal(self):
+        return sum(self.next() for _ in range(12)) - 6.0
+
+    def student(self):
+        x, a, b, c, d = (self.normal() for _ in range(5))
+        return x / math.sqrt((((a * a + b * b) + c * c) + d * d) / 4.0)
+
+    def lognormal(self):
+        x = 1.0 + self.normal() / 64.0
+        for _ in range(6):
+            x *= x
+        return x
+
+
+def make_errors(ggml):
+    random = Uniform(7)
     rows = {
-        "gaussian": rng.normal(0, 0.02, count),
-        "laplacian": rng.laplace(0, 0.02, count),
-        "uniform": rng.uniform(-0.05, 0.05, count),
+        "gaussian": [0.02 * random.normal() for _ in range(ROWS * COLUMNS)],
+        "student": [0.02 * random.student() for _ in range(ROWS * COLUMNS)],
+        "uniform": [0.1 * random.next() - 0.05 for _ in range(ROWS * COLUMNS)],
     }
-    np.array(list(rows.values())).astype("<f2").tofile("rows.f16")
-    with open("rows.csv", "w") as out:
+    importance = np.array([random.lognormal() for _ in range(COLUMNS)], np.float32)
+    with open("errors.csv", "w") as out:
         for distribution, values in rows.items():
-            values = values.astype(np.float16).astype(np.float32)
-            for name in ("Q4_K", "Q5_K", "Q6_K"):
-                length, size = GGML_QUANT_SIZES[Type[name]]
-                blocks = np.zeros(count // length * size, np.uint8)
-                ggml.ggml_quantize_chunk(
-                    Type[name], values.ctypes.data, blocks.ctypes.data, 0, count // 256, 256, None
-                )
-                error = gguf.dequantize(blocks, Type[name]).astype(np.float64) - values
-                out.write(f"{distribution},{name},{np.mean(error**2):.6e}\n")
+            values = np.array(values, np.float32).reshape(ROWS, COLUMNS)
+            for weighted in (0, 1):
+                for name in QUANTIZED:
+                    error = squared_error(ggml, name, values, importance if weighted else None)
+                    out.write(f"{distribution},{weighted},{name},{error:.9e}\n")
+
+
+def squared_error(ggml, name, values, importance):
+    """Of rows after ggml_quantize_chunk, each column's counted as often as its importance says."""
+    length, size = GGML_QUANT_SIZES[Type[name]]
+    blocks = np.zeros(values.size // length * size, np.uint8)
+    weights = None if importance is None else importance.ctypes.data
+    ggml.ggml_quantize_chunk(Type[name], values.ctypes.data, blocks.ctypes.data, 0, *values.shape, weights)
+    errors = (gguf.dequantize(blocks, Type[name]).astype(np.float64).reshape(values.shape) - values) ** 2
+    return np.sum(errors if importance is None else errors * importance)
 
 
 def main():
@@ -119,7 +152,7 @@ def main():
     make_types(ggml)
     make_decode(np.random.default_rng(1))
     make_encode(np.random.default_rng(2))
-    make_rows(np.random.default_rng(3), ggml)
+    make_errors(ggml)
 
 
 if __name__ == "__main__":
