@@ -128,12 +128,12 @@ pub fn encode_weighted(
     if let Some(column) = importance.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
         return Err(FormatError::BadImportance { column, value: importance[column] });
     }
-    if !ty.can_encode() {
-        return Err(FormatError::CannotEncode(ty));
+    use TensorType::*;
+    if !ty.can_encode() || matches!(ty, F32 | F16 | BF16 | Q8_0) {
+        return encode(ty, src, dst);
     }
     check_lengths(ty, src.len(), dst.len())?;
     check_finite(src)?;
-    use TensorType::*;
     let weights = &normalize(importance, ty.block_len());
     match ty {
         Q4_0 => weigh_by_eight(ty, src, weights, dst, block::Q4_0::weighted, block::Q4_0::write),

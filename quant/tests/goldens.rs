@@ -152,7 +152,7 @@ fn searches_give_the_same_bytes_everywhere() {
         (Q4_1, 0xd5b3deb10ef791ed, 0x0b9556d7f4c067ad),
         (Q5_0, 0xfe6e18384178b516, 0xcafdab9a52ff600c),
         (Q5_1, 0x0e2dff142e7210cb, 0x25b22a903ed24f27),
-        (Q2_K, 0xf034359fb6a35470, 0xda79a09e2d2bf679),
+        (Q2_K, 0x86d6ed8a98a4fad5, 0xd0205bf431b9213d),
         (Q3_K, 0xd098b380ee2cd4e8, 0x56b17908e6f44ee1),
         (Q4_K, 0x4eca4623f1b01b0e, 0x4d23377ffada5c3f),
         (Q5_K, 0x6aed0aaa58194674, 0xeabd2e0ef0515888),

@@ -183,7 +183,10 @@ fn extremes(x: &[f32; 32]) -> (f32, f32) {
     };
     let low = fold(less, fold(less, a, b), fold(less, c, d));
     let high = fold(more, fold(more, a, b), fold(more, c, d));
-    (low.into_iter().fold(low[0], less), high.into_iter().fold(high[0], more))
+    let across = |pick: fn(f32, f32) -> f32, [a, b, c, d, e, f, g, h]: [f32; 8]| {
+        pick(pick(pick(a, e), pick(c, g)), pick(pick(b, f), pick(d, h)))
+    };
+    (across(less, low), across(more, high))
 }
 
 /// The first value that `is` what is sought.
