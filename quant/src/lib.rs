@@ -21,19 +21,23 @@
 //! distributions of `tests/goldens` it leaves no more squared error than llama.cpp's, with and without importances.
 #![forbid(unsafe_code)]
 
+pub mod codebooks;
 mod error;
 mod floats;
 mod iq4;
 mod kquants;
 mod layout;
 mod legacy;
+mod mxfp4;
 mod scale;
 mod search;
 mod tensor_type;
+mod ternary;
 
 pub use error::FormatError;
 pub use iq4::IQ4_VALUES;
 pub use kquants::{k4_scales, q3_scales};
+pub use mxfp4::{MXFP4_VALUES, e8m0_half};
 pub use tensor_type::TensorType;
 
 use scale::ScaleTooLarge;
@@ -41,9 +45,12 @@ use search::{Eight, Searched, SearchedByEight, normalize};
 
 /// The blocks themselves: each struct is the layout of one type's block, field by field.
 pub mod block {
+    pub use crate::codebooks::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
     pub use crate::iq4::{IQ4_NL, IQ4_XS};
     pub use crate::kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
     pub use crate::legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+    pub use crate::mxfp4::MXFP4;
+    pub use crate::ternary::{TQ1_0, TQ2_0};
 }
 
 /// Values of the blocks `src` of type `ty`, into `dst`.
@@ -71,6 +78,16 @@ pub fn decode(ty: TensorType, src: &[u8], dst: &mut [f32]) -> Result<(), FormatE
         TensorType::Q6_K => decode_blocks(src, dst, block::Q6_K::read, block::Q6_K::decode),
         TensorType::IQ4_NL => decode_blocks(src, dst, block::IQ4_NL::read, block::IQ4_NL::decode),
         TensorType::IQ4_XS => decode_blocks(src, dst, block::IQ4_XS::read, block::IQ4_XS::decode),
+        TensorType::IQ1_S => decode_blocks(src, dst, block::IQ1_S::read, block::IQ1_S::decode),
+        TensorType::IQ1_M => decode_blocks(src, dst, block::IQ1_M::read, block::IQ1_M::decode),
+        TensorType::IQ2_XXS => decode_blocks(src, dst, block::IQ2_XXS::read, block::IQ2_XXS::decode),
+        TensorType::IQ2_XS => decode_blocks(src, dst, block::IQ2_XS::read, block::IQ2_XS::decode),
+        TensorType::IQ2_S => decode_blocks(src, dst, block::IQ2_S::read, block::IQ2_S::decode),
+        TensorType::IQ3_XXS => decode_blocks(src, dst, block::IQ3_XXS::read, block::IQ3_XXS::decode),
+        TensorType::IQ3_S => decode_blocks(src, dst, block::IQ3_S::read, block::IQ3_S::decode),
+        TensorType::TQ1_0 => decode_blocks(src, dst, block::TQ1_0::read, block::TQ1_0::decode),
+        TensorType::TQ2_0 => decode_blocks(src, dst, block::TQ2_0::read, block::TQ2_0::decode),
+        TensorType::MXFP4 => decode_blocks(src, dst, block::MXFP4::read, block::MXFP4::decode),
         _ => return Err(FormatError::CannotDecode(ty)),
     }
     Ok(())

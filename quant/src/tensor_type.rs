@@ -138,13 +138,16 @@ impl TensorType {
     /// Whether [`decode`](crate::decode) reads this type.
     pub const fn can_decode(self) -> bool {
         use TensorType::*;
-        matches!(self, F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0)
-            || matches!(self, Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_NL | IQ4_XS)
+        self.can_encode()
+            || matches!(self, TQ1_0 | TQ2_0 | MXFP4)
+            || matches!(self, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS | IQ3_S)
     }
 
     /// Whether [`encode`](crate::encode) and [`encode_weighted`](crate::encode_weighted) write this type.
     pub const fn can_encode(self) -> bool {
-        self.can_decode()
+        use TensorType::*;
+        matches!(self, F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0)
+            || matches!(self, Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_NL | IQ4_XS)
     }
 }
 

@@ -3,7 +3,8 @@
 
 types.csv          id,name,block_len,block_bytes of every type of ggml
 <type>.blocks      random and extreme blocks, and
-<type>.values      their values by gguf.quants.dequantize (F32, little-endian)
+<type>.values      their values by gguf.quants.dequantize (F32, little-endian), which are ggml's
+<type>.grid        the groups of a codebook, a signed byte for each weight
 input.f32          values with ties, zeros, denormals and extremes, and
 <type>.encoded     their blocks by gguf.quants.quantize
 errors.csv         distribution,weighted,type,sum of squared errors after ggml_quantize_chunk
@@ -22,12 +23,16 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as Type
 
 LIBRARY = os.path.join(os.path.dirname(llama_cpp.__file__), "lib", "libggml-base.so")
 QUANTIZED = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS".split()
+CODEBOOKS = "IQ1_S IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S".split()
+QUANTIZED += [*CODEBOOKS, "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4"]
 ENCODED = "F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0".split()
 ROWS, COLUMNS = 16, 768
 # Where a block holds F16 scales, as byte offsets.
 SCALES = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
     "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "IQ4_NL": [0], "IQ4_XS": [0],
+    "IQ1_S": [0], "IQ1_M": [], "IQ2_XXS": [0], "IQ2_XS": [0], "IQ2_S": [0], "IQ3_XXS": [0], "IQ3_S": [0],
+    "TQ1_0": [52], "TQ2_0": [64], "MXFP4": [],
 }  # fmt: skip
 
 
@@ -54,10 +59,10 @@ def make_types(ggml):
                 assert GGML_QUANT_SIZES[Type[name]] == (length, size), name
 
 
-def make_decode(rng):
+def make_decode(rng, ggml):
     halves = np.concatenate([np.arange(0, 1 << 16, 61), [0, 0x8000, 1, 0x3FF, 0x400, 0x7BFF, 0x7C00, 0xFC00, 0x7E00]])
     for name in ("F16", "BF16"):
-        save(name, halves.astype(np.uint16).view(np.uint8))
+        save(ggml, name, halves.astype(np.uint16).view(np.uint8))
     for name in QUANTIZED:
         length, size = GGML_QUANT_SIZES[Type[name]]
         count = 24 if length == 32 else 10
@@ -69,13 +74,35 @@ def make_decode(rng):
             # Largest, smallest, negative zero, and one.
             scales[-6:] = np.array([65504, 6e-8, -6e-8, -0.0, 1, -1])
             blocks[:, offset : offset + 2] = scales.view(np.uint8).reshape(-1, 2)
-        save(name, blocks.ravel())
+        if name == "IQ1_M":
+            # The scale is cut into the high nibbles of four u16.
+            scales = rng.normal(0, 0.01, count).astype(np.float16).view(np.uint16)
+            for part in range(4):
+                at = 49 + 2 * part
+                blocks[:, at] = blocks[:, at] & 15 | (scales >> 4 * part & 15) << 4
+        if name == "MXFP4":
+            # Both denormal scales, the smallest normal one, one, the largest, and what is NaN elsewhere.
+            blocks[-6:, 0] = [0, 1, 2, 127, 254, 255]
+        save(ggml, name, blocks.ravel())
 
 
-def save(name, blocks):
+def save(ggml, name, blocks):
     blocks.tofile(f"{name}.blocks")
-    with np.errstate(invalid="ignore"):
-        gguf.dequantize(blocks.reshape(1, -1), Type[name]).astype("<f4").tofile(f"{name}.values")
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = gguf.dequantize(blocks.reshape(1, -1), Type[name]).astype("<f4").ravel()
+    values.tofile(f"{name}.values")
+    if name in QUANTIZED:
+        same = np.empty_like(values)
+        dequantize = getattr(ggml, f"dequantize_row_{name.lower().replace('_k', '_K')}")
+        dequantize(*[ctypes.c_void_p(array.ctypes.data) for array in (blocks, same)], ctypes.c_int64(values.size))
+        assert (values.view(np.uint32) == same.view(np.uint32)).all(), f"{name}: gguf and ggml differ"
+
+
+def make_grids():
+    for name in CODEBOOKS:
+        grid = getattr(gguf.quants, name)
+        grid.init_grid()
+        grid.grid.astype(np.int8).tofile(f"{name}.grid")
 
 
 def make_encode(rng):
@@ -150,7 +177,8 @@ def squared_error(ggml, name, values, importance):
 def main():
     ggml = load_ggml()
     make_types(ggml)
-    make_decode(np.random.default_rng(1))
+    make_decode(np.random.default_rng(1), ggml)
+    make_grids()
     make_encode(np.random.default_rng(2))
     make_errors(ggml)
 
