@@ -49,6 +49,16 @@ pub(crate) const fn pieces(ty: TensorType) -> Option<&'static [Piece]> {
         Q5_K => &Q5_K_PIECES,
         Q6_K => &Q6_K_PIECES,
         IQ4_XS => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 4, 1), piece(8, 128, 4)] },
+        IQ1_S => &const { [piece(0, 2, 2), piece(34, 16, 2), piece(2, 32, 4)] },
+        IQ1_M => &const { [piece(48, 8, 2), piece(32, 16, 2), piece(0, 32, 4)] },
+        IQ2_XXS => &const { [piece(0, 2, 2), piece(2, 64, 4)] },
+        IQ2_XS => &const { [piece(0, 2, 2), piece(66, 8, 1), piece(2, 64, 4)] },
+        IQ2_S => &IQ2_S_PIECES,
+        IQ3_XXS => &IQ3_XXS_PIECES,
+        IQ3_S => &IQ3_S_PIECES,
+        TQ1_0 => &const { [piece(52, 2, 2), piece(0, 52, 4)] },
+        TQ2_0 => &const { [piece(64, 2, 2), piece(0, 64, 4)] },
+        MXFP4 => &const { [piece(0, 1, 1), piece(1, 16, 4)] },
         _ => return None,
     })
 }
@@ -101,6 +111,34 @@ const Q6_K_PIECES: [Piece; 36] = {
     }
     pieces
 };
+
+/// d, scales and high bits; then for each 32 weights their groups and their signs.
+const IQ2_S_PIECES: [Piece; 19] =
+    groups_and_signs(&[piece(0, 2, 2), piece(74, 8, 1), piece(66, 8, 1)], piece(2, 4, 4), piece(34, 4, 4));
+
+/// d; then for each 32 weights their groups and their signs.
+const IQ3_XXS_PIECES: [Piece; 17] = groups_and_signs(&[piece(0, 2, 2)], piece(2, 8, 4), piece(66, 4, 4));
+
+/// d, scales and high bits; then for each 32 weights their groups and their signs.
+const IQ3_S_PIECES: [Piece; 19] =
+    groups_and_signs(&[piece(0, 2, 2), piece(106, 4, 1), piece(66, 8, 1)], piece(2, 8, 4), piece(74, 4, 4));
+
+/// `first`, then in turn the eight pieces of two kinds, of which `groups` and `signs` are the first ones.
+const fn groups_and_signs<const N: usize>(first: &[Piece], groups: Piece, signs: Piece) -> [Piece; N] {
+    let mut pieces = [groups; N];
+    let mut i = 0;
+    while i < N {
+        pieces[i] = match i.checked_sub(first.len()) {
+            None => first[i],
+            Some(i) => {
+                let piece = if i.is_multiple_of(2) { groups } else { signs };
+                Piece { at: piece.at + i / 2 * piece.bytes, ..piece }
+            }
+        };
+        i += 1;
+    }
+    pieces
+}
 
 impl Panels {
     /// Packs `rows` rows of `k` weights from a tensor's bytes as GGUF has them.

@@ -6,8 +6,11 @@ use siskin_quant::TensorType::{self, *};
 use crate::panel::pieces;
 
 /// Every format that has kernels.
-pub(crate) const KERNEL_TYPES: [TensorType; 15] =
-    [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS];
+#[rustfmt::skip]
+pub(crate) const KERNEL_TYPES: [TensorType; 25] = [
+    F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS,
+    IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, TQ1_0, TQ2_0, MXFP4,
+];
 
 /// Marsaglia's xorshift64*: any fixed sequence will do.
 pub(crate) struct Random(pub(crate) u64);
@@ -41,6 +44,14 @@ pub(crate) fn random_blocks(ty: TensorType, blocks: usize, seed: u64) -> Vec<u8>
         }
         match ty {
             F32 => block.copy_from_slice(&random.unit().to_le_bytes()),
+            IQ1_M => {
+                let scale = f16::from_f32(random.unit()).to_bits();
+                for part in 0..4 {
+                    let byte = &mut block[49 + 2 * part];
+                    *byte = *byte & 15 | ((scale >> (4 * part)) as u8) << 4;
+                }
+            }
+            MXFP4 => block[0] = 120 + block[0] % 8,
             BF16 => block.copy_from_slice(&half::bf16::from_f32(random.unit()).to_le_bytes()),
             _ => {}
         }

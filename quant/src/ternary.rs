@@ -68,7 +68,7 @@ fn decode(d: f16, quants: &[u8; 256], out: &mut [f32; 256]) {
 /// A digit of a byte that stands for 0.d₀d₁d₂d₃d₄ in base three, in units of 1/256.
 fn trit(byte: u8, digit: u32) -> u8 {
     let rest = byte.wrapping_mul(3u8.pow(digit));
-    (u16::from(rest) * 3 >> 8) as u8
+    ((u16::from(rest) * 3) >> 8) as u8
 }
 
 #[cfg(test)]

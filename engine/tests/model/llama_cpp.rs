@@ -26,5 +26,5 @@ macro_rules! files {
 }
 
 files! {
-    q4_0, q8_0, q2_k, q3_k_m, q4_k_m, q5_k_m, iq4_nl, iq4_xs,
+    q4_0, q8_0, q2_k, q3_k_m, q4_k_m, q5_k_m, iq4_nl, iq4_xs, codebooks, ternary_mxfp4,
 }

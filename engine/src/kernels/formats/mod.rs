@@ -1,12 +1,17 @@
 // The formats keep the names that the field writes them with.
 #![allow(non_camel_case_types)]
 
+mod codebook;
+mod mxfp4;
 mod small;
 mod superblocks;
+mod ternary;
 
-use siskin_quant::IQ4_VALUES;
+pub(crate) use codebook::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
+pub(crate) use mxfp4::MXFP4;
 pub(crate) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use superblocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub(crate) use ternary::{TQ1_0, TQ2_0};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::lanes::{Lanes, Range, unroll};
@@ -27,6 +32,8 @@ pub(crate) trait Quantized: 'static {
     const OFFSET: u8 = 0;
     /// Whether a grain has a minimum besides its scale.
     const MINS: bool = false;
+    /// Whether weights are looked up in memory, so that finding them twice would take twice as long.
+    const FROM_MEMORY: bool = false;
 
     fn blocks(panels: &[u8]) -> &[Self::Block] {
         // The lengths were checked when the panels were made; a remainder would belong to no panel.
@@ -157,7 +164,18 @@ fn add_fifth_bits<L: Lanes>(l: L, mut weights: [L::B; 8], bits: &Quads) -> [L::B
 }
 
 #[inline(always)]
-fn look_up<L: Lanes>(l: L, mut index: [L::B; 8]) -> [L::B; 8] {
-    unroll!(g < 8 => { index[g] = l.lookup(&IQ4_VALUES, index[g]); });
+fn look_up<L: Lanes>(l: L, values: &[i8; 16], mut index: [L::B; 8]) -> [L::B; 8] {
+    unroll!(g < 8 => { index[g] = l.lookup(values, index[g]); });
     index
+}
+
+/// The values, divided by `divisor` where that leaves nothing over, and increased by `offset`.
+const fn shifted(mut values: [i8; 16], divisor: i8, offset: u8) -> [i8; 16] {
+    let mut i = 0;
+    while i < 16 {
+        assert!(values[i] % divisor == 0);
+        values[i] = values[i] / divisor + offset.cast_signed();
+        i += 1;
+    }
+    values
 }

@@ -1,5 +1,6 @@
 //! Formats of 32 weights to a block.
 
+use siskin_quant::IQ4_VALUES;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::{Halves, Quads, Quantized, Scales, add_fifth_bits, look_up, split_nibbles};
@@ -7,7 +8,7 @@ use crate::lanes::{Lanes, Range, unroll};
 
 /// One scale.
 #[derive(Clone, Copy)]
-pub(crate) struct Scale<F>(F);
+pub(crate) struct Scale<F>(pub(super) F);
 
 impl<L: Lanes> Scales<L> for Scale<L::F> {
     #[inline(always)]
@@ -187,6 +188,6 @@ impl Quantized for IQ4_NL {
     }
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &IQ4_NLBlock, _: usize) -> [L::B; 8] {
-        look_up(l, split_nibbles(l, &block.qs))
+        look_up(l, &IQ4_VALUES, split_nibbles(l, &block.qs))
     }
 }

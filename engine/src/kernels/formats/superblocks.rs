@@ -1,5 +1,6 @@
 //! Formats of 256 weights to a superblock, whose grains have small integer scales of their own.
 
+use siskin_quant::IQ4_VALUES;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::{
@@ -266,6 +267,6 @@ impl Quantized for IQ4_XS {
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &IQ4_XSBlock, sub: usize) -> [L::B; 8] {
         let (grains, _) = block.qs.as_chunks();
-        look_up(l, split_nibbles(l, &grains[sub]))
+        look_up(l, &IQ4_VALUES, split_nibbles(l, &grains[sub]))
     }
 }

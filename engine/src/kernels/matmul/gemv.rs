@@ -1,6 +1,6 @@
 use super::super::formats::{Quantized, Scales};
 use super::super::quantize::Q8Block;
-use super::{At, Product, is_signed, ready, start};
+use super::{At, Line, Product, is_signed, ready, start};
 use crate::arena::Tile;
 use crate::lanes::{Lanes, Weights, unroll};
 
@@ -38,10 +38,31 @@ fn add_sub<L: Lanes, Q: Quantized>(
     scales: &Q::Scales<L>,
     sub: usize,
     x: &Q8Block,
+    acc: L::F,
+) -> L::F {
+    let add = if is_signed(Q::RANGE) { L::S8_BIAS } else { 0 };
+    if Q::FROM_MEMORY {
+        let weights = ready(l, Q::weights(l, block, sub), add);
+        let mut lines = [[0; 64]; 8];
+        unroll!(g < 8 => { l.store_bytes(weights[g], &mut lines[g]); });
+        let lines = &lines;
+        add_grains::<L, Q, _>(l, |first| Unpacked { l, lines, first }, scales, sub, x, acc)
+    } else {
+        add_grains::<L, Q, _>(l, |first| Packed::<L, Q> { l, block, sub, first, add }, scales, sub, x, acc)
+    }
+}
+
+/// Adds the products of 32 weights, which `from` gives from a group on.
+#[inline(always)]
+fn add_grains<L: Lanes, Q: Quantized, W: Weights<L::B, 4> + Weights<L::B, 8>>(
+    l: L,
+    from: impl Fn(usize) -> W,
+    scales: &Q::Scales<L>,
+    sub: usize,
+    x: &Q8Block,
     mut acc: L::F,
 ) -> L::F {
-    let (bias, add) = if is_signed(Q::RANGE) { (L::S8_BIAS, L::S8_BIAS) } else { (Q::OFFSET, 0) };
-    let from = |first| Packed::<L, Q> { l, block, sub, first, add };
+    let bias = if is_signed(Q::RANGE) { L::S8_BIAS } else { Q::OFFSET };
     let x_scale = l.splat(x.scale);
     if Q::GRAINS == 1 {
         let isum = l.dot(start::<8>(bias, x, 0), from(0), x.groups::<8>(0), Q::RANGE);
@@ -77,6 +98,22 @@ impl<L: Lanes, Q: Quantized, const G: usize> Weights<L::B, G> for Packed<'_, L, 
         let all = ready(self.l, Q::weights(self.l, self.block, self.sub), self.add);
         let mut groups = [all[0]; G];
         unroll!(g < G => { groups[g] = all[self.first + g]; });
+        groups
+    }
+}
+
+/// 32 unpacked weights of each row, from the `first` group on.
+struct Unpacked<'a, L> {
+    l: L,
+    lines: &'a [Line; 8],
+    first: usize,
+}
+
+impl<L: Lanes, const G: usize> Weights<L::B, G> for Unpacked<'_, L> {
+    #[inline(always)]
+    fn unpack(&self) -> [L::B; G] {
+        let mut groups = [self.l.splat_byte(0); G];
+        unroll!(g < G => { groups[g] = self.l.load_bytes(&self.lines[self.first + g]); });
         groups
     }
 }

@@ -1,0 +1,366 @@
+//! Formats of 256 weights to a superblock that choose groups of weights from a fixed grid.
+//!
+//! A weight's level, from the grid, and its sign are looked up together: 16 small integers, where it helps with an
+//! offset that makes them positive. Powers of two that these take from the values are put into the scale, which stays
+//! exact.
+
+use siskin_quant::codebooks::{
+    IQ1_GRID, IQ1_VALUES, IQ2_S_GRID, IQ2_VALUES, IQ2_XS_GRID, IQ2_XXS_GRID, IQ3_S_GRID, IQ3_S_VALUES,
+    IQ3_XXS_GRID, IQ3_XXS_VALUES, unpack_signs,
+};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::{Bytes, Halves, Quads, Quantized, Scales, shifted};
+use crate::lanes::{Lanes, Range, unroll};
+
+/// The scales of a superblock whose grains have a small odd number for each.
+#[derive(Clone, Copy)]
+pub(crate) struct Odd<F, const N: usize> {
+    d: F,
+    scales: [Bytes; N],
+}
+
+impl<L: Lanes, const N: usize> Scales<L> for Odd<L::F, N> {
+    #[inline(always)]
+    fn scale(&self, l: L, grain: usize) -> L::F {
+        l.mul(self.d, l.load_u8(&self.scales[grain]))
+    }
+}
+
+/// `d` times `unit`, a power of two, and `2 * scale + 1` for each row's grain.
+#[inline(always)]
+fn odd<L: Lanes, const N: usize>(
+    l: L,
+    d: &Halves,
+    unit: f32,
+    scale: impl Fn(usize, usize) -> u8,
+) -> Odd<L::F, N> {
+    let mut scales = [[0; 16]; N];
+    for (grain, rows) in scales.iter_mut().enumerate() {
+        for (row, odd) in rows.iter_mut().enumerate() {
+            *odd = 2 * scale(grain, row) + 1;
+        }
+    }
+    Odd { d: l.mul(l.load_f16(d), l.splat(unit)), scales }
+}
+
+/// The scale of a grain, of two in each byte.
+#[inline(always)]
+fn nibble(scales: &[Bytes], grain: usize, row: usize) -> u8 {
+    scales[grain / 2][row] >> (grain % 2 * 4) & 15
+}
+
+/// Levels of 32 weights of each row.
+type Levels = [Quads; 8];
+
+/// The `i`-th group of each row: the grid's of that number.
+#[inline(always)]
+fn eights<const GROUPS: usize>(grid: &[[u8; 8]; GROUPS], number: impl Fn(usize, usize) -> u16) -> Levels {
+    let mut levels = [[0; 64]; 8];
+    for row in 0..16 {
+        for i in 0..4 {
+            let (low, high) = grid[usize::from(number(row, i)) % GROUPS].split_at(4);
+            levels[2 * i][4 * row..4 * row + 4].copy_from_slice(low);
+            levels[2 * i + 1][4 * row..4 * row + 4].copy_from_slice(high);
+        }
+    }
+    levels
+}
+
+/// The `i`-th group of each row: the grid's of that number.
+#[inline(always)]
+fn fours<const GROUPS: usize>(grid: &[[u8; 4]; GROUPS], number: impl Fn(usize, usize) -> u16) -> Levels {
+    let mut levels = [[0; 64]; 8];
+    for (i, line) in levels.iter_mut().enumerate() {
+        for (row, to) in line.as_chunks_mut().0.iter_mut().enumerate() {
+            *to = grid[usize::from(number(row, i)) % GROUPS];
+        }
+    }
+    levels
+}
+
+/// What the levels and signs stand for.
+#[inline(always)]
+fn signed<L: Lanes>(l: L, levels: &Levels, signs: &Quads, values: &[i8; 16]) -> [L::B; 8] {
+    let signs = l.load_bytes(signs);
+    let mut out = [signs; 8];
+    unroll!(g < 8 => {
+        let index = l.or(l.load_bytes(&levels[g]), l.spread_bits(signs, g, 8));
+        out[g] = l.lookup(values, index);
+    });
+    out
+}
+
+/// Signs that are packed in the low 28 bits of each row's `quad`.
+#[inline(always)]
+fn packed_signs(quad: impl Fn(usize) -> u32) -> Quads {
+    each_row(|row| unpack_signs(quad(row)))
+}
+
+/// A little-endian u32 for each row.
+#[inline(always)]
+fn each_row(number: impl Fn(usize) -> u32) -> Quads {
+    let mut out = [0; 64];
+    for (row, to) in out.as_chunks_mut().0.iter_mut().enumerate() {
+        *to = number(row).to_le_bytes();
+    }
+    out
+}
+
+#[inline(always)]
+fn u16_at(halves: &Halves, row: usize) -> u16 {
+    u16::from_le_bytes([halves[2 * row], halves[2 * row + 1]])
+}
+
+#[inline(always)]
+fn u32_at(quads: &Quads, row: usize) -> u32 {
+    u32::from_le_bytes([quads[4 * row], quads[4 * row + 1], quads[4 * row + 2], quads[4 * row + 3]])
+}
+
+/// `w = d * (2 * scale + 1) / 8 * v`: eight grains, groups of eight, a sign for each grain.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ1_SBlock {
+    d: Halves,
+    high: [Halves; 8],
+    groups: [Quads; 8],
+}
+
+pub(crate) struct IQ1_S;
+impl Quantized for IQ1_S {
+    type Block = IQ1_SBlock;
+    type Scales<L: Lanes> = Odd<L::F, 8>;
+    const LEN: usize = 256;
+    const RANGE: Range = Range::U5;
+    const OFFSET: u8 = 9;
+    const FROM_MEMORY: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ1_SBlock) -> Odd<L::F, 8> {
+        odd(l, &block.d, 0.125, |grain, row| block.high[grain][2 * row + 1] >> 4 & 7)
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ1_SBlock, sub: usize) -> [L::B; 8] {
+        let (low, high) = (&block.groups[sub], &block.high[sub]);
+        let number = |row, i| u16::from(low[4 * row + i]) | (u16_at(high, row) >> (3 * i) & 7) << 8;
+        let signs = each_row(|row| if u16_at(high, row) >> 15 == 0 { 0 } else { u32::MAX });
+        signed(l, &eights(&IQ1_GRID, number), &signs, &const { shifted(IQ1_VALUES, 1, Self::OFFSET) })
+    }
+}
+
+/// `w = d * (2 * scale + 1) / 8 * v`: sixteen grains, groups of eight, a sign for each group.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ1_MBlock {
+    scales: [Halves; 4],
+    high: [Halves; 8],
+    groups: [Quads; 8],
+}
+
+pub(crate) struct IQ1_M;
+impl Quantized for IQ1_M {
+    type Block = IQ1_MBlock;
+    type Scales<L: Lanes> = Odd<L::F, 16>;
+    const LEN: usize = 256;
+    const GRAINS: usize = 2;
+    const RANGE: Range = Range::U5;
+    const OFFSET: u8 = 9;
+    const FROM_MEMORY: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ1_MBlock) -> Odd<L::F, 16> {
+        let mut d = [0; 32];
+        for (row, d) in d.as_chunks_mut().0.iter_mut().enumerate() {
+            let [a, b, c, e] = block.scales.each_ref().map(|part| part[2 * row + 1]);
+            *d = [a >> 4 | b & 0xf0, c >> 4 | e & 0xf0];
+        }
+        let scale = |grain, row| (u16_at(&block.scales[grain / 4], row) >> (grain % 4 * 3)) as u8 & 7;
+        odd(l, &d, 0.125, scale)
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ1_MBlock, sub: usize) -> [L::B; 8] {
+        let (low, high) = (&block.groups[sub], &block.high[sub]);
+        let number = |row, i| u16::from(low[4 * row + i]) | (u16_at(high, row) >> (4 * i) & 7) << 8;
+        let signs = each_row(|row| {
+            let bits = u32::from(u16_at(high, row));
+            let spread = bits >> 3 & 1 | bits << 1 & 0x100 | bits << 5 & 0x1_0000 | bits << 9 & 0x100_0000;
+            spread * 0xff
+        });
+        signed(l, &eights(&IQ1_GRID, number), &signs, &const { shifted(IQ1_VALUES, 1, Self::OFFSET) })
+    }
+}
+
+/// `w = d * (2 * scale + 1) / 8 * v`: eight grains, groups of eight. The scale is on top of the signs.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ2_XXSBlock {
+    d: Halves,
+    subs: [GroupsAndSigns; 8],
+}
+
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct GroupsAndSigns {
+    groups: Quads,
+    signs: Quads,
+}
+
+pub(crate) struct IQ2_XXS;
+impl Quantized for IQ2_XXS {
+    type Block = IQ2_XXSBlock;
+    type Scales<L: Lanes> = Odd<L::F, 8>;
+    const LEN: usize = 256;
+    const RANGE: Range = Range::S8;
+    const FROM_MEMORY: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ2_XXSBlock) -> Odd<L::F, 8> {
+        odd(l, &block.d, 0.125, |grain, row| block.subs[grain].signs[4 * row + 3] >> 4)
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ2_XXSBlock, sub: usize) -> [L::B; 8] {
+        let sub = &block.subs[sub];
+        let levels = eights(&IQ2_XXS_GRID, |row, i| u16::from(sub.groups[4 * row + i]));
+        signed(l, &levels, &packed_signs(|row| u32_at(&sub.signs, row)), &IQ2_VALUES)
+    }
+}
+
+/// `w = d * (2 * scale + 1) / 8 * v`: sixteen grains, groups of eight. Seven signs are on top of a group's number.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ2_XSBlock {
+    d: Halves,
+    scales: [Bytes; 8],
+    groups: [[Quads; 2]; 8],
+}
+
+pub(crate) struct IQ2_XS;
+impl Quantized for IQ2_XS {
+    type Block = IQ2_XSBlock;
+    type Scales<L: Lanes> = Odd<L::F, 16>;
+    const LEN: usize = 256;
+    const GRAINS: usize = 2;
+    const RANGE: Range = Range::S8;
+    const FROM_MEMORY: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ2_XSBlock) -> Odd<L::F, 16> {
+        odd(l, &block.d, 0.125, |grain, row| nibble(&block.scales, grain, row))
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ2_XSBlock, sub: usize) -> [L::B; 8] {
+        let groups = &block.groups[sub];
+        let levels = eights(&IQ2_XS_GRID, |row, i| (u32_at(&groups[i / 2], row) >> (i % 2 * 16)) as u16);
+        let signs = packed_signs(|row| {
+            let [low, high] = groups.each_ref().map(|pair| {
+                let pair = u32_at(pair, row);
+                pair >> 9 & 0x7f | pair >> 25 << 7
+            });
+            low | high << 14
+        });
+        signed(l, &levels, &signs, &IQ2_VALUES)
+    }
+}
+
+/// `w = d * (2 * scale + 1) / 8 * v`: sixteen grains, groups of eight, a sign for each weight.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ2_SBlock {
+    d: Halves,
+    scales: [Bytes; 8],
+    high: [Bytes; 8],
+    subs: [GroupsAndSigns; 8],
+}
+
+pub(crate) struct IQ2_S;
+impl Quantized for IQ2_S {
+    type Block = IQ2_SBlock;
+    type Scales<L: Lanes> = Odd<L::F, 16>;
+    const LEN: usize = 256;
+    const GRAINS: usize = 2;
+    const RANGE: Range = Range::S8;
+    const FROM_MEMORY: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ2_SBlock) -> Odd<L::F, 16> {
+        odd(l, &block.d, 0.125, |grain, row| nibble(&block.scales, grain, row))
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ2_SBlock, sub: usize) -> [L::B; 8] {
+        let (sub, high) = (&block.subs[sub], &block.high[sub]);
+        let number = |row, i| u16::from(sub.groups[4 * row + i]) | u16::from(high[row] >> (2 * i) & 3) << 8;
+        signed(l, &eights(&IQ2_S_GRID, number), &sub.signs, &IQ2_VALUES)
+    }
+}
+
+/// `w = d * (2 * scale + 1) / 4 * v`: eight grains, groups of four. The scale is on top of the signs.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ3_XXSBlock {
+    d: Halves,
+    subs: [PairsAndSigns; 8],
+}
+
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct PairsAndSigns {
+    groups: [Quads; 2],
+    signs: Quads,
+}
+
+pub(crate) struct IQ3_XXS;
+impl Quantized for IQ3_XXS {
+    type Block = IQ3_XXSBlock;
+    type Scales<L: Lanes> = Odd<L::F, 8>;
+    const LEN: usize = 256;
+    const RANGE: Range = Range::U6;
+    const OFFSET: u8 = 31;
+    const FROM_MEMORY: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ3_XXSBlock) -> Odd<L::F, 8> {
+        // Twice a quarter, as the values are halved.
+        odd(l, &block.d, 0.5, |grain, row| block.subs[grain].signs[4 * row + 3] >> 4)
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ3_XXSBlock, sub: usize) -> [L::B; 8] {
+        let sub = &block.subs[sub];
+        let levels = fours(&IQ3_XXS_GRID, |row, i| u16::from(sub.groups[i / 4][4 * row + i % 4]));
+        let signs = packed_signs(|row| u32_at(&sub.signs, row));
+        signed(l, &levels, &signs, &const { shifted(IQ3_XXS_VALUES, 2, Self::OFFSET) })
+    }
+}
+
+/// `w = d * (2 * scale + 1) * v`: eight grains, groups of four, a sign for each weight.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct IQ3_SBlock {
+    d: Halves,
+    scales: [Bytes; 4],
+    high: [Bytes; 8],
+    subs: [PairsAndSigns; 8],
+}
+
+pub(crate) struct IQ3_S;
+impl Quantized for IQ3_S {
+    type Block = IQ3_SBlock;
+    type Scales<L: Lanes> = Odd<L::F, 8>;
+    const LEN: usize = 256;
+    const RANGE: Range = Range::U5;
+    const OFFSET: u8 = 15;
+    const FROM_MEMORY: bool = true;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &IQ3_SBlock) -> Odd<L::F, 8> {
+        odd(l, &block.d, 1.0, |grain, row| nibble(&block.scales, grain, row))
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &IQ3_SBlock, sub: usize) -> [L::B; 8] {
+        let (sub, high) = (&block.subs[sub], &block.high[sub]);
+        let number = |row: usize, i: usize| {
+            u16::from(sub.groups[i / 4][4 * row + i % 4]) | u16::from(high[row] >> i & 1) << 8
+        };
+        let levels = fours(&IQ3_S_GRID, number);
+        signed(l, &levels, &sub.signs, &const { shifted(IQ3_S_VALUES, 1, Self::OFFSET) })
+    }
+}

@@ -1,0 +1,36 @@
+use siskin_quant::{MXFP4_VALUES, e8m0_half};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::small::Scale;
+use super::{Bytes, Quads, Quantized, look_up, shifted, split_nibbles};
+use crate::lanes::{Lanes, Range};
+
+/// `w = 2^(e - 128) * VALUES[q]`.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct MXFP4Block {
+    e: Bytes,
+    qs: [Quads; 4],
+}
+
+pub(crate) struct MXFP4;
+impl Quantized for MXFP4 {
+    type Block = MXFP4Block;
+    type Scales<L: Lanes> = Scale<L::F>;
+    const LEN: usize = 32;
+    const RANGE: Range = Range::U5;
+    const OFFSET: u8 = 12;
+
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &MXFP4Block) -> Scale<L::F> {
+        let mut scales = [0; 64];
+        for (scale, &e) in scales.as_chunks_mut().0.iter_mut().zip(&block.e) {
+            *scale = e8m0_half(e).to_le_bytes();
+        }
+        Scale(l.load_f32(&scales))
+    }
+    #[inline(always)]
+    fn weights<L: Lanes>(l: L, block: &MXFP4Block, _: usize) -> [L::B; 8] {
+        look_up(l, &const { shifted(MXFP4_VALUES, 1, Self::OFFSET) }, split_nibbles(l, &block.qs))
+    }
+}
