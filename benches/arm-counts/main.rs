@@ -7,8 +7,11 @@ use siskin::Isa;
 use siskin::measure::{Matmul, MeasureError};
 use siskin_quant::TensorType::{self, *};
 
-const TYPES: [TensorType; 15] =
-    [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS];
+#[rustfmt::skip]
+const TYPES: [TensorType; 25] = [
+    F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS,
+    IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, TQ1_0, TQ2_0, MXFP4,
+];
 const ROWS: usize = 64;
 const K: usize = 2048;
 /// Decoding, and a batch of prefill.

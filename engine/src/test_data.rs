@@ -59,6 +59,24 @@ pub(crate) fn random_blocks(ty: TensorType, blocks: usize, seed: u64) -> Vec<u8>
     bytes
 }
 
+/// Blocks of equal bytes, after them some of random ones, all with scales that no weights have.
+pub(crate) fn extreme_blocks(ty: TensorType, blocks: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = random_blocks(ty, blocks, seed);
+    let scales = [f16::MAX, f16::MIN, f16::NEG_ZERO, f16::from_bits(1), f16::ONE, f16::INFINITY, f16::NAN];
+    for (i, block) in bytes.chunks_exact_mut(ty.block_bytes()).enumerate() {
+        if let Some(&byte) = [0x00, 0xff, 0x80, 0x7f, 0x55, 0xaa].get(i % 9) {
+            block.fill(byte);
+        }
+        for (field, at) in float_fields(ty).into_iter().enumerate() {
+            block[at..at + 2].copy_from_slice(&scales[(i / 2 + field) % scales.len()].to_le_bytes());
+        }
+        if ty == MXFP4 {
+            block[0] = [0, 1, 2, 127, 254, 255][i / 2 % 6];
+        }
+    }
+    bytes
+}
+
 /// Where a block's f16 numbers begin.
 fn float_fields(ty: TensorType) -> Vec<usize> {
     if ty == BF16 {

@@ -405,12 +405,12 @@ fn types_that_cannot_be_decoded_are_named() {
     let (input, output) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
     let mut builder = siskin::gguf::write::Builder::new();
     builder.set("general.architecture", "llama").unwrap().set("llama.block_count", 1u32).unwrap();
-    builder.tensor("blk.0.ffn_up.weight", &[256, 2], TensorType::IQ2_XXS).unwrap();
+    builder.tensor("blk.0.ffn_up.weight", &[256, 2], TensorType::NVFP4).unwrap();
     let mut writer = builder.start(fs::File::create(&input).unwrap()).unwrap();
-    writer.append(&[0; 132]).unwrap();
+    writer.append(&[0; 288]).unwrap();
     writer.finish().unwrap();
     let line = failure(&quantize(&input, &output, "q8_0"));
-    assert_eq!(line, "siskin: tensor blk.0.ffn_up.weight: decoding IQ2_XXS is not supported");
+    assert_eq!(line, "siskin: tensor blk.0.ffn_up.weight: decoding NVFP4 is not supported");
     assert_eq!(names(folder.path()), ["in.gguf"]);
 }
 

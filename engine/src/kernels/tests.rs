@@ -5,7 +5,7 @@ use super::quantize::TILE;
 use super::*;
 use crate::arena::{Matrix, Split, Tile};
 use crate::panel::Panels;
-use crate::test_data::{KERNEL_TYPES, Random, random_blocks};
+use crate::test_data::{KERNEL_TYPES, Random, extreme_blocks, random_blocks};
 
 fn scalar() -> &'static Kernels {
     "scalar".parse::<Isa>().unwrap().kernels()
@@ -103,6 +103,23 @@ fn products_equal_scalar_for_every_format_and_batch() {
                     let out = multiply(kernels, &weights, &x, output);
                     assert_eq!(bits(&out), bits(&expected), "{} {} {tokens}", ty.name(), kernels.name());
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn products_with_extreme_weights_equal_scalar() {
+    for ty in KERNEL_TYPES {
+        let k = 2 * ty.block_len().max(32);
+        let blocks = extreme_blocks(ty, 64 * k / ty.block_len(), 9);
+        let weights = Panels::pack(ty, 64, k, &blocks).unwrap();
+        for tokens in [1, 8] {
+            let x = activations(tokens, k, 2);
+            let expected = multiply(scalar(), &weights, &x, Output::Replace);
+            for kernels in others() {
+                let out = multiply(kernels, &weights, &x, Output::Replace);
+                assert_eq!(bits(&out), bits(&expected), "{} {} {tokens}", ty.name(), kernels.name());
             }
         }
     }
