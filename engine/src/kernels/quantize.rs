@@ -1,3 +1,5 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute_mut};
+
 use crate::lanes::Lanes;
 
 /// Weights or activations that share an activation scale.
@@ -7,7 +9,7 @@ pub(crate) const BLOCK: usize = 32;
 pub(crate) const TILE: usize = 8;
 
 /// 32 quantized activations, and what products need of their sums: over both halves, the first and the second.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 pub(crate) struct Q8Block {
     /// −127 to 127, in groups of four.
@@ -47,6 +49,45 @@ impl Q8Block {
     }
 }
 
+/// What [`Q8Block`]s of four tokens hold, the same numbers of all four side by side.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+struct Q8Four {
+    q: [[[i8; 4]; 8]; 4],
+    scales: [f32; 4],
+    weighted_sums: [[f32; 4]; 3],
+    minus_sums: [[i32; 4]; 3],
+    unused: [u8; 16],
+}
+
+impl Q8Four {
+    fn put(&mut self, token: usize, block: &Q8Block) {
+        self.q[token] = block.q;
+        self.scales[token] = block.scale;
+        for i in 0..3 {
+            self.weighted_sums[i][token] = block.weighted_sums[i];
+            self.minus_sums[i][token] = block.minus_sums[i];
+        }
+    }
+}
+
+/// Four tokens' activations out of a tile of [`Lanes::FOURS`].
+#[derive(Clone, Copy)]
+pub(crate) struct Fours<'a> {
+    /// From the four tokens' first 32 on: 256 bytes with 128 of `q`, token by token, their `scale`s, and their
+    /// `weighted_sums` of both halves, the first and the second.
+    pub(crate) blocks: &'a [Q8Block],
+    /// Blocks from one 32 to the next.
+    pub(crate) width: usize,
+}
+
+impl Fours<'_> {
+    /// How many times 32 activations there are.
+    pub(crate) fn len(&self) -> usize {
+        self.blocks.len().checked_sub(4).map_or(0, |rest| rest / self.width + 1)
+    }
+}
+
 #[cfg(test)]
 impl Q8Block {
     pub(crate) fn sums(&self) -> [i32; 3] {
@@ -61,15 +102,28 @@ impl Q8Block {
 /// Quantizes rows of activations into one tile.
 ///
 /// `rows` holds up to [`TILE`] rows of `stride` numbers, of which the first `k` count; `k` is a multiple of 32.
-/// `tile` holds `k / 32` groups of one block for each row.
+/// `tile` holds `k / 32` groups of one block for each row. Where [`Lanes::FOURS`] says so, four tokens' blocks are
+/// kept as a [`Q8Four`], as far as there are four.
 #[inline(always)]
 pub(crate) fn quantize<L: Lanes>(l: L, rows: &[f32], stride: usize, k: usize, tile: &mut [Q8Block]) {
     let width = tile.len() / (k / BLOCK).max(1);
     for (token, row) in rows.chunks_exact(stride).take(width).enumerate() {
         let (halves, _) = row[..k].as_chunks::<16>();
         for (x, blocks) in halves.chunks_exact(2).zip(tile.chunks_exact_mut(width)) {
-            blocks[token] = block(l, &x[0], &x[1]);
+            put::<L>(blocks, token, block(l, &x[0], &x[1]));
         }
+    }
+}
+
+/// Puts a token's block among those of a tile's same 32 numbers.
+#[inline(always)]
+fn put<L: Lanes>(blocks: &mut [Q8Block], token: usize, block: Q8Block) {
+    match blocks.as_chunks_mut::<4>().0.get_mut(token / 4) {
+        Some(four) if L::FOURS => {
+            let four: &mut Q8Four = transmute_mut!(four);
+            four.put(token % 4, &block);
+        }
+        _ => blocks[token] = block,
     }
 }
 

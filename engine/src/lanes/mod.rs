@@ -24,6 +24,8 @@ pub(crate) use avx512::Avx512;
 pub(crate) use neon::{Mla, Neon, Sdot, Smmla};
 pub(crate) use scalar::Scalar;
 
+use crate::kernels::quantize::Fours;
+
 /// The values that a format's unpacked weights take. It decides how many products fit a narrow accumulator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Range {
@@ -73,6 +75,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     const S8_BIAS: u8 = 0;
     /// Whether [`Lanes::dots`] takes signed bytes in every range, so that offsets can be taken off the weights.
     const SIGNED: bool = false;
+    /// Whether four tokens' activations stand together, for [`Lanes::fours`].
+    const FOURS: bool = false;
 
     /// Asks for memory that will be read soon.
     #[inline(always)]
@@ -176,6 +180,18 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         x: [&[[i8; 4]; G]; T],
         range: Range,
     ) -> [Self::I; T];
+
+    /// The sums of an unpacked panel's rows with four tokens, where [`Lanes::FOURS`] says that it forms them by itself.
+    ///
+    /// `weights` holds, for each 32 of a row, eight lines that [`Lanes::arrange`] has ordered, as many f32 scales as
+    /// there are `GRAINS`, and as many minimums where there are `MINS`.
+    fn fours<const GRAINS: usize, const MINS: bool>(
+        self,
+        _weights: &[[u8; 64]],
+        _x: Fours<'_>,
+    ) -> [Self::F; 4] {
+        [self.splat(0.0); 4]
+    }
 }
 
 /// Repeats `$body` for `$i` = 0, 1, … while `$i < $n`, at most sixteen times, without a loop: the compiler then

@@ -1,7 +1,7 @@
 use std::slice::ChunksExact;
 
 use super::super::formats::{Quantized, Scales};
-use super::super::quantize::{Q8Block, TILE};
+use super::super::quantize::{Fours, Q8Block, TILE};
 use super::{At, Product, is_signed, ready, start};
 use crate::arena::Tile;
 use crate::lanes::{Lanes, unroll};
@@ -41,7 +41,13 @@ pub(super) fn gemm<L: Lanes, Q: Quantized>(
                 while first < width {
                     let mut at =
                         At { out: &mut *out, output: product.output, panel, token: TILE * tile + first };
-                    let (x, left) = (x.chunks_exact(width), width - first);
+                    let left = width - first;
+                    if L::FOURS && left >= 4 {
+                        let x = Fours { blocks: &x[first..], width };
+                        first += at.put::<L, 4>(l, fours::<L, Q>(l, weights, x));
+                        continue;
+                    }
+                    let x = x.chunks_exact(width);
                     first += if L::SIXTEEN && left >= 16 {
                         at.put::<L, 16>(l, sums::<L, Q, 16>(l, weights, x, first))
                     } else if L::EIGHT && left >= 8 {
@@ -87,6 +93,17 @@ fn unpack<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], to: &mut [Line]) {
                 }
             }
         }
+    }
+}
+
+/// One unpacked panel times four tokens.
+#[inline(always)]
+fn fours<L: Lanes, Q: Quantized>(l: L, weights: &[Line], x: Fours<'_>) -> [L::F; 4] {
+    match (Q::GRAINS, Q::MINS) {
+        (1, false) => l.fours::<1, false>(weights, x),
+        (1, true) => l.fours::<1, true>(weights, x),
+        (_, false) => l.fours::<2, false>(weights, x),
+        (_, true) => l.fours::<2, true>(weights, x),
     }
 }
 

@@ -1,3 +1,4 @@
+mod fours;
 mod mla;
 mod sdot;
 mod smmla;
@@ -9,18 +10,21 @@ pub(crate) use sdot::Sdot;
 pub(crate) use smmla::Smmla;
 
 use super::{Lanes, Range, Weights};
+use crate::kernels::quantize::Fours;
 
 /// Advanced SIMD: sixteen lanes are four registers. `D` is the instruction that dot products are formed with, which is
 /// all that its tiers differ in.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon<D>(D);
 
+type F = [float32x4_t; 4];
 type I = [int32x4_t; 4];
 type B = [uint8x16_t; 4];
 
 /// An instruction that forms dot products, with those of [`Lanes`] made of it. A value proves that the CPU has it.
 pub(crate) trait Dot: Copy + Send + Sync + 'static {
     const TILE: usize;
+    const FOURS: bool = false;
 
     fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], range: Range) -> I;
 
@@ -35,6 +39,11 @@ pub(crate) trait Dot: Copy + Send + Sync + 'static {
         x: [&[[i8; 4]; G]; T],
         range: Range,
     ) -> [I; T];
+
+    fn fours<const GRAINS: usize, const MINS: bool>(self, _: &[[u8; 64]], _: Fours<'_>) -> [F; 4] {
+        // SAFETY: Advanced SIMD is part of every AArch64 target that Rust's `std` supports.
+        unsafe { [[vdupq_n_f32(0.0); 4]; 4] }
+    }
 }
 
 /// Applies an intrinsic to all four quarters of its vectors.
@@ -90,12 +99,13 @@ fn load_x(x: &[[i8; 4]; 4]) -> int8x16_t {
 }
 
 impl<D: Dot> Lanes for Neon<D> {
-    type F = [float32x4_t; 4];
+    type F = F;
     type I = I;
     type B = B;
 
     const TILE: usize = D::TILE;
     const SIGNED: bool = true;
+    const FOURS: bool = D::FOURS;
 
     #[inline(always)]
     fn prefetch(self, line: &[u8; 64]) {
@@ -393,5 +403,9 @@ impl<D: Dot> Lanes for Neon<D> {
         range: Range,
     ) -> [I; T] {
         self.0.dots(start, w, x, range)
+    }
+    #[inline(always)]
+    fn fours<const GRAINS: usize, const MINS: bool>(self, weights: &[[u8; 64]], x: Fours<'_>) -> [F; 4] {
+        self.0.fours::<GRAINS, MINS>(weights, x)
     }
 }

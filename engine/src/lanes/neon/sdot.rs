@@ -2,7 +2,8 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{Range, Weights, unroll};
-use super::{B, Dot, I, Neon, load_line, load_x};
+use super::{B, Dot, F, I, Neon, fours, load_line, load_x};
+use crate::kernels::quantize::Fours;
 
 /// `sdot` (Cortex-A55, A76 and later): adds four products of bytes into each 32 bits.
 #[derive(Clone, Copy)]
@@ -70,22 +71,12 @@ impl Sdot {
         sums
     }
 
-    /// Adds to the `i`-th and the next four rows' sums the products of four groups with those of each token.
+    /// Adds to all rows' sums the products of four groups with those of each token; a line of `w` has four rows' weights.
     #[inline(always)]
-    fn add8<const T: usize>(
-        self,
-        mut sums: [I; T],
-        i: usize,
-        w: &[[u8; 64]; 4],
-        x: [int8x16_t; T],
-    ) -> [I; T] {
-        let [a, b, c, d] = [load_line(&w[0]), load_line(&w[1]), load_line(&w[2]), load_line(&w[3])];
-        unroll!(t < T => {
-            sums[t][i] = self.add_groups(sums[t][i], [a[i], b[i], c[i], d[i]], x[t]);
-        });
-        let i = i + 1;
-        unroll!(t < T => {
-            sums[t][i] = self.add_groups(sums[t][i], [a[i], b[i], c[i], d[i]], x[t]);
+    fn add16<const T: usize>(self, mut sums: [I; T], w: &[[u8; 64]; 4], x: [int8x16_t; T]) -> [I; T] {
+        unroll!(i < 4 => {
+            let w = load_line(&w[i]);
+            unroll!(t < T => { sums[t][i] = self.add_groups(sums[t][i], w, x[t]); });
         });
         sums
     }
@@ -93,6 +84,7 @@ impl Sdot {
 
 impl Dot for Sdot {
     const TILE: usize = 2;
+    const FOURS: bool = true;
 
     #[inline(always)]
     fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], _: Range) -> I {
@@ -101,6 +93,16 @@ impl Dot for Sdot {
         let [a, b] = self.dot8::<G>(start, 0, &w, x);
         let [c, d] = self.dot8::<G>(start, 2, &w, x);
         [a, b, c, d]
+    }
+
+    /// Puts four groups of each four rows together.
+    #[inline(always)]
+    fn arrange(self, w: [B; 8]) -> [B; 8] {
+        let mut lines = w;
+        unroll!(g < 8 => {
+            unroll!(i < 4 => { lines[g][i] = w[g / 4 * 4 + i][g % 4]; });
+        });
+        lines
     }
 
     #[inline(always)]
@@ -117,13 +119,18 @@ impl Dot for Sdot {
         let mut sums = unsafe { [[vdupq_n_s32(start[0]); 4]; T] };
         // SAFETY: the same.
         unroll!(t < T => { sums[t] = unsafe { [vdupq_n_s32(start[t]); 4] }; });
-        sums = self.add8(sums, 0, &w[0], low);
-        sums = self.add8(sums, 2, &w[0], low);
+        sums = self.add16(sums, &w[0], low);
         if G == 8 {
-            sums = self.add8(sums, 0, &w[G / 4 - 1], high);
-            sums = self.add8(sums, 2, &w[G / 4 - 1], high);
+            sums = self.add16(sums, &w[G / 4 - 1], high);
         }
         sums
+    }
+
+    #[inline(always)]
+    fn fours<const GRAINS: usize, const MINS: bool>(self, weights: &[[u8; 64]], x: Fours<'_>) -> [F; 4] {
+        // SAFETY: `self` proves that the CPU has `sdot`.
+        let rows = unsafe { fours::fours::<GRAINS, MINS>(weights, x) };
+        rows
     }
 }
 
