@@ -53,7 +53,7 @@ impl Q8Block {
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 struct Q8Four {
-    q: [[[i8; 4]; 8]; 4],
+    q: [[[[i8; 4]; 4]; 4]; 2],
     scales: [f32; 4],
     weighted_sums: [[f32; 4]; 3],
     minus_sums: [[i32; 4]; 3],
@@ -62,7 +62,9 @@ struct Q8Four {
 
 impl Q8Four {
     fn put(&mut self, token: usize, block: &Q8Block) {
-        self.q[token] = block.q;
+        for (half, q) in self.q.iter_mut().zip(block.q.as_chunks().0) {
+            half[token] = *q;
+        }
         self.scales[token] = block.scale;
         for i in 0..3 {
             self.weighted_sums[i][token] = block.weighted_sums[i];
@@ -74,8 +76,8 @@ impl Q8Four {
 /// Four tokens' activations out of a tile of [`Lanes::FOURS`].
 #[derive(Clone, Copy)]
 pub(crate) struct Fours<'a> {
-    /// From the four tokens' first 32 on: 256 bytes with 128 of `q`, token by token, their `scale`s, and their
-    /// `weighted_sums` of both halves, the first and the second.
+    /// From the four tokens' first 32 on: 256 bytes with 64 of the first half of `q`, token by token, 64 of the second,
+    /// the `scale`s, and the `weighted_sums` of both halves, the first and the second.
     pub(crate) blocks: &'a [Q8Block],
     /// Blocks from one 32 to the next.
     pub(crate) width: usize,

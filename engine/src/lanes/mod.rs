@@ -24,7 +24,7 @@ pub(crate) use avx512::Avx512;
 pub(crate) use neon::{Mla, Neon, Sdot, Smmla};
 pub(crate) use scalar::Scalar;
 
-use crate::kernels::quantize::Fours;
+use crate::kernels::quantize::{Fours, Q8Block};
 
 /// The values that a format's unpacked weights take. It decides how many products fit a narrow accumulator.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -191,6 +191,12 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         _x: Fours<'_>,
     ) -> [Self::F; 4] {
         [self.splat(0.0); 4]
+    }
+
+    /// A panel's product in Q4_K with one token's activations, where it is formed in a way of its own.
+    #[inline(always)]
+    fn q4_k(self, _blocks: &[[u8; 2304]], _x: &[Q8Block]) -> Option<Self::F> {
+        None
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) use superblocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 pub(crate) use ternary::{TQ1_0, TQ2_0};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
+use super::quantize::Q8Block;
 use crate::lanes::{Lanes, Range, unroll};
 
 /// How a panel block of a quantized format becomes integers and scales. Layouts are [`crate::panel`]'s.
@@ -45,6 +46,12 @@ pub(crate) trait Quantized: 'static {
 
     /// The `sub`-th 32 weights of each row, in groups of four.
     fn weights<L: Lanes>(l: L, block: &Self::Block, sub: usize) -> [L::B; 8];
+
+    /// A panel's product with one token, where the lanes have a way of their own for the format.
+    #[inline(always)]
+    fn sum<L: Lanes>(_: L, _blocks: &[Self::Block], _x: &[Q8Block]) -> Option<L::F> {
+        None
+    }
 }
 
 /// A block's scales, and its minimums where it has them, grain by grain.

@@ -1,12 +1,13 @@
 //! Formats of 256 weights to a superblock, whose grains have small integer scales of their own.
 
 use siskin_quant::IQ4_VALUES;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use super::{
     Bytes, Halves, Quads, Quantized, Scales, WithHigh, add_high_bit, bit_pairs, high, look_up, low, nibbles,
     split_nibbles,
 };
+use crate::kernels::quantize::Q8Block;
 use crate::lanes::{Lanes, Range, unroll};
 
 /// The scales and minimums of a superblock whose grains have 4 to 8 bits for each.
@@ -43,6 +44,12 @@ impl<L: Lanes, const N: usize> Scales<L> for Signed<L::F, N> {
     }
 }
 
+/// The scales of four grains, less 32: `low` are their lower four bits, and `high` has the others from bit `at` on.
+#[inline(always)]
+fn six_bits<L: Lanes>(l: L, low: L::B, high: L::B, at: u32) -> L::B {
+    l.add_bytes(l.merge(low, high, at, 4, 0x30), l.splat_byte(32_u8.wrapping_neg()))
+}
+
 /// The 6-bit scales and minimums of Q4_K and Q5_K, unpacked for 16 rows at once (ggml's `get_scale_min_k4`).
 #[inline(always)]
 fn six_bit_pairs<L: Lanes>(l: L, d: &Halves, dmin: &Halves, packed: &[Bytes; 12]) -> Mins<L::F, 8> {
@@ -60,7 +67,7 @@ fn six_bit_pairs<L: Lanes>(l: L, d: &Halves, dmin: &Halves, packed: &[Bytes; 12]
 }
 
 /// `w = d * scale * q - dmin * min`: 256 weights in eight grains.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q4_KBlock {
     d: Halves,
@@ -85,6 +92,10 @@ impl Quantized for Q4_K {
     fn weights<L: Lanes>(l: L, block: &Q4_KBlock, sub: usize) -> [L::B; 8] {
         let (chunks, _) = block.qs.as_chunks();
         nibbles(l, chunks[sub / 2].each_ref(), sub % 2)
+    }
+    #[inline(always)]
+    fn sum<L: Lanes>(l: L, blocks: &[Q4_KBlock], x: &[Q8Block]) -> Option<L::F> {
+        l.q4_k(blocks.as_bytes().as_chunks().0, x)
     }
 }
 
@@ -201,7 +212,7 @@ impl Quantized for Q2_K {
 #[repr(C)]
 pub(crate) struct Q3_KBlock {
     d: Halves,
-    scales: [Bytes; 12],
+    scales: [Quads; 3],
     first: WithHigh,
     second: [Quads; 8],
 }
@@ -217,16 +228,15 @@ impl Quantized for Q3_K {
 
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &Q3_KBlock) -> Signed<L::F, 16> {
-        let packed = &block.scales;
-        let mut scales = [[0; 16]; 16];
-        for (grain, rows) in scales.iter_mut().enumerate() {
-            for (row, scale) in rows.iter_mut().enumerate() {
-                let low = packed[grain % 8][row] >> (grain / 8 * 4) & 15;
-                let high = packed[8 + grain % 4][row] >> (grain / 4 * 2) & 3;
-                *scale = (low | high << 4).wrapping_sub(32);
-            }
-        }
-        Signed { d: l.load_f16(&block.d), scales }
+        // Grains 0 to 3 and 8 to 11, 4 to 7 and 12 to 15, and two more bits of all.
+        let [even, odd, high] = block.scales.each_ref().map(|quads| l.load_bytes(quads));
+        let mut scales = [[0; 64]; 4];
+        unroll!(q < 4 => {
+            let low = if q.is_multiple_of(2) { even } else { odd };
+            let low = if q < 2 { l.and(low, l.splat_byte(15)) } else { l.shr(low, 4) };
+            l.store_bytes(six_bits(l, low, high, 2 * q as u32), &mut scales[q]);
+        });
+        Signed { d: l.load_f16(&block.d), scales: transmute!(scales) }
     }
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &Q3_KBlock, sub: usize) -> [L::B; 8] {
@@ -241,7 +251,7 @@ impl Quantized for Q3_K {
 pub(crate) struct IQ4_XSBlock {
     d: Halves,
     scales_high: [[u8; 2]; 16],
-    scales_low: [Bytes; 4],
+    scales_low: Quads,
     qs: [Quads; 32],
 }
 
@@ -254,14 +264,15 @@ impl Quantized for IQ4_XS {
 
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &IQ4_XSBlock) -> Signed<L::F, 8> {
-        let mut scales = [[0; 16]; 8];
-        for (grain, rows) in scales.iter_mut().enumerate() {
-            for (row, scale) in rows.iter_mut().enumerate() {
-                let low = block.scales_low[grain / 2][row] >> (grain % 2 * 4) & 15;
-                let high = block.scales_high[row][grain / 4] >> (grain % 4 * 2) & 3;
-                *scale = (low | high << 4).wrapping_sub(32);
-            }
-        }
+        // The lowest two bits of grains 0, 2, 4 and 6, the next of 1, 3, 5 and 7.
+        let bytes = |at: usize, shift: u32| block.scales_high.map(|row| row[at] >> shift);
+        let high: Quads = transmute!([bytes(0, 0), bytes(0, 4), bytes(1, 0), bytes(1, 4)]);
+        let (low, high) = (l.load_bytes(&block.scales_low), l.load_bytes(&high));
+        let mut parts = [[0; 64]; 2];
+        l.store_bytes(six_bits(l, l.and(low, l.splat_byte(15)), high, 0), &mut parts[0]);
+        l.store_bytes(six_bits(l, l.shr(low, 4), high, 2), &mut parts[1]);
+        let [even, odd]: [[Bytes; 4]; 2] = transmute!(parts);
+        let scales = [even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]];
         Signed { d: l.load_f16(&block.d), scales }
     }
     #[inline(always)]

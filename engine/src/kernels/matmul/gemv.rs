@@ -10,7 +10,8 @@ pub(super) fn gemv<L: Lanes, Q: Quantized>(l: L, product: &Product<'_>, out: &mu
     let per_panel = (product.k / Q::LEN).max(1);
     for (panel, blocks) in Q::blocks(product.panels).chunks_exact(per_panel).enumerate() {
         let mut at = At { out: &mut *out, output: product.output, panel, token: 0 };
-        at.put::<L, 1>(l, [sum::<L, Q>(l, blocks, product.x.q)]);
+        let x = product.x.q;
+        at.put::<L, 1>(l, [Q::sum(l, blocks, x).unwrap_or_else(|| sum::<L, Q>(l, blocks, x))]);
     }
 }
 

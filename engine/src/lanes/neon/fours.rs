@@ -1,8 +1,8 @@
 //! The product of a panel with four tokens, in one loop whose every register is chosen by hand: 16 rows' sums of four
 //! tokens are 16 registers, four tokens' activations are 8, and four rows' exact sums and weights are the other 8.
 //!
-//! Registers: `v0` to `v7` are the activations, each token's first half and its second; `v8` to `v11` are four rows'
-//! exact sums, one for each token; `v12` to `v15` are their weights, then scales; `v16` to `v31` are the results.
+//! Registers: `v0` to `v3` are the activations of the tokens' first half, `v4` to `v7` of their second; `v8` to `v11` are
+//! four rows' exact sums, one for each token; `v12` to `v15` are their weights, then scales; `v16` to `v31` are the results.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -36,12 +36,12 @@ macro_rules! add_groups {
 
 macro_rules! add_first_half {
     () => {
-        add_groups!("ahead", "v0", "v2", "v4", "v6")
+        add_groups!("ahead", "v0", "v1", "v2", "v3")
     };
 }
 macro_rules! add_second_half {
     ($step:literal) => {
-        add_groups!($step, "v1", "v3", "v5", "v7")
+        add_groups!($step, "v4", "v5", "v6", "v7")
     };
 }
 
@@ -74,7 +74,7 @@ macro_rules! add_scaled {
     };
 }
 
-/// Adds the minimums `$at` bytes from the weights that are next times the sums `$sums` bytes from the scales.
+/// Adds the minimums `$at` bytes from the weights that are next times the sums of activations `$sums` bytes from `x`.
 macro_rules! add_mins {
     ($at:literal, $sums:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
@@ -95,27 +95,59 @@ macro_rules! one_grain {
     };
 }
 
-/// Four rows' products with a block whose halves have a scale each.
+/// Loads half of four tokens' activations, and moves on by `$step`.
+macro_rules! load_half {
+    ($step:literal) => {
+        concat!("ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{x}], ", $step, "\n")
+    };
+}
+
+/// Four rows' products with a block whose halves have a scale each, `v4` to `v7` being their sums.
 macro_rules! two_grains {
-    ($step:literal, $first:literal, $second:literal, $($sum:literal),*) => {
+    ($step:literal, $first:literal, $second:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
-            start!(), add_first_half!(), add_scaled!($first, $($sum),*),
-            start!(), add_second_half!($step), add_scaled!($second, $($sum),*),
+            load_half!("#64"),
+            start!(),
+            add_first_half!(),
+            concat!("ldr q12, [{w}, #", $first, "]\n"),
+            "scvtf v8.4s, v8.4s\n",
+            "scvtf v9.4s, v9.4s\n",
+            "scvtf v10.4s, v10.4s\n",
+            "scvtf v11.4s, v11.4s\n",
+            "fmul v4.4s, v8.4s, v12.4s\n",
+            "fmul v5.4s, v9.4s, v12.4s\n",
+            "fmul v6.4s, v10.4s, v12.4s\n",
+            "fmul v7.4s, v11.4s, v12.4s\n",
+            load_half!("{again}"),
+            start!(),
+            add_groups!($step, "v0", "v1", "v2", "v3"),
+            concat!("ldr q12, [{w}, #", $second, "]\n"),
+            "ldr q13, [{x}, #128]\n",
+            "scvtf v8.4s, v8.4s\n",
+            "scvtf v9.4s, v9.4s\n",
+            "scvtf v10.4s, v10.4s\n",
+            "scvtf v11.4s, v11.4s\n",
+            "fmla v4.4s, v8.4s, v12.4s\n",
+            "fmla v5.4s, v9.4s, v12.4s\n",
+            "fmla v6.4s, v10.4s, v12.4s\n",
+            "fmla v7.4s, v11.4s, v12.4s\n",
+            concat!("fmla ", $a, ".4s, v4.4s, v13.s[0]\n"),
+            concat!("fmla ", $b, ".4s, v5.4s, v13.s[1]\n"),
+            concat!("fmla ", $c, ".4s, v6.4s, v13.s[2]\n"),
+            concat!("fmla ", $d, ".4s, v7.4s, v13.s[3]\n"),
         )
     };
 }
 
-/// The loop over blocks: loads the activations, then does what the lines say with four rows after the other.
+/// The loop over blocks: does what the lines say, which use up the weights and leave `x` by `$x_used` bytes farther.
 macro_rules! multiply {
-    ($blocks:ident, $($line:expr,)*) => {{
-        let Blocks { w, x, count, x_step, lines } = $blocks;
+    ($blocks:ident, $x_used:literal, ($($operand:tt)*), $($line:expr,)*) => {{
+        let Blocks { w, x, count, width, lines } = $blocks;
         let zero = vdupq_n_f32(0.0);
         let mut sums = [[zero; 4]; 4];
         asm!(
             ".arch_extension dotprod",
             "2:",
-            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{x}], #64",
-            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{x}], #64",
             $($line,)*
             "subs {count}, {count}, #1",
             "add {x}, {x}, {x_step}",
@@ -123,11 +155,12 @@ macro_rules! multiply {
             w = inout(reg) w => _,
             x = inout(reg) x => _,
             count = inout(reg) count => _,
-            x_step = in(reg) x_step,
+            x_step = in(reg) (size_of::<Q8Block>() * width).wrapping_sub($x_used),
             zeros = in(reg) ZEROS.as_ptr(),
             ahead = in(reg) 256_isize,
             back = in(reg) -192_isize,
             last = in(reg) (64 * lines).wrapping_sub(448),
+            $($operand)*
             out("v0") _, out("v1") _, out("v2") _, out("v3") _,
             out("v4") _, out("v5") _, out("v6") _, out("v7") _,
             out("v8") _, out("v9") _, out("v10") _, out("v11") _,
@@ -156,8 +189,8 @@ struct Blocks {
     x: *const u8,
     /// At least one.
     count: usize,
-    /// Bytes from the end of a block's activations to the next block's.
-    x_step: usize,
+    /// Activations from one block to the next, in blocks of one token.
+    width: usize,
     /// Lines of a block's weights.
     lines: usize,
 }
@@ -169,7 +202,7 @@ impl Blocks {
             w: weights.as_ptr().cast(),
             x: x.blocks.as_ptr().cast(),
             count,
-            x_step: (size_of::<Q8Block>() * x.width).wrapping_sub(128),
+            width: x.width,
             lines,
         })
     }
@@ -206,7 +239,9 @@ unsafe fn one_scale(blocks: Blocks) -> [[float32x4_t; 4]; 4] {
     // SAFETY: as the caller promises.
     unsafe {
         multiply! {
-            blocks,
+            blocks, 128, (),
+            load_half!("#64"),
+            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{x}], #64",
             one_grain!("back", 448, "v16", "v17", "v18", "v19"),
             one_grain!("back", 400, "v20", "v21", "v22", "v23"),
             one_grain!("back", 352, "v24", "v25", "v26", "v27"),
@@ -221,7 +256,9 @@ unsafe fn one_scale_and_min(blocks: Blocks) -> [[float32x4_t; 4]; 4] {
     // SAFETY: as the caller promises.
     unsafe {
         multiply! {
-            blocks,
+            blocks, 128, (),
+            load_half!("#64"),
+            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{x}], #64",
             one_grain!("back", 448, "v16", "v17", "v18", "v19"),
             add_mins!(512, 16, "v16", "v17", "v18", "v19"),
             one_grain!("back", 400, "v20", "v21", "v22", "v23"),
@@ -240,7 +277,7 @@ unsafe fn two_scales(blocks: Blocks) -> [[float32x4_t; 4]; 4] {
     // SAFETY: as the caller promises.
     unsafe {
         multiply! {
-            blocks,
+            blocks, 0, (again = in(reg) -64_isize,),
             two_grains!("back", 256, 512, "v16", "v17", "v18", "v19"),
             two_grains!("back", 208, 464, "v20", "v21", "v22", "v23"),
             two_grains!("back", 160, 416, "v24", "v25", "v26", "v27"),
@@ -255,19 +292,19 @@ unsafe fn two_scales_and_mins(blocks: Blocks) -> [[float32x4_t; 4]; 4] {
     // SAFETY: as the caller promises.
     unsafe {
         multiply! {
-            blocks,
+            blocks, 0, (again = in(reg) -64_isize,),
             two_grains!("back", 256, 512, "v16", "v17", "v18", "v19"),
-            add_mins!(576, 32, "v16", "v17", "v18", "v19"),
-            add_mins!(640, 48, "v16", "v17", "v18", "v19"),
+            add_mins!(576, 160, "v16", "v17", "v18", "v19"),
+            add_mins!(640, 176, "v16", "v17", "v18", "v19"),
             two_grains!("back", 208, 464, "v20", "v21", "v22", "v23"),
-            add_mins!(528, 32, "v20", "v21", "v22", "v23"),
-            add_mins!(592, 48, "v20", "v21", "v22", "v23"),
+            add_mins!(528, 160, "v20", "v21", "v22", "v23"),
+            add_mins!(592, 176, "v20", "v21", "v22", "v23"),
             two_grains!("back", 160, 416, "v24", "v25", "v26", "v27"),
-            add_mins!(480, 32, "v24", "v25", "v26", "v27"),
-            add_mins!(544, 48, "v24", "v25", "v26", "v27"),
+            add_mins!(480, 160, "v24", "v25", "v26", "v27"),
+            add_mins!(544, 176, "v24", "v25", "v26", "v27"),
             two_grains!("last", 112, -144, "v28", "v29", "v30", "v31"),
-            add_mins!(-80, 32, "v28", "v29", "v30", "v31"),
-            add_mins!(-16, 48, "v28", "v29", "v30", "v31"),
+            add_mins!(-80, 160, "v28", "v29", "v30", "v31"),
+            add_mins!(-16, 176, "v28", "v29", "v30", "v31"),
         }
     }
 }

@@ -1,5 +1,6 @@
 mod fours;
 mod mla;
+mod q4_k;
 mod sdot;
 mod smmla;
 
@@ -10,7 +11,7 @@ pub(crate) use sdot::Sdot;
 pub(crate) use smmla::Smmla;
 
 use super::{Lanes, Range, Weights};
-use crate::kernels::quantize::Fours;
+use crate::kernels::quantize::{Fours, Q8Block};
 
 /// Advanced SIMD: sixteen lanes are four registers. `D` is the instruction that dot products are formed with, which is
 /// all that its tiers differ in.
@@ -43,6 +44,10 @@ pub(crate) trait Dot: Copy + Send + Sync + 'static {
     fn fours<const GRAINS: usize, const MINS: bool>(self, _: &[[u8; 64]], _: Fours<'_>) -> [F; 4] {
         // SAFETY: Advanced SIMD is part of every AArch64 target that Rust's `std` supports.
         unsafe { [[vdupq_n_f32(0.0); 4]; 4] }
+    }
+
+    fn q4_k(self, _: &[[u8; 2304]], _: &[Q8Block]) -> Option<F> {
+        None
     }
 }
 
@@ -407,5 +412,10 @@ impl<D: Dot> Lanes for Neon<D> {
     #[inline(always)]
     fn fours<const GRAINS: usize, const MINS: bool>(self, weights: &[[u8; 64]], x: Fours<'_>) -> [F; 4] {
         self.0.fours::<GRAINS, MINS>(weights, x)
+    }
+
+    #[inline(always)]
+    fn q4_k(self, blocks: &[[u8; 2304]], x: &[Q8Block]) -> Option<F> {
+        self.0.q4_k(blocks, x)
     }
 }

@@ -2,8 +2,8 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{Range, Weights, unroll};
-use super::{B, Dot, F, I, Neon, fours, load_line, load_x};
-use crate::kernels::quantize::Fours;
+use super::{B, Dot, F, I, Neon, fours, load_line, load_x, q4_k};
+use crate::kernels::quantize::{Fours, Q8Block};
 
 /// `sdot` (Cortex-A55, A76 and later): adds four products of bytes into each 32 bits.
 #[derive(Clone, Copy)]
@@ -129,8 +129,13 @@ impl Dot for Sdot {
     #[inline(always)]
     fn fours<const GRAINS: usize, const MINS: bool>(self, weights: &[[u8; 64]], x: Fours<'_>) -> [F; 4] {
         // SAFETY: `self` proves that the CPU has `sdot`.
-        let rows = unsafe { fours::fours::<GRAINS, MINS>(weights, x) };
-        rows
+        unsafe { fours::fours::<GRAINS, MINS>(weights, x) }
+    }
+
+    #[inline(always)]
+    fn q4_k(self, blocks: &[[u8; 2304]], x: &[Q8Block]) -> Option<F> {
+        // SAFETY: the same.
+        Some(unsafe { q4_k::q4_k(blocks, x) })
     }
 }
 

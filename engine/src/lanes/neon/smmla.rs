@@ -2,7 +2,8 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{Range, Weights, unroll};
-use super::{B, Dot, I, Neon, Sdot, load_line, load_x};
+use super::{B, Dot, F, I, Neon, Sdot, load_line, load_x};
+use crate::kernels::quantize::Q8Block;
 
 /// `smmla` (Cortex-A510, A710, X2 and later): adds the dot products of eight bytes of two rows with those of two
 /// tokens into four times 32 bits. One token's products are formed with `sdot`, which such CPUs have too.
@@ -99,6 +100,11 @@ impl Dot for Smmla {
     #[inline(always)]
     fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], range: Range) -> I {
         self.0.dot(start, w, x, range)
+    }
+
+    #[inline(always)]
+    fn q4_k(self, blocks: &[[u8; 2304]], x: &[Q8Block]) -> Option<F> {
+        self.0.q4_k(blocks, x)
     }
 
     /// Puts eight bytes of each row together: rows 0 and 1 of every four in a pair's first group, 2 and 3 in its second.
