@@ -75,6 +75,7 @@ impl Q8Four {
 
 /// Four tokens' activations out of a tile of [`Lanes::FOURS`].
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "aarch64"), expect(dead_code))] // No other tier has fours.
 pub(crate) struct Fours<'a> {
     /// From the four tokens' first 32 on: 256 bytes with 64 of the first half of `q`, token by token, 64 of the second,
     /// the `scale`s, and the `weighted_sums` of both halves, the first and the second.
@@ -83,6 +84,7 @@ pub(crate) struct Fours<'a> {
     pub(crate) width: usize,
 }
 
+#[cfg(target_arch = "aarch64")]
 impl Fours<'_> {
     /// How many times 32 activations there are.
     pub(crate) fn len(&self) -> usize {
