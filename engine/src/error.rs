@@ -90,6 +90,14 @@ pub enum Error {
         /// Its type.
         ty: TensorType,
     },
+    /// A vector is packed in panels, which only matrices may be.
+    #[error("{file}: tensor {tensor:?} is packed: expected plain numbers")]
+    PackedVector {
+        /// The model file.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+    },
     /// `SISKIN_ISA` names an instruction set that is not there.
     #[error(transparent)]
     UnknownIsa(#[from] UnknownIsa),

@@ -18,6 +18,7 @@ mod lanes;
 pub mod machine;
 pub mod measure;
 mod model;
+pub mod packed;
 mod panel;
 pub mod sampler;
 mod session;

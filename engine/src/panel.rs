@@ -1,6 +1,9 @@
+use std::ops::Deref;
+
 use siskin_quant::TensorType;
 
 use crate::arena::{Buf, OutOfMemory};
+use crate::gguf::{Data, PANEL_ALIGNMENT};
 
 /// Rows of a panel: the lanes of the machine.
 pub(crate) const ROWS: usize = 16;
@@ -15,7 +18,26 @@ pub(crate) struct Panels {
     ty: TensorType,
     rows: usize,
     k: usize,
-    bytes: Buf<u8>,
+    bytes: Bytes,
+}
+
+/// Where panels are.
+enum Bytes {
+    /// In memory of their own.
+    Packed(Buf<u8>),
+    /// In the file that they came in, which may be mapped.
+    File(Data),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Packed(bytes) => bytes,
+            Bytes::File(bytes) => bytes,
+        }
+    }
 }
 
 /// Some bytes of a format's block, which panels interleave in units.
@@ -155,7 +177,24 @@ impl Panels {
         if panel_bytes > 0 {
             pack_all(ty, row_bytes, bytes, &mut packed);
         }
-        Ok(Self { ty, rows, k, bytes: packed })
+        Ok(Self { ty, rows, k, bytes: Bytes::Packed(packed) })
+    }
+
+    /// The panels of `rows` rows of `k` weights, used where they are if they are aligned for that, copied otherwise.
+    ///
+    /// `panels` are as many as those rows fill, and the type has kernels.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] for the copy.
+    pub(crate) fn packed(ty: TensorType, rows: usize, k: usize, panels: Data) -> Result<Self, OutOfMemory> {
+        let bytes = if panels.as_ptr().addr().is_multiple_of(PANEL_ALIGNMENT as usize) {
+            Bytes::File(panels)
+        } else {
+            let mut copy = Buf::zeroed(panels.len())?;
+            copy.copy_from_slice(&panels);
+            Bytes::Packed(copy)
+        };
+        Ok(Self { ty, rows, k, bytes })
     }
 
     pub(crate) fn ty(&self) -> TensorType {
@@ -223,7 +262,7 @@ impl Panels {
 }
 
 /// Packs all panels, on as many threads as a large matrix is worth.
-fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
+pub(crate) fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
     const WORTH_A_THREAD: usize = 1 << 20;
     let panel_bytes = row_bytes * ROWS;
     let pack = |panels: &mut [u8], rows: &[u8]| {
@@ -260,6 +299,26 @@ fn pack_panel(ty: TensorType, row_bytes: usize, rows: &[u8], panel: &mut [u8]) {
                 _ => interleave::<1>(rows, row_bytes, from, units),
             }
             to = rest;
+        }
+    }
+}
+
+/// Puts a panel's rows back one after the other; rows beyond those that `rows` has room for are left out.
+pub(crate) fn unpack_panel(ty: TensorType, row_bytes: usize, panel: &[u8], rows: &mut [u8]) {
+    let size = ty.block_bytes();
+    let pieces = pieces(ty).unwrap_or(&[]);
+    for (block, mut from) in panel.chunks_exact(ROWS * size).enumerate() {
+        for piece in pieces {
+            let at = block * size + piece.at;
+            let (units, rest) = from.split_at(ROWS * piece.bytes);
+            let rows = rows.chunks_exact_mut(row_bytes).map(|row| &mut row[at..at + piece.bytes]);
+            for (row, to) in rows.enumerate() {
+                let places = units.chunks_exact(piece.unit).skip(row).step_by(ROWS);
+                to.chunks_exact_mut(piece.unit)
+                    .zip(places)
+                    .for_each(|(unit, place)| unit.copy_from_slice(place));
+            }
+            from = rest;
         }
     }
 }

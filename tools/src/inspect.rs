@@ -5,7 +5,7 @@ mod second_reader;
 mod text;
 
 use anyhow::Result;
-use siskin::gguf::{Gguf, TensorInfo};
+use siskin::gguf::{Gguf, Layout, TensorInfo};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -29,7 +29,15 @@ struct Totals {
     elements: u64,
     bytes: u64,
     /// Number of tensors and bytes of each type.
-    types: BTreeMap<&'static str, (u64, u64)>,
+    types: BTreeMap<String, (u64, u64)>,
+}
+
+/// A tensor's type, and whether it is packed.
+fn type_name(tensor: &TensorInfo) -> String {
+    match tensor.layout {
+        Layout::Rows => tensor.ty.name().to_owned(),
+        Layout::Panels => format!("{} packed", tensor.ty),
+    }
 }
 
 impl Totals {
@@ -38,7 +46,7 @@ impl Totals {
         for tensor in tensors {
             totals.elements = totals.elements.saturating_add(tensor.elements());
             totals.bytes = totals.bytes.saturating_add(tensor.bytes);
-            let (count, bytes) = totals.types.entry(tensor.ty.name()).or_default();
+            let (count, bytes) = totals.types.entry(type_name(tensor)).or_default();
             *count += 1;
             *bytes = bytes.saturating_add(tensor.bytes);
         }

@@ -16,6 +16,7 @@ mod memory;
 mod model;
 mod npy;
 mod output;
+mod pack;
 mod quantize;
 mod run;
 mod sampling;
@@ -31,7 +32,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Run, chat with, quantize and inspect language models.
+/// Run, chat with, quantize, pack and inspect language models.
 ///
 /// Models are GGUF files, mapped into memory. The same model, prompt and seed give the same answer on every CPU,
 /// with any number of threads.
@@ -68,6 +69,7 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 0)]
         threads: usize,
     },
+    Pack(pack::Arguments),
     /// Show what a GGUF file holds
     Inspect {
         /// A GGUF file
@@ -97,6 +99,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Quantize { input, output, file_type, threads } => {
             quantize::run(&input, &output, file_type, threads)
         }
+        Command::Pack(arguments) => pack::run(&arguments),
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),

@@ -1,4 +1,5 @@
 use super::error::{Fault, GgufError, Item, Problem};
+use super::layout::Layout;
 use super::scan::{Descriptor, Entry, Scan, Walk};
 use super::value::{Value, ValueType};
 use siskin_quant::TensorType;
@@ -13,9 +14,11 @@ pub struct TensorInfo {
     pub shape: Vec<u64>,
     /// The type of its elements.
     pub ty: TensorType,
+    /// How they lie in the file.
+    pub layout: Layout,
     /// Where its data begins in the file, in bytes.
     pub offset: u64,
-    /// Size of its data, in bytes. 0 if a dimension is 0.
+    /// Size of its data, in bytes, with the rows that fill up the last panel of a packed tensor. 0 if a dimension is 0.
     pub bytes: u64,
 }
 
@@ -126,6 +129,7 @@ impl TensorInfo {
             name: tensor.name.to_owned(),
             shape: tensor.shape().to_vec(),
             ty: tensor.ty,
+            layout: tensor.layout,
             offset: data_start.saturating_add(tensor.data_at),
             bytes: tensor.data_end - tensor.data_at,
         }

@@ -257,6 +257,10 @@ pub enum Problem {
     /// A number that is no tensor type.
     #[error("expected a known tensor type, found {0}{removed}", removed = removed_type(*.0))]
     TensorType(u32),
+    /// Data in panels of no layout version, or of another one than ours.
+    #[error("expected panels of layout version {expected}, found {}: pack the original model again",
+        .0.map_or("no version".to_owned(), |found| format!("version {found}")), expected = super::layout::PACKED_VERSION)]
+    PackedVersion(Option<u32>),
     /// A row that is not a whole number of blocks.
     #[error("expected rows of a multiple of {block} elements for {name}, found {found}",
         block = .ty.block_len(), name = .ty.name())]

@@ -5,7 +5,9 @@
 
 mod catalog;
 mod cursor;
+mod data;
 mod error;
+mod layout;
 #[allow(unsafe_code)] // Mapped memory, and what happens when it goes.
 mod map;
 mod owned;
@@ -16,7 +18,9 @@ mod value;
 pub mod write;
 
 pub use catalog::TensorInfo;
+pub use data::Data;
 pub use error::{Fault, GgufError, Item, Problem};
+pub use layout::{Layout, PACKED_VERSION, PACKED_VERSION_KEY, PANEL_ALIGNMENT};
 pub use map::exit_on_bus_error;
 pub use scan::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_ENTRIES, MAX_KEY_BYTES,
@@ -26,13 +30,15 @@ pub use value::{Array, ArrayIter, Value, ValueType};
 
 use catalog::Catalog;
 use map::Storage;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A GGUF file that was checked: nothing in its metadata, and no tensor's data, lies outside its bytes.
 #[derive(Debug)]
 pub struct Gguf {
     name: String,
-    storage: Storage,
+    storage: Arc<Storage>,
     catalog: Catalog,
 }
 
@@ -70,7 +76,7 @@ impl Gguf {
 
     fn new(name: String, storage: Storage, scan: Scan) -> Result<Gguf, GgufError> {
         let catalog = Catalog::build(&name, storage.bytes(), scan)?;
-        Ok(Gguf { name, storage, catalog })
+        Ok(Gguf { name, storage: Arc::new(storage), catalog })
     }
 
     /// What messages call the file: its path, or `(memory)`.
@@ -187,16 +193,24 @@ impl Gguf {
         self.catalog.tensor(name)
     }
 
-    /// The data of a tensor of this file, [`TensorInfo::bytes`] long (empty if it is a tensor of a longer file).
+    /// The rows of a tensor of this file, [`TensorInfo::bytes`] long. There are none in a packed tensor, whose bytes
+    /// mean nothing as rows ([`Gguf::panels`]), nor in one of a longer file.
     ///
     /// A file that was opened or read begins on a page, so the data is aligned in memory as in the file, up to the
     /// size of a page. One given as bytes is aligned as those are.
     pub fn data(&self, tensor: &TensorInfo) -> &[u8] {
-        let range = tensor.range();
-        match (usize::try_from(range.start), usize::try_from(range.end)) {
-            (Ok(start), Ok(end)) => self.storage.bytes().get(start..end).unwrap_or_default(),
-            _ => &[],
-        }
+        self.storage.bytes().get(range(tensor, Layout::Rows)).unwrap_or_default()
+    }
+
+    /// The panels of a packed tensor of this file, [`TensorInfo::bytes`] long and aligned as [`Gguf::data`] are; none
+    /// of another tensor.
+    pub fn panels(&self, tensor: &TensorInfo) -> Data {
+        Data::new(&self.storage, range(tensor, Layout::Panels))
+    }
+
+    /// Whether any tensor is packed in panels.
+    pub fn is_packed(&self) -> bool {
+        self.tensors().iter().any(|tensor| tensor.layout == Layout::Panels)
     }
 
     /// Asks the kernel to begin reading a tensor's data, if the file is mapped.
@@ -214,5 +228,14 @@ impl Gguf {
     /// file in its place. Nothing can be wrong with a file that was read.
     pub fn check_unchanged(&self) -> Result<(), GgufError> {
         self.storage.check_unchanged(&self.name)
+    }
+}
+
+/// Where a tensor's data lie in the file's bytes; an empty range where they have another layout.
+fn range(tensor: &TensorInfo, layout: Layout) -> Range<usize> {
+    let range = tensor.range();
+    match (usize::try_from(range.start), usize::try_from(range.end)) {
+        (Ok(start), Ok(end)) if tensor.layout == layout => start..end,
+        _ => 0..0,
     }
 }

@@ -1,5 +1,6 @@
 use super::cursor::{Cursor, MAX_ARRAY_DEPTH};
 use super::error::{Fault, Item, Problem};
+use super::layout::{Layout, PACKED_VERSION, PACKED_VERSION_KEY};
 use super::value::{Value, ValueType};
 use siskin_quant::TensorType;
 
@@ -103,6 +104,7 @@ pub(super) struct Descriptor<'a> {
     shape: [u64; MAX_DIMENSIONS],
     dimensions: usize,
     pub(super) ty: TensorType,
+    pub(super) layout: Layout,
     /// Offset of the data from the start of the data section.
     pub(super) data_at: u64,
     /// One past its last byte.
@@ -139,6 +141,7 @@ pub(super) struct Walk<'a> {
     cursor: Cursor<'a>,
     version: u32,
     alignment: u32,
+    packed_version: Option<u32>,
     keys: Count,
     tensors: Count,
 }
@@ -153,7 +156,14 @@ impl<'a> Walk<'a> {
             problem,
         })?;
         let count = |number| Count { number, walked: 0 };
-        Ok(Walk { cursor, version, alignment: DEFAULT_ALIGNMENT, keys: count(keys), tensors: count(tensors) })
+        Ok(Walk {
+            cursor,
+            version,
+            alignment: DEFAULT_ALIGNMENT,
+            packed_version: None,
+            keys: count(keys),
+            tensors: count(tensors),
+        })
     }
 
     /// The next key, until all were walked.
@@ -172,6 +182,9 @@ impl<'a> Walk<'a> {
             self.alignment =
                 read_alignment(kind, value).map_err(|problem| Fault { item, offset: value_at, problem })?;
         }
+        if key == PACKED_VERSION_KEY {
+            self.packed_version = Value::decode(kind, value).and_then(|value| value.as_u32());
+        }
         Ok(Some(Entry { key, kind, value, value_at, at }))
     }
 
@@ -180,7 +193,12 @@ impl<'a> Walk<'a> {
         let Some(index) = self.tensors.step() else { return Ok(None) };
         let at = self.cursor.position();
         let name = self.name(MAX_NAME_BYTES, Item::TensorNumber(index))?;
-        let rest = read_descriptor(&mut self.cursor, name, at, self.alignment);
+        let rest = read_descriptor(&mut self.cursor, name, at, self.alignment).and_then(|tensor| {
+            match (tensor.layout, self.packed_version) {
+                (Layout::Rows, _) | (Layout::Panels, Some(PACKED_VERSION)) => Ok(tensor),
+                (Layout::Panels, found) => Err(Problem::PackedVersion(found)),
+            }
+        });
         rest.map(Some).map_err(|problem| self.fault(Item::Tensor(name.as_bytes()), problem))
     }
 
@@ -264,8 +282,8 @@ fn read_descriptor<'a>(
     }
     check_dimensions(&shape)?;
     let id = cursor.u32("tensor type")?;
-    let ty = TensorType::from_id(id).ok_or(Problem::TensorType(id))?;
-    let bytes = data_bytes(&shape, ty)?;
+    let (ty, layout) = Layout::of_id(id).ok_or(Problem::TensorType(id))?;
+    let bytes = data_bytes(&shape, ty, layout)?;
     let data_at = cursor.u64("data offset")?;
     if !data_at.is_multiple_of(alignment.into()) {
         return Err(Problem::Misaligned { alignment, found: data_at });
@@ -273,7 +291,7 @@ fn read_descriptor<'a>(
     let data_end = data_at.checked_add(bytes).ok_or(Problem::DataSize)?;
     // Writers pad each tensor; a size that wraps only when padded is as hostile as one that wraps before.
     data_end.checked_next_multiple_of(alignment.into()).ok_or(Problem::DataSize)?;
-    Ok(Descriptor { name, shape, dimensions, ty, data_at, data_end, at })
+    Ok(Descriptor { name, shape, dimensions, ty, layout, data_at, data_end, at })
 }
 
 /// Whether each dimension is one for readers that take it as signed, too.
@@ -284,8 +302,9 @@ pub(super) fn check_dimensions(shape: &[u64]) -> Result<(), Problem> {
     }
 }
 
-/// Size of a tensor's data. Whole blocks make a row, and rows follow each other without a gap.
-pub(super) fn data_bytes(shape: &[u64], ty: TensorType) -> Result<u64, Problem> {
+/// Size of a tensor's data. Whole blocks make a row, and rows follow each other without a gap; panels are whole ones
+/// for each matrix of a tensor.
+pub(super) fn data_bytes(shape: &[u64], ty: TensorType, layout: Layout) -> Result<u64, Problem> {
     let row = shape.first().copied().unwrap_or(1);
     let block = ty.block_len() as u64;
     if !row.is_multiple_of(block) {
@@ -296,5 +315,7 @@ pub(super) fn data_bytes(shape: &[u64], ty: TensorType) -> Result<u64, Problem> 
     }
     let elements = shape.iter().try_fold(1u64, |product, &dimension| product.checked_mul(dimension));
     let elements = elements.filter(|&n| n < 1 << 63).ok_or(Problem::Elements)?;
-    (elements / block).checked_mul(ty.block_bytes() as u64).ok_or(Problem::DataSize)
+    let rows = shape.get(1).copied().unwrap_or(1);
+    let padded = layout.padded(rows).and_then(|padded| (elements / rows).checked_mul(padded));
+    (padded.ok_or(Problem::DataSize)? / block).checked_mul(ty.block_bytes() as u64).ok_or(Problem::DataSize)
 }

@@ -5,6 +5,7 @@ pub use super::owned::{OwnedArray, OwnedValue};
 
 use super::cursor::{Cursor, MAX_ARRAY_DEPTH};
 use super::error::{Item, Problem};
+use super::layout::{Layout, PACKED_VERSION, PACKED_VERSION_KEY, PANEL_ALIGNMENT};
 use super::owned::encode_string;
 use super::scan::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_DIMENSIONS, MAX_ENTRIES, MAX_KEY_BYTES, MAX_METADATA_BYTES,
@@ -84,6 +85,7 @@ struct Declared {
     name: String,
     shape: Vec<u64>,
     ty: TensorType,
+    layout: Layout,
     bytes: u64,
 }
 
@@ -138,18 +140,38 @@ impl Builder {
 
     /// Declares the next tensor: its name, its shape in GGUF's order (`shape[0]` is the length of a row), its type.
     pub fn tensor(&mut self, name: &str, shape: &[u64], ty: TensorType) -> Result<&mut Builder, WriteError> {
+        self.declare(name, shape, ty, Layout::Rows)
+    }
+
+    /// As [`Builder::tensor`], of data in panels as a [`Packer`](crate::packed::Packer) makes them. The file becomes a
+    /// packed one: it says so in a key, and is aligned for the kernels.
+    pub fn panels(&mut self, name: &str, shape: &[u64], ty: TensorType) -> Result<&mut Builder, WriteError> {
+        self.set(PACKED_VERSION_KEY, PACKED_VERSION)?;
+        if self.alignment < PANEL_ALIGNMENT {
+            self.set(ALIGNMENT_KEY, PANEL_ALIGNMENT)?;
+        }
+        self.declare(name, shape, ty, Layout::Panels)
+    }
+
+    fn declare(
+        &mut self,
+        name: &str,
+        shape: &[u64],
+        ty: TensorType,
+        layout: Layout,
+    ) -> Result<&mut Builder, WriteError> {
         let item = Item::Tensor(name.as_bytes());
         check_name(name, MAX_NAME_BYTES).map_err(|problem| invalid(item, problem))?;
         if !(1..=MAX_DIMENSIONS).contains(&shape.len()) {
             let found = u32::try_from(shape.len()).unwrap_or(u32::MAX);
             return Err(invalid(item, Problem::Dimensions(found)));
         }
-        let bytes = check_dimensions(shape).and_then(|()| data_bytes(shape, ty));
+        let bytes = check_dimensions(shape).and_then(|()| data_bytes(shape, ty, layout));
         let bytes = bytes.map_err(|problem| invalid(item, problem))?;
         if !self.names.insert(name.to_owned()) {
             return Err(WriteError::DuplicateTensor(name.to_owned()));
         }
-        self.tensors.push(Declared { name: name.to_owned(), shape: shape.to_vec(), ty, bytes });
+        self.tensors.push(Declared { name: name.to_owned(), shape: shape.to_vec(), ty, layout, bytes });
         Ok(self)
     }
 
@@ -183,7 +205,7 @@ impl Builder {
             encode_string(tensor.name.as_bytes(), &mut out);
             out.extend((tensor.shape.len() as u32).to_le_bytes());
             out.extend(tensor.shape.iter().flat_map(|dimension| dimension.to_le_bytes()));
-            out.extend(tensor.ty.id().to_le_bytes());
+            out.extend(tensor.layout.id(tensor.ty).to_le_bytes());
             out.extend(offset.to_le_bytes());
         }
         let end = out.len() as u64;

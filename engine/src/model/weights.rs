@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use crate::arena::Buf;
 use crate::error::Error;
-use crate::gguf::{Gguf, TensorInfo};
+use crate::gguf::{Gguf, Layout, TensorInfo};
 use crate::kernels::Kernels;
 use crate::panel::Panels;
 
@@ -39,6 +39,10 @@ impl<'a> Loader<'a> {
             let (file, tensor, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
             return Err(Error::Type { file, tensor, ty });
         }
+        if tensor.layout == Layout::Panels {
+            self.file.prefetch(tensor);
+            return Ok(Panels::packed(tensor.ty, rows, k, self.file.panels(tensor))?);
+        }
         let panels = Panels::pack(tensor.ty, rows, k, self.file.data(tensor))?;
         // The packed copy is the one that counts: the file's pages may go.
         self.file.release(tensor);
@@ -61,6 +65,10 @@ impl<'a> Loader<'a> {
     pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
         let Some(tensor) = self.take(name) else { return Ok(None) };
         self.check_shape(tensor, &[n as u64])?;
+        if tensor.layout == Layout::Panels {
+            let (file, tensor) = (self.file.name().to_owned(), tensor.name.clone());
+            return Err(Error::PackedVector { file, tensor });
+        }
         let mut vector = Buf::zeroed(n.next_multiple_of(32))?;
         siskin_quant::decode(tensor.ty, self.file.data(tensor), &mut vector[..n]).map_err(|_| {
             Error::Type { file: self.file.name().to_owned(), tensor: tensor.name.clone(), ty: tensor.ty }

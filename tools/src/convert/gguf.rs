@@ -47,6 +47,9 @@ fn check(file: &Gguf) -> Result<Shape> {
     if experts > 0 {
         bail!("{}: models of {experts} experts are not supported", key("expert_count"));
     }
+    if file.is_packed() {
+        bail!("the file is packed: quantize the original, or what `siskin pack --unpack` makes of this");
+    }
     if file.tensors().is_empty() {
         bail!("the file has no tensors");
     }

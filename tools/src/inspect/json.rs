@@ -1,5 +1,5 @@
-use super::Totals;
 use super::second_reader::Second;
+use super::{Totals, type_name};
 use serde_json::{Map, Number, Value as Json, json};
 use siskin::gguf::{Gguf, TensorInfo, Value};
 
@@ -42,7 +42,7 @@ fn tensor(tensor: &TensorInfo) -> Json {
     json!({
         "name": tensor.name,
         "shape": tensor.shape,
-        "type": tensor.ty.name(),
+        "type": type_name(tensor),
         "offset": tensor.offset,
         "bytes": tensor.bytes,
     })

@@ -1,7 +1,7 @@
 use anyhow::{Result, anyhow, bail, ensure};
 use gguf_rs::{ByteOrder, GGUFContainer, GGUFModel};
 use serde_json::Value as Json;
-use siskin::gguf::{Array, Gguf, TensorInfo, Value, ValueType};
+use siskin::gguf::{Array, Gguf, Layout, TensorInfo, Value, ValueType};
 use siskin_quant::TensorType;
 use std::collections::HashMap;
 use std::fmt;
@@ -45,6 +45,9 @@ pub(super) fn compare(path: &Path, file: &Gguf) -> Second {
 /// What gguf-rs 0.1.8 does not read: type 40 makes it panic, and it knows none after that; arrays in arrays are an
 /// error; text that is not UTF-8 is changed.
 fn unreadable(file: &Gguf) -> Option<String> {
+    if let Some(tensor) = file.tensors().iter().find(|tensor| tensor.layout == Layout::Panels) {
+        return Some(format!("tensor {} is packed", tensor.name));
+    }
     if let Some(tensor) = file.tensors().iter().find(|tensor| tensor.ty.id() >= TensorType::NVFP4.id()) {
         return Some(format!("tensor {} is of type {}", tensor.name, tensor.ty));
     }

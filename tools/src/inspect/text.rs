@@ -1,5 +1,5 @@
-use super::Totals;
 use super::second_reader::Second;
+use super::{Totals, type_name};
 use siskin::gguf::{Gguf, TensorInfo, Value};
 use std::fmt::{self, Write};
 
@@ -32,10 +32,12 @@ fn write_report(page: &mut String, file: &Gguf, second: &Second) -> fmt::Result 
 fn write_tensors(page: &mut String, tensors: &[TensorInfo]) -> fmt::Result {
     writeln!(page, "\ntensors ({})", tensors.len())?;
     let width = tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
+    let types = tensors.iter().map(|tensor| type_name(tensor).len()).max().unwrap_or(0).max(8);
     for tensor in tensors {
         let (name, shape, bytes) =
             (escape(tensor.name.as_bytes()), format!("{:?}", tensor.shape), tensor.bytes);
-        writeln!(page, "  {name:width$}  {:8}  {shape:>20}  {bytes:>13}", tensor.ty.name())?;
+        let ty = type_name(tensor);
+        writeln!(page, "  {name:width$}  {ty:types$}  {shape:>20}  {bytes:>13}")?;
     }
     let totals = Totals::of(tensors);
     writeln!(
@@ -46,7 +48,7 @@ fn write_tensors(page: &mut String, tensors: &[TensorInfo]) -> fmt::Result {
         totals.bits()
     )?;
     for (name, (count, bytes)) in &totals.types {
-        writeln!(page, "  {name:8}  {count:>5} tensors  {bytes:>13} bytes")?;
+        writeln!(page, "  {name:types$}  {count:>5} tensors  {bytes:>13} bytes")?;
     }
     Ok(())
 }
