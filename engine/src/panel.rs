@@ -337,7 +337,11 @@ fn interleave<const U: usize>(rows: &[u8], row_bytes: usize, from: usize, to: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gguf::write::Builder;
+    use crate::gguf::{Gguf, PACKED_VERSION};
+    use crate::packed::Packer;
     use crate::test_data::{KERNEL_TYPES, random_blocks};
+    use std::io::Write;
 
     #[test]
     fn pieces_cover_every_byte_of_a_block_once() {
@@ -349,6 +353,80 @@ mod tests {
             }
             assert!(seen.iter().all(|&count| count == 1), "{}: {seen:?}", ty.name());
         }
+    }
+
+    /// A number for the order of each format's pieces (FNV-1a), by the layout version of packed files.
+    const ORDERS: [(TensorType, u32); 15] = [
+        (TensorType::F32, 0xb6a7_145f),
+        (TensorType::F16, 0xfcab_ffbf),
+        (TensorType::Q4_0, 0x302a_b3a3),
+        (TensorType::Q4_1, 0x2762_9ebd),
+        (TensorType::Q5_0, 0xfd50_2307),
+        (TensorType::Q5_1, 0x5352_5d97),
+        (TensorType::Q8_0, 0x9052_5a33),
+        (TensorType::Q2_K, 0x4785_5d4a),
+        (TensorType::Q3_K, 0xcf73_eed2),
+        (TensorType::Q4_K, 0x9553_39aa),
+        (TensorType::Q5_K, 0xd14b_524a),
+        (TensorType::Q6_K, 0x6890_ffe2),
+        (TensorType::IQ4_NL, 0x302a_b3a3),
+        (TensorType::IQ4_XS, 0xd0dd_746a),
+        (TensorType::BF16, 0xfcab_ffbf),
+    ];
+
+    /// Where this fails, packed files of the present version would be misread: `PACKED_VERSION` has to be raised. A new
+    /// format only needs its line.
+    #[test]
+    fn the_order_of_pieces_is_that_of_the_layout_version() {
+        assert_eq!(PACKED_VERSION, 1);
+        let order = |pieces: &[Piece]| {
+            let fields = pieces.iter().flat_map(|piece| [piece.at, piece.bytes, piece.unit]);
+            fields.fold(0x811c_9dc5_u32, |hash, field| (hash ^ field as u32).wrapping_mul(0x0100_0193))
+        };
+        let found: Vec<_> = TensorType::ALL.iter().filter_map(|&ty| Some((ty, order(pieces(ty)?)))).collect();
+        assert_eq!(found, ORDERS, "{found:#x?}");
+    }
+
+    /// A packed file of one Q8_0 matrix of 21 rows, and the rows.
+    fn packed_file() -> (Vec<u8>, Vec<u8>) {
+        let rows = random_blocks(TensorType::Q8_0, 21 * 2, 9);
+        let mut packer = Packer::new(TensorType::Q8_0, &[64, 21]).unwrap();
+        let mut builder = Builder::new();
+        builder.panels("p", &[64, 21], TensorType::Q8_0).unwrap();
+        let mut writer = builder.start(Vec::new()).unwrap();
+        writer.tensor("p", packer.push(&rows)).unwrap();
+        (writer.finish().unwrap(), rows)
+    }
+
+    fn panels_of(file: &Gguf) -> (Panels, *const u8) {
+        let data = file.panels(file.tensor("p").unwrap());
+        let place = data.as_ptr();
+        (Panels::packed(TensorType::Q8_0, 21, 64, data).unwrap(), place)
+    }
+
+    #[test]
+    fn packed_panels_are_used_where_they_are_and_outlive_the_file() {
+        let (bytes, rows) = packed_file();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&bytes).unwrap();
+        for open in [Gguf::open, Gguf::read] {
+            let (panels, place) = panels_of(&open(file.path()).unwrap());
+            assert_eq!(panels.bytes.as_ptr(), place);
+            assert_eq!(panels.panels(0, 32), &*Panels::pack(TensorType::Q8_0, 21, 64, &rows).unwrap().bytes);
+        }
+    }
+
+    #[test]
+    fn panels_at_odd_places_are_copied() {
+        let (bytes, _) = packed_file();
+        let mut memory = vec![0; bytes.len() + 128];
+        let at = memory.as_ptr().align_offset(64) + 32;
+        memory[at..at + bytes.len()].copy_from_slice(&bytes);
+        let file = Gguf::from_static(&memory.leak()[at..at + bytes.len()]).unwrap();
+        let (panels, place) = panels_of(&file);
+        assert_ne!(panels.bytes.as_ptr(), place);
+        assert_eq!(panels.bytes.as_ptr().addr() % 64, 0);
+        assert_eq!(panels.panels(0, 32), &*file.panels(file.tensor("p").unwrap()));
     }
 
     #[test]

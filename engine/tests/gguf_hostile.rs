@@ -4,13 +4,17 @@
 mod gguf_support;
 
 use gguf_support::{Raw, array, string};
-use siskin::gguf::{Gguf, GgufError, MAX_METADATA_BYTES, Problem, ValueType, scan};
+use siskin::gguf::{
+    Gguf, GgufError, Layout, MAX_METADATA_BYTES, PACKED_VERSION_KEY, Problem, ValueType, scan,
+};
 use siskin_quant::TensorType;
 use std::io::{Seek, SeekFrom, Write};
 
 const F32: u32 = 0;
 const Q4_0: u32 = 2;
 const F64: u32 = 28;
+/// Added to a type's number where the data are panels.
+const PACKED: u32 = 0x5350_0000;
 
 /// What the file is refused with, the same however it is loaded: item, offset, problem.
 fn refusal(bytes: &[u8]) -> (String, u64, Problem) {
@@ -443,4 +447,82 @@ fn truncation_at_every_tensor_boundary() {
 fn missing_padding_after_the_last_tensor_is_no_fault() {
     let file = loaded(&Raw::new().tensor("t", &[3], F32, 0).data(12));
     assert_eq!(file.data(file.tensor("t").unwrap()).len(), 12);
+}
+
+/// A file whose tensor of 3 rows, in a panel of 16, has as much data as it needs.
+fn packed() -> Raw {
+    Raw { alignment: 64, ..Raw::new() }
+        .key("general.alignment", ValueType::U32, &64u32.to_le_bytes())
+        .key(PACKED_VERSION_KEY, ValueType::U32, &1u32.to_le_bytes())
+        .tensor("p", &[32, 3], PACKED + Q4_0, 0)
+        .data(16 * 18)
+}
+
+#[test]
+fn packed_tensors_are_as_large_as_their_panels() {
+    let file = loaded(&packed());
+    let tensor = file.tensor("p").unwrap();
+    assert_eq!((tensor.ty, tensor.layout, tensor.bytes), (TensorType::Q4_0, Layout::Panels, 16 * 18));
+    assert_eq!((tensor.elements(), tensor.rows()), (96, 3));
+    assert_eq!(*file.panels(tensor), (0..16 * 18).map(|i| i as u8).collect::<Vec<u8>>());
+    assert!(file.data(tensor).is_empty(), "panels are no rows");
+    assert!(file.is_packed() && !loaded(&sound()).is_packed());
+    let rows = loaded(&sound());
+    assert!(rows.panels(rows.tensor("b").unwrap()).is_empty(), "rows are no panels");
+}
+
+#[test]
+fn panels_of_another_version_or_none() {
+    let with = |kind, value: &[u8]| {
+        Raw { keys: Vec::new(), ..packed() }.key(PACKED_VERSION_KEY, kind, value).key(
+            "general.alignment",
+            ValueType::U32,
+            &64u32.to_le_bytes(),
+        )
+    };
+    for found in [0, 2, u32::MAX] {
+        let file = with(ValueType::U32, &found.to_le_bytes());
+        refused(file, "tensor \"p\"", Problem::PackedVersion(Some(found)));
+    }
+    refused(with(ValueType::Str, &string(b"1")), "tensor \"p\"", Problem::PackedVersion(None));
+    refused(Raw { keys: Vec::new(), ..packed() }, "tensor \"p\"", Problem::PackedVersion(None));
+    let message =
+        Gguf::from_bytes("new.gguf", with(ValueType::U32, &2u32.to_le_bytes()).bytes()).unwrap_err();
+    assert!(
+        message
+            .to_string()
+            .ends_with("expected panels of layout version 1, found version 2: pack the original model again")
+    );
+}
+
+#[test]
+fn panels_cut_off() {
+    for len in [1, 54, 16 * 18 - 1] {
+        let file = packed().data(len);
+        let file_len = file.bytes().len() as u64;
+        let end = file_len - len as u64 + 16 * 18;
+        refused(file, "tensor \"p\"", Problem::PastEnd { end, file_len });
+    }
+}
+
+#[test]
+fn panels_with_the_room_of_their_rows_alone_overlap() {
+    let file = packed().tensor("q", &[32, 3], PACKED + Q4_0, 64).data(64 + 16 * 18);
+    let error = Gguf::from_bytes("test.gguf", file.bytes()).unwrap_err();
+    assert!(matches!(&error, GgufError::Overlap { tensor, .. } if tensor == "q"), "{error}");
+}
+
+#[test]
+fn panels_of_impossible_types_and_shapes() {
+    let file = |shape: &[u64], ty| Raw { tensors: Vec::new(), ..packed() }.tensor("p", shape, ty, 0);
+    for id in [PACKED + 4, PACKED + 43, PACKED + 0x1_0000, PACKED - 1] {
+        refused(file(&[32, 3], id), "tensor \"p\"", Problem::TensorType(id));
+    }
+    let problem = Problem::RowLength { ty: TensorType::Q4_0, found: 33 };
+    refused(file(&[33, 3], PACKED + Q4_0), "tensor \"p\"", problem);
+    // The rows fit in 63 bits, their panels do not.
+    for shape in [&[1, i64::MAX as u64][..], &[3, 1, 1 << 60]] {
+        refused(file(shape, PACKED + F32), "tensor \"p\"", Problem::DataSize);
+    }
+    assert_eq!(loaded(&file(&[32, 0], PACKED + Q4_0)).tensor("p").unwrap().bytes, 0);
 }

@@ -6,5 +6,6 @@ mod bits;
 mod llama;
 mod llama_cpp;
 mod loading;
+mod packed;
 mod parts;
 mod session;

@@ -1,0 +1,184 @@
+//! Packed files: the bits of the unpacked ones, from where the file is mapped; and what is refused.
+
+use crate::parts::{Parts, Tensor, ids, llama_cpp, logits};
+use siskin::gguf::write::Builder;
+use siskin::gguf::{Gguf, exit_on_bus_error};
+use siskin::packed::Packer;
+use siskin::{CacheType, CacheTypes, Isa, Model, SessionOptions};
+use siskin_quant::TensorType::{self, *};
+use std::fs::OpenOptions;
+use std::process::Command;
+
+/// The file with its matrices in panels, and how many those are.
+fn packed(parts: &Parts) -> (Vec<u8>, usize) {
+    let packers: Vec<_> = parts.tensors.iter().map(|t| Packer::new(t.ty, &t.shape)).collect();
+    let matrices = packers.iter().flatten().count();
+    let mut builder = Builder::new();
+    for (key, value) in &parts.keys {
+        builder.set(key, value.clone()).unwrap();
+    }
+    for (tensor, packer) in parts.tensors.iter().zip(&packers) {
+        let Tensor { name, shape, ty, .. } = tensor;
+        match packer {
+            Some(_) => builder.panels(name, shape, *ty).unwrap(),
+            None => builder.tensor(name, shape, *ty).unwrap(),
+        };
+    }
+    let mut writer = builder.start(Vec::new()).unwrap();
+    for (tensor, packer) in parts.tensors.iter().zip(packers) {
+        match packer {
+            Some(mut packer) => writer.tensor(&tensor.name, packer.push(&tensor.data)).unwrap(),
+            None => writer.tensor(&tensor.name, &tensor.data).unwrap(),
+        }
+    }
+    (writer.finish().unwrap(), matrices)
+}
+
+fn same_bits(parts: &Parts, ids: &[u32]) {
+    let (bytes, matrices) = packed(parts);
+    assert!(matrices >= 8, "{matrices} matrices");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("packed.gguf");
+    std::fs::write(&path, &bytes).unwrap();
+    let models = [
+        Model::open(&path).unwrap(),
+        Model::from_gguf(&Gguf::read(&path).unwrap()).unwrap(),
+        Model::from_gguf(&Gguf::from_bytes("packed.gguf", bytes).unwrap()).unwrap(),
+    ];
+    let plain = Model::from_gguf(&parts.gguf()).unwrap();
+    let mixed = CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 };
+    for cache in [CacheType::F32.into(), CacheType::F16.into(), CacheType::Q8_0.into(), mixed] {
+        let options = SessionOptions { threads: Some(2), cache, ..Default::default() };
+        let expected: Vec<_> = logits(&plain, ids, &options).iter().map(|x| x.to_bits()).collect();
+        for isa in Isa::available() {
+            for (threads, model) in [(1, 0), (3, 0), (2, 1), (2, 2)] {
+                let options = SessionOptions {
+                    isa: Some(isa),
+                    threads: Some(threads),
+                    batch: Some(9),
+                    ..options.clone()
+                };
+                let found: Vec<_> =
+                    logits(&models[model], ids, &options).iter().map(|x| x.to_bits()).collect();
+                assert!(found == expected, "{cache:?}, {}, {threads} threads, model {model}", isa.name());
+            }
+        }
+    }
+}
+
+/// The token embedding, and the output where there is one, with five rows more: no whole panels any more.
+fn with_odd_rows(mut parts: Parts) -> Parts {
+    for tensor in &mut parts.tensors {
+        if ["token_embd.weight", "output.weight"].contains(&tensor.name.as_str()) {
+            let row = tensor.data.len() / tensor.shape[1] as usize;
+            tensor.shape[1] += 5;
+            tensor.data.extend_from_within(..5 * row);
+        }
+    }
+    parts
+}
+
+fn check(ty: TensorType) {
+    same_bits(&with_odd_rows(Parts::of("kquant").quantized(ty)), &ids("kquant"));
+}
+
+#[test]
+fn float_weights() {
+    [F32, F16, BF16].into_iter().for_each(check);
+}
+
+#[test]
+fn weights_in_blocks() {
+    [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0].into_iter().for_each(check);
+}
+
+#[test]
+fn weights_in_superblocks() {
+    [Q4_K, Q5_K, Q6_K].into_iter().for_each(check);
+}
+
+#[test]
+fn mixes_of_llama_cpp() {
+    for name in ["q2_k", "q3_k_m", "q4_k_m", "iq4_nl", "iq4_xs"] {
+        same_bits(&Parts::read(&llama_cpp(&format!("{name}.gguf"))), &ids("kquant"));
+    }
+}
+
+#[test]
+fn biases_and_tied_embeddings() {
+    for name in ["bias", "tied"] {
+        same_bits(&with_odd_rows(Parts::of(name)), &ids(name));
+    }
+}
+
+fn refusal(bytes: Vec<u8>) -> String {
+    let file = Gguf::from_bytes("packed.gguf", bytes).unwrap();
+    let message = Model::from_gguf(&file).err().expect("the file is refused").to_string();
+    assert!(!message.contains('\n'), "one line: {message}");
+    message
+}
+
+/// The `gqa` checkpoint with one tensor of zeros in panels.
+fn with_panels(name: &str, ty: TensorType) -> Vec<u8> {
+    let parts = Parts::of("gqa");
+    let mut builder = Builder::new();
+    for (key, value) in &parts.keys {
+        builder.set(key, value.clone()).unwrap();
+    }
+    for tensor in &parts.tensors {
+        match tensor.name == name {
+            true => builder.panels(name, &tensor.shape, ty).unwrap(),
+            false => builder.tensor(&tensor.name, &tensor.shape, tensor.ty).unwrap(),
+        };
+    }
+    let mut writer = builder.start(Vec::new()).unwrap();
+    for tensor in &parts.tensors {
+        if tensor.name == name {
+            let rows = tensor.shape.get(1).map_or(1, |&rows| rows as usize).next_multiple_of(16);
+            writer.tensor(name, &vec![0; rows * ty.row_bytes(tensor.shape[0]).unwrap() as usize]).unwrap();
+        } else {
+            writer.tensor(&tensor.name, &tensor.data).unwrap();
+        }
+    }
+    writer.finish().unwrap()
+}
+
+#[test]
+fn panels_of_a_type_without_kernels() {
+    let message = refusal(with_panels("blk.0.ffn_up.weight", F64));
+    assert!(message.contains("blk.0.ffn_up.weight") && message.contains("F64"), "{message}");
+}
+
+#[test]
+fn panels_of_a_vector() {
+    let message = refusal(with_panels("blk.0.attn_norm.weight", F32));
+    assert!(message.contains("blk.0.attn_norm.weight") && message.contains("is packed"), "{message}");
+}
+
+const CHILD: &str = "SISKIN_TEST_PACKED_MODEL";
+
+/// Weights are read all the time that a packed model runs, by every thread.
+#[test]
+fn a_packed_file_that_shrinks_ends_in_one_line() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        exit_on_bus_error().unwrap();
+        let model = Model::open(&path).unwrap();
+        let options = SessionOptions { threads: Some(2), ..Default::default() };
+        let mut session = model.session(&options).unwrap();
+        session.feed(&[1]).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        session.feed(&[1]).unwrap();
+        println!("garbage: {:?}", session.logits());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("packed.gguf");
+    std::fs::write(&path, packed(&Parts::of("gqa")).0).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "packed::a_packed_file_that_shrinks_ends_in_one_line", "--nocapture"]);
+    let output = command.env(CHILD, &path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("siskin: the model file shrank") && said.lines().count() == 1, "{said}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("garbage"));
+}
