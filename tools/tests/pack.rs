@@ -87,12 +87,12 @@ fn metadata_and_vectors_stay_as_they_are() {
 fn inspect_names_what_is_packed() {
     let (_folder, packed) = packed_demo();
     let page = said(&siskin(&["inspect", text(&packed)]));
-    for part in ["Q4_0 packed ", "gguf-rs not asked: tensor ", "siskin.packed.version", "bits per weight"] {
+    for part in ["Q4_K packed ", "gguf-rs not asked: tensor ", "siskin.packed.version", "bits per weight"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let report: serde_json::Value =
         serde_json::from_str(&said(&siskin(&["inspect", "--json", text(&packed)]))).unwrap();
-    assert!(report["totals"]["types"]["Q4_0 packed"]["tensors"].as_u64() > Some(10));
+    assert!(report["totals"]["types"]["Q4_K packed"]["tensors"].as_u64() > Some(10));
 }
 
 #[test]
