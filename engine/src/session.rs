@@ -3,6 +3,7 @@ use crate::error::Error;
 use crate::kernels::Isa;
 use crate::machine::default_threads;
 use crate::model::{Buffers, Model, State, StateOptions};
+use crate::observer::Observer;
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
 use crate::team::Team;
 use crate::tokenizer::{Detokenizer, Special};
@@ -85,7 +86,7 @@ impl Session {
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check(tokens)?;
         for batch in tokens.chunks(self.batch) {
-            self.forward(batch);
+            self.forward(batch, &mut ());
         }
         if let Some(last) = tokens.chunks(self.batch).last() {
             self.model.family().logits(&mut self.state, &mut self.buffers, last.len() - 1);
@@ -106,11 +107,25 @@ impl Session {
     ) -> Result<(), E> {
         self.check(tokens)?;
         for batch in tokens.chunks(self.batch) {
-            self.forward(batch);
+            self.forward(batch, &mut ());
             for token in 0..batch.len() {
                 each(self.model.family().logits(&mut self.state, &mut self.buffers, token))?;
             }
             self.has_logits = true;
+        }
+        Ok(())
+    }
+
+    /// Appends tokens and shows `observer` what every weight matrix is multiplied with on the way: for each token a
+    /// row, the output matrix's included. No logits are worked out.
+    ///
+    /// # Errors
+    /// As for [`Session::feed`].
+    pub fn feed_observed(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
+        self.check(tokens)?;
+        for batch in tokens.chunks(self.batch) {
+            self.forward(batch, observer);
+            self.model.family().observe_output(&mut self.state, &mut self.buffers, observer);
         }
         Ok(())
     }
@@ -173,8 +188,8 @@ impl Session {
         Ok(Generation { session: self, sampler, detokenizer, left: limit, unfed: None, end: None })
     }
 
-    fn forward(&mut self, batch: &[u32]) {
-        self.model.family().forward(&mut self.state, &mut self.buffers, self.position, batch);
+    fn forward(&mut self, batch: &[u32], observer: &mut dyn Observer) {
+        self.model.family().forward(&mut self.state, &mut self.buffers, self.position, batch, observer);
         self.position += batch.len();
         self.has_logits = false;
     }

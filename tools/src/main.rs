@@ -10,6 +10,7 @@ mod bench;
 mod chat;
 mod convert;
 mod doctor;
+mod imatrix;
 mod inspect;
 mod logits;
 mod memory;
@@ -26,7 +27,6 @@ mod tokenize;
 
 use anyhow::{Context, Error, Result};
 use clap::{Parser, Subcommand};
-use quantize::FileType;
 use siskin::gguf::exit_on_bus_error;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
@@ -56,20 +56,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Failures are one line on standard e
 enum Command {
     Run(run::Arguments),
     Chat(chat::Arguments),
-    /// Convert a Hugging Face folder, or quantize a GGUF file, into a GGUF file
-    Quantize {
-        /// A Hugging Face folder or a GGUF file
-        input: PathBuf,
-        /// The GGUF file to write; one that is there is replaced once the new one is complete
-        output: PathBuf,
-        /// F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M or Q6_K, in any case
-        #[arg(long = "type", value_name = "TYPE")]
-        file_type: FileType,
-        /// Threads to use, 0 for as many as there are cores
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        threads: usize,
-    },
+    Quantize(quantize::Arguments),
     Pack(pack::Arguments),
+    Imatrix(imatrix::Arguments),
     /// Show what a GGUF file holds
     Inspect {
         /// A GGUF file
@@ -96,10 +85,9 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
-        Command::Quantize { input, output, file_type, threads } => {
-            quantize::run(&input, &output, file_type, threads)
-        }
+        Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
+        Command::Imatrix(arguments) => imatrix::run(&arguments),
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),

@@ -28,6 +28,11 @@ pub(crate) struct ModelArguments {
 }
 
 impl ModelArguments {
+    /// The model's file; None for the demo model.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        self.model.as_ref()
+    }
+
     /// Opens the model.
     pub(crate) fn open(&self) -> Result<Model> {
         let file = match &self.model {

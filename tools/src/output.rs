@@ -1,13 +1,17 @@
 use anyhow::{Context, Result, anyhow, bail};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{BufWriter, ErrorKind};
+use std::io::{self, BufWriter, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
+/// What the names of unfinished files end in.
+const UNFINISHED: &str = ".siskin-unfinished";
+
 /// A file that appears under its name only once it is complete; until then it grows beside it under another name,
-/// which goes away if anything fails.
+/// which goes away if anything fails. A process that was killed leaves its unfinished file behind: the next one that
+/// writes the same file clears it away.
 #[derive(Debug)]
 pub(crate) struct Output {
     name: String,
@@ -36,12 +40,9 @@ impl Output {
             Some(folder) if folder != Path::new("") => folder.to_path_buf(),
             _ => PathBuf::from("."),
         };
-        // The umask decides about the permissions, as for any new file.
-        let file = Builder::new()
-            .prefix(&hidden(name))
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(&folder)
-            .with_context(context)?;
+        let prefix = hidden(name);
+        clear_away(&folder, &prefix).with_context(context)?;
+        let file = unfinished(&folder, &prefix).with_context(context)?;
         Ok(Output { name: shown, place, folder, file })
     }
 
@@ -66,10 +67,47 @@ impl Output {
     }
 }
 
-/// The start of the temporary file's name: `.model.gguf.`, shortened to leave room for the random rest.
-fn hidden(name: &OsStr) -> OsString {
+/// The start of the unfinished file's name: `.model.gguf.`, shortened to leave room for the random rest.
+fn hidden(name: &OsStr) -> String {
     let name: String = name.to_string_lossy().chars().take(40).collect();
-    format!(".{name}.").into()
+    format!(".{name}.")
+}
+
+/// A new file, locked as long as its process lives.
+fn unfinished(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+    loop {
+        // The umask decides about the permissions, as for any new file.
+        let mut builder = Builder::new();
+        builder.prefix(prefix).suffix(UNFINISHED).permissions(Permissions::from_mode(0o666));
+        let file = builder.tempfile_in(folder)?;
+        // File systems without locks have no leftovers cleared away either.
+        let _ = file.as_file().lock();
+        // Another process may have cleared it away before it was locked.
+        if file.as_file().metadata()?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes the unfinished files of this name whose processes are gone.
+fn clear_away(folder: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(UNFINISHED));
+        if !random.is_some_and(|random| !random.contains('.')) {
+            continue;
+        }
+        // The lock is held until the file is gone, so that nobody takes it for a new one of theirs meanwhile.
+        if let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            // One that cannot be removed is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 fn check_replaceable(existing: &Metadata, inputs: &[PathBuf]) -> Result<()> {
@@ -94,7 +132,7 @@ mod tests {
     use std::io::Write;
     use std::os::unix::fs::symlink;
 
-    fn names(folder: &Path) -> Vec<OsString> {
+    fn names(folder: &Path) -> Vec<std::ffi::OsString> {
         let mut names: Vec<_> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
@@ -122,6 +160,21 @@ mod tests {
         assert_eq!(names(folder.path()).len(), 1);
         drop(output);
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn leftovers_of_the_dead_are_cleared_away_and_those_of_the_living_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let living = Output::create(&path, &[]).unwrap();
+        for name in [".model.gguf.abc123.siskin-unfinished", ".other.gguf.abc123.siskin-unfinished"] {
+            fs::write(folder.path().join(name), "half").unwrap();
+        }
+        let output = Output::create(&path, &[]).unwrap();
+        assert!(!folder.path().join(".model.gguf.abc123.siskin-unfinished").exists());
+        assert_eq!(names(folder.path()).len(), 3, "this one, the living one and the other file's");
+        output.commit().unwrap();
+        living.commit().unwrap();
     }
 
     #[test]

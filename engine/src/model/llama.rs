@@ -7,6 +7,7 @@ use crate::arena::{Buf, OutOfMemory};
 use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::kernels::Output;
+use crate::observer::Observer;
 
 /// LLaMA 1, 2, 3 and everything of the same shape: TinyLlama, SmolLM2 (Touvron et al. 2023, arXiv 2302.13971; Llama 3:
 /// arXiv 2407.21783).
@@ -137,7 +138,14 @@ impl Llama {
     }
 
     /// Runs a batch of tokens, the first at position `start`, through all layers.
-    pub(crate) fn forward(&self, state: &mut State, buffers: &mut Buffers, start: usize, tokens: &[u32]) {
+    pub(crate) fn forward(
+        &self,
+        state: &mut State,
+        buffers: &mut Buffers,
+        start: usize,
+        tokens: &[u32],
+        observer: &mut dyn Observer,
+    ) {
         let config = &self.config;
         let &Config { width, norm_epsilon, .. } = config;
         let Buffers { x, normed, queries, keys, values, attended, gate, up, .. } = buffers;
@@ -149,15 +157,15 @@ impl Llama {
         for (index, layer) in self.layers.iter().enumerate() {
             state.norm(x, &layer.attention_norm, width, norm_epsilon, normed);
             let projections = [&layer.query, &layer.key, &layer.value];
-            state.multiply(normed, projections, [queries, keys, values], Output::Replace);
+            state.multiply(normed, projections, [queries, keys, values], Output::Replace, observer);
             state.rotate_and_store(index, config, queries, keys, values);
             state.attend(index, queries, attended);
-            state.multiply(attended, [&layer.attention_output], [x], Output::Add);
+            state.multiply(attended, [&layer.attention_output], [x], Output::Add, observer);
 
             state.norm(x, &layer.feed_forward_norm, width, norm_epsilon, normed);
-            state.multiply(normed, [&layer.gate, &layer.up], [gate, up], Output::Replace);
+            state.multiply(normed, [&layer.gate, &layer.up], [gate, up], Output::Replace, observer);
             state.silu_mul(gate, up);
-            state.multiply(gate, [&layer.down], [x], Output::Add);
+            state.multiply(gate, [&layer.down], [x], Output::Add, observer);
         }
     }
 
@@ -167,8 +175,20 @@ impl Llama {
         last.row_mut(0).copy_from_slice(x.row(token));
         state.tokens = 1;
         state.norm(last, &self.norm, self.config.width, self.config.norm_epsilon, normed);
-        state.multiply(normed, [self.output()], [logits], Output::Replace);
+        state.multiply(normed, [self.output()], [logits], Output::Replace, &mut ());
         &logits.row(0)[..self.config.vocabulary]
+    }
+
+    /// Shows `observer` what the output matrix is multiplied with after each token of the batch, without the products.
+    pub(crate) fn observe_output(
+        &self,
+        state: &mut State,
+        buffers: &mut Buffers,
+        observer: &mut dyn Observer,
+    ) {
+        let Buffers { x, normed, .. } = buffers;
+        state.norm(x, &self.norm, self.config.width, self.config.norm_epsilon, normed);
+        state.observe(normed, &[self.output()], observer);
     }
 
     /// The matrix whose product is the logits.

@@ -5,6 +5,7 @@ use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
 use crate::model::config::Config;
 use crate::model::weights::Linear;
+use crate::observer::{Observer, Rows};
 use crate::panel::{Panels, ROWS};
 use crate::team::Team;
 
@@ -34,6 +35,11 @@ impl Hidden {
 
     pub(crate) fn row_mut(&mut self, token: usize) -> &mut [f32] {
         &mut self.x[token * self.stride..(token + 1) * self.stride]
+    }
+
+    /// The first `width` numbers of each token's row.
+    fn rows(&self, tokens: usize, width: usize) -> Rows<'_> {
+        Rows::new(&self.x[..tokens * self.stride], self.stride, width)
     }
 
     fn activations(&self, tokens: usize) -> Activations<'_> {
@@ -146,14 +152,23 @@ impl State {
         self.team.for_each(x.tiles(self.tokens), |_, (rows, q)| kernels.quantize(rows, stride, stride, q));
     }
 
-    /// Products of `x` with several matrices, each stored in, or added to, its own output.
+    /// Shows `observer` what `weights` are multiplied with.
+    pub(crate) fn observe(&self, x: &Hidden, weights: &[&Linear], observer: &mut dyn Observer) {
+        for linear in weights {
+            observer.product(&linear.name, x.rows(self.tokens, linear.weight.k()));
+        }
+    }
+
+    /// Products of `x` with several matrices, each stored in, or added to, its own output; `observer` sees `x`.
     pub(crate) fn multiply<const N: usize>(
         &mut self,
         x: &Hidden,
         weights: [&Linear; N],
         outputs: [&mut Hidden; N],
         output: Output,
+        observer: &mut dyn Observer,
     ) {
+        self.observe(x, &weights, observer);
         let threads = self.team.threads();
         let mut index = 0..N;
         let tiles = outputs.map(|out| {
@@ -164,7 +179,7 @@ impl State {
         let (kernels, x) = (self.kernels, x.activations(self.tokens));
         self.team.for_each_with(&mut self.scratch, Concat(tiles), |scratch, _, part| {
             if let Some((index, _, mut tile)) = part {
-                let Linear { weight, bias } = weights[index];
+                let Linear { weight, bias, .. } = weights[index];
                 let columns = tile.columns();
                 let panels = weight.panels(columns.start, columns.end);
                 kernels.matmul(

@@ -8,6 +8,8 @@ use crate::panel::Panels;
 
 /// A weight matrix and the vector that is added to its product.
 pub(crate) struct Linear {
+    /// The matrix's name in the file.
+    pub(crate) name: String,
     pub(crate) weight: Panels,
     /// As long as the padded rows.
     pub(crate) bias: Option<Buf<f32>>,
@@ -51,9 +53,9 @@ impl<'a> Loader<'a> {
 
     /// The matrix `name.weight`, and `name.bias` where there is one.
     pub(crate) fn linear(&mut self, name: &str, rows: usize, k: usize) -> Result<Linear, Error> {
-        let weight = self.matrix(&format!("{name}.weight"), rows, k)?;
         let bias = self.optional_vector(&format!("{name}.bias"), rows)?;
-        Ok(Linear { weight, bias })
+        let name = format!("{name}.weight");
+        Ok(Linear { weight: self.matrix(&name, rows, k)?, name, bias })
     }
 
     /// The vector `name` of `n` numbers, padded with zeros to a multiple of 32.

@@ -24,7 +24,7 @@ pub(super) fn write<W: Write>(shape: &Shape, file_type: FileType, sink: W) -> Re
         source: Source::Memory(Vec::new()),
         order: RowOrder::Same,
     }));
-    let choices = choose(&tensors, shape.grouping()?, file_type);
+    let choices = choose(&tensors, shape.grouping()?, file_type, false);
     let mut builder = metadata(shape, description, file_type, &tensors)?;
     for (tensor, choice) in tensors.iter().zip(&choices) {
         builder.tensor(&tensor.name, &tensor.shape, choice.ty)?;

@@ -1,6 +1,6 @@
 use super::family::Family;
 use super::tensor::{RowOrder, Source, Tensor};
-use super::{Model, Shape};
+use super::{Model, Shape, queries_per_value};
 use anyhow::{Context, Result, bail};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::Builder;
@@ -57,6 +57,6 @@ fn check(file: &Gguf) -> Result<Shape> {
     let kv_heads = file.u32(&key("attention.head_count_kv"))?;
     Ok(Shape {
         blocks: file.require_u32(&key("block_count"))?,
-        grouped: kv_heads.is_some_and(|kv_heads| Some(kv_heads) != heads),
+        queries_per_value: queries_per_value(heads, kv_heads),
     })
 }

@@ -46,8 +46,8 @@ pub(crate) struct Model {
 pub(crate) struct Shape {
     /// Number of blocks.
     pub(crate) blocks: u32,
-    /// Whether several query heads share a key and value.
-    pub(crate) grouped: bool,
+    /// Query heads that share a key and value.
+    pub(crate) queries_per_value: u32,
 }
 
 impl Shape {
@@ -57,9 +57,14 @@ impl Shape {
         let kv_heads = config.u32("num_key_value_heads")?;
         Ok(Shape {
             blocks: config.size("num_hidden_layers")?,
-            grouped: kv_heads.is_some_and(|kv| Some(kv) != heads),
+            queries_per_value: queries_per_value(heads, kv_heads),
         })
     }
+}
+
+/// Query heads that share a key and value; a head without a number of them has its own.
+fn queries_per_value(heads: Option<u32>, kv_heads: Option<u32>) -> u32 {
+    heads.zip(kv_heads).and_then(|(heads, kv_heads)| heads.checked_div(kv_heads)).unwrap_or(1)
 }
 
 impl Model {

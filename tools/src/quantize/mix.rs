@@ -1,118 +1,6 @@
+use super::file_type::FileType::{self, *};
 use crate::convert::{Shape, Tensor};
 use siskin_quant::TensorType;
-use std::fmt;
-use std::str::FromStr;
-
-/// What a whole file is quantized to: a type for most tensors, and rules for those that need more bits. Names, numbers
-/// and rules are llama.cpp's.
-#[allow(non_camel_case_types)] // The field's own names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileType {
-    F32,
-    F16,
-    BF16,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q4_K_S,
-    Q4_K_M,
-    Q5_K_S,
-    Q5_K_M,
-    Q6_K,
-}
-
-use FileType::*;
-
-impl FileType {
-    /// Every type.
-    pub(crate) const ALL: [FileType; 13] =
-        [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, Q6_K];
-
-    /// The name users know.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            F32 => "F32",
-            F16 => "F16",
-            BF16 => "BF16",
-            Q4_0 => "Q4_0",
-            Q4_1 => "Q4_1",
-            Q5_0 => "Q5_0",
-            Q5_1 => "Q5_1",
-            Q8_0 => "Q8_0",
-            Q4_K_S => "Q4_K_S",
-            Q4_K_M => "Q4_K_M",
-            Q5_K_S => "Q5_K_S",
-            Q5_K_M => "Q5_K_M",
-            Q6_K => "Q6_K",
-        }
-    }
-
-    /// The value of `general.file_type`.
-    pub(crate) const fn id(self) -> u32 {
-        match self {
-            F32 => 0,
-            F16 => 1,
-            Q4_0 => 2,
-            Q4_1 => 3,
-            Q8_0 => 7,
-            Q5_0 => 8,
-            Q5_1 => 9,
-            Q4_K_S => 14,
-            Q4_K_M => 15,
-            Q5_K_S => 16,
-            Q5_K_M => 17,
-            Q6_K => 18,
-            BF16 => 32,
-        }
-    }
-
-    /// The type of most tensors.
-    const fn base(self) -> TensorType {
-        match self {
-            F32 => TensorType::F32,
-            F16 => TensorType::F16,
-            BF16 => TensorType::BF16,
-            Q4_0 => TensorType::Q4_0,
-            Q4_1 => TensorType::Q4_1,
-            Q5_0 => TensorType::Q5_0,
-            Q5_1 => TensorType::Q5_1,
-            Q8_0 => TensorType::Q8_0,
-            Q4_K_S | Q4_K_M => TensorType::Q4_K,
-            Q5_K_S | Q5_K_M => TensorType::Q5_K,
-            Q6_K => TensorType::Q6_K,
-        }
-    }
-
-    /// Whether the types depend on the tensors at all.
-    const fn is_mix(self) -> bool {
-        !matches!(self, F32 | F16 | BF16)
-    }
-}
-
-impl fmt::Display for FileType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for FileType {
-    type Err = String;
-
-    /// Any case; `q4_k` and `q5_k` mean their `_M` mixes, as for llama.cpp.
-    fn from_str(name: &str) -> Result<FileType, String> {
-        let upper = name.to_ascii_uppercase();
-        let full = match upper.as_str() {
-            "Q4_K" | "Q5_K" => format!("{upper}_M"),
-            _ => upper,
-        };
-        FileType::ALL.into_iter().find(|file_type| file_type.name() == full).ok_or_else(|| {
-            let names: Vec<_> = FileType::ALL.iter().map(|file_type| file_type.name()).collect();
-            format!("expected one of {} in any case, or Q4_K or Q5_K for their _M mixes", names.join(", "))
-        })
-    }
-}
 
 /// The type chosen for a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,22 +11,35 @@ pub(crate) struct Choice {
     pub(crate) instead_of: Option<TensorType>,
 }
 
-/// The type of each tensor: llama.cpp's `llama_tensor_get_type` for architectures without exceptions of their own and
-/// files without an importance matrix.
-pub(crate) fn choose(tensors: &[Tensor], shape: Shape, file_type: FileType) -> Vec<Choice> {
+impl Choice {
+    /// This type and no other.
+    pub(super) const fn exactly(ty: TensorType) -> Choice {
+        Choice { ty, instead_of: None }
+    }
+}
+
+/// What the rules know about the whole model.
+#[derive(Clone, Copy, Debug)]
+struct Mix {
+    file_type: FileType,
+    shape: Shape,
+    /// The embedding serves as output too.
+    tied: bool,
+    /// There is an importance matrix.
+    weighted: bool,
+}
+
+/// The type of each tensor: llama.cpp's `llama_tensor_get_type` for architectures without exceptions of their own.
+/// `weighted` says whether there is an importance matrix.
+pub(crate) fn choose(tensors: &[Tensor], shape: Shape, file_type: FileType, weighted: bool) -> Vec<Choice> {
     let tied = !tensors.iter().any(|tensor| tensor.name == "output.weight");
-    tensors
-        .iter()
-        .map(|tensor| {
-            let facts = Facts {
-                name: &tensor.name,
-                dimensions: dimensions(&tensor.shape),
-                row_len: tensor.row_len(),
-                ty: tensor.ty,
-            };
-            choose_one(&facts, tied, shape, file_type)
-        })
-        .collect()
+    let mix = Mix { file_type, shape, tied, weighted };
+    tensors.iter().map(|tensor| mix.choose(&Facts::of(tensor))).collect()
+}
+
+/// Whether a file's type decides about this tensor: only matrices, and of those no norms and no tables of rotations.
+pub(super) fn is_quantized(tensor: &Tensor) -> bool {
+    Facts::of(tensor).is_quantized()
 }
 
 /// What the choice for one tensor depends on.
@@ -149,84 +50,140 @@ struct Facts<'a> {
     ty: TensorType,
 }
 
+impl<'a> Facts<'a> {
+    fn of(tensor: &'a Tensor) -> Facts<'a> {
+        Facts {
+            name: &tensor.name,
+            dimensions: dimensions(&tensor.shape),
+            row_len: tensor.row_len(),
+            ty: tensor.ty,
+        }
+    }
+
+    fn is_quantized(&self) -> bool {
+        self.dimensions >= 2 && self.name.ends_with("weight") && !self.name.contains("_norm.weight")
+    }
+
+    fn fits(&self, ty: TensorType) -> bool {
+        self.row_len.is_multiple_of(ty.block_len() as u64)
+    }
+}
+
 /// Dimensions as ggml counts them: trailing ones do not count.
 fn dimensions(shape: &[u64]) -> usize {
     shape.iter().rposition(|&size| size != 1).map_or(1, |last| last + 1)
 }
 
-fn choose_one(tensor: &Facts<'_>, tied: bool, shape: Shape, file_type: FileType) -> Choice {
-    let exactly = |ty| Choice { ty, instead_of: None };
-    if !is_quantized(tensor) {
-        // Vectors are kept exact. A checkpoint's 16-bit ones are widened, which is exact too.
-        let float = matches!(tensor.ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-        return exactly(if float { TensorType::F32 } else { tensor.ty });
+impl Mix {
+    fn choose(&self, tensor: &Facts<'_>) -> Choice {
+        if !tensor.is_quantized() {
+            // Vectors are kept exact. A checkpoint's 16-bit ones are widened, which is exact too.
+            let float = matches!(tensor.ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+            return Choice::exactly(if float { TensorType::F32 } else { tensor.ty });
+        }
+        if !self.file_type.is_mix() {
+            return Choice::exactly(self.file_type.base());
+        }
+        let wanted = self.wanted(tensor);
+        let ty = fallback(wanted, tensor);
+        Choice { ty, instead_of: (ty != wanted).then_some(wanted) }
     }
-    if !file_type.is_mix() {
-        return exactly(file_type.base());
-    }
-    let wanted = mixed(tensor, tied, shape, file_type);
-    let ty = fallback(wanted, tensor.row_len);
-    Choice { ty, instead_of: (ty != wanted).then_some(wanted) }
-}
 
-/// Only matrices, and of those no norms and no tables of rotations.
-fn is_quantized(tensor: &Facts<'_>) -> bool {
-    tensor.dimensions >= 2 && tensor.name.ends_with("weight") && !tensor.name.contains("_norm.weight")
-}
-
-fn mixed(tensor: &Facts<'_>, tied: bool, shape: Shape, file_type: FileType) -> TensorType {
-    let base = file_type.base();
-    let name = tensor.name;
-    if name == "output.weight" || (tied && name == "token_embd.weight") {
-        return match base {
-            TensorType::Q8_0 => TensorType::Q8_0,
-            _ if !tensor.row_len.is_multiple_of(base.block_len() as u64) => TensorType::Q8_0,
-            _ => TensorType::Q6_K,
+    /// The type by the tensor's part in the model, whatever the length of its rows.
+    fn wanted(&self, tensor: &Facts<'_>) -> TensorType {
+        let base = self.file_type.base();
+        let name = tensor.name;
+        if name == "output.weight" || (self.tied && name == "token_embd.weight") {
+            return match base {
+                TensorType::Q8_0 => TensorType::Q8_0,
+                _ if !tensor.fits(base) => TensorType::Q8_0,
+                _ => TensorType::Q6_K,
+            };
+        }
+        let Some((block, part)) = block_and_part(name) else { return base };
+        let special = match part {
+            "attn_v.weight" | "attn_qkv.weight" => self.values(block),
+            "attn_output.weight" => self.attention_output(),
+            "ffn_down.weight" => self.down(block),
+            _ => None,
         };
+        special.unwrap_or(base)
     }
-    let Some(block) = block_of(name) else { return base };
-    let (blocks, more) = (shape.blocks, more_bits(block, shape.blocks));
-    if name.ends_with(".attn_v.weight") {
-        match file_type {
-            Q4_K_M | Q5_K_M if more => TensorType::Q6_K,
+
+    fn values(&self, block: u32) -> Option<TensorType> {
+        // Where four query heads or more share a value, its matrix is small, and more bits cost little.
+        let shared = self.shape.queries_per_value >= 4;
+        let ty = match self.file_type {
+            Q2_K if !shared => TensorType::Q3_K,
+            Q2_K | Q2_K_S if shared => TensorType::Q4_K,
+            Q3_K_M if block >= 2 => TensorType::Q4_K,
+            Q3_K_M | Q3_K_L => TensorType::Q5_K,
+            IQ4_NL | IQ4_XS if shared => TensorType::Q5_K,
+            Q4_K_M | Q5_K_M if self.more_bits(block) => TensorType::Q6_K,
             Q4_K_S if block < 4 => TensorType::Q5_K,
-            // Llama 70B's eight heads share one value each, so more bits cost little.
-            _ if base == TensorType::Q4_K && blocks == 80 && shape.grouped => TensorType::Q5_K,
-            _ => base,
+            _ => self.file_type.base(),
+        };
+        // LLaMA 70B.
+        let largest = self.shape.blocks == 80 && self.shape.queries_per_value > 1;
+        Some(match ty {
+            TensorType::Q3_K | TensorType::Q4_K if largest => TensorType::Q5_K,
+            _ => ty,
+        })
+    }
+
+    fn attention_output(&self) -> Option<TensorType> {
+        match self.file_type {
+            Q2_K => Some(TensorType::Q3_K),
+            Q3_K_M => Some(TensorType::Q4_K),
+            Q3_K_L => Some(TensorType::Q5_K),
+            _ => None,
         }
-    } else if name.ends_with(".ffn_down.weight") {
-        match file_type {
-            Q4_K_M | Q5_K_M if more => TensorType::Q6_K,
-            Q4_K_S if block < blocks / 8 => TensorType::Q5_K,
-            _ => base,
+    }
+
+    fn down(&self, block: u32) -> Option<TensorType> {
+        let blocks = self.shape.blocks;
+        let early = block < blocks / 8;
+        match self.file_type {
+            Q2_K => Some(TensorType::Q3_K),
+            Q2_K_S if early => Some(TensorType::Q4_K),
+            Q3_K_M if block < blocks / 16 => Some(TensorType::Q5_K),
+            Q3_K_M => Some(TensorType::Q4_K),
+            Q3_K_L => Some(TensorType::Q5_K),
+            Q4_K_M | Q5_K_M if self.more_bits(block) => Some(TensorType::Q6_K),
+            Q4_K_S if early => Some(TensorType::Q5_K),
+            IQ4_NL | IQ4_XS if early && !self.weighted => Some(TensorType::Q5_K),
+            Q4_0 if early && self.weighted => Some(TensorType::Q4_1),
+            Q5_0 if early && self.weighted => Some(TensorType::Q5_1),
+            _ => None,
         }
-    } else {
-        base
+    }
+
+    /// The first and last eighth of the blocks, and every third between.
+    fn more_bits(&self, block: u32) -> bool {
+        let blocks = self.shape.blocks;
+        let eighth = blocks / 8;
+        block < eighth || u64::from(block) >= 7 * u64::from(blocks) / 8 || (block - eighth) % 3 == 2
     }
 }
 
-/// The number in `blk.7.attn_v.weight`.
-fn block_of(name: &str) -> Option<u32> {
-    name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
+/// The 7 and the `attn_v.weight` of `blk.7.attn_v.weight`.
+fn block_and_part(name: &str) -> Option<(u32, &str)> {
+    let (block, part) = name.strip_prefix("blk.")?.split_once('.')?;
+    Some((block.parse().ok()?, part))
 }
 
-/// The first and last eighth of the blocks, and every third between.
-fn more_bits(block: u32, blocks: u32) -> bool {
-    let eighth = blocks / 8;
-    block < eighth || u64::from(block) >= 7 * u64::from(blocks) / 8 || (block - eighth) % 3 == 2
-}
-
-/// The type for rows that are no whole blocks of `wanted`.
-fn fallback(wanted: TensorType, row_len: u64) -> TensorType {
-    let fits = |ty: TensorType| row_len.is_multiple_of(ty.block_len() as u64);
+/// The type for rows that may be no whole blocks of `wanted`.
+fn fallback(wanted: TensorType, tensor: &Facts<'_>) -> TensorType {
     let smaller = match wanted {
-        _ if fits(wanted) => wanted,
+        _ if tensor.fits(wanted) => wanted,
+        TensorType::IQ4_XS => TensorType::IQ4_NL,
+        TensorType::Q2_K | TensorType::Q3_K => TensorType::Q4_0,
         TensorType::Q4_K => TensorType::Q5_0,
         TensorType::Q5_K => TensorType::Q5_1,
         TensorType::Q6_K => TensorType::Q8_0,
         _ => TensorType::F16,
     };
-    if fits(smaller) { smaller } else { TensorType::F16 }
+    if tensor.fits(smaller) { smaller } else { TensorType::F16 }
 }
 
 #[cfg(test)]
@@ -236,23 +193,16 @@ mod tests {
     fn chosen(name: &str, row_len: u64, tied: bool, blocks: u32, file_type: FileType) -> TensorType {
         let dimensions = if name.contains("norm") { 1 } else { 2 };
         let facts = Facts { name, dimensions, row_len, ty: TensorType::BF16 };
-        choose_one(&facts, tied, Shape { blocks, grouped: true }, file_type).ty
-    }
-
-    #[test]
-    fn names_are_read_in_any_case() {
-        for file_type in FileType::ALL {
-            assert_eq!(file_type.name().to_lowercase().parse(), Ok(file_type));
-        }
-        assert_eq!("q4_k".parse(), Ok(Q4_K_M));
-        assert_eq!("Q5_k".parse(), Ok(Q5_K_M));
-        assert!("q3_k_m".parse::<FileType>().unwrap_err().contains("Q6_K"));
+        let shape = Shape { blocks, queries_per_value: 4 };
+        Mix { file_type, shape, tied, weighted: false }.choose(&facts).ty
     }
 
     /// Llama 3.2 1B: 16 blocks, tied. The expected types are those of llama.cpp's own files.
     #[test]
     fn q4_k_m_gives_more_bits_to_half_of_the_blocks() {
-        let more: Vec<u32> = (0..16).filter(|&block| more_bits(block, 16)).collect();
+        let shape = Shape { blocks: 16, queries_per_value: 4 };
+        let mix = Mix { file_type: Q4_K_M, shape, tied: true, weighted: false };
+        let more: Vec<u32> = (0..16).filter(|&block| mix.more_bits(block)).collect();
         assert_eq!(more, [0, 1, 4, 7, 10, 13, 14, 15]);
         let of = |name: &str| chosen(name, 2048, true, 16, Q4_K_M);
         assert_eq!(of("token_embd.weight"), TensorType::Q6_K);

@@ -2,7 +2,7 @@ use crate::convert::Tensor;
 use anyhow::{Context, Error, Result, anyhow};
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use siskin_quant::{FormatError, TensorType, decode, encode};
+use siskin_quant::{FormatError, TensorType, decode, encode, encode_weighted};
 
 /// Elements that one task converts at a time: enough to outweigh the cost of handing it out.
 const TASK: u64 = 1 << 16;
@@ -10,17 +10,19 @@ const TASK: u64 = 1 << 16;
 const SLAB: u64 = 1 << 23;
 
 /// Converts the rows of `tensor` to `ty`, and gives them to `sink` in order, with the number of source bytes they were
-/// made from. The bytes do not depend on how many threads `pool` has.
+/// made from. `importance` has a weight for each column, where they are known. The bytes do not depend on how many
+/// threads `pool` has.
 ///
 /// # Errors
 /// Names the tensor, and the first row with a value that is not finite or does not fit `ty`.
 pub(super) fn convert(
     tensor: &Tensor,
     ty: TensorType,
+    importance: Option<&[f32]>,
     pool: &ThreadPool,
     mut sink: impl FnMut(&[u8], u64) -> Result<()>,
 ) -> Result<()> {
-    let plan = Plan::new(tensor, ty).with_context(|| format!("tensor {}", tensor.name))?;
+    let plan = Conversion::new(tensor, ty, importance).with_context(|| format!("tensor {}", tensor.name))?;
     let (task, slab) = (rows_of(TASK, plan.row_len), rows_of(SLAB, plan.row_len));
     let mut out = Vec::new();
     let mut first = 0;
@@ -49,13 +51,14 @@ fn rows_of(elements: u64, row_len: u64) -> u64 {
 }
 
 /// The conversion of one tensor.
-struct Plan<'a> {
+struct Conversion<'a> {
     tensor: &'a Tensor,
     to: TensorType,
     rows: u64,
     row_len: u64,
     from_bytes: usize,
     to_bytes: usize,
+    importance: Option<&'a [f32]>,
 }
 
 /// Why a row could not be converted.
@@ -64,8 +67,8 @@ struct Failure {
     error: Error,
 }
 
-impl<'a> Plan<'a> {
-    fn new(tensor: &'a Tensor, to: TensorType) -> Result<Plan<'a>> {
+impl<'a> Conversion<'a> {
+    fn new(tensor: &'a Tensor, to: TensorType, importance: Option<&'a [f32]>) -> Result<Conversion<'a>> {
         if tensor.ty != to && !tensor.ty.can_decode() {
             return Err(FormatError::CannotDecode(tensor.ty).into());
         }
@@ -76,13 +79,14 @@ impl<'a> Plan<'a> {
                 .ok_or_else(|| anyhow!("rows of {row_len} are not whole blocks of {ty}"))?;
             Ok(usize::try_from(bytes)?)
         };
-        Ok(Plan {
+        Ok(Conversion {
             tensor,
             to,
             rows: tensor.rows(),
             row_len,
             from_bytes: bytes(tensor.ty)?,
             to_bytes: bytes(to)?,
+            importance,
         })
     }
 
@@ -111,10 +115,10 @@ impl<'a> Plan<'a> {
         if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(anyhow!("element {index} is {value}, expected a finite number"));
         }
-        if self.tensor.ty == self.to {
-            to.copy_from_slice(from);
-        } else {
-            encode(self.to, values, to)?;
+        match self.importance {
+            _ if self.tensor.ty == self.to => to.copy_from_slice(from),
+            Some(importance) => encode_weighted(self.to, values, importance, to)?,
+            None => encode(self.to, values, to)?,
         }
         Ok(())
     }

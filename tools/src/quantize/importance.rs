@@ -1,0 +1,65 @@
+use crate::convert::Tensor;
+use crate::imatrix::Imatrix;
+use anyhow::{Context, Result, ensure};
+use siskin::gguf::write::{Builder, WriteError};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What a model's importance matrix says about the columns of its weight matrices.
+#[derive(Debug)]
+pub(super) struct Importance {
+    /// The file's name, as the user gave it.
+    file: String,
+    imatrix: Imatrix,
+    /// A weight for each column of a matrix, by its name.
+    columns: HashMap<String, Vec<f32>>,
+}
+
+impl Importance {
+    /// Reads the file at `path`, which must be about a model with these tensors.
+    ///
+    /// # Errors
+    /// A file that is none, or one that names a matrix the model lacks or has with rows of another length.
+    pub(super) fn open(path: &Path, tensors: &[Tensor]) -> Result<Importance> {
+        let file = path.display().to_string();
+        let imatrix = Imatrix::open(path)?;
+        let columns = columns(&imatrix, tensors).with_context(|| file.clone())?;
+        Ok(Importance { file, imatrix, columns })
+    }
+
+    /// The weights of the columns of the matrix `name`.
+    pub(super) fn of(&self, name: &str) -> Option<&[f32]> {
+        self.columns.get(name).map(Vec::as_slice)
+    }
+
+    /// Sets the keys that say what a file was quantized with.
+    pub(super) fn describe(&self, builder: &mut Builder) -> Result<(), WriteError> {
+        builder.set("quantize.imatrix.file", self.file.as_str())?;
+        if let Some(dataset) = self.imatrix.datasets.first() {
+            builder.set("quantize.imatrix.dataset", dataset.as_str())?;
+        }
+        let entries = u32::try_from(self.columns.len()).unwrap_or(u32::MAX);
+        builder.set("quantize.imatrix.entries_count", entries)?;
+        if self.imatrix.chunks > 0 {
+            builder.set("quantize.imatrix.chunks_count", self.imatrix.chunks)?;
+        }
+        Ok(())
+    }
+}
+
+fn columns(imatrix: &Imatrix, tensors: &[Tensor]) -> Result<HashMap<String, Vec<f32>>> {
+    let widths: HashMap<&str, u64> =
+        tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.row_len())).collect();
+    let mut columns = HashMap::new();
+    for (name, entry) in &imatrix.entries {
+        let width = widths.get(name.as_str()).copied();
+        let width = width.with_context(|| format!("of another model: this one has no tensor {name}"))?;
+        let found = entry.sums.len();
+        ensure!(
+            found as u64 == width,
+            "of another model: {found} columns for {name}, whose rows are {width} long"
+        );
+        columns.insert(name.clone(), entry.importance());
+    }
+    Ok(columns)
+}
