@@ -20,9 +20,9 @@ const CHECKPOINTS: [(&str, &str); 6] = [
     ("bias", "bf16"),
 ];
 
-const FILE_TYPES: [&str; 13] = [
-    "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M",
-    "Q6_K",
+const FILE_TYPES: [&str; 20] = [
+    "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q2_K_S", "Q3_K_S", "Q3_K_M",
+    "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS",
 ];
 
 fn open(path: &Path) -> Gguf {
@@ -86,6 +86,8 @@ fn every_type_keeps_the_weights_within_its_precision() {
                 TensorType::Q8_0 => 0.01,
                 TensorType::Q6_K => 0.025,
                 TensorType::Q5_0 | TensorType::Q5_1 | TensorType::Q5_K => 0.06,
+                TensorType::Q3_K => 0.25,
+                TensorType::Q2_K => 0.4,
                 _ => 0.12,
             };
             assert!(relative <= bound, "{file_type}: {} as {}: {relative}", tensor.name, tensor.ty);
