@@ -91,7 +91,8 @@ fn sums_are_the_same_bits_with_any_threads_batch_and_instruction_set() {
     let make = |isa: &str, threads: &str, batch: &str| {
         let output = folder.path().join("out.gguf");
         let model = demo("siskin-demo.gguf");
-        let arguments = ["imatrix", text(&model), text(&words), "-o", text(&output), "-c", "32", "--chunks", "2"];
+        let arguments =
+            ["imatrix", text(&model), text(&words), "-o", text(&output), "-c", "32", "--chunks", "2"];
         let status = Command::new(env!("CARGO_BIN_EXE_siskin"))
             .args(arguments)
             .args(["--threads", threads, "--batch-size", batch])

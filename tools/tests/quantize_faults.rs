@@ -99,7 +99,8 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     }
     let folder = tempfile::tempdir().unwrap();
     // In units of 512 bytes; the signal that would end the process is ignored, so that writing fails.
-    let script = format!("ulimit -f {}; trap '' XFSZ; exec \"$0\" quantize \"$1\" \"$2\" --type q8_0", ROOM / 512);
+    let script =
+        format!("ulimit -f {}; trap '' XFSZ; exec \"$0\" quantize \"$1\" \"$2\" --type q8_0", ROOM / 512);
     let run = |output: &Path| {
         let siskin = env!("CARGO_BIN_EXE_siskin");
         Command::new("sh").args(["-c", &script, siskin, text(&demo()), text(output)]).output().unwrap()

@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
             let bytes = bytes_of(tensor, choice);
             writeln!(out, "{name:width$}  {shape:>15}  {from:>6} -> {to:<6}  {bytes:>12} bytes")?;
         }
-        writeln!(out, "{}", self.summary())?;
+        writeln!(out, "{} ({} bytes)", self.summary(), self.len)?;
         Ok(out.flush()?)
     }
 
@@ -97,13 +97,12 @@ impl<'a> Plan<'a> {
             count => format!(", {count} tensors of another type"),
         };
         format!(
-            "{}, {} tensors, {} -> {} ({bits:.2} bits per weight{fallbacks}), file {} ({} bytes)",
+            "{}, {} tensors, {} -> {} ({bits:.2} bits per weight{fallbacks}), file {}",
             self.file_type,
             self.choices.len(),
             mib(before),
             mib(after),
-            mib(self.len),
-            self.len
+            mib(self.len)
         )
     }
 
