@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use siskin::gguf::write::Builder;
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 /// A file that is decided on: every key, every tensor, every byte's place.
@@ -108,15 +109,7 @@ impl<'a> Plan<'a> {
 
     /// Says on standard error what the user may not expect.
     pub(super) fn report_notes(&self) {
-        for (tensor, choice) in self.tensors() {
-            if let Some(wanted) = choice.instead_of {
-                let (row, block) = (tensor.row_len(), wanted.block_len());
-                let (name, ty) = (&tensor.name, choice.ty);
-                eprintln!(
-                    "note: {name} is {ty} instead of {wanted}: its rows of {row} are no multiple of {block}"
-                );
-            }
-        }
+        self.report_fallbacks();
         let again = |(tensor, choice): (&Tensor, Choice)| tensor.ty.block_len() > 1 && choice.ty != tensor.ty;
         if self.tensors().any(again) {
             eprintln!(
@@ -132,18 +125,43 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// One line for all matrices of the same kind.
+    fn report_fallbacks(&self) {
+        let mut kinds: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for (tensor, choice) in self.tensors() {
+            if let Some(wanted) = choice.instead_of {
+                let kind = (wanted.name(), wanted.block_len(), choice.ty.name(), tensor.row_len());
+                kinds.entry(kind).or_default().push(&tensor.name);
+            }
+        }
+        for ((wanted, block, ty, row), names) in kinds {
+            eprintln!(
+                "note: {} {ty} instead of {wanted}: rows of {row} are no multiple of {block}",
+                subject(&names)
+            );
+        }
+    }
+
     fn report_unweighted(&self, importance: &Importance) {
         let lacking = |(tensor, choice): &(&Tensor, Choice)| {
             is_quantized(tensor) && choice.ty.block_len() > 1 && importance.of(&tensor.name).is_none()
         };
         let names: Vec<_> = self.tensors().filter(lacking).map(|(tensor, _)| tensor.name.as_str()).collect();
-        if let Some(first) = names.first() {
-            let which = match names.len() {
-                1 => format!("{first} is"),
-                count => format!("{first} and {} more are", count - 1),
-            };
-            eprintln!("note: {which} quantized unweighted: the importance matrix has nothing about it");
+        if !names.is_empty() {
+            eprintln!(
+                "note: {} quantized unweighted: the importance matrix has nothing about it",
+                subject(&names)
+            );
         }
+    }
+}
+
+/// The beginning of a sentence about some tensors: `a.weight and 3 more are`.
+fn subject(names: &[&str]) -> String {
+    match names {
+        [] => "nothing is".into(),
+        [name] => format!("{name} is"),
+        [first, rest @ ..] => format!("{first} and {} more are", rest.len()),
     }
 }
 
