@@ -67,6 +67,10 @@ fn sums_are_those_that_pytorch_computes() {
     let arguments = ["imatrix", text(&model), text(&words), "-o", text(&found), "-c", "64"];
     succeed(&[&arguments[..], &["--chunks", "2", "--cache-type", "f32"]].concat());
 
+    let output = folder.path().join("quantized.gguf");
+    let run = quantize_with(&golden("expected.gguf"), &model, &output, "q8_0");
+    assert!(run.status.success(), "the gguf package's file is read");
+
     let (expected, found) = (Gguf::open(&golden("expected.gguf")).unwrap(), Gguf::open(&found).unwrap());
     assert_eq!(found.tensors().len(), 2 * (8 * 7 + 1), "each matrix once");
     for key in ["imatrix.chunk_count", "imatrix.chunk_size"] {
@@ -134,6 +138,7 @@ fn texts_that_will_not_do_are_refused() {
     fs::write(&words, b"\xff\xfe").unwrap();
     assert!(refused(&[]).contains("UTF-8"));
     assert_eq!(names(folder.path()), ["words"]);
+    fs::write(&words, "any").unwrap();
     let run = siskin(&["imatrix", text(&model), text(&words), "-o", text(&words)]);
     assert!(failure(&run).contains("the output is the input"));
 }
@@ -142,7 +147,7 @@ fn texts_that_will_not_do_are_refused() {
 fn the_file_says_what_it_was_quantized_with() {
     let folder = tempfile::tempdir().unwrap();
     let (imatrix, output) = (folder.path().join("imatrix.gguf"), folder.path().join("out.gguf"));
-    write_imatrix(&imatrix, &[("blk.0.ffn_up.weight", 256), ("blk.0.ffn_down.weight", 512)]);
+    write_imatrix(&imatrix, &[("blk.0.ffn_up.weight", 256), ("blk.0.ffn_down.weight", 256)]);
     let run = quantize_with(&imatrix, &goldens().join("kquant.gguf"), &output, "q4_0");
     assert!(run.status.success());
     let said = String::from_utf8(run.stderr).unwrap();

@@ -159,6 +159,7 @@ fn bytes_are_the_same_with_every_instruction_set() {
         let status = Command::new(env!("CARGO_BIN_EXE_siskin"))
             .args(["quantize", text(&input), text(&output), "--type", "q4_k_m"])
             .env("SISKIN_ISA", isa)
+            .stdout(Stdio::null())
             .status();
         assert!(status.unwrap().success());
         assert!(fs::read(output).unwrap() == expected, "{isa}");
