@@ -10,6 +10,8 @@ mod bench;
 mod chat;
 mod convert;
 mod doctor;
+#[allow(dead_code)] // Until its command is there.
+mod eval;
 mod imatrix;
 mod inspect;
 mod logits;
