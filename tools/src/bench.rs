@@ -1,6 +1,6 @@
 //! The `bench` command: how fast a model runs here, and how near that is to what the machine can do.
 
-mod measure;
+pub(crate) mod measure;
 mod random;
 mod random_model;
 mod report;

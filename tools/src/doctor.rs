@@ -5,7 +5,7 @@ mod caches;
 mod clocks;
 mod cores;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod model;
 mod pages;
 mod temperature;

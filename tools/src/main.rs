@@ -10,7 +10,6 @@ mod bench;
 mod chat;
 mod convert;
 mod doctor;
-#[allow(dead_code)] // Until its command is there.
 mod eval;
 mod imatrix;
 mod inspect;
@@ -26,6 +25,7 @@ mod sampling;
 mod session;
 mod stop;
 mod tokenize;
+mod tune;
 
 use anyhow::{Context, Error, Result};
 use clap::{Parser, Subcommand};
@@ -72,6 +72,8 @@ enum Command {
     Tokenize(tokenize::Arguments),
     Logits(logits::Arguments),
     Bench(bench::Arguments),
+    Eval(Box<eval::Arguments>),
+    Tune(Box<tune::Arguments>),
     Doctor(doctor::Arguments),
 }
 
@@ -94,6 +96,8 @@ fn execute(command: Command) -> Result<()> {
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }

@@ -56,6 +56,11 @@ impl Output {
         BufWriter::with_capacity(1 << 20, self.file.as_file())
     }
 
+    /// The same without a buffer, for what comes in large pieces.
+    pub(crate) fn file(&self) -> &File {
+        self.file.as_file()
+    }
+
     /// Puts the file in its place, once all its bytes are on the disk.
     pub(crate) fn commit(self) -> Result<()> {
         let Output { name, place, folder, file } = self;

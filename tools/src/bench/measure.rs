@@ -102,13 +102,13 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
 }
 
 /// Tokens picked by chance, the same in every run: which they are makes no difference to the work.
-fn tokens(count: usize, vocabulary: usize) -> Vec<u32> {
+pub(crate) fn tokens(count: usize, vocabulary: usize) -> Vec<u32> {
     let mut random = Random::new(1);
     (0..count).map(|_| ((u64::from(random.bits()) * vocabulary as u64) >> 32) as u32).collect()
 }
 
 /// Tokens per second of a prompt; None of an empty one.
-fn prefill(session: &mut Session, prompt: &[u32]) -> Result<Option<f64>> {
+pub(crate) fn prefill(session: &mut Session, prompt: &[u32]) -> Result<Option<f64>> {
     session.clear();
     let start = Instant::now();
     session.feed(prompt)?;
@@ -116,7 +116,7 @@ fn prefill(session: &mut Session, prompt: &[u32]) -> Result<Option<f64>> {
 }
 
 /// Tokens per second, one after the other; None of no tokens.
-fn decode(session: &mut Session, tokens: &[u32]) -> Result<Option<f64>> {
+pub(crate) fn decode(session: &mut Session, tokens: &[u32]) -> Result<Option<f64>> {
     session.clear();
     let start = Instant::now();
     for token in tokens {
@@ -160,17 +160,17 @@ fn gigas_per_second(peak: &mut PeakProbe) -> f64 {
 
 /// A figure that was taken several times.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// As they came.
-    pub(super) samples: Vec<f64>,
-    pub(super) median: f64,
-    pub(super) min: f64,
-    pub(super) max: f64,
+    pub(crate) samples: Vec<f64>,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
 }
 
 impl Series {
     /// None of no samples.
-    fn new(samples: Vec<f64>) -> Option<Series> {
+    pub(crate) fn new(samples: Vec<f64>) -> Option<Series> {
         let mut sorted = samples.clone();
         sorted.sort_by(f64::total_cmp);
         let (&min, &max) = (sorted.first()?, sorted.last()?);

@@ -110,6 +110,11 @@ impl Statistics {
         self.reference_surprise += comparison.reference_surprise;
     }
 
+    /// Takes the logits of another position, at which the text goes on with `token`.
+    pub(crate) fn compare(&mut self, reference: &[f32], model: &[f32], token: u32) {
+        self.push(&Comparison::new(reference, model, token));
+    }
+
     /// The figures so far; None before the first comparison.
     pub(crate) fn summary(&self) -> Option<Summary> {
         let count = self.divergences.len() as f64;
