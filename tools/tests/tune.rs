@@ -36,7 +36,7 @@ fn trials_are_ranked_and_the_same_for_a_seed() {
         "--trials",
         "5",
         "--space",
-        "temperature=2..9,top_k=4000,min_p=0",
+        "temperature=2..9,top_k=4000,min_p=0,top_p=1",
     ];
     let report = tune(&arguments);
     let scores: Vec<f64> =

@@ -92,7 +92,8 @@ fn quality(page: &mut String, report: &Report, labels: &[String]) {
         .into_iter()
         .filter_map(|name| {
             let metric = Metric::find(name)?;
-            let scale = if metric.unit == Unit::Percent { 100.0 } else { 1.0 };
+            let most = (metric.unit == Unit::Percent).then_some(100.0);
+            let scale = most.unwrap_or(1.0);
             let points: Vec<_> = report
                 .rows
                 .iter()
@@ -107,7 +108,8 @@ fn quality(page: &mut String, report: &Report, labels: &[String]) {
             let better = if metric.more { "higher is better" } else { "lower is better" };
             let what = format!("{} over size of the file", capital(metric.label));
             let axis = format!("{}: {better}", metric.label);
-            (!points.is_empty()).then(|| figure(&what, "", &scatter(&what, "file, MiB", &axis, &points)))
+            (!points.is_empty())
+                .then(|| figure(&what, "", &scatter(&what, "file, MiB", &axis, &points, most)))
         })
         .collect();
     section(page, "Quality over size", "", &plots);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// Colours that models have; more models share them.
 const COLOURS: usize = 8;
-const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 480.0;
 /// Approximate width of a character of a plot's text.
 const CHARACTER: f64 = 6.6;
 
@@ -106,10 +106,19 @@ pub(super) struct Point<'a> {
 }
 
 /// Points with their names beside them.
-pub(super) fn scatter(what: &str, x_label: &str, y_label: &str, points: &[Point<'_>]) -> String {
+///
+/// No point is above `most`, and no number on the axis.
+pub(super) fn scatter(
+    what: &str,
+    x_label: &str,
+    y_label: &str,
+    points: &[Point<'_>],
+    most: Option<f64>,
+) -> String {
     const HEIGHT: f64 = 330.0;
     let x = Axis::around(points.iter().map(|point| point.x), 64.0, WIDTH - 20.0);
-    let y = Axis::around(points.iter().map(|point| point.y), HEIGHT - 50.0, 34.0);
+    let mut y = Axis::around(points.iter().map(|point| point.y), HEIGHT - 50.0, 34.0);
+    y.high = most.map_or(y.high, |most| y.high.min(most));
     let mut svg = open(HEIGHT, what);
     grid(&mut svg, &y);
     for (value, text) in x.ticks() {
@@ -121,7 +130,9 @@ pub(super) fn scatter(what: &str, x_label: &str, y_label: &str, points: &[Point<
         );
     }
     labels(&mut svg, &x, &y, x_label, y_label);
-    let mut taken: Vec<(f64, f64, f64)> = Vec::new();
+    // No label covers another model's mark.
+    let places = points.iter().map(|point| (x.place(point.x), y.place(point.y)));
+    let mut taken: Vec<_> = places.map(|(px, py)| (px - 7.0, px + 7.0, py + 4.0)).collect();
     for point in points {
         let (px, py) = (x.place(point.x), y.place(point.y));
         let width = CHARACTER * point.label.chars().count() as f64;
@@ -289,7 +300,7 @@ mod tests {
         let label = "<script>&'\"";
         let bar = Bar { series: 0, label, value: 1.0, text: "1".to_owned() };
         let point = Point { series: 0, label, x: 1.0, y: 1.0 };
-        for svg in [bars(label, &[bar], None), scatter(label, label, label, &[point])] {
+        for svg in [bars(label, &[bar], None), scatter(label, label, label, &[point], None)] {
             assert!(!svg.contains("<script>") && svg.contains("&lt;script&gt;&amp;&#39;&quot;"));
         }
     }
