@@ -264,6 +264,9 @@ impl Panels {
 /// Packs all panels, on as many threads as a large matrix is worth.
 pub(crate) fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
     const WORTH_A_THREAD: usize = 1 << 20;
+    if packed.is_empty() {
+        return;
+    }
     let panel_bytes = row_bytes * ROWS;
     let pack = |panels: &mut [u8], rows: &[u8]| {
         for (panel, rows) in panels.chunks_exact_mut(panel_bytes).zip(rows.chunks(panel_bytes)) {
@@ -356,7 +359,7 @@ mod tests {
     }
 
     /// A number for the order of each format's pieces (FNV-1a), by the layout version of packed files.
-    const ORDERS: [(TensorType, u32); 15] = [
+    const ORDERS: [(TensorType, u32); 25] = [
         (TensorType::F32, 0xb6a7_145f),
         (TensorType::F16, 0xfcab_ffbf),
         (TensorType::Q4_0, 0x302a_b3a3),
@@ -369,9 +372,19 @@ mod tests {
         (TensorType::Q4_K, 0x9553_39aa),
         (TensorType::Q5_K, 0xd14b_524a),
         (TensorType::Q6_K, 0x6890_ffe2),
+        (TensorType::IQ2_XXS, 0x50a1_a753),
+        (TensorType::IQ2_XS, 0xa086_dd26),
+        (TensorType::IQ3_XXS, 0x4458_057f),
+        (TensorType::IQ1_S, 0x66f6_c271),
         (TensorType::IQ4_NL, 0x302a_b3a3),
+        (TensorType::IQ3_S, 0xba2e_eac1),
+        (TensorType::IQ2_S, 0xeecf_d005),
         (TensorType::IQ4_XS, 0xd0dd_746a),
+        (TensorType::IQ1_M, 0x6aff_1fe3),
         (TensorType::BF16, 0xfcab_ffbf),
+        (TensorType::TQ1_0, 0xa4c8_a2a9),
+        (TensorType::TQ2_0, 0xb7b3_db29),
+        (TensorType::MXFP4, 0xae3d_787c),
     ];
 
     /// Where this fails, packed files of the present version would be misread: `PACKED_VERSION` has to be raised. A new

@@ -101,7 +101,7 @@ fn clear_away(folder: &Path, prefix: &str) -> io::Result<()> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(UNFINISHED));
-        if !random.is_some_and(|random| !random.contains('.')) {
+        if random.is_none_or(|random| random.contains('.')) {
             continue;
         }
         // The lock is held until the file is gone, so that nobody takes it for a new one of theirs meanwhile.

@@ -42,6 +42,23 @@ fn four(x: &[i8; 4]) -> i32 {
     unsafe { x.as_ptr().cast::<i32>().read_unaligned() }
 }
 
+/// See [`Lanes::load_in_order`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_in_order(bytes: &[u8; 64]) -> __m512i {
+    let x: __m512i;
+    // SAFETY: reads the array, and no alignment is needed. Not `pure`, so that it keeps its place.
+    unsafe {
+        std::arch::asm!(
+            "vmovdqu64 {x}, [{bytes}]",
+            x = lateout(zmm_reg) x,
+            bytes = in(reg) bytes.as_ptr(),
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    x
+}
+
 // SAFETY, for every block below: `self` proves that the CPU has AVX-512 F, BW, DQ, VL and VNNI; loads and stores cover
 // the arrays that they are given, and need no alignment.
 impl Lanes for Avx512 {
@@ -215,6 +232,11 @@ impl Lanes for Avx512 {
     fn load_bytes(self, bytes: &[u8; 64]) -> __m512i {
         // SAFETY: see above.
         unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn load_in_order(self, bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: see above.
+        unsafe { load_in_order(bytes) }
     }
     #[inline(always)]
     fn store_bytes(self, x: __m512i, to: &mut [u8; 64]) {

@@ -133,6 +133,12 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn store_i8(self, x: Self::I, to: &mut [i8; 16]);
 
     fn load_bytes(self, bytes: &[u8; 64]) -> Self::B;
+    /// [`Lanes::load_bytes`] for weights that come from memory: the loads keep the order in which they are written,
+    /// where the compiler would put them in any. What does not come from front to back is not read ahead.
+    #[inline(always)]
+    fn load_in_order(self, bytes: &[u8; 64]) -> Self::B {
+        self.load_bytes(bytes)
+    }
     fn store_bytes(self, x: Self::B, to: &mut [u8; 64]);
     fn splat_byte(self, x: u8) -> Self::B;
     fn and(self, a: Self::B, b: Self::B) -> Self::B;

@@ -47,7 +47,7 @@ pub(crate) trait Quantized: 'static {
     /// The `sub`-th 32 weights of each row, in groups of four.
     fn weights<L: Lanes>(l: L, block: &Self::Block, sub: usize) -> [L::B; 8];
 
-    /// A panel's product with one token, where the lanes have a way of their own for the format.
+    /// A panel's product with one token, where the format has a way of its own for the lanes.
     #[inline(always)]
     fn sum<L: Lanes>(_: L, _blocks: &[Self::Block], _x: &[Q8Block]) -> Option<L::F> {
         None
@@ -60,6 +60,7 @@ pub(crate) trait Scales<L: Lanes>: Copy {
     fn scale(&self, l: L, grain: usize) -> L::F;
 
     /// What each row's grain adds for each activation.
+    #[inline(always)]
     fn min(&self, l: L, _grain: usize) -> L::F {
         l.splat(0.0)
     }
@@ -121,7 +122,7 @@ fn nibbles<L: Lanes>(l: L, quads: [&Quads; 8], high: usize) -> [L::B; 8] {
     let mask = l.splat_byte(0xf);
     let mut out = [mask; 8];
     unroll!(g < 8 => {
-        let b = l.load_bytes(quads[g]);
+        let b = l.load_in_order(quads[g]);
         out[g] = if high == 0 { l.and(b, mask) } else { l.shr(b, 4) };
     });
     out
@@ -155,7 +156,7 @@ fn split_nibbles<L: Lanes>(l: L, quads: &[Quads; 4]) -> [L::B; 8] {
     let mask = l.splat_byte(0xf);
     let mut out = [mask; 8];
     unroll!(g < 4 => {
-        let b = l.load_bytes(&quads[g]);
+        let b = l.load_in_order(&quads[g]);
         out[g] = l.and(b, mask);
         out[g + 4] = l.shr(b, 4);
     });

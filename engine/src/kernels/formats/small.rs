@@ -162,7 +162,7 @@ impl Quantized for Q8_0 {
     #[inline(always)]
     fn weights<L: Lanes>(l: L, block: &Q8_0Block, _: usize) -> [L::B; 8] {
         let mut out = [l.splat_byte(0); 8];
-        unroll!(g < 8 => { out[g] = l.load_bytes(&block.qs[g]); });
+        unroll!(g < 8 => { out[g] = l.load_in_order(&block.qs[g]); });
         out
     }
 }

@@ -171,6 +171,53 @@ impl Quantized for Q6_K {
         unroll!(g < 8 => { out[g] = l.merge(out[g], l.load_bytes(high[g]), 2 * run as u32, 4, 0x30); });
         out
     }
+
+    /// Where registers hold the sums of a half's four runs, what two runs share is loaded once.
+    #[inline(always)]
+    fn sum<L: Lanes>(l: L, blocks: &[Q6_KBlock], x: &[Q8Block]) -> Option<L::F> {
+        if !L::EIGHT {
+            return None;
+        }
+        let mut acc = l.splat(0.0);
+        for (block, x) in blocks.iter().zip(x.as_chunks::<8>().0) {
+            let d = l.load_f16(&block.d);
+            let halves = block.halves.iter().zip(block.scales.as_chunks::<8>().0).zip(x.as_chunks::<4>().0);
+            for ((half, scales), x) in halves {
+                let (low, second, high) = (low(&half.first), half.second.each_ref(), high(&half.first));
+                let mut sums = [acc; 4];
+                unroll!(pair < 2 => {
+                    let nibbles = if pair == 0 { low } else { second };
+                    let (nibbles, high) = (nibbles.as_chunks().0, high.as_chunks().0);
+                    unroll!(grain < 2 => {
+                        let weights = six_bits_of_two_runs(l, &nibbles[grain], &high[grain], pair);
+                        unroll!(k < 2 => {
+                            let run = pair + 2 * k;
+                            let start = x[run].minus_sum::<4>(grain) * i32::from(Self::OFFSET);
+                            let isum = l.dot(start, weights[k], x[run].groups::<4>(grain), Self::RANGE);
+                            let (isum, scale) = (l.to_f32(isum), l.mul(d, l.load_i8(&scales[2 * run + grain])));
+                            sums[run] =
+                                if grain == 0 { l.mul(isum, scale) } else { l.fma(isum, scale, sums[run]) };
+                        });
+                    });
+                });
+                unroll!(run < 4 => { acc = l.fma(sums[run], l.splat(x[run].scale), acc); });
+            }
+        }
+        Some(acc)
+    }
+}
+
+/// Four groups of weights of a half's `run`-th run, and of the second after it, which has the other nibbles.
+#[inline(always)]
+fn six_bits_of_two_runs<L: Lanes>(l: L, low: &[&Quads; 4], high: &[&Quads; 4], run: usize) -> [[L::B; 4]; 2] {
+    let mask = l.splat_byte(0xf);
+    let mut out = [[mask; 4]; 2];
+    unroll!(g < 4 => {
+        let (low, high) = (l.load_in_order(low[g]), l.load_in_order(high[g]));
+        out[0][g] = l.merge(l.and(low, mask), high, 2 * run as u32, 4, 0x30);
+        out[1][g] = l.merge(l.shr(low, 4), high, 2 * run as u32 + 4, 4, 0x30);
+    });
+    out
 }
 
 /// `w = d * scale * q - dmin * min`: 256 weights in sixteen grains, two bits each.
