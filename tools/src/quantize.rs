@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// given several times, and of those that name the same matrix the last counts
     #[arg(long, value_name = "TENSOR=TYPE")]
     keep: Vec<Keep>,
+    /// Write a packed file, as `siskin pack` makes one: it is run from where it is mapped
+    #[arg(long)]
+    pack: bool,
     /// Print what would be written, tensor by tensor, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -63,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.imatrix.as_deref().map(|path| Importance::open(path, &model.tensors)).transpose()?;
     let mut choices = choose(&model.tensors, model.shape, arguments.file_type, importance.is_some());
     keep::apply(&arguments.keep, &model.tensors, &mut choices)?;
-    let plan = Plan::new(&model, &choices, arguments.file_type, importance.as_ref())?;
+    let plan = Plan::new(&model, &choices, arguments.file_type, importance.as_ref(), arguments.pack)?;
     match &arguments.output {
         Some(path) if !arguments.dry_run => {
             let output = Output::create(path, &model.inputs)?;

@@ -67,6 +67,22 @@ fn unpacking_gives_the_file_back() {
 }
 
 #[test]
+fn quantizing_to_a_packed_file_is_quantizing_and_packing() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, packed, back] =
+        ["plain.gguf", "packed.gguf", "back.gguf"].map(|name| folder.path().join(name));
+    let demo = demo();
+    let quantize = |to: &Path, more: &[&str]| {
+        said(&siskin(&[&["quantize", text(&demo), text(to), "--type", "q4_0"], more].concat()));
+    };
+    quantize(&plain, &[]);
+    quantize(&packed, &["--pack"]);
+    assert!(Gguf::open(&packed).unwrap().is_packed());
+    said(&unpack(&packed, &back));
+    assert!(fs::read(&back).unwrap() == fs::read(&plain).unwrap());
+}
+
+#[test]
 fn metadata_and_vectors_stay_as_they_are() {
     let (_folder, path) = packed_demo();
     let (packed, plain) = (Gguf::open(&path).unwrap(), Gguf::open(&demo()).unwrap());

@@ -7,7 +7,6 @@ use common::{failure, goldens, names, quantized, text};
 use siskin::gguf::write::Builder;
 use siskin_quant::TensorType;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -76,7 +75,7 @@ impl Drop for SmallDisk {
 
 /// Says which way a test took, also where the test's output is caught.
 fn say(way: &str) {
-    writeln!(std::io::stderr(), "test of a full disk: {way}").unwrap();
+    eprintln!("test of a full disk: {way}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use siskin::gguf::write::Builder;
+use siskin::packed::Packer;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
@@ -17,6 +18,8 @@ pub(super) struct Plan<'a> {
     choices: &'a [Choice],
     file_type: FileType,
     importance: Option<&'a Importance>,
+    /// Whether matrices go into panels.
+    pack: bool,
     builder: Builder,
     /// Bytes of the file.
     len: u64,
@@ -29,6 +32,7 @@ impl<'a> Plan<'a> {
         choices: &'a [Choice],
         file_type: FileType,
         importance: Option<&'a Importance>,
+        pack: bool,
     ) -> Result<Plan<'a>> {
         let mut builder = model.builder.clone();
         builder.set("general.quantization_version", 2u32)?;
@@ -37,10 +41,13 @@ impl<'a> Plan<'a> {
             importance.describe(&mut builder)?;
         }
         for (tensor, choice) in model.tensors.iter().zip(choices) {
-            builder.tensor(&tensor.name, &tensor.shape, choice.ty)?;
+            match packer(pack, tensor, *choice) {
+                Some(_) => builder.panels(&tensor.name, &tensor.shape, choice.ty)?,
+                None => builder.tensor(&tensor.name, &tensor.shape, choice.ty)?,
+            };
         }
         let len = builder.file_len()?;
-        Ok(Plan { model, choices, file_type, importance, builder, len })
+        Ok(Plan { model, choices, file_type, importance, pack, builder, len })
     }
 
     fn tensors(&self) -> impl Iterator<Item = (&'a Tensor, Choice)> {
@@ -55,8 +62,10 @@ impl<'a> Plan<'a> {
         for (tensor, choice) in self.tensors() {
             progress.set_message(tensor.name.clone());
             let importance = self.importance.and_then(|importance| importance.of(&tensor.name));
+            let mut packer = packer(self.pack, tensor, choice);
             rows::convert(tensor, choice.ty, importance, pool, |bytes, read| {
                 progress.inc(read);
+                let bytes = packer.as_mut().map_or(bytes, |packer| packer.push(bytes));
                 writer.append(bytes).with_context(context)
             })?;
             tensor.release();
@@ -163,6 +172,11 @@ fn subject(names: &[&str]) -> String {
         [name] => format!("{name} is"),
         [first, rest @ ..] => format!("{first} and {} more are", rest.len()),
     }
+}
+
+/// What puts the tensor's rows into panels, where they are to be and can be.
+fn packer(pack: bool, tensor: &Tensor, choice: Choice) -> Option<Packer> {
+    if pack { Packer::new(choice.ty, &tensor.shape) } else { None }
 }
 
 fn bytes_of(tensor: &Tensor, choice: Choice) -> u64 {
