@@ -1,6 +1,9 @@
 //! Files on disk: mapped, read, changed behind the reader's back.
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
+mod again;
+
+use again::run_again;
 use siskin::gguf::write::Builder;
 use siskin::gguf::{Gguf, GgufError, exit_on_bus_error};
 use siskin_quant::TensorType;
@@ -8,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 const MIB: usize = 1 << 20;
@@ -202,14 +205,6 @@ fn what_is_no_file_is_refused() {
     }
 }
 
-/// Runs one test of this file again in a process of its own, with `model` in its environment.
-fn child(test: &str, model: &Path) -> Output {
-    let program = std::env::current_exe().unwrap();
-    let mut command = Command::new(program);
-    command.args(["--exact", test, "--nocapture"]).env(CHILD, model);
-    command.output().unwrap()
-}
-
 const CHILD: &str = "SISKIN_TEST_BUS_ERROR";
 
 #[test]
@@ -223,7 +218,7 @@ fn reading_beyond_a_file_that_shrank_ends_in_one_line() {
         return;
     }
     let fixture = Fixture::new(1);
-    let output = child("reading_beyond_a_file_that_shrank_ends_in_one_line", &fixture.path);
+    let output = run_again("reading_beyond_a_file_that_shrank_ends_in_one_line", CHILD, &fixture.path);
     assert_eq!(output.status.code(), Some(1));
     let line = "siskin: the model file shrank or could not be read while it was mapped; make it whole and start again, \
                 or use --no-mmap\n";
@@ -239,7 +234,7 @@ fn bus_errors_of_others_stay_deadly() {
         std::thread::sleep(Duration::from_secs(10));
         return;
     }
-    let output = child("bus_errors_of_others_stay_deadly", Path::new("unused"));
+    let output = run_again("bus_errors_of_others_stay_deadly", CHILD, Path::new("unused"));
     assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{output:?}");
     assert_eq!(str::from_utf8(&output.stderr), Ok(""));
 }

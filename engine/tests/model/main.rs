@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../again/mod.rs"]
+mod again;
 mod bits;
 mod llama;
 mod llama_cpp;

@@ -1,5 +1,6 @@
 //! Packed files: the bits of the unpacked ones, from where the file is mapped; and what is refused.
 
+use crate::again::run_again;
 use crate::parts::{Parts, Tensor, ids, llama_cpp, logits};
 use siskin::gguf::write::Builder;
 use siskin::gguf::{Gguf, exit_on_bus_error};
@@ -7,7 +8,6 @@ use siskin::packed::Packer;
 use siskin::{CacheType, CacheTypes, Isa, Model, SessionOptions};
 use siskin_quant::TensorType::{self, *};
 use std::fs::OpenOptions;
-use std::process::Command;
 
 /// The file with its matrices in panels, and how many those are.
 fn packed(parts: &Parts) -> (Vec<u8>, usize) {
@@ -174,9 +174,7 @@ fn a_packed_file_that_shrinks_ends_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("packed.gguf");
     std::fs::write(&path, packed(&Parts::of("gqa")).0).unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "packed::a_packed_file_that_shrinks_ends_in_one_line", "--nocapture"]);
-    let output = command.env(CHILD, &path).output().unwrap();
+    let output = run_again("packed::a_packed_file_that_shrinks_ends_in_one_line", CHILD, &path);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("siskin: the model file shrank") && said.lines().count() == 1, "{said}");
