@@ -86,6 +86,6 @@ fn weights_in_superblocks() {
 #[test]
 fn weights_that_llama_cpp_wrote() {
     for name in ["codebooks", "ternary_mxfp4"] {
-        check(name, &Model::open(&llama_cpp(&format!("{name}.gguf"))).unwrap(), &ids("kquant"));
+        check(name, &Model::open(llama_cpp(&format!("{name}.gguf"))).unwrap(), &ids("kquant"));
     }
 }
