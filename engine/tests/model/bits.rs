@@ -54,6 +54,10 @@ fn check(what: &str, model: &Model, ids: &[u32]) {
     for isa in Isa::available() {
         for (i, (batch, piece)) in [(1, 1), (256, 256), (64, 64), (7, 83), (256, 9)].into_iter().enumerate() {
             for (j, threads) in [1, 2, 3, 5].into_iter().enumerate() {
+                // What divides the work is the same code for all; the reference's own kernels are the slowest.
+                if isa == scalar && i != j {
+                    continue;
+                }
                 let turn = (i + j) % 4;
                 let (cache, run) = (caches()[turn], Run { isa, threads, batch, piece });
                 assert!(logits(model, &ids, cache, run) == expected[turn], "{what} {cache:?} {run:?}");

@@ -47,21 +47,15 @@ fn same_bits(parts: &Parts, ids: &[u32]) {
     ];
     let plain = Model::from_gguf(&parts.gguf()).unwrap();
     let mixed = CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 };
-    for cache in [CacheType::F32.into(), CacheType::F16.into(), CacheType::Q8_0.into(), mixed] {
+    let caches = [CacheType::F32.into(), CacheType::F16.into(), CacheType::Q8_0.into(), mixed];
+    for (cache, (threads, model)) in caches.into_iter().zip([(1, 0), (3, 0), (2, 1), (2, 2)]) {
         let options = SessionOptions { threads: Some(2), cache, ..Default::default() };
         let expected: Vec<_> = logits(&plain, ids, &options).iter().map(|x| x.to_bits()).collect();
         for isa in Isa::available() {
-            for (threads, model) in [(1, 0), (3, 0), (2, 1), (2, 2)] {
-                let options = SessionOptions {
-                    isa: Some(isa),
-                    threads: Some(threads),
-                    batch: Some(9),
-                    ..options.clone()
-                };
-                let found: Vec<_> =
-                    logits(&models[model], ids, &options).iter().map(|x| x.to_bits()).collect();
-                assert!(found == expected, "{cache:?}, {}, {threads} threads, model {model}", isa.name());
-            }
+            let options =
+                SessionOptions { isa: Some(isa), threads: Some(threads), batch: Some(9), ..options.clone() };
+            let found: Vec<_> = logits(&models[model], ids, &options).iter().map(|x| x.to_bits()).collect();
+            assert!(found == expected, "{cache:?}, {}, {threads} threads, model {model}", isa.name());
         }
     }
 }
