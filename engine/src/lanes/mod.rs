@@ -207,8 +207,12 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
 }
 
 /// Repeats `$body` for `$i` = 0, 1, … while `$i < $n`, at most sixteen times, without a loop: the compiler then
-/// keeps arrays of vectors in registers whatever it thinks of unrolling.
+/// keeps arrays of vectors in registers whatever it thinks of unrolling. A literal bound writes no more copies than
+/// it asks for: where one nests in others, sixteen of each would be thousands to compile.
 macro_rules! unroll {
+    ($i:ident < 2 => $body:block) => { unroll!(@ $i, 2, $body, 0 1) };
+    ($i:ident < 4 => $body:block) => { unroll!(@ $i, 4, $body, 0 1 2 3) };
+    ($i:ident < 8 => $body:block) => { unroll!(@ $i, 8, $body, 0 1 2 3 4 5 6 7) };
     ($i:ident < $n:expr => $body:block) => {
         unroll!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
