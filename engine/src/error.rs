@@ -90,6 +90,20 @@ pub enum Error {
         /// Its type.
         ty: TensorType,
     },
+    /// Weights that are to replace a matrix's are not as many.
+    #[error("tensor {tensor:?}: expected {rows} rows of {row_len} weights in {}, found {found} bytes", ty.name())]
+    Rows {
+        /// The matrix.
+        tensor: String,
+        /// The type of the new weights.
+        ty: TensorType,
+        /// Rows of the matrix.
+        rows: usize,
+        /// Weights of a row.
+        row_len: usize,
+        /// Bytes that were given.
+        found: usize,
+    },
     /// A vector is packed in panels, which only matrices may be.
     #[error("{file}: tensor {tensor:?} is packed: expected plain numbers")]
     PackedVector {

@@ -1,4 +1,5 @@
 use std::ops::Deref;
+use std::sync::Arc;
 
 use siskin_quant::TensorType;
 
@@ -13,7 +14,8 @@ pub(crate) const ROWS: usize = 16;
 /// A panel holds, block after block along the row, the blocks of its 16 rows interleaved: every piece of the format's
 /// block is cut into units of 1, 2 or 4 bytes, and the 16 rows' first units stand together, then their second ones.
 /// So a panel is as large as the rows, four consecutive quantized bytes of a row stay adjacent, and the 16 scales of
-/// a block are one vector. The last panel is filled up with rows of zero bytes.
+/// a block are one vector. The last panel is filled up with rows of zero bytes. Cloning shares them.
+#[derive(Clone)]
 pub(crate) struct Panels {
     ty: TensorType,
     rows: usize,
@@ -22,9 +24,10 @@ pub(crate) struct Panels {
 }
 
 /// Where panels are.
+#[derive(Clone)]
 enum Bytes {
     /// In memory of their own.
-    Packed(Buf<u8>),
+    Packed(Arc<Buf<u8>>),
     /// In the file that they came in, which may be mapped.
     File(Data),
 }
@@ -177,7 +180,7 @@ impl Panels {
         if panel_bytes > 0 {
             pack_all(ty, row_bytes, bytes, &mut packed);
         }
-        Ok(Self { ty, rows, k, bytes: Bytes::Packed(packed) })
+        Ok(Self { ty, rows, k, bytes: Bytes::Packed(Arc::new(packed)) })
     }
 
     /// The panels of `rows` rows of `k` weights, used where they are if they are aligned for that, copied otherwise.
@@ -192,7 +195,7 @@ impl Panels {
         } else {
             let mut copy = Buf::zeroed(panels.len())?;
             copy.copy_from_slice(&panels);
-            Bytes::Packed(copy)
+            Bytes::Packed(Arc::new(copy))
         };
         Ok(Self { ty, rows, k, bytes })
     }
@@ -204,6 +207,11 @@ impl Panels {
     /// Weights of a row.
     pub(crate) fn k(&self) -> usize {
         self.k
+    }
+
+    /// Rows, those of padding not among them.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Rows with the padding of the last panel.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use siskin_quant::TensorType;
 
 use super::config::{Config, Keys};
@@ -10,25 +12,27 @@ use crate::kernels::Output;
 use crate::observer::Observer;
 
 /// LLaMA 1, 2, 3 and everything of the same shape: TinyLlama, SmolLM2 (Touvron et al. 2023, arXiv 2302.13971; Llama 3:
-/// arXiv 2407.21783).
+/// arXiv 2407.21783). Cloning shares the weights.
+#[derive(Clone)]
 pub(crate) struct Llama {
     config: Config,
     /// Rotation from one position to the next, for each pair of a head.
     frequencies: Vec<f32>,
     embedding: Linear,
     layers: Vec<Layer>,
-    norm: Buf<f32>,
+    norm: Arc<Buf<f32>>,
     /// None where the embedding serves as output too.
     output: Option<Linear>,
 }
 
+#[derive(Clone)]
 struct Layer {
-    attention_norm: Buf<f32>,
+    attention_norm: Arc<Buf<f32>>,
     query: Linear,
     key: Linear,
     value: Linear,
     attention_output: Linear,
-    feed_forward_norm: Buf<f32>,
+    feed_forward_norm: Arc<Buf<f32>>,
     gate: Linear,
     up: Linear,
     down: Linear,
@@ -92,12 +96,28 @@ impl Llama {
             false => None,
         };
         loader.finish()?;
-        let frequencies = frequencies(&config, factors.as_deref());
+        let frequencies = frequencies(&config, factors.as_ref().map(|factors| &***factors));
         Ok(Self { config, frequencies, embedding, layers, norm, output })
     }
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The matrix `name`, if there is one.
+    pub(crate) fn linear_mut(&mut self, name: &str) -> Option<&mut Linear> {
+        let layers = self.layers.iter_mut().flat_map(|l| {
+            [
+                &mut l.query,
+                &mut l.key,
+                &mut l.value,
+                &mut l.attention_output,
+                &mut l.gate,
+                &mut l.up,
+                &mut l.down,
+            ]
+        });
+        layers.chain([&mut self.embedding]).chain(&mut self.output).find(|linear| linear.name == name)
     }
 
     pub(crate) fn weight_bytes(&self) -> usize {

@@ -6,12 +6,16 @@ mod weights;
 use std::path::Path;
 use std::sync::Arc;
 
+use siskin_quant::TensorType;
+
 pub(crate) use llama::Buffers;
 use llama::Llama;
 pub(crate) use state::{State, StateOptions};
 
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::kernels::Kernels;
+use crate::panel::Panels;
 use crate::sampler::SamplerOverrides;
 use crate::session::{Session, SessionOptions};
 use crate::template::{ChatTemplate, Message};
@@ -21,11 +25,12 @@ use crate::tokenizer::{Special, Tokenizer};
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     name: String,
     family: Llama,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
+    tokenizer: Arc<Tokenizer>,
+    template: Arc<ChatTemplate>,
     sampling: SamplerOverrides,
 }
 
@@ -60,7 +65,32 @@ impl Model {
         let sampling = SamplerOverrides::from_gguf(file)?;
         let name = file.str("general.name")?.unwrap_or("unnamed").to_owned();
         file.check_unchanged()?;
+        let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
         Ok(Self(Arc::new(Inner { name, family, tokenizer, template, sampling })))
+    }
+
+    /// This model with other weights in the matrix `name`: `rows` as a GGUF file has them, in any type that can be run.
+    /// All else is shared, so this takes the memory of one matrix.
+    ///
+    /// # Errors
+    /// A name that no matrix has, a type without kernels, rows that are not as many as the matrix has or not as long,
+    /// or too little memory.
+    pub fn with_matrix(&self, name: &str, ty: TensorType, rows: &[u8]) -> Result<Self, Error> {
+        let mut inner = Inner::clone(&self.0);
+        let (file, tensor) = (inner.name.clone(), name.to_owned());
+        let Some(linear) = inner.family.linear_mut(name) else {
+            return Err(Error::MissingTensor { file, tensor });
+        };
+        if !Kernels::supports(ty) {
+            return Err(Error::Type { file, tensor, ty });
+        }
+        let (height, k) = (linear.weight.rows(), linear.weight.k());
+        let bytes = ty.row_bytes(k as u64).and_then(|bytes| bytes.checked_mul(height as u64));
+        if bytes != Some(rows.len() as u64) {
+            return Err(Error::Rows { tensor, ty, rows: height, row_len: k, found: rows.len() });
+        }
+        linear.weight = Panels::pack(ty, height, k, rows)?;
+        Ok(Self(Arc::new(inner)))
     }
 
     /// A session: a sequence of tokens with all the memory that it will ever use.

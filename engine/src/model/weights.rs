@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::arena::Buf;
 use crate::error::Error;
@@ -6,18 +7,19 @@ use crate::gguf::{Gguf, Layout, TensorInfo};
 use crate::kernels::Kernels;
 use crate::panel::Panels;
 
-/// A weight matrix and the vector that is added to its product.
+/// A weight matrix and the vector that is added to its product. Cloning shares both.
+#[derive(Clone)]
 pub(crate) struct Linear {
     /// The matrix's name in the file.
     pub(crate) name: String,
     pub(crate) weight: Panels,
     /// As long as the padded rows.
-    pub(crate) bias: Option<Buf<f32>>,
+    pub(crate) bias: Option<Arc<Buf<f32>>>,
 }
 
 impl Linear {
     pub(crate) fn bytes(&self) -> usize {
-        self.weight.bytes() + self.bias.as_ref().map_or(0, |bias| size_of_val(&**bias))
+        self.weight.bytes() + self.bias.as_ref().map_or(0, |bias| size_of_val(&***bias))
     }
 }
 
@@ -59,12 +61,12 @@ impl<'a> Loader<'a> {
     }
 
     /// The vector `name` of `n` numbers, padded with zeros to a multiple of 32.
-    pub(crate) fn vector(&mut self, name: &str, n: usize) -> Result<Buf<f32>, Error> {
+    pub(crate) fn vector(&mut self, name: &str, n: usize) -> Result<Arc<Buf<f32>>, Error> {
         self.optional_vector(name, n)?.ok_or_else(|| self.missing(name))
     }
 
     /// The vector `name`, or None where the file has no such tensor.
-    pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
+    pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<Arc<Buf<f32>>>, Error> {
         let Some(tensor) = self.take(name) else { return Ok(None) };
         self.check_shape(tensor, &[n as u64])?;
         if tensor.layout == Layout::Panels {
@@ -75,7 +77,7 @@ impl<'a> Loader<'a> {
         siskin_quant::decode(tensor.ty, self.file.data(tensor), &mut vector[..n]).map_err(|_| {
             Error::Type { file: self.file.name().to_owned(), tensor: tensor.name.clone(), ty: tensor.ty }
         })?;
-        Ok(Some(vector))
+        Ok(Some(Arc::new(vector)))
     }
 
     /// Whether the file has a tensor of this name.

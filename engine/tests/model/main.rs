@@ -10,4 +10,5 @@ mod llama_cpp;
 mod loading;
 mod packed;
 mod parts;
+mod replaced;
 mod session;
