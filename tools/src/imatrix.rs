@@ -11,15 +11,33 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use collector::Collector;
 use indicatif::{ProgressBar, ProgressStyle};
-use siskin::Model;
+use siskin::{Model, SessionOptions};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The text that is used where none is named; `tools/calibration/README.md` says what it is.
-const BUNDLED_TEXT: &str = include_str!("../calibration/text.txt");
-/// What a file says of the bundled text.
-const BUNDLED_NAME: &str = "siskin-calibration";
+/// A text that models are measured with.
+pub(crate) struct Text {
+    /// What a file says of it.
+    pub(crate) name: String,
+    /// All of it.
+    pub(crate) text: Cow<'static, str>,
+}
+
+impl Text {
+    /// The text in the file at `path`; where none is named the bundled one, of which `tools/calibration/README.md`
+    /// says what it is.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Text> {
+        let Some(path) = path else {
+            let text = include_str!("../calibration/text.txt").into();
+            return Ok(Text { name: "siskin-calibration".into(), text });
+        };
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).with_context(|| name.clone())?.into();
+        Ok(Text { name, text })
+    }
+}
 
 /// Measure which columns of a model's matrices matter most, for `siskin quantize --imatrix`.
 ///
@@ -52,57 +70,62 @@ pub(crate) struct Arguments {
 
 /// Reads the text with the model, writes the file, and prints a line about it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let (name, text) = arguments.text()?;
+    let text = Text::open(arguments.text.as_deref())?;
     let model = arguments.model.open()?;
     let inputs: Vec<_> = arguments.model.path().into_iter().chain(&arguments.text).cloned().collect();
     let output = Output::create(&arguments.output, &inputs)?;
-    let chunks = arguments.chunks(&model, &text).with_context(|| name.clone())?;
-    let sums = arguments.collect(&model, &chunks)?;
-    let chunk_count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-    let chunk_size = arguments.ctx_size;
-    let imatrix = Imatrix { entries: sums.finish()?, datasets: vec![name], chunks: chunk_count, chunk_size };
-    let written = output.name().to_owned();
+    let options = arguments.session.options(Some(arguments.ctx_size as usize));
+    let imatrix = Imatrix::measure(&model, &text, arguments.ctx_size, arguments.chunks, &options)?;
+    let (written, matrices) = (output.name().to_owned(), imatrix.entries.len());
+    let (chunks, size) = (imatrix.chunks, imatrix.chunk_size);
     imatrix.write(output)?;
-    println!("{written}: {} matrices, {chunk_count} chunks of {chunk_size} tokens", imatrix.entries.len());
+    println!("{written}: {matrices} matrices, {chunks} chunks of {size} tokens");
     Ok(())
 }
 
-impl Arguments {
-    /// What the file will call the text, and the text.
-    fn text(&self) -> Result<(String, String)> {
-        let Some(path) = &self.text else { return Ok((BUNDLED_NAME.into(), BUNDLED_TEXT.into())) };
-        let name = path.display().to_string();
-        let text = fs::read_to_string(path).with_context(|| name.clone())?;
-        Ok((name, text))
-    }
-
-    /// The text's tokens in pieces of a context each, all of which begin as a text does.
-    fn chunks(&self, model: &Model, text: &str) -> Result<Vec<Vec<u32>>> {
-        let (size, longest) = (self.ctx_size as usize, model.context_length());
-        ensure!(size <= longest, "chunks of {size} tokens: the model's context has room for {longest}");
-        let tokens = model.text_tokens(text);
-        let most = self.chunks.map_or(usize::MAX, |chunks| chunks as usize);
-        let mut chunks: Vec<_> = tokens.chunks_exact(size).take(most).map(<[u32]>::to_vec).collect();
-        ensure!(!chunks.is_empty(), "the text is {} tokens long, expected {size} or more", tokens.len());
-        let tokenizer = model.tokenizer();
-        if let Some(bos) = tokenizer.bos().filter(|_| tokenizer.add_bos()) {
-            chunks.iter_mut().filter_map(|chunk| chunk.first_mut()).for_each(|first| *first = bos);
-        }
-        Ok(chunks)
-    }
-
-    fn collect(&self, model: &Model, chunks: &[Vec<u32>]) -> Result<Collector> {
-        let mut session = model.session(&self.session.options(Some(self.ctx_size as usize)))?;
+impl Imatrix {
+    /// Runs the model through a text, in chunks of `size` tokens and `most` of them at most, in a session with `options`
+    /// that has room for one.
+    ///
+    /// # Errors
+    /// A chunk that the model's context has no room for, a text that is shorter than one, or a model that computes
+    /// nonsense.
+    pub(crate) fn measure(
+        model: &Model,
+        text: &Text,
+        size: u32,
+        most: Option<u32>,
+        options: &SessionOptions,
+    ) -> Result<Imatrix> {
+        let most = most.map_or(usize::MAX, |most| most as usize);
+        let chunks = chunks(model, &text.text, size as usize, most).with_context(|| text.name.clone())?;
+        let mut session = model.session(options)?;
         let mut collector = Collector::default();
         let progress = progress(chunks.len() as u64);
-        for chunk in chunks {
+        for chunk in &chunks {
             session.clear();
             session.feed_observed(chunk, &mut collector)?;
             progress.inc(1);
         }
         progress.finish_and_clear();
-        Ok(collector)
+        let chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        let datasets = vec![text.name.clone()];
+        Ok(Imatrix { entries: collector.finish()?, datasets, chunks, chunk_size: size })
     }
+}
+
+/// The text's tokens in pieces of a context each, all of which begin as a text does.
+fn chunks(model: &Model, text: &str, size: usize, most: usize) -> Result<Vec<Vec<u32>>> {
+    let longest = model.context_length();
+    ensure!(size <= longest, "chunks of {size} tokens: the model's context has room for {longest}");
+    let tokens = model.text_tokens(text);
+    let mut chunks: Vec<_> = tokens.chunks_exact(size).take(most).map(<[u32]>::to_vec).collect();
+    ensure!(!chunks.is_empty(), "the text is {} tokens long, expected {size} or more", tokens.len());
+    let tokenizer = model.tokenizer();
+    if let Some(bos) = tokenizer.bos().filter(|_| tokenizer.add_bos()) {
+        chunks.iter_mut().filter_map(|chunk| chunk.first_mut()).for_each(|first| *first = bos);
+    }
+    Ok(chunks)
 }
 
 /// A bar on standard error, which draws nothing where that is no terminal.

@@ -1,6 +1,7 @@
 //! The `quantize` command: a Hugging Face folder or a GGUF file becomes a GGUF file of the wanted type.
 
 mod file_type;
+mod fit;
 mod importance;
 mod keep;
 mod mix;
@@ -14,23 +15,29 @@ use crate::convert::Model;
 use crate::output::Output;
 use anyhow::{Context, Result};
 use clap::Args;
+use fit::FitArguments;
 use importance::Importance;
 use keep::Keep;
-use plan::Plan;
-use rayon::ThreadPoolBuilder;
+use mix::Choice;
+use plan::{Plan, Recipe};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use siskin::SessionOptions;
 use std::path::PathBuf;
 
 /// Convert a Hugging Face folder, or quantize a GGUF file, into a GGUF file
 ///
 /// A type is a mix, as llama.cpp's of that name: most matrices get its bits, those that suffer most get more, and
-/// vectors stay as they are. An importance matrix, made by `siskin imatrix`, tells which columns of each matrix matter
-/// most, and makes all types below 8 bits more accurate.
+/// vectors stay as they are. --fit and --bpw choose a type for each matrix instead, those with which the model's
+/// predictions change least: the model is run for that, and a file fitted to a mix's size is better than the mix. An
+/// importance matrix, made by `siskin imatrix`, tells which columns of each matrix matter most, and makes all types below
+/// 8 bits more accurate; --fit and --bpw measure one where none is given.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   siskin quantize SmolLM2-135M-Instruct/ smol.gguf --type q4_k_m
   siskin quantize smol-f16.gguf smol.gguf --type q3_k_m --imatrix smol.imatrix.gguf
-  siskin quantize smol-f16.gguf smol.gguf --type q4_0 --keep '*.attn_v.weight=Q8_0' --dry-run")]
+  siskin quantize smol-f16.gguf smol.gguf --type q4_0 --keep '*.attn_v.weight=Q8_0' --dry-run
+  siskin quantize smol-f16.gguf smol.gguf --fit 90MB --text manuals.txt")]
 pub(crate) struct Arguments {
     /// A Hugging Face folder or a GGUF file
     input: PathBuf,
@@ -39,8 +46,10 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
     /// F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q2_K_S, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S,
     /// Q5_K_M, Q6_K, IQ4_NL or IQ4_XS, in any case
-    #[arg(long = "type", value_name = "TYPE")]
-    file_type: FileType,
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "budget", conflicts_with = "budget")]
+    file_type: Option<FileType>,
+    #[command(flatten)]
+    fit: FitArguments,
     /// An importance matrix of this model: a file that `siskin imatrix` or llama.cpp's wrote
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
@@ -52,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pack: bool,
     /// Print what would be written, tensor by tensor, and write nothing
-    #[arg(long)]
+    #[arg(long, visible_alias = "plan")]
     dry_run: bool,
     /// Threads to use, 0 for as many as there are cores
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -62,24 +71,50 @@ pub(crate) struct Arguments {
 /// Converts or quantizes the input, and prints a line about the result.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let model = Model::open(&arguments.input)?;
+    let kept = keep::kept(&arguments.keep, &model.tensors)?;
     let importance =
         arguments.imatrix.as_deref().map(|path| Importance::open(path, &model.tensors)).transpose()?;
-    let mut choices = choose(&model.tensors, model.shape, arguments.file_type, importance.is_some());
-    keep::apply(&arguments.keep, &model.tensors, &mut choices)?;
-    let plan = Plan::new(&model, &choices, arguments.file_type, importance.as_ref(), arguments.pack)?;
-    match &arguments.output {
-        Some(path) if !arguments.dry_run => {
-            let output = Output::create(path, &model.inputs)?;
-            let name = output.name().to_owned();
-            let pool = ThreadPoolBuilder::new().num_threads(arguments.threads).build().context("threads")?;
-            plan.write(output, &pool)?;
-            plan.report_notes();
-            println!("{name}: {}", plan.summary());
+    let others = arguments.imatrix.iter().chain(arguments.fit.text());
+    let inputs: Vec<_> = model.inputs.iter().chain(others).cloned().collect();
+    let path = arguments.output.as_ref().filter(|_| !arguments.dry_run);
+    let output = path.map(|path| Output::create(path, &inputs)).transpose()?;
+    let pool = ThreadPoolBuilder::new().num_threads(arguments.threads).build().context("threads")?;
+    match arguments.file_type {
+        Some(file_type) => {
+            let mut choices = choose(&model.tensors, model.shape, file_type, importance.is_some());
+            for (choice, kept) in choices.iter_mut().zip(kept) {
+                *choice = kept.map_or(*choice, Choice::exactly);
+            }
+            let recipe = Recipe::Mix(file_type);
+            let plan = Plan::new(&model, &choices, recipe, importance.as_ref(), arguments.pack)?;
+            finish(&plan, output, &pool, || plan.print())
         }
-        _ => {
-            plan.report_notes();
-            plan.print()?;
+        None => {
+            let threads = Some(arguments.threads).filter(|&threads| threads > 0);
+            let session = SessionOptions { threads, ..SessionOptions::default() };
+            let fitted = arguments.fit.run(&model, &kept, importance, arguments.pack, &session, &pool)?;
+            let recipe = Recipe::fitted(&model, &fitted.choices);
+            let plan = Plan::new(&model, &fitted.choices, recipe, Some(&fitted.importance), arguments.pack)?;
+            fitted.print(&plan)?;
+            finish(&plan, output, &pool, || Ok(println!("{}", plan.summary())))
         }
     }
+}
+
+/// Writes the file, if it is to be written, and prints what it is; prints `otherwise` if it is not.
+fn finish(
+    plan: &Plan<'_>,
+    output: Option<Output>,
+    pool: &ThreadPool,
+    otherwise: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let Some(output) = output else {
+        plan.report_notes();
+        return otherwise();
+    };
+    let name = output.name().to_owned();
+    plan.write(output, pool)?;
+    plan.report_notes();
+    println!("{name}: {}", plan.summary());
     Ok(())
 }

@@ -123,6 +123,11 @@ impl Builder {
         self.insert(key, value.kind(), encoded)
     }
 
+    /// What the tensors' data are aligned to and padded to, in bytes; a packed file's more than others'.
+    pub fn alignment(&self) -> u32 {
+        self.alignment
+    }
+
     fn insert(&mut self, key: &str, kind: ValueType, value: Vec<u8>) -> Result<&mut Builder, WriteError> {
         let item = Item::Key(key.as_bytes());
         check_name(key, MAX_KEY_BYTES).map_err(|problem| invalid(item, problem))?;

@@ -20,7 +20,6 @@ pub(crate) fn surprise(logits: &[f32], token: u32) -> f64 {
 
 /// The Kullback-Leibler divergence of the distribution that `model`'s logits stand for from that of `reference`'s, in
 /// nats. It is never negative, and 0 where both are the same. The rows are of one vocabulary.
-#[allow(dead_code, reason = "comparisons have the norms at hand already; others have not")]
 pub(crate) fn kl_divergence(reference: &[f32], model: &[f32]) -> f64 {
     divergence(reference, log_sum_exp(reference), model, log_sum_exp(model))
 }

@@ -50,6 +50,15 @@ impl Windows {
         Ok(Windows { tokens, bos, context })
     }
 
+    /// No more than `most` of the windows, evenly spaced over the text.
+    pub(crate) fn spread(&self, most: usize) -> Windows {
+        let (all, count) = (self.count(), self.count().min(most));
+        let start = |index: usize| (2 * index + 1) * all / (2 * count) * self.context;
+        let window = |index| self.tokens.iter().skip(start(index)).take(self.context);
+        let tokens = (0..count).flat_map(window).copied().collect();
+        Windows { tokens, bos: self.bos, context: self.context }
+    }
+
     /// Tokens of a window.
     pub(crate) fn context(&self) -> usize {
         self.context
@@ -162,6 +171,16 @@ mod tests {
     fn no_more_windows_than_were_asked_for() {
         assert_eq!(windows(100, None, 10, 3).unwrap().count(), 3);
         assert_eq!(windows(10, None, 10, usize::MAX).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn some_windows_are_spread_over_the_text() {
+        let starts =
+            |windows: Windows| -> Vec<u32> { windows.tokens().iter().copied().step_by(10).collect() };
+        let all = windows(109, None, 10, usize::MAX).unwrap();
+        assert_eq!(starts(all.spread(3)), [10, 50, 80]);
+        assert_eq!(starts(all.spread(1)), [50]);
+        assert_eq!(all.spread(99).tokens(), all.tokens());
     }
 
     #[test]

@@ -111,6 +111,16 @@ impl FileType {
         }
     }
 
+    /// What llama.cpp takes a file for that says nothing but has most of its weights in `ty`.
+    pub(super) fn mostly(ty: TensorType) -> Option<FileType> {
+        match ty {
+            TensorType::Q3_K => Some(Q3_K_M),
+            TensorType::Q4_K => Some(Q4_K_M),
+            TensorType::Q5_K => Some(Q5_K_M),
+            _ => FileType::ALL.into_iter().find(|file_type| file_type.base() == ty),
+        }
+    }
+
     /// Whether the types depend on the tensors at all.
     pub(super) const fn is_mix(self) -> bool {
         !matches!(self, F32 | F16 | BF16)
@@ -155,6 +165,15 @@ mod tests {
         assert_eq!("q4_k".parse(), Ok(Q4_K_M));
         assert_eq!("Q3_k".parse(), Ok(Q3_K_M));
         assert!("iq2_xxs".parse::<FileType>().unwrap_err().contains("Q6_K"));
+    }
+
+    #[test]
+    fn every_type_that_is_written_has_a_file_type() {
+        for &ty in TensorType::ALL {
+            let base = FileType::mostly(ty).map(FileType::base);
+            assert_eq!(base, ty.can_encode().then_some(ty));
+        }
+        assert_eq!(FileType::mostly(TensorType::Q2_K), Some(Q2_K));
     }
 
     #[test]

@@ -2,14 +2,14 @@ use crate::convert::Tensor;
 use crate::imatrix::Imatrix;
 use anyhow::{Context, Result, ensure};
 use siskin::gguf::write::{Builder, WriteError};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// What a model's importance matrix says about the columns of its weight matrices.
 #[derive(Debug)]
 pub(super) struct Importance {
-    /// The file's name, as the user gave it.
-    file: String,
+    /// The file's name, as the user gave it; None for what was measured just now.
+    file: Option<String>,
     imatrix: Imatrix,
     /// A weight for each column of a matrix, by its name.
     columns: HashMap<String, Vec<f32>>,
@@ -24,7 +24,23 @@ impl Importance {
         let file = path.display().to_string();
         let imatrix = Imatrix::open(path)?;
         let columns = columns(&imatrix, tensors).with_context(|| file.clone())?;
-        Ok(Importance { file, imatrix, columns })
+        Ok(Importance { file: Some(file), imatrix, columns })
+    }
+
+    /// What was measured with the model that has these tensors.
+    ///
+    /// # Errors
+    /// As for [`Importance::open`].
+    pub(super) fn measured(imatrix: Imatrix, tensors: &[Tensor]) -> Result<Importance> {
+        let columns = columns(&imatrix, tensors)?;
+        Ok(Importance { file: None, imatrix, columns })
+    }
+
+    /// Stands for what is yet to be measured with the text `name`: it says as many bytes about itself.
+    pub(super) fn expected(name: &str) -> Importance {
+        let (entries, datasets) = (BTreeMap::new(), vec![name.to_owned()]);
+        let imatrix = Imatrix { entries, datasets, chunks: 1, chunk_size: 0 };
+        Importance { file: None, imatrix, columns: HashMap::new() }
     }
 
     /// The weights of the columns of the matrix `name`.
@@ -34,7 +50,9 @@ impl Importance {
 
     /// Sets the keys that say what a file was quantized with.
     pub(super) fn describe(&self, builder: &mut Builder) -> Result<(), WriteError> {
-        builder.set("quantize.imatrix.file", self.file.as_str())?;
+        if let Some(file) = &self.file {
+            builder.set("quantize.imatrix.file", file.as_str())?;
+        }
         if let Some(dataset) = self.imatrix.datasets.first() {
             builder.set("quantize.imatrix.dataset", dataset.as_str())?;
         }

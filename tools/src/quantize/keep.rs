@@ -1,4 +1,4 @@
-use super::mix::{Choice, is_quantized};
+use super::mix::is_quantized;
 use crate::convert::Tensor;
 use anyhow::{Context, Result, bail, ensure};
 use siskin_quant::TensorType;
@@ -26,29 +26,31 @@ impl FromStr for Keep {
     }
 }
 
-/// Replaces the choices for the matrices that `keeps` name. Of several that name the same, the last counts.
+/// The types of the matrices that `keeps` name, and None for the other tensors. Of several that name the same matrix,
+/// the last counts.
 ///
 /// # Errors
 /// A type that cannot be written, a name that no matrix has, rows that are no whole blocks of the type.
-pub(super) fn apply(keeps: &[Keep], tensors: &[Tensor], choices: &mut [Choice]) -> Result<()> {
+pub(super) fn kept(keeps: &[Keep], tensors: &[Tensor]) -> Result<Vec<Option<TensorType>>> {
+    let mut kept = vec![None; tensors.len()];
     for keep in keeps {
-        keep.apply(tensors, choices).with_context(|| format!("--keep {}={}", keep.pattern, keep.ty))?;
+        keep.apply(tensors, &mut kept).with_context(|| format!("--keep {}={}", keep.pattern, keep.ty))?;
     }
-    Ok(())
+    Ok(kept)
 }
 
 impl Keep {
-    fn apply(&self, tensors: &[Tensor], choices: &mut [Choice]) -> Result<()> {
+    fn apply(&self, tensors: &[Tensor], kept: &mut [Option<TensorType>]) -> Result<()> {
         let ty = self.tensor_type()?;
         let mut found = false;
-        for (tensor, choice) in tensors.iter().zip(choices) {
+        for (tensor, kept) in tensors.iter().zip(kept) {
             if is_quantized(tensor) && matches(&self.pattern, &tensor.name) {
                 let (name, row, block) = (&tensor.name, tensor.row_len(), ty.block_len());
                 ensure!(
                     row.is_multiple_of(block as u64),
                     "the rows of {name} are {row} long, expected a multiple of {block}"
                 );
-                *choice = Choice::exactly(ty);
+                *kept = Some(ty);
                 found = true;
             }
         }
@@ -92,18 +94,15 @@ mod tests {
         Tensor { name: name.into(), shape: shape.into(), ty: TensorType::F16, source, order: RowOrder::Same }
     }
 
-    /// The types after `keeps`, all having been Q4_K before.
-    fn kept(keeps: &[&str]) -> Result<Vec<TensorType>, String> {
+    fn types(keeps: &[&str]) -> Result<Vec<Option<TensorType>>, String> {
         let tensors = [
             tensor("token_embd.weight", &[256, 8]),
             tensor("blk.0.attn_v.weight", &[64, 8]),
             tensor("blk.1.attn_v.weight", &[256, 8]),
             tensor("output_norm.weight", &[256]),
         ];
-        let mut choices = [Choice::exactly(TensorType::Q4_K); 4];
         let keeps: Vec<Keep> = keeps.iter().map(|keep| keep.parse().unwrap()).collect();
-        apply(&keeps, &tensors, &mut choices).map_err(|error| format!("{error:#}"))?;
-        Ok(choices.iter().map(|choice| choice.ty).collect())
+        kept(&keeps, &tensors).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
@@ -129,12 +128,12 @@ mod tests {
     #[test]
     fn the_last_of_several_counts_and_vectors_stay() {
         use TensorType::*;
-        assert_eq!(kept(&["*=q8_0", "blk.1.*=f16"]).unwrap(), [Q8_0, Q8_0, F16, Q4_K]);
+        assert_eq!(types(&["*=q8_0", "blk.1.*=f16"]).unwrap(), [Some(Q8_0), Some(Q8_0), Some(F16), None]);
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let refused = |keep: &str| kept(&[keep]).unwrap_err();
+        let refused = |keep: &str| types(&[keep]).unwrap_err();
         assert_eq!(refused("blk.9.*=F16"), "--keep blk.9.*=F16: the model has no such tensor");
         assert_eq!(
             refused("output_norm.weight=Q8_0"),

@@ -42,6 +42,13 @@ pub(super) fn is_quantized(tensor: &Tensor) -> bool {
     Facts::of(tensor).is_quantized()
 }
 
+/// The choice for a tensor that is no such matrix, of type `ty`: vectors are kept exact. A checkpoint's 16-bit ones are
+/// widened, which is exact too.
+pub(super) fn unquantized(ty: TensorType) -> Choice {
+    let float = matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+    Choice::exactly(if float { TensorType::F32 } else { ty })
+}
+
 /// What the choice for one tensor depends on.
 struct Facts<'a> {
     name: &'a str,
@@ -77,9 +84,7 @@ fn dimensions(shape: &[u64]) -> usize {
 impl Mix {
     fn choose(&self, tensor: &Facts<'_>) -> Choice {
         if !tensor.is_quantized() {
-            // Vectors are kept exact. A checkpoint's 16-bit ones are widened, which is exact too.
-            let float = matches!(tensor.ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
-            return Choice::exactly(if float { TensorType::F32 } else { tensor.ty });
+            return unquantized(tensor.ty);
         }
         if !self.file_type.is_mix() {
             return Choice::exactly(self.file_type.base());

@@ -8,15 +8,53 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use siskin::gguf::write::Builder;
-use siskin::packed::Packer;
+use siskin::packed::{PANEL_ROWS, Packer};
+use siskin_quant::TensorType;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, BufWriter, Write};
+
+/// How a file's types were chosen, and what it says that it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Recipe {
+    /// By the rules of a mix.
+    Mix(FileType),
+    /// One by one; the file type is that of the type that most weights have.
+    Fitted(FileType),
+}
+
+impl Recipe {
+    /// The recipe of `choices` that no rules made, one for each tensor of `model`.
+    pub(super) fn fitted(model: &Model, choices: &[Choice]) -> Recipe {
+        let weights_of = |ty: TensorType| -> u64 {
+            let tensors = model.tensors.iter().zip(choices).filter(|(_, choice)| choice.ty == ty);
+            tensors.map(|(tensor, _)| tensor.elements()).sum()
+        };
+        let known = TensorType::ALL.iter().filter_map(|&ty| Some((FileType::mostly(ty)?, weights_of(ty))));
+        Recipe::Fitted(known.max_by_key(|&(_, weights)| weights).map_or(FileType::F32, |(mostly, _)| mostly))
+    }
+
+    const fn file_type(self) -> FileType {
+        match self {
+            Recipe::Mix(file_type) | Recipe::Fitted(file_type) => file_type,
+        }
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Recipe::Mix(file_type) => write!(f, "{file_type}"),
+            Recipe::Fitted(file_type) => write!(f, "fitted, mostly {}", file_type.base()),
+        }
+    }
+}
 
 /// A file that is decided on: every key, every tensor, every byte's place.
 pub(super) struct Plan<'a> {
     model: &'a Model,
     choices: &'a [Choice],
-    file_type: FileType,
+    recipe: Recipe,
     importance: Option<&'a Importance>,
     /// Whether matrices go into panels.
     pack: bool,
@@ -30,13 +68,13 @@ impl<'a> Plan<'a> {
     pub(super) fn new(
         model: &'a Model,
         choices: &'a [Choice],
-        file_type: FileType,
+        recipe: Recipe,
         importance: Option<&'a Importance>,
         pack: bool,
     ) -> Result<Plan<'a>> {
         let mut builder = model.builder.clone();
         builder.set("general.quantization_version", 2u32)?;
-        builder.set("general.file_type", file_type.id())?;
+        builder.set("general.file_type", recipe.file_type().id())?;
         if let Some(importance) = importance {
             importance.describe(&mut builder)?;
         }
@@ -47,17 +85,39 @@ impl<'a> Plan<'a> {
             };
         }
         let len = builder.file_len()?;
-        Ok(Plan { model, choices, file_type, importance, pack, builder, len })
+        Ok(Plan { model, choices, recipe, importance, pack, builder, len })
     }
 
     fn tensors(&self) -> impl Iterator<Item = (&'a Tensor, Choice)> {
         self.model.tensors.iter().zip(self.choices.iter().copied())
     }
 
-    /// Writes the file, tensor by tensor, and puts it in its place.
+    /// Bytes of the file.
+    pub(super) fn file_len(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes of all tensors, as they are in a file that is not packed.
+    pub(super) fn tensor_bytes(&self) -> u64 {
+        self.tensors().map(|(tensor, choice)| bytes_of(tensor, choice.ty)).sum()
+    }
+
+    /// What the data of each tensor are padded to, in bytes.
+    pub(super) fn alignment(&self) -> u64 {
+        self.builder.alignment().into()
+    }
+
+    /// Writes the file and puts it in its place.
     pub(super) fn write(&self, output: Output, pool: &ThreadPool) -> Result<()> {
-        let context = || output.name().to_owned();
-        let mut writer = self.builder.clone().start(output.writer()).with_context(context)?;
+        let name = output.name().to_owned();
+        self.stream(output.writer(), pool, &name)?;
+        output.commit()
+    }
+
+    /// Writes the file, tensor by tensor, to `sink`, which errors call `name`.
+    pub(super) fn stream(&self, sink: impl Write, pool: &ThreadPool, name: &str) -> Result<()> {
+        let context = || name.to_owned();
+        let mut writer = self.builder.clone().start(sink).with_context(context)?;
         let progress = progress(self.model.tensors.iter().map(Tensor::bytes).sum());
         for (tensor, choice) in self.tensors() {
             progress.set_message(tensor.name.clone());
@@ -70,13 +130,10 @@ impl<'a> Plan<'a> {
             })?;
             tensor.release();
         }
-        let mut file = writer.finish().with_context(context)?;
-        file.flush().with_context(context)?;
-        drop(file);
+        writer.finish().with_context(context)?.flush().with_context(context)?;
         if let Some(mapped) = &self.model.mapped {
             mapped.check_unchanged()?;
         }
-        output.commit()?;
         progress.finish_and_clear();
         Ok(())
     }
@@ -88,7 +145,7 @@ impl<'a> Plan<'a> {
         for (tensor, choice) in self.tensors() {
             let (name, shape) = (&tensor.name, format!("{:?}", tensor.shape));
             let (from, to) = (tensor.ty.name(), choice.ty.name());
-            let bytes = bytes_of(tensor, choice);
+            let bytes = bytes_of(tensor, choice.ty);
             writeln!(out, "{name:width$}  {shape:>15}  {from:>6} -> {to:<6}  {bytes:>12} bytes")?;
         }
         writeln!(out, "{} ({} bytes)", self.summary(), self.len)?;
@@ -99,7 +156,7 @@ impl<'a> Plan<'a> {
     pub(super) fn summary(&self) -> String {
         let before: u64 = self.model.tensors.iter().map(Tensor::bytes).sum();
         let elements: u64 = self.model.tensors.iter().map(Tensor::elements).sum();
-        let after: u64 = self.tensors().map(|(tensor, choice)| bytes_of(tensor, choice)).sum();
+        let after = self.tensor_bytes();
         let bits = 8.0 * after as f64 / elements.max(1) as f64;
         let fallbacks = match self.choices.iter().filter(|choice| choice.instead_of.is_some()).count() {
             0 => String::new(),
@@ -108,7 +165,7 @@ impl<'a> Plan<'a> {
         };
         format!(
             "{}, {} tensors, {} -> {} ({bits:.2} bits per weight{fallbacks}), file {}",
-            self.file_type,
+            self.recipe,
             self.choices.len(),
             mib(before),
             mib(after),
@@ -127,7 +184,7 @@ impl<'a> Plan<'a> {
         }
         match self.importance {
             Some(importance) => self.report_unweighted(importance),
-            None if self.file_type == FileType::Q2_K_S => {
+            None if matches!(self.recipe, Recipe::Mix(FileType::Q2_K_S)) => {
                 eprintln!("note: Q2_K_S loses much without an importance matrix: see --imatrix");
             }
             None => {}
@@ -179,8 +236,21 @@ fn packer(pack: bool, tensor: &Tensor, choice: Choice) -> Option<Packer> {
     if pack { Packer::new(choice.ty, &tensor.shape) } else { None }
 }
 
-fn bytes_of(tensor: &Tensor, choice: Choice) -> u64 {
-    choice.ty.row_bytes(tensor.elements()).unwrap_or(0)
+/// Bytes of a tensor in a type, in rows.
+pub(super) fn bytes_of(tensor: &Tensor, ty: TensorType) -> u64 {
+    ty.row_bytes(tensor.elements()).unwrap_or(0)
+}
+
+/// Bytes of a tensor in a type, as they are in a file, which may be packed.
+pub(super) fn stored_bytes(tensor: &Tensor, ty: TensorType, pack: bool) -> u64 {
+    let bytes = bytes_of(tensor, ty);
+    match packer(pack, tensor, Choice::exactly(ty)) {
+        Some(_) => {
+            let row_bytes = bytes.checked_div(tensor.rows()).unwrap_or(0);
+            row_bytes * tensor.rows().next_multiple_of(PANEL_ROWS as u64)
+        }
+        None => bytes,
+    }
 }
 
 /// A bar on standard error, which draws nothing where that is no terminal.

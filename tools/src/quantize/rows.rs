@@ -45,6 +45,34 @@ pub(super) fn convert(
     Ok(())
 }
 
+/// Elements of a tensor that [`squared_error`] looks at, about.
+const SAMPLE: u64 = 1 << 20;
+
+/// The squared error that `tensor` would have in `ty`, each column's weighted with its `importance` where they are
+/// known. Of a large tensor it is that of some rows, evenly spaced, times the number of rows that they stand for. It
+/// does not depend on how many threads `pool` has.
+///
+/// # Errors
+/// As for [`convert`].
+pub(super) fn squared_error(
+    tensor: &Tensor,
+    ty: TensorType,
+    importance: Option<&[f32]>,
+    pool: &ThreadPool,
+) -> Result<f64> {
+    let plan = Conversion::new(tensor, ty, importance).with_context(|| format!("tensor {}", tensor.name))?;
+    let spacing = plan.rows.div_ceil(rows_of(SAMPLE, plan.row_len)).max(1);
+    let rows: Vec<u64> = (0..plan.rows).step_by(usize::try_from(spacing)?).collect();
+    let per_row = |&row: &u64| {
+        let error = plan.squared_error(row);
+        error.with_context(|| format!("tensor {}, row {row}", tensor.name))
+    };
+    // One after the other, so that the sum is always rounded alike, and the first bad row is the one reported.
+    let errors: Vec<Result<f64>> = pool.install(|| rows.par_iter().map(per_row).collect());
+    let sum = errors.into_iter().sum::<Result<f64>>()?;
+    Ok(sum * plan.rows as f64 / rows.len().max(1) as f64)
+}
+
 /// Rows that make about `elements`.
 fn rows_of(elements: u64, row_len: u64) -> u64 {
     (elements / row_len.max(1)).max(1)
@@ -108,6 +136,24 @@ impl<'a> Conversion<'a> {
             self.row(from, &mut values, to).map_err(at(row))?;
         }
         Ok(())
+    }
+
+    /// The weighted squared error of row `row`.
+    fn squared_error(&self, row: u64) -> Result<f64> {
+        let (mut from, mut to) = (vec![0; self.from_bytes], vec![0; self.to_bytes]);
+        self.tensor.read(row, self.from_bytes, &mut from)?;
+        let row_len = self.row_len as usize;
+        let (mut values, mut decoded) = (vec![0.0; row_len], vec![0.0; row_len]);
+        self.row(&from, &mut values, &mut to)?;
+        decode(self.to, &to, &mut decoded)?;
+        let square = |(&x, &y): (&f32, &f32)| (f64::from(x) - f64::from(y)).powi(2);
+        let squares = values.iter().zip(&decoded).map(square);
+        Ok(match self.importance {
+            Some(importance) => {
+                squares.zip(importance).map(|(square, &weight)| square * f64::from(weight)).sum()
+            }
+            None => squares.sum(),
+        })
     }
 
     fn row(&self, from: &[u8], values: &mut [f32], to: &mut [u8]) -> Result<()> {
