@@ -221,3 +221,23 @@ fn what_cannot_be_is_refused_in_a_line() {
         assert_eq!(run(&input, usage).status.code(), Some(2), "{usage:?}");
     }
 }
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.gguf");
+    let (input, start) = small(folder.path());
+    let mut bytes = fs::read(&input).unwrap();
+    let file = Gguf::open(&input).unwrap();
+    let rows = file.data(file.tensor("blk.0.ffn_up.weight").unwrap());
+    let place = bytes.windows(rows.len()).position(|window| window == rows).unwrap();
+    // The fifth number of the fourth row, in BF16.
+    let row = rows.len() / 256;
+    bytes[place + 3 * row + 8..][..2].copy_from_slice(&0x7fc0u16.to_le_bytes());
+    let bad = folder.path().join("bad.gguf");
+    fs::write(&bad, bytes).unwrap();
+    let budget = ["--fit", "200000", "--text", text(&start)];
+    let line = failure(&siskin(&[&["quantize", text(&bad), text(&output)], &budget[..]].concat()));
+    assert!(line.contains("tensor blk.0.ffn_up.weight, row 3: element 4 is NaN"), "{line}");
+    assert_eq!(names(folder.path()), ["bad.gguf", "start.txt"]);
+}

@@ -4,6 +4,7 @@ use crate::eval::perplexity::Windows;
 use crate::model::in_file;
 use crate::quantize::mix::{Choice, is_quantized, unquantized};
 use crate::quantize::plan::{Plan, Recipe};
+use crate::quantize::rows;
 use anyhow::{Context, Result, ensure};
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -14,8 +15,15 @@ use std::io::BufWriter;
 
 /// The model to be quantized, in the types that it comes in, as one that can be run. A checkpoint becomes a file in the
 /// folder for temporary ones first, which goes away once it is loaded.
+///
+/// # Errors
+/// Weights that are not finite, and what keeps the model from being loaded.
 pub(super) fn runnable(model: &convert::Model, pool: &ThreadPool) -> Result<Model> {
     if let Some(file) = &model.mapped {
+        for tensor in &model.tensors {
+            // Weights that are no numbers are named here, before the model computes nonsense with them.
+            rows::convert(tensor, tensor.ty, None, pool, |_, _| Ok(()))?;
+        }
         return Model::from_gguf(file).map_err(|error| in_file(file, error));
     }
     let same = |tensor: &convert::Tensor| match is_quantized(tensor) {
