@@ -1,7 +1,7 @@
 """llama.cpp's speed on a model, as `siskin bench --json` measures it; run by `benches/peers` in its environment.
 
 Timed is llama_decode with the llama_synchronize that waits for its end, through llama-cpp-python's bindings of the C API:
-prefill and decode start from an empty context, after a run that does not count, with tokens picked by chance.
+prefill and decode start from an empty context, after batches that do not count, with tokens picked by chance.
 """
 
 import argparse
@@ -33,12 +33,11 @@ def main():
     prompt, answer = tokens[: arguments.n_prompt], tokens[: arguments.n_gen]
 
     prefill_tps, decode_tps = [], []
-    for run in range(arguments.runs + 1):
-        prefill = rate(context, prompt, BATCH)
-        decode = rate(context, answer, 1)
-        if run > 0:
-            prefill_tps.append(prefill)
-            decode_tps.append(decode)
+    rate(context, prompt[:BATCH], BATCH)
+    rate(context, answer, 1)
+    for _ in range(arguments.runs):
+        prefill_tps.append(rate(context, prompt, BATCH))
+        decode_tps.append(rate(context, answer, 1))
     print(
         json.dumps(
             {

@@ -279,7 +279,11 @@ fn check_lengths(ty: TensorType, elements: usize, bytes: usize) -> Result<(), Fo
     Ok(())
 }
 
-fn check_finite(src: &[f32]) -> Result<(), FormatError> {
+/// Looks for values that no block can hold.
+///
+/// # Errors
+/// Names the first that is NaN or infinite.
+pub fn check_finite(src: &[f32]) -> Result<(), FormatError> {
     // An exponent of ones overflows into the sign. Looking for the first such number would take much longer.
     let exponents = src.iter().fold(0, |any, x| any | ((x.to_bits() & 0x7FFF_FFFF) + 0x0080_0000));
     if exponents >> 31 == 0 {

@@ -86,15 +86,24 @@ impl Tensor {
         }
     }
 
-    /// Reads whole rows from row `first` on, as they lie in the source.
-    pub(crate) fn read(&self, first: u64, row_bytes: usize, dst: &mut [u8]) -> Result<()> {
+    /// Whole rows from row `first` on, as they lie in the source: where that is memory already, or else read to `buffer`.
+    pub(crate) fn read<'a>(
+        &'a self,
+        first: u64,
+        rows: usize,
+        row_bytes: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8]> {
         if self.order == RowOrder::Same {
-            return self.source.read(first * row_bytes as u64, dst);
+            return self.source.read(first * row_bytes as u64, rows * row_bytes, buffer);
         }
-        for (row, dst) in (first..).zip(dst.chunks_exact_mut(row_bytes)) {
-            self.source.read(self.order.source_row(row) * row_bytes as u64, dst)?;
+        let mut ordered = Vec::with_capacity(rows * row_bytes);
+        for row in (first..).take(rows) {
+            let offset = self.order.source_row(row) * row_bytes as u64;
+            ordered.extend_from_slice(self.source.read(offset, row_bytes, buffer)?);
         }
-        Ok(())
+        *buffer = ordered;
+        Ok(buffer)
     }
 
     /// Tells the source that this tensor will not be read again.
@@ -108,22 +117,25 @@ impl Tensor {
 }
 
 impl Source {
-    fn read(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+    fn read<'a>(&'a self, offset: u64, len: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8]> {
         match self {
-            Source::File(bytes) => bytes.read(offset, dst),
+            Source::File(bytes) => {
+                buffer.resize(len, 0);
+                bytes.read(offset, buffer)?;
+                Ok(buffer)
+            }
             Source::Gguf(gguf, index) => {
                 let tensor = gguf.tensors().get(*index).context("no such tensor")?;
-                copy(gguf.data(tensor), offset, dst)
+                part(gguf.data(tensor), offset, len)
             }
-            Source::Memory(bytes) => copy(bytes, offset, dst),
+            Source::Memory(bytes) => part(bytes, offset, len),
         }
     }
 }
 
-fn copy(src: &[u8], offset: u64, dst: &mut [u8]) -> Result<()> {
-    let src = usize::try_from(offset).ok().and_then(|from| src.get(from..)?.get(..dst.len()));
-    dst.copy_from_slice(src.context("rows past the end of the tensor")?);
-    Ok(())
+fn part(src: &[u8], offset: u64, len: usize) -> Result<&[u8]> {
+    let part = usize::try_from(offset).ok().and_then(|from| src.get(from..)?.get(..len));
+    part.context("rows past the end of the tensor")
 }
 
 /// A range of bytes of an open file.
@@ -170,9 +182,8 @@ mod tests {
             order: RowOrder::Interleave { head_dim: 4 },
         };
         assert_eq!((tensor.row_len(), tensor.rows()), (1, 4));
-        let mut out = [0; 6];
-        tensor.read(1, 2, &mut out).unwrap();
-        assert_eq!(out, [4, 5, 2, 3, 6, 7]);
-        assert!(tensor.read(4, 2, &mut out).is_err());
+        let mut buffer = Vec::new();
+        assert_eq!(tensor.read(1, 3, 2, &mut buffer).unwrap(), [4, 5, 2, 3, 6, 7]);
+        assert!(tensor.read(4, 3, 2, &mut buffer).is_err());
     }
 }

@@ -2,12 +2,13 @@ use crate::convert::Tensor;
 use anyhow::{Context, Error, Result, anyhow};
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use siskin_quant::{FormatError, TensorType, decode, encode, encode_weighted};
+use siskin_quant::{FormatError, TensorType, check_finite, decode, encode, encode_weighted};
 
 /// Elements that one task converts at a time: enough to outweigh the cost of handing it out.
 const TASK: u64 = 1 << 16;
-/// Elements held in memory at a time. The bound is 12 bytes for each: bytes read, f32 and bytes to be written.
-const SLAB: u64 = 1 << 23;
+/// Tasks of each thread for a slab. While one slab is given away, the next is converted: memory holds the bytes of two
+/// for all threads, and for each thread a task's bytes read and a row's f32.
+const TASKS: u64 = 8;
 
 /// Converts the rows of `tensor` to `ty`, and gives them to `sink` in order, with the number of source bytes they were
 /// made from. `importance` has a weight for each column, where they are known. The bytes do not depend on how many
@@ -23,23 +24,23 @@ pub(super) fn convert(
     mut sink: impl FnMut(&[u8], u64) -> Result<()>,
 ) -> Result<()> {
     let plan = Conversion::new(tensor, ty, importance).with_context(|| format!("tensor {}", tensor.name))?;
-    let (task, slab) = (rows_of(TASK, plan.row_len), rows_of(SLAB, plan.row_len));
-    let mut out = Vec::new();
+    let slab = rows_of(TASK * TASKS * pool.current_num_threads() as u64, plan.row_len);
+    let (mut converted, mut next) = (Vec::new(), Vec::new());
     let mut first = 0;
-    while first < plan.rows {
+    while first < plan.rows || !converted.is_empty() {
         let rows = slab.min(plan.rows - first);
-        out.resize(usize::try_from(rows)? * plan.to_bytes, 0);
-        let task_bytes = usize::try_from(task)? * plan.to_bytes;
-        let failed = pool.install(|| {
-            let tasks = out.par_chunks_mut(task_bytes).enumerate();
-            // All tasks run, so that the first bad row is the one reported, whichever thread meets it.
-            let failures = tasks.filter_map(|(index, out)| plan.task(first + index as u64 * task, out).err());
-            failures.min_by_key(|failure| failure.row)
-        });
+        let mut failed = None;
+        pool.in_place_scope(|scope| {
+            scope.spawn(|_| failed = plan.slab(first, rows, &mut next));
+            match converted.as_slice() {
+                [] => Ok(()),
+                bytes => sink(bytes, (bytes.len() / plan.to_bytes * plan.from_bytes) as u64),
+            }
+        })?;
         if let Some(failure) = failed {
             return Err(failure.error.context(format!("tensor {}, row {}", tensor.name, failure.row)));
         }
-        sink(&out, rows * plan.from_bytes as u64)?;
+        std::mem::swap(&mut converted, &mut next);
         first += rows;
     }
     Ok(())
@@ -118,19 +119,29 @@ impl<'a> Conversion<'a> {
         })
     }
 
-    /// Fills `out`, which is whole rows, from row `first` on.
-    fn task(&self, first: u64, out: &mut [u8]) -> Result<(), Failure> {
+    /// Fills `out` with `rows` rows from row `first` on, in tasks of all threads; what keeps the first bad row from it.
+    fn slab(&self, first: u64, rows: u64, out: &mut Vec<u8>) -> Option<Failure> {
+        out.resize(rows as usize * self.to_bytes, 0);
+        let task = rows_of(TASK, self.row_len);
+        let tasks = out.par_chunks_mut(task as usize * self.to_bytes).enumerate();
+        // All tasks run, so that the first bad row is the one reported, whichever thread meets it.
+        let failures = tasks.map_init(Vec::new, |buffer, (index, out)| {
+            self.task(first + index as u64 * task, out, buffer).err()
+        });
+        failures.flatten().min_by_key(|failure| failure.row)
+    }
+
+    /// Fills `out`, which is whole rows, from row `first` on; what it has to read first goes through `buffer`.
+    fn task(&self, first: u64, out: &mut [u8], buffer: &mut Vec<u8>) -> Result<(), Failure> {
         let rows = out.len() / self.to_bytes;
         let at = |row: usize| move |error: Error| Failure { row: first + row as u64, error };
-        let mut bytes = vec![0; rows * self.from_bytes];
-        self.tensor.read(first, self.from_bytes, &mut bytes).map_err(at(0))?;
+        let bytes = self.tensor.read(first, rows, self.from_bytes, buffer).map_err(at(0))?;
         if !self.tensor.ty.can_decode() {
             // The same type again, of a kind nobody computes with: integers.
-            out.copy_from_slice(&bytes);
+            out.copy_from_slice(bytes);
             return Ok(());
         }
-        let row_len = self.row_len as usize;
-        let mut values = vec![0.0; row_len];
+        let mut values = vec![0.0; self.row_len as usize];
         let pairs = bytes.chunks_exact(self.from_bytes).zip(out.chunks_exact_mut(self.to_bytes));
         for (row, (from, to)) in pairs.enumerate() {
             self.row(from, &mut values, to).map_err(at(row))?;
@@ -140,11 +151,11 @@ impl<'a> Conversion<'a> {
 
     /// The weighted squared error of row `row`.
     fn squared_error(&self, row: u64) -> Result<f64> {
-        let (mut from, mut to) = (vec![0; self.from_bytes], vec![0; self.to_bytes]);
-        self.tensor.read(row, self.from_bytes, &mut from)?;
+        let (mut buffer, mut to) = (Vec::new(), vec![0; self.to_bytes]);
+        let from = self.tensor.read(row, 1, self.from_bytes, &mut buffer)?;
         let row_len = self.row_len as usize;
         let (mut values, mut decoded) = (vec![0.0; row_len], vec![0.0; row_len]);
-        self.row(&from, &mut values, &mut to)?;
+        self.row(from, &mut values, &mut to)?;
         decode(self.to, &to, &mut decoded)?;
         let square = |(&x, &y): (&f32, &f32)| (f64::from(x) - f64::from(y)).powi(2);
         let squares = values.iter().zip(&decoded).map(square);
@@ -158,11 +169,11 @@ impl<'a> Conversion<'a> {
 
     fn row(&self, from: &[u8], values: &mut [f32], to: &mut [u8]) -> Result<()> {
         decode(self.tensor.ty, from, values)?;
-        if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(anyhow!("element {index} is {value}, expected a finite number"));
-        }
         match self.importance {
-            _ if self.tensor.ty == self.to => to.copy_from_slice(from),
+            _ if self.tensor.ty == self.to => {
+                check_finite(values)?;
+                to.copy_from_slice(from);
+            }
             Some(importance) => encode_weighted(self.to, values, importance, to)?,
             None => encode(self.to, values, to)?,
         }
