@@ -203,62 +203,82 @@ impl<'a> Matrix<'a> {
     }
 
     /// Divided among tasks by columns, `width` at a time, of the first `columns` of each row.
-    pub(crate) fn columns(self, columns: usize, width: usize) -> Tiles<'a> {
-        let rows = self.rows();
-        self.tiles(columns, width, rows)
-    }
-
-    /// Divided among tasks into tiles of `width` columns and `height` rows, of the first `columns` of each row.
-    pub(crate) fn tiles(self, columns: usize, width: usize, height: usize) -> Tiles<'a> {
+    pub(crate) fn columns(self, columns: usize, width: usize) -> Columns<'a> {
         assert!(columns <= self.stride, "the columns lie in the row");
-        let rows = self.rows();
-        let (width, height) = (width.max(1), height.max(1));
-        Tiles {
+        Columns {
             start: self.data.as_mut_ptr(),
-            rows,
+            rows: self.rows(),
             stride: self.stride,
             columns,
-            width,
-            height,
+            width: width.max(1),
             data: PhantomData,
         }
     }
+
+    /// Divided by columns and by runs of rows, which follow each other: part i is that of run i % `runs.len()`.
+    pub(crate) fn tiles(self, columns: usize, width: usize, runs: &'a [Range<usize>]) -> Tiles<'a> {
+        let within = runs.last().is_none_or(|last| last.end <= self.rows());
+        let ordered = runs.iter().all(|run| run.start <= run.end);
+        let apart = runs.array_windows().all(|[run, next]| run.end <= next.start);
+        assert!(within && ordered && apart, "the runs lie in the matrix, one after the other");
+        Tiles { columns: self.columns(columns, width), runs }
+    }
 }
 
-/// A [`Matrix`] in tiles, numbered down the rows first.
-pub(crate) struct Tiles<'a> {
+/// A [`Matrix`] divided by columns.
+pub(crate) struct Columns<'a> {
     start: *mut f32,
     rows: usize,
     stride: usize,
     columns: usize,
     width: usize,
-    height: usize,
     data: PhantomData<&'a mut [f32]>,
 }
 
+impl<'a> Columns<'a> {
+    fn count(&self) -> usize {
+        self.columns.div_ceil(self.width)
+    }
+
+    fn tile(&self, i: usize, rows: Range<usize>) -> Tile<'a> {
+        let from = (i * self.width).min(self.columns);
+        let columns = from..(from + self.width).min(self.columns);
+        Tile { start: self.start, stride: self.stride, columns, rows, data: PhantomData }
+    }
+}
+
 // SAFETY: hands out exclusive parts of the matrix that it borrows exclusively.
-unsafe impl Sync for Tiles<'_> {}
-// SAFETY: different tiles do not overlap.
+unsafe impl Sync for Columns<'_> {}
+// SAFETY: different numbers have different columns.
+unsafe impl<'a> Split for Columns<'a> {
+    type Part = Tile<'a>;
+
+    fn parts(&self) -> usize {
+        self.count()
+    }
+
+    unsafe fn part(&self, i: usize) -> Tile<'a> {
+        self.tile(i, 0..self.rows)
+    }
+}
+
+/// A [`Matrix`] divided by columns and rows.
+pub(crate) struct Tiles<'a> {
+    columns: Columns<'a>,
+    runs: &'a [Range<usize>],
+}
+
+// SAFETY: different tiles have different columns or, as the constructor checks, different rows.
 unsafe impl<'a> Split for Tiles<'a> {
     type Part = Tile<'a>;
 
     fn parts(&self) -> usize {
-        self.columns.div_ceil(self.width) * self.rows.div_ceil(self.height)
+        self.columns.count() * self.runs.len()
     }
 
     unsafe fn part(&self, i: usize) -> Tile<'a> {
-        let down = self.rows.div_ceil(self.height).max(1);
-        let range = |index: usize, step: usize, end: usize| {
-            let from = (index * step).min(end);
-            from..(from + step).min(end)
-        };
-        Tile {
-            start: self.start,
-            stride: self.stride,
-            columns: range(i / down, self.width, self.columns),
-            rows: range(i % down, self.height, self.rows),
-            data: PhantomData,
-        }
+        let runs = self.runs.len().max(1);
+        self.columns.tile(i / runs, self.runs.get(i % runs).cloned().unwrap_or(0..0))
     }
 }
 
@@ -390,7 +410,7 @@ mod tests {
     #[test]
     fn tiles_cover_a_matrix_once() {
         let mut data = vec![0.0; 5 * 8];
-        let tiles = Matrix::new(&mut data, 8).tiles(7, 3, 2);
+        let tiles = Matrix::new(&mut data, 8).tiles(7, 3, &[0..1, 1..2, 3..5]);
         assert_eq!(tiles.parts(), 9);
         for i in 0..tiles.parts() {
             // SAFETY: each number once.
@@ -400,7 +420,7 @@ mod tests {
             }
         }
         for (i, x) in data.iter().enumerate() {
-            assert_eq!(*x, if i % 8 < 7 { 1.0 } else { 0.0 });
+            assert_eq!(*x, if i % 8 < 7 && i / 8 != 2 { 1.0 } else { 0.0 });
         }
     }
 

@@ -1,11 +1,14 @@
 //! Attention's work, divided among threads: that of several tokens by KV heads and tokens, that of one token by KV
 //! heads and spans of positions.
 
+use std::ops::Range;
+
 use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
 use crate::cache::{Cache, CacheType, CacheTypes};
 use crate::kernels::attention::{self, BLOCK, Block, HEADER, Queries, SPAN, WIDTH};
 use crate::kernels::quantize::TILE;
 use crate::kernels::{Kernels, Line, Q8Block};
+use crate::runs::{Run, Runs};
 use crate::team::Team;
 
 /// Queries of a task: so many that widening keys and values hardly counts, so few that their scores stay near.
@@ -42,20 +45,32 @@ impl Heads {
 pub(crate) struct Layer<'a> {
     pub(crate) cache: &'a Cache,
     pub(crate) index: usize,
-    /// The first token's position.
-    pub(crate) start: usize,
-    pub(crate) tokens: usize,
+    pub(crate) runs: &'a Runs,
     /// The tokens' queries: for each a row of `stride` numbers, which begins with those of all heads.
     pub(crate) queries: &'a [f32],
     pub(crate) stride: usize,
 }
 
-/// Causal self-attention: each token's heads look at its own position and all before it.
+/// What attention is to have room for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Tokens of a batch.
+    pub(crate) batch: usize,
+    /// Runs of a batch.
+    pub(crate) runs: usize,
+    /// Positions of a sequence.
+    pub(crate) context: usize,
+}
+
+/// Causal self-attention: each token's heads look at its own position and all before it in its sequence.
 pub(crate) struct Attention {
     kernels: &'static Kernels,
     heads: Heads,
-    /// Tokens of a task.
+    /// Tokens of a task, at most.
     tokens: usize,
+    /// The rows of the tasks' tokens, and the run that they are of.
+    tiles: Vec<Range<usize>>,
+    tile_runs: Vec<usize>,
     scratch: Vec<Scratch>,
     /// What the spans come to for one token: `[KV head][span][head of the group]`.
     parts: Buf<f32>,
@@ -67,13 +82,14 @@ impl Attention {
         threads: usize,
         heads: Heads,
         types: CacheTypes,
-        batch: usize,
-        context: usize,
+        room: Room,
     ) -> Result<Self, OutOfMemory> {
-        let tokens = (TOGETHER / heads.group()).clamp(1, batch.max(1));
+        let tokens = (TOGETHER / heads.group()).clamp(1, room.batch.max(1));
+        let tiles = room.batch.div_ceil(tokens) + room.runs;
         let scratch = (0..threads).map(|_| Scratch::new(heads, types, tokens)).collect::<Result<_, _>>()?;
-        let parts = Buf::zeroed(heads.heads * context.div_ceil(SPAN) * heads.part())?;
-        Ok(Self { kernels, heads, tokens, scratch, parts })
+        let parts = Buf::zeroed(heads.heads * room.context.div_ceil(SPAN) * heads.part())?;
+        let (tiles, tile_runs) = (Vec::with_capacity(tiles), Vec::with_capacity(tiles));
+        Ok(Self { kernels, heads, tokens, tiles, tile_runs, scratch, parts })
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -82,24 +98,35 @@ impl Attention {
 
     /// `out = softmax(queries · keys / √head_dim) · values`; `out` has rows as the queries have.
     pub(crate) fn attend(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
-        match layer.tokens {
-            1 => self.decode(team, layer, out),
-            _ => self.prefill(team, layer, out),
+        match layer.runs.tokens() {
+            1 => self.one(team, layer, out),
+            _ => self.several(team, layer, out),
         }
     }
 
-    fn prefill(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
+    fn several(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         let (kernels, heads) = (self.kernels, self.heads);
+        self.tiles.clear();
+        self.tile_runs.clear();
+        for (number, (rows, _)) in layer.runs.iter().enumerate() {
+            for first in rows.clone().step_by(self.tokens) {
+                self.tiles.push(first..(first + self.tokens).min(rows.end));
+                self.tile_runs.push(number);
+            }
+        }
         let group = heads.group() * heads.head_dim;
-        let out = Matrix::new(&mut out[..layer.tokens * layer.stride], layer.stride);
-        let tiles = out.tiles(heads.heads * heads.head_dim, group, self.tokens);
-        team.for_each_with(&mut self.scratch, tiles, |scratch, _, mut tile| {
+        let out = Matrix::new(&mut out[..layer.runs.tokens() * layer.stride], layer.stride);
+        let tiles = out.tiles(heads.heads * heads.head_dim, group, &self.tiles);
+        let tile_runs = &self.tile_runs;
+        team.for_each_with(&mut self.scratch, tiles, |scratch, i, mut tile| {
             let (head, tokens) = (tile.columns().start / group, tile.rows());
-            let work = scratch.open(kernels, heads, layer, head, tokens.start, tokens.len());
+            let (rows, run) = layer.runs.get(tile_runs[i % tile_runs.len()]);
+            let start = run.start + (tokens.start - rows.start);
+            let work = scratch.open(kernels, heads, layer, head, tokens.clone(), start);
             let queries = &work.queries;
             work.sums.chunks_exact_mut(heads.part()).for_each(attention::begin);
-            for span in (0..layer.start + tokens.end).step_by(SPAN) {
-                let view = View { kernels, layer, head };
+            for span in (0..start + tokens.len()).step_by(SPAN) {
+                let view = View { kernels, layer, run, head };
                 view.span(queries, span, work.wide, work.scores, work.parts);
                 let parts = work.parts.chunks_exact(heads.part());
                 let sums = work.sums.chunks_exact_mut(heads.part());
@@ -118,15 +145,16 @@ impl Attention {
         });
     }
 
-    fn decode(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
+    fn one(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         let (kernels, heads) = (self.kernels, self.heads);
-        let spans = (layer.start + 1).div_ceil(SPAN);
+        let (rows, run) = layer.runs.get(0);
+        let spans = (run.start + 1).div_ceil(SPAN);
         let task = heads.group() * heads.part();
         let parts = &mut self.parts[..heads.kv_heads * spans * task];
         team.for_each_with(&mut self.scratch, Chunks::new(parts, task), |scratch, i, parts| {
             let (head, span) = (i / spans, i % spans);
-            let work = scratch.open(kernels, heads, layer, head, 0, 1);
-            let view = View { kernels, layer, head };
+            let work = scratch.open(kernels, heads, layer, head, rows.clone(), run.start);
+            let view = View { kernels, layer, run, head };
             view.span(&work.queries, span * SPAN, work.wide, work.scores, parts);
         });
         let Some(sums) = self.scratch.first_mut().map(|scratch| &mut scratch.floats[..heads.part()]) else {
@@ -146,10 +174,11 @@ impl Attention {
     }
 }
 
-/// A KV head of a layer.
+/// A KV head of a layer, as a run's tokens see it.
 struct View<'a> {
     kernels: &'static Kernels,
     layer: &'a Layer<'a>,
+    run: Run<'a>,
     head: usize,
 }
 
@@ -163,11 +192,15 @@ impl View<'_> {
         scores: &mut [[f32; SPAN]],
         parts: &mut [f32],
     ) {
-        let &Self { kernels, layer: &Layer { cache, index, .. }, head } = self;
+        let &Self { kernels, layer: &Layer { cache, index, .. }, run, head } = self;
         let end = (start + SPAN).min(queries.most());
-        let range = |from: usize| from..end.min(from + BLOCK);
-        let keys = |from: usize| cache.keys(index, head, range(from));
-        let values = |from: usize| cache.values(index, head, range(from));
+        // A block lies in one page, and so do its slots.
+        let slots = |from: usize, end: usize| {
+            let slot = run.slot(from);
+            slot..slot + (end.min(from + BLOCK) - from)
+        };
+        let keys = |from: usize| cache.keys(index, head, slots(from, end));
+        let values = |from: usize| cache.values(index, head, slots(from, end));
         for from in (start..end).step_by(BLOCK) {
             let next = if from + BLOCK < end { keys(from + BLOCK) } else { values(start) };
             let keys = Block { bytes: keys(from), start: from, next };
@@ -177,8 +210,10 @@ impl View<'_> {
         for from in (start..end).step_by(BLOCK) {
             let next = if from + BLOCK < end {
                 values(from + BLOCK)
+            } else if end < queries.most() {
+                cache.keys(index, head, slots(end, queries.most()))
             } else {
-                cache.keys(index, head, end..(end + BLOCK).min(queries.most()))
+                &[]
             };
             let values = Block { bytes: values(from), start: from, next };
             kernels.weigh(cache.types().values, queries, &values, wide, scores, parts);
@@ -219,22 +254,22 @@ impl Scratch {
         size_of_val(&*self.wide) + size_of_val(&*self.floats) + size_of_val(&*self.q)
     }
 
-    /// Takes up the queries of `tokens` tokens from the layer's `first` on that look at KV head `head`.
+    /// Takes up the queries of some rows that look at KV head `head`; the first row's position is `start`.
     fn open(
         &mut self,
         kernels: &Kernels,
         heads: Heads,
         layer: &Layer<'_>,
         head: usize,
-        first: usize,
-        tokens: usize,
+        tokens: Range<usize>,
+        start: usize,
     ) -> Work<'_> {
-        let queries = heads.group() * tokens;
+        let queries = heads.group() * tokens.len();
         let (rows, floats) = self.floats.split_at_mut(queries * heads.dims());
         let (scores, floats) = floats.split_at_mut(queries * SPAN);
         let (parts, floats) = floats.split_at_mut(queries * heads.part());
         let width = heads.group() * heads.head_dim;
-        let from = layer.queries.chunks_exact(layer.stride).skip(first);
+        let from = layer.queries.chunks_exact(layer.stride).skip(tokens.start);
         let from =
             from.flat_map(|token| token[head * width..(head + 1) * width].chunks_exact(heads.head_dim));
         for (row, query) in rows.chunks_exact_mut(heads.dims()).zip(from) {
@@ -254,7 +289,7 @@ impl Scratch {
                 q,
                 dims: heads.dims(),
                 group: heads.group(),
-                seen: layer.start + first + 1,
+                seen: start + 1,
                 scale: 1.0 / (heads.head_dim as f32).sqrt(),
             },
             wide: self.wide.as_chunks_mut().0,
@@ -272,6 +307,9 @@ mod tests {
     use crate::test_data::Random;
 
     const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];
+
+    /// Where the sequence's pages are in the cache.
+    const PAGES: [u32; 3] = [1, 0, 2];
 
     /// A sequence of one layer: for each position a row of queries, of keys and of values.
     struct Sequence {
@@ -293,7 +331,7 @@ mod tests {
                 queries: random.vector(positions * heads.heads * heads.head_dim, 3.0),
                 keys: random.vector(positions * kv, 2.0),
                 values: random.vector(positions * kv, 2.0),
-                cache: Cache::new(types, 1, heads.kv_heads, heads.head_dim, positions).unwrap(),
+                cache: Cache::new(types, 1, heads.kv_heads, heads.head_dim, 3 * SPAN).unwrap(),
             };
             sequence.fill();
             sequence
@@ -305,7 +343,8 @@ mod tests {
                 let row = |x: &[f32], i: usize| x[(i * *kv_heads + head) * *head_dim..][..*head_dim].to_vec();
                 for position in 0..keys.len() / (*kv_heads * *head_dim) {
                     let (key, value) = (row(keys, position), row(values, position));
-                    types.store(position, &key, &value, (&mut *key_cache, &mut *value_cache));
+                    let slot = Run { start: 0, tokens: 0, pages: &PAGES }.slot(position);
+                    types.store(slot, &key, &value, (&mut *key_cache, &mut *value_cache));
                 }
             });
         }
@@ -321,12 +360,13 @@ mod tests {
         /// Bits of what `tokens` tokens from position `start` on see, all NaN made one.
         fn attend(&self, isa: Isa, threads: usize, start: usize, tokens: usize) -> Vec<u32> {
             let mut team = Team::new(threads).unwrap();
-            let mut attention =
-                Attention::new(isa.kernels(), threads, self.heads, self.types, tokens, self.positions())
-                    .unwrap();
+            let room = Room { batch: tokens, runs: 1, context: self.positions() };
+            let mut attention = Attention::new(isa.kernels(), threads, self.heads, self.types, room).unwrap();
             let stride = self.stride();
             let queries = &self.queries[start * stride..(start + tokens) * stride];
-            let layer = Layer { cache: &self.cache, index: 0, start, tokens, queries, stride };
+            let mut runs = Runs::new(1, PAGES.len());
+            runs.push(Run { start, tokens, pages: &PAGES });
+            let layer = Layer { cache: &self.cache, index: 0, runs: &runs, queries, stride };
             let mut out = vec![0.0; tokens * stride];
             attention.attend(&mut team, &layer, &mut out);
             out.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()

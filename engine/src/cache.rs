@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::Range;
 
 use half::f16;
@@ -37,6 +38,20 @@ pub struct CacheTypes {
     pub values: CacheType,
 }
 
+impl fmt::Display for CacheTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |ty| match ty {
+            CacheType::F32 => "f32",
+            CacheType::F16 => "f16",
+            CacheType::Q8_0 => "q8_0",
+        };
+        match self.keys == self.values {
+            true => write!(f, "{}", name(self.keys)),
+            false => write!(f, "{} and {}", name(self.keys), name(self.values)),
+        }
+    }
+}
+
 impl From<CacheType> for CacheTypes {
     /// The same for both.
     fn from(ty: CacheType) -> Self {
@@ -44,7 +59,8 @@ impl From<CacheType> for CacheTypes {
     }
 }
 
-/// The keys and values of every layer for every position of a sequence.
+/// The keys and values of every layer, in slots that sequences' positions are given: pages of them, see
+/// [`Run::slot`](crate::runs::Run::slot).
 pub(crate) struct Cache {
     types: CacheTypes,
     keys: Half,
@@ -57,9 +73,9 @@ impl Cache {
         layers: usize,
         heads: usize,
         head_dim: usize,
-        context: usize,
+        slots: usize,
     ) -> Result<Self, OutOfMemory> {
-        let half = |ty| Half::new(ty, layers, heads, head_dim, context);
+        let half = |ty| Half::new(ty, layers, heads, head_dim, slots);
         Ok(Self { types, keys: half(types.keys)?, values: half(types.values)? })
     }
 
@@ -71,27 +87,38 @@ impl Cache {
         self.keys.bytes.len() + self.values.bytes.len()
     }
 
+    /// Keys and values of one layer and KV head: those in the slots, and what lies in the same panels.
+    pub(crate) fn parts_mut(&mut self, layer: usize, head: usize, slots: Range<usize>) -> [&mut [u8]; 2] {
+        [&mut self.keys, &mut self.values].map(|half| half.panels_mut(layer, head, slots.clone()))
+    }
+
+    /// Copies what is in `count` slots, a multiple of 16 as the slots' numbers are.
+    pub(crate) fn copy(&mut self, from: usize, to: usize, count: usize) {
+        self.keys.copy(from, to, count);
+        self.values.copy(from, to, count);
+    }
+
     /// One layer's keys and values, to be written head by head with [`CacheTypes::store`].
     pub(crate) fn layer(&mut self, layer: usize) -> (Chunks<'_, u8>, Chunks<'_, u8>) {
         (self.keys.layer(layer), self.values.layer(layer))
     }
 
-    /// Keys of one layer and KV head: those of the positions, and of what lies in the same panels.
-    pub(crate) fn keys(&self, layer: usize, head: usize, positions: Range<usize>) -> &[u8] {
-        self.keys.panels(layer, head, positions)
+    /// Keys of one layer and KV head: those in the slots, and what lies in the same panels.
+    pub(crate) fn keys(&self, layer: usize, head: usize, slots: Range<usize>) -> &[u8] {
+        self.keys.panels(layer, head, slots)
     }
 
     /// Values, as [`Cache::keys`].
-    pub(crate) fn values(&self, layer: usize, head: usize, positions: Range<usize>) -> &[u8] {
-        self.values.panels(layer, head, positions)
+    pub(crate) fn values(&self, layer: usize, head: usize, slots: Range<usize>) -> &[u8] {
+        self.values.panels(layer, head, slots)
     }
 }
 
-/// The keys, or the values: `[layer][head][position / 16][number / WIDTH]` blocks (see [`Element`]).
+/// The keys, or the values: `[layer][head][slot / 16][number / WIDTH]` blocks (see [`Element`]).
 struct Half {
     heads: usize,
     panel_bytes: usize,
-    /// Of one head, for the whole context.
+    /// Of one head, for all slots.
     head_bytes: usize,
     bytes: Buf<u8>,
 }
@@ -102,10 +129,10 @@ impl Half {
         layers: usize,
         heads: usize,
         head_dim: usize,
-        context: usize,
+        slots: usize,
     ) -> Result<Self, OutOfMemory> {
         let panel_bytes = head_dim.div_ceil(WIDTH) * ty.block_bytes();
-        let head_bytes = (context.next_multiple_of(BLOCK) / 16).saturating_mul(panel_bytes);
+        let head_bytes = (slots.next_multiple_of(BLOCK) / 16).saturating_mul(panel_bytes);
         let bytes = Buf::zeroed(layers.saturating_mul(heads).saturating_mul(head_bytes))?;
         Ok(Self { heads, panel_bytes, head_bytes, bytes })
     }
@@ -115,31 +142,47 @@ impl Half {
         Chunks::new(&mut self.bytes[layer * bytes..(layer + 1) * bytes], self.head_bytes)
     }
 
-    /// An even number of panels, as the kernels want them.
-    fn panels(&self, layer: usize, head: usize, positions: Range<usize>) -> &[u8] {
-        let from = (layer * self.heads + head) * self.head_bytes + positions.start / 16 * self.panel_bytes;
-        &self.bytes[from..][..positions.len().div_ceil(32) * 2 * self.panel_bytes]
+    fn copy(&mut self, from: usize, to: usize, count: usize) {
+        let [from, to, count] = [from, to, count].map(|slots| slots / 16 * self.panel_bytes);
+        for head in self.bytes.chunks_exact_mut(self.head_bytes.max(1)) {
+            head.copy_within(from..from + count, to);
+        }
+    }
+
+    /// Where the slots' panels are, an even number of them, as the kernels want them.
+    fn place(&self, layer: usize, head: usize, slots: Range<usize>) -> Range<usize> {
+        let from = (layer * self.heads + head) * self.head_bytes + slots.start / 16 * self.panel_bytes;
+        from..from + slots.len().div_ceil(32) * 2 * self.panel_bytes
+    }
+
+    fn panels(&self, layer: usize, head: usize, slots: Range<usize>) -> &[u8] {
+        &self.bytes[self.place(layer, head, slots)]
+    }
+
+    fn panels_mut(&mut self, layer: usize, head: usize, slots: Range<usize>) -> &mut [u8] {
+        let place = self.place(layer, head, slots);
+        &mut self.bytes[place]
     }
 }
 
 impl CacheTypes {
-    /// Writes one token's key and value into one head's part of the cache.
+    /// Writes one token's key and value into a slot of one head's part of the cache.
     pub(crate) fn store(
         self,
-        position: usize,
+        slot: usize,
         key: &[f32],
         value: &[f32],
         (keys, values): (&mut [u8], &mut [u8]),
     ) {
         match self.keys {
-            CacheType::F32 => store_key::<f32>(position, key, keys),
-            CacheType::F16 => store_key::<f16>(position, key, keys),
-            CacheType::Q8_0 => store_key::<Q8_0>(position, key, keys),
+            CacheType::F32 => store_key::<f32>(slot, key, keys),
+            CacheType::F16 => store_key::<f16>(slot, key, keys),
+            CacheType::Q8_0 => store_key::<Q8_0>(slot, key, keys),
         }
         match self.values {
-            CacheType::F32 => store_value::<f32>(position, value, values),
-            CacheType::F16 => store_value::<f16>(position, value, values),
-            CacheType::Q8_0 => store_value::<Q8_0>(position, value, values),
+            CacheType::F32 => store_value::<f32>(slot, value, values),
+            CacheType::F16 => store_value::<f16>(slot, value, values),
+            CacheType::Q8_0 => store_value::<Q8_0>(slot, value, values),
         }
     }
 }

@@ -90,6 +90,23 @@ pub enum Error {
         /// Its type.
         ty: TensorType,
     },
+    /// There are as many sequences as there may be.
+    #[error("no place for another sequence: there are {most}")]
+    NoPlace {
+        /// How many there may be.
+        most: usize,
+    },
+    /// A sequence that has left.
+    #[error("there is no such sequence any more")]
+    NoSequence,
+    /// The cache that sequences share has too few pages.
+    #[error("the cache is full: expected {wanted} free pages of 256 positions, found {free}")]
+    CacheFull {
+        /// Pages that the tokens need.
+        wanted: usize,
+        /// Pages that are free.
+        free: usize,
+    },
     /// Weights that are to replace a matrix's are not as many.
     #[error("tensor {tensor:?}: expected {rows} rows of {row_len} weights in {}, found {found} bytes", ty.name())]
     Rows {

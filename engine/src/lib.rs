@@ -21,7 +21,11 @@ mod model;
 mod observer;
 pub mod packed;
 mod panel;
+mod pass;
+mod runs;
 pub mod sampler;
+mod saved;
+mod sequences;
 mod session;
 #[allow(unsafe_code)] // Threads that borrow from the one that waits for them.
 mod team;
@@ -36,4 +40,6 @@ pub use error::Error;
 pub use kernels::{Isa, UnknownIsa};
 pub use model::Model;
 pub use observer::{Observer, Rows};
+pub use saved::StateError;
+pub use sequences::{SequenceId, Sequences, SequencesOptions};
 pub use session::{End, Generation, Session, SessionOptions};

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use siskin_quant::TensorType;
 
 use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
-use crate::attention::{self, Heads, Layer};
+use crate::attention::{self, Heads, Layer, Room};
 use crate::cache::{Cache, CacheTypes};
 use crate::kernels::peak::Load;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
 use crate::panel::Panels;
+use crate::runs::{PAGE, Run, Runs};
 use crate::team::Team;
 
 /// A measurement cannot be set up.
@@ -139,6 +140,7 @@ pub struct Attention {
     team: Team,
     attention: attention::Attention,
     cache: Cache,
+    runs: Runs,
     queries: Buf<f32>,
     out: Buf<f32>,
     shape: AttentionShape,
@@ -185,18 +187,21 @@ impl Attention {
         let mut queries = Buf::zeroed(tokens * stride)?;
         queries.iter_mut().zip(numbers(!0)).for_each(|(to, x)| *to = x);
         let heads = Heads { heads, kv_heads, head_dim };
-        let attention = attention::Attention::new(isa.kernels(), threads, heads, types, tokens, positions)?;
-        Ok(Self { team, attention, cache, queries, out: Buf::zeroed(tokens * stride)?, shape })
+        let room = Room { batch: tokens, runs: 1, context: positions };
+        let attention = attention::Attention::new(isa.kernels(), threads, heads, types, room)?;
+        let pages: Vec<u32> = (0..).take(positions.div_ceil(PAGE)).collect();
+        let mut runs = Runs::new(1, pages.len());
+        runs.push(Run { start: positions - tokens, tokens, pages: &pages });
+        Ok(Self { team, attention, cache, runs, queries, out: Buf::zeroed(tokens * stride)?, shape })
     }
 
     /// Attends: for each token as many numbers as its heads have.
     pub fn run(&mut self) -> &[f32] {
-        let AttentionShape { heads, head_dim, positions, tokens, .. } = self.shape;
+        let AttentionShape { heads, head_dim, .. } = self.shape;
         let layer = Layer {
             cache: &self.cache,
             index: 0,
-            start: positions - tokens,
-            tokens,
+            runs: &self.runs,
             queries: &self.queries,
             stride: heads * head_dim,
         };

@@ -1,12 +1,15 @@
+use std::io::{self, Write};
+
 use crate::cache::CacheTypes;
 use crate::error::Error;
 use crate::kernels::Isa;
-use crate::machine::default_threads;
-use crate::model::{Buffers, Model, State, StateOptions};
+use crate::model::Model;
 use crate::observer::Observer;
-use crate::sampler::{Breakers, Sampler, SamplerOptions};
-use crate::team::Team;
-use crate::tokenizer::{Detokenizer, Special};
+use crate::pass::{For, Pass};
+use crate::runs::Run;
+use crate::sampler::{Sampler, SamplerOptions};
+use crate::saved::{self, Saved, StateError};
+use crate::tokenizer::Detokenizer;
 
 /// What a session is made for. The default suits an assistant on the device.
 #[derive(Clone, Debug, Default)]
@@ -26,57 +29,46 @@ pub struct SessionOptions {
 
 /// One sequence of tokens: what was fed and answered so far, and all the memory that going on takes.
 pub struct Session {
-    model: Model,
-    state: State,
-    buffers: Buffers,
-    context: usize,
-    batch: usize,
-    position: usize,
-    /// The buffers hold the logits after the last token.
+    pass: Pass,
+    /// All pages of the cache, in their order.
+    pages: Vec<u32>,
+    /// What the session holds.
+    tokens: Vec<u32>,
+    /// There are logits of the last token.
     has_logits: bool,
 }
 
 impl Session {
     pub(crate) fn new(model: Model, options: &SessionOptions) -> Result<Self, Error> {
-        const LONGEST_DEFAULT: usize = 4096;
-        const DEFAULT_BATCH: usize = 256;
-        const MOST_THREADS: usize = 1024;
-        let within = |option, value: usize, most: usize| match value {
-            1.. if value <= most => Ok(value),
-            _ => Err(Error::Option { option, expected: format!("1 to {most}"), found: value }),
-        };
-        let longest = model.context_length();
-        let context = within("context", options.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
-        let threads = options.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
-        let threads = within("threads", threads, MOST_THREADS)?;
-        let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?.min(context);
-        let kernels = options.isa.map_or_else(Isa::choose, Ok)?.kernels();
-        let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
-        let scratch = model.family().scratch(batch);
-        let state_options = StateOptions { context, batch, cache: options.cache, scratch };
-        let state = State::new(kernels, team, model.family().config(), state_options)?;
-        let buffers = model.family().buffers(batch)?;
-        Ok(Self { model, state, buffers, context, batch, position: 0, has_logits: false })
+        let pass = Pass::new(model, options, For::One)?;
+        let pages = (0..pass.pages as u32).collect();
+        let tokens = Vec::with_capacity(pass.context);
+        Ok(Self { pass, pages, tokens, has_logits: false })
     }
 
     /// Tokens that the session holds.
     pub fn position(&self) -> usize {
-        self.position
+        self.tokens.len()
+    }
+
+    /// These tokens, in their order.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// Tokens that it holds at most.
     pub fn context(&self) -> usize {
-        self.context
+        self.pass.context
     }
 
     /// Bytes that the session reserved: KV cache and buffers.
     pub fn bytes(&self) -> usize {
-        self.state.bytes() + self.buffers.bytes()
+        self.pass.bytes()
     }
 
     /// The instruction set in use, as `SISKIN_ISA` spells it.
     pub fn isa(&self) -> &'static str {
-        self.state.isa()
+        self.pass.isa()
     }
 
     /// Appends tokens and works out the logits after the last of them.
@@ -84,12 +76,12 @@ impl Session {
     /// # Errors
     /// A token outside the vocabulary, or more tokens than the context has room for; the session stays as it was.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
-        self.check(tokens)?;
-        for batch in tokens.chunks(self.batch) {
+        self.pass.check(self.tokens.len(), tokens)?;
+        for batch in tokens.chunks(self.pass.batch) {
             self.forward(batch, &mut ());
         }
-        if let Some(last) = tokens.chunks(self.batch).last() {
-            self.model.family().logits(&mut self.state, &mut self.buffers, last.len() - 1);
+        if let Some(last) = tokens.chunks(self.pass.batch).last() {
+            self.pass.work_out_logits(&[last.len() - 1]);
             self.has_logits = true;
         }
         Ok(())
@@ -105,11 +97,12 @@ impl Session {
         tokens: &[u32],
         mut each: impl FnMut(&[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.check(tokens)?;
-        for batch in tokens.chunks(self.batch) {
+        self.pass.check(self.tokens.len(), tokens)?;
+        for batch in tokens.chunks(self.pass.batch) {
             self.forward(batch, &mut ());
             for token in 0..batch.len() {
-                each(self.model.family().logits(&mut self.state, &mut self.buffers, token))?;
+                self.pass.work_out_logits(&[token]);
+                each(self.pass.logits(0))?;
             }
             self.has_logits = true;
         }
@@ -122,10 +115,10 @@ impl Session {
     /// # Errors
     /// As for [`Session::feed`].
     pub fn feed_observed(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
-        self.check(tokens)?;
-        for batch in tokens.chunks(self.batch) {
+        self.pass.check(self.tokens.len(), tokens)?;
+        for batch in tokens.chunks(self.pass.batch) {
             self.forward(batch, observer);
-            self.model.family().observe_output(&mut self.state, &mut self.buffers, observer);
+            self.pass.observe_output(observer);
         }
         Ok(())
     }
@@ -137,7 +130,7 @@ impl Session {
     pub fn logits(&self) -> Result<&[f32], Error> {
         match self.has_logits {
             false => Err(Error::NoPrompt),
-            true => Ok(self.buffers.last_logits(self.model.vocabulary())),
+            true => Ok(self.pass.logits(0)),
         }
     }
 
@@ -146,18 +139,7 @@ impl Session {
     /// # Errors
     /// An option out of range.
     pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, Error> {
-        let tokenizer = self.model.tokenizer();
-        let encode = |text: &[u8]| {
-            let mut tokens = Vec::new();
-            tokenizer.encode(text, Special::Text, &mut tokens);
-            tokens
-        };
-        let spelled = |id| match tokenizer.piece(id) {
-            [] => tokenizer.text(id),
-            piece => piece,
-        };
-        let breakers = Breakers::new(options, tokenizer.len(), spelled, encode);
-        Ok(Sampler::new(options, self.model.vocabulary(), self.context, &breakers)?)
+        self.pass.sampler(options)
     }
 
     /// Forgets all tokens.
@@ -168,10 +150,40 @@ impl Session {
     /// Forgets all tokens but the first `len`, so that a text whose end changed need not be fed from its beginning.
     /// There are no logits until the next token is fed. A session that holds no more than `len` stays as it is.
     pub fn truncate(&mut self, len: usize) {
-        if len < self.position {
-            self.position = len;
+        if len < self.tokens.len() {
+            self.tokens.truncate(len);
             self.has_logits = false;
         }
+    }
+
+    /// Writes what the session holds: its tokens, their keys and values, and the logits, with a checksum. It can be
+    /// restored in any session of the same weights whose cache is of the same types, on any machine.
+    ///
+    /// Make it the file that it is to be only when all is written, so that no half of it is left behind.
+    ///
+    /// # Errors
+    /// What `out` returns.
+    pub fn save(&self, out: impl Write) -> io::Result<()> {
+        let logits = self.has_logits.then(|| self.pass.logits(0));
+        saved::save(out, self.pass.shape(), &self.tokens, logits, self.pass.cache())
+    }
+
+    /// Goes on from a saved state: what the session held is forgotten. Logits are those that a session would have that
+    /// was fed the same tokens, to the bit.
+    ///
+    /// # Errors
+    /// Bytes that are no such state, that are damaged, or that are of another model, cache or length; the session stays as
+    /// it was.
+    pub fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let state = Saved::check(state, self.pass.shape(), self.pass.cache(), self.pass.context)?;
+        state.fill(self.pass.cache_mut());
+        self.tokens.clear();
+        self.tokens.extend(state.tokens());
+        self.has_logits = state.logits().is_some();
+        for (logit, saved) in self.pass.logits_mut(0).iter_mut().zip(state.logits().into_iter().flatten()) {
+            *logit = saved;
+        }
+        Ok(())
     }
 
     /// Generates at most `limit` tokens from where the session stands, until the model ends its turn.
@@ -184,26 +196,16 @@ impl Session {
         limit: usize,
     ) -> Result<Generation<'s>, Error> {
         self.logits()?;
-        let detokenizer = Detokenizer::continuing(self.model.tokenizer());
+        let detokenizer = Detokenizer::continuing(self.pass.model.tokenizer());
         Ok(Generation { session: self, sampler, detokenizer, left: limit, unfed: None, end: None })
     }
 
     fn forward(&mut self, batch: &[u32], observer: &mut dyn Observer) {
-        self.model.family().forward(&mut self.state, &mut self.buffers, self.position, batch, observer);
-        self.position += batch.len();
+        self.pass.begin();
+        self.pass.push(Run { start: self.tokens.len(), tokens: batch.len(), pages: &self.pages });
+        self.pass.forward(batch, observer);
+        self.tokens.extend_from_slice(batch);
         self.has_logits = false;
-    }
-
-    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
-        let vocabulary = self.model.vocabulary();
-        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
-            return Err(Error::Token { token, vocabulary });
-        }
-        if tokens.len() > self.context - self.position {
-            let (context, used, wanted) = (self.context, self.position, tokens.len());
-            return Err(Error::ContextFull { context, used, wanted });
-        }
-        Ok(())
     }
 }
 
@@ -246,7 +248,7 @@ impl Generation<'_> {
             return Ok(None);
         }
         let token = self.sampler.sample(self.session.logits()?);
-        if self.session.model.tokenizer().is_end(token) {
+        if self.session.pass.model.tokenizer().is_end(token) {
             self.end = Some(End::Turn(token));
             return Ok(None);
         }
@@ -264,7 +266,7 @@ impl Generation<'_> {
     pub fn next_text(&mut self) -> Result<Option<&str>, Error> {
         let ended = self.end.is_some();
         match self.next_token()? {
-            Some(token) => Ok(Some(self.detokenizer.push(self.session.model.tokenizer(), token))),
+            Some(token) => Ok(Some(self.detokenizer.push(self.session.pass.model.tokenizer(), token))),
             None if ended => Ok(None),
             None => Ok(Some(self.detokenizer.finish()).filter(|rest| !rest.is_empty())),
         }

@@ -1,3 +1,5 @@
+use twox_hash::XxHash3_128;
+
 use crate::error::Error;
 use crate::gguf::Gguf;
 
@@ -25,6 +27,20 @@ pub(crate) struct Config {
     pub(crate) rope_base: f32,
     /// What positions are divided by (linear RoPE scaling).
     pub(crate) rope_factor: f32,
+}
+
+impl Config {
+    /// Hashes all of it but the context length, which nothing is computed with.
+    pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
+        let &Self { width, layers, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = self;
+        let &Self { context_length: _, norm_epsilon, rotated, rope_base, rope_factor, .. } = self;
+        for size in [width, layers, heads, kv_heads, head_dim, feed_forward, vocabulary, rotated] {
+            hasher.write(&(size as u64).to_le_bytes());
+        }
+        for number in [norm_epsilon, rope_base, rope_factor] {
+            hasher.write(&number.to_le_bytes());
+        }
+    }
 }
 
 /// Reads one architecture's keys, which begin with its name.

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use siskin_quant::TensorType;
+use twox_hash::XxHash3_128;
 
 use super::config::{Config, Keys};
 use super::state::{Hidden, State, scratch_lines, total_bytes};
-use super::weights::{Linear, Loader};
+use super::weights::{Linear, Loader, hash_floats};
 use crate::arena::{Buf, OutOfMemory};
 use crate::error::Error;
 use crate::gguf::Gguf;
@@ -49,7 +50,7 @@ pub(crate) struct Buffers {
     attended: Hidden,
     gate: Hidden,
     up: Hidden,
-    /// One token's logits.
+    /// Logits of a token of each sequence, and what they are worked out from.
     logits: Hidden,
     last: Hidden,
 }
@@ -120,6 +121,16 @@ impl Llama {
         layers.chain([&mut self.embedding]).chain(&mut self.output).find(|linear| linear.name == name)
     }
 
+    /// Hashes all that logits depend on.
+    pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
+        hasher.write(Self::ARCHITECTURE.as_bytes());
+        self.config.hash(hasher);
+        hash_floats(&self.frequencies, hasher);
+        let norms = self.layers.iter().flat_map(|layer| [&layer.attention_norm, &layer.feed_forward_norm]);
+        norms.chain([&self.norm]).for_each(|norm| hash_floats(norm, hasher));
+        self.linears().for_each(|linear| linear.hash(hasher));
+    }
+
     pub(crate) fn weight_bytes(&self) -> usize {
         self.linears().map(Linear::bytes).sum()
     }
@@ -135,7 +146,8 @@ impl Llama {
         layers * tokens as u64 + if tokens > 0 { self.output().weight.weights() } else { 0 }
     }
 
-    pub(crate) fn buffers(&self, batch: usize) -> Result<Buffers, OutOfMemory> {
+    /// Buffers for batches of so many tokens, of which `sequences` have logits at a time.
+    pub(crate) fn buffers(&self, batch: usize, sequences: usize) -> Result<Buffers, OutOfMemory> {
         let &Config { width, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = &self.config;
         let quantized = self.linears().any(|linear| !is_float(linear.weight.ty()));
         Ok(Buffers {
@@ -147,8 +159,8 @@ impl Llama {
             attended: Hidden::new(batch, heads * head_dim, quantized)?,
             gate: Hidden::new(batch, feed_forward, quantized)?,
             up: Hidden::new(batch, feed_forward, false)?,
-            logits: Hidden::new(1, vocabulary, false)?,
-            last: Hidden::new(1, width, quantized)?,
+            logits: Hidden::new(sequences, vocabulary, false)?,
+            last: Hidden::new(sequences, width, quantized)?,
         })
     }
 
@@ -157,12 +169,11 @@ impl Llama {
         scratch_lines(self.linears(), batch)
     }
 
-    /// Runs a batch of tokens, the first at position `start`, through all layers.
+    /// Runs a batch of tokens, those of [`State::runs`], through all layers.
     pub(crate) fn forward(
         &self,
         state: &mut State,
         buffers: &mut Buffers,
-        start: usize,
         tokens: &[u32],
         observer: &mut dyn Observer,
     ) {
@@ -170,7 +181,7 @@ impl Llama {
         let &Config { width, norm_epsilon, .. } = config;
         let Buffers { x, normed, queries, keys, values, attended, gate, up, .. } = buffers;
 
-        state.begin(start, tokens.len(), &self.frequencies);
+        state.begin(&self.frequencies);
         for (i, &token) in tokens.iter().enumerate() {
             self.embedding.weight.decode_row(token as usize, &mut x.row_mut(i)[..width]);
         }
@@ -189,14 +200,15 @@ impl Llama {
         }
     }
 
-    /// The logits after the batch's token `token`: one number for each entry of the vocabulary.
-    pub(crate) fn logits<'b>(&self, state: &mut State, buffers: &'b mut Buffers, token: usize) -> &'b [f32] {
+    /// Works out the logits after some tokens of the batch, all in one product: see [`Buffers::logits`].
+    pub(crate) fn logits(&self, state: &mut State, buffers: &mut Buffers, tokens: &[usize]) {
         let Buffers { x, normed, logits, last, .. } = buffers;
-        last.row_mut(0).copy_from_slice(x.row(token));
-        state.tokens = 1;
+        for (row, &token) in tokens.iter().enumerate() {
+            last.row_mut(row).copy_from_slice(x.row(token));
+        }
+        state.tokens = tokens.len();
         state.norm(last, &self.norm, self.config.width, self.config.norm_epsilon, normed);
         state.multiply(normed, [self.output()], [logits], Output::Replace, &mut ());
-        &logits.row(0)[..self.config.vocabulary]
     }
 
     /// Shows `observer` what the output matrix is multiplied with after each token of the batch, without the products.
@@ -233,9 +245,15 @@ impl Buffers {
         total_bytes(&[x, normed, queries, keys, values, attended, gate, up, logits, last])
     }
 
-    /// What [`Llama::logits`] left.
-    pub(crate) fn last_logits(&self, vocabulary: usize) -> &[f32] {
-        &self.logits.row(0)[..vocabulary]
+    /// What [`Llama::logits`] left for the token of this number among those it was asked for: one number for each entry
+    /// of the vocabulary.
+    pub(crate) fn logits(&self, token: usize, vocabulary: usize) -> &[f32] {
+        &self.logits.row(token)[..vocabulary]
+    }
+
+    /// The same, to be filled with what was worked out before.
+    pub(crate) fn logits_mut(&mut self, token: usize, vocabulary: usize) -> &mut [f32] {
+        &mut self.logits.row_mut(token)[..vocabulary]
     }
 }
 

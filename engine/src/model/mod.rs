@@ -4,10 +4,12 @@ mod state;
 mod weights;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use siskin_quant::TensorType;
+use twox_hash::XxHash3_128;
 
+pub(crate) use config::Config;
 pub(crate) use llama::Buffers;
 use llama::Llama;
 pub(crate) use state::{State, StateOptions};
@@ -17,6 +19,7 @@ use crate::gguf::Gguf;
 use crate::kernels::Kernels;
 use crate::panel::Panels;
 use crate::sampler::SamplerOverrides;
+use crate::sequences::{Sequences, SequencesOptions};
 use crate::session::{Session, SessionOptions};
 use crate::template::{ChatTemplate, Message};
 use crate::tokenizer::{Special, Tokenizer};
@@ -32,6 +35,7 @@ struct Inner {
     tokenizer: Arc<Tokenizer>,
     template: Arc<ChatTemplate>,
     sampling: SamplerOverrides,
+    fingerprint: OnceLock<u128>,
 }
 
 impl Model {
@@ -66,7 +70,8 @@ impl Model {
         let name = file.str("general.name")?.unwrap_or("unnamed").to_owned();
         file.check_unchanged()?;
         let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
-        Ok(Self(Arc::new(Inner { name, family, tokenizer, template, sampling })))
+        let fingerprint = OnceLock::new();
+        Ok(Self(Arc::new(Inner { name, family, tokenizer, template, sampling, fingerprint })))
     }
 
     /// This model with other weights in the matrix `name`: `rows` as a GGUF file has them, in any type that can be run.
@@ -90,6 +95,7 @@ impl Model {
             return Err(Error::Rows { tensor, ty, rows: height, row_len: k, found: rows.len() });
         }
         linear.weight = Panels::pack(ty, height, k, rows)?;
+        inner.fingerprint = OnceLock::new();
         Ok(Self(Arc::new(inner)))
     }
 
@@ -99,6 +105,14 @@ impl Model {
     /// An option without meaning, or too little memory.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
         Session::new(self.clone(), options)
+    }
+
+    /// Room for several sequences that are worked on together, with all the memory that they will ever use.
+    ///
+    /// # Errors
+    /// As for [`Model::session`].
+    pub fn sequences(&self, options: &SequencesOptions) -> Result<Sequences, Error> {
+        Sequences::new(self.clone(), options)
     }
 
     /// The model's name, as `general.name` gives it.
@@ -114,6 +128,17 @@ impl Model {
     /// Logits for each token: the rows of the output matrix. The tokenizer may name fewer.
     pub fn vocabulary(&self) -> usize {
         self.0.family.config().vocabulary
+    }
+
+    /// Tells models with different logits apart: a hash of the weights, as the kernels read them, and of all else that
+    /// logits depend on but the tokens. A packed file's is that of the file that was packed. The first call reads all
+    /// weights.
+    pub fn fingerprint(&self) -> u128 {
+        *self.0.fingerprint.get_or_init(|| {
+            let mut hasher = XxHash3_128::new();
+            self.0.family.hash(&mut hasher);
+            hasher.finish_128()
+        })
     }
 
     /// Bytes that the weights take in memory.

@@ -1,5 +1,5 @@
 use crate::arena::{Buf, Chunks, Concat, Matrix, OutOfMemory};
-use crate::attention::{Attention, Heads, Layer};
+use crate::attention::{Attention, Heads, Layer, Room};
 use crate::cache::{Cache, CacheTypes};
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
@@ -7,6 +7,7 @@ use crate::model::config::Config;
 use crate::model::weights::Linear;
 use crate::observer::{Observer, Rows};
 use crate::panel::{Panels, ROWS};
+use crate::runs::{PAGE, Runs};
 use crate::team::Team;
 
 /// Activations of up to a batch of tokens, and the same quantized where weights ask for it.
@@ -68,14 +69,20 @@ impl Hidden {
 /// What a [`State`] is made for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateOptions {
+    /// Sequences that a batch may have tokens of.
+    pub(crate) sequences: usize,
+    /// Positions of each.
     pub(crate) context: usize,
+    /// Tokens of a batch.
     pub(crate) batch: usize,
     pub(crate) cache: CacheTypes,
+    /// Slots of the cache, for the positions of all sequences.
+    pub(crate) slots: usize,
     /// Lines of scratch for each thread, as [`scratch_lines`] says.
     pub(crate) scratch: usize,
 }
 
-/// Everything that a forward pass works with: threads, kernels, buffers and the KV cache of one sequence.
+/// Everything that a forward pass works with: threads, kernels, buffers and the KV cache.
 ///
 /// Its methods are the steps that families of models are written in.
 pub(crate) struct State {
@@ -87,10 +94,10 @@ pub(crate) struct State {
     /// Each thread's own, for unpacked weights.
     scratch: Vec<Buf<Line>>,
     rotated: usize,
-    /// Tokens of the batch.
+    /// The tokens that a batch's layers work on.
+    pub(crate) runs: Runs,
+    /// Rows that the steps work on: those of all the batch's tokens, or of the few that need logits.
     pub(crate) tokens: usize,
-    /// The batch's first position in the sequence.
-    pub(crate) start: usize,
 }
 
 impl State {
@@ -101,19 +108,20 @@ impl State {
         options: StateOptions,
     ) -> Result<Self, OutOfMemory> {
         let &Config { layers, heads, kv_heads, head_dim, rotated, .. } = config;
-        let StateOptions { context, batch, .. } = options;
+        let StateOptions { sequences, context, batch, .. } = options;
+        let room = Room { batch, runs: sequences, context };
         let heads = Heads { heads, kv_heads, head_dim };
         let scratch = (0..team.threads()).map(|_| Buf::zeroed(options.scratch)).collect::<Result<_, _>>()?;
         Ok(Self {
             kernels,
             scratch,
-            cache: Cache::new(options.cache, layers, kv_heads, head_dim, context)?,
-            attention: Attention::new(kernels, team.threads(), heads, options.cache, batch, context)?,
+            cache: Cache::new(options.cache, layers, kv_heads, head_dim, options.slots)?,
+            attention: Attention::new(kernels, team.threads(), heads, options.cache, room)?,
             team,
             turns: Buf::zeroed(batch * 2 * rotated)?,
             rotated,
+            runs: Runs::new(sequences, sequences * context.div_ceil(PAGE)),
             tokens: 0,
-            start: 0,
         })
     }
 
@@ -124,14 +132,23 @@ impl State {
 
     pub(crate) fn bytes(&self) -> usize {
         let scratch: usize = self.scratch.iter().map(|lines| size_of_val(&**lines)).sum();
-        self.cache.bytes() + self.attention.bytes() + size_of_val(&*self.turns) + scratch
+        self.cache.bytes() + self.attention.bytes() + self.runs.bytes() + size_of_val(&*self.turns) + scratch
     }
 
-    /// Begins a batch of `tokens` tokens at position `start`, whose pairs turn by `frequencies`.
-    pub(crate) fn begin(&mut self, start: usize, tokens: usize, frequencies: &[f32]) {
-        (self.start, self.tokens) = (start, tokens);
-        for (token, turns) in self.turns.chunks_exact_mut(2 * self.rotated).take(tokens).enumerate() {
-            rope::fill_turns(turns, start + token, frequencies);
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) fn cache_mut(&mut self) -> &mut Cache {
+        &mut self.cache
+    }
+
+    /// Begins with the tokens of [`State::runs`], whose pairs turn by `frequencies`.
+    pub(crate) fn begin(&mut self, frequencies: &[f32]) {
+        self.tokens = self.runs.tokens();
+        let positions = self.runs.iter().flat_map(|(rows, run)| run.start..run.start + rows.len());
+        for (turns, position) in self.turns.chunks_exact_mut(2 * self.rotated).zip(positions) {
+            rope::fill_turns(turns, position, frequencies);
         }
     }
 
@@ -208,30 +225,32 @@ impl State {
     ) {
         let &Config { heads, kv_heads, head_dim: dim, .. } = config;
         let group = heads / kv_heads;
-        let (kernels, start, tokens, types) = (self.kernels, self.start, self.tokens, self.cache.types());
-        let turns = &self.turns;
+        let (kernels, tokens, types) = (self.kernels, self.tokens, self.cache.types());
+        let (turns, runs) = (&self.turns, &self.runs);
         let turn = 2 * self.rotated;
         let queries = queries.matrix(tokens).columns(heads * dim, group * dim);
         let keys = keys.matrix(tokens).columns(kv_heads * dim, dim);
         let split = ((queries, keys), self.cache.layer(layer));
         self.team.for_each_of(tokens, split, |head, ((mut queries, mut keys), (key_cache, value_cache))| {
-            for token in 0..tokens {
-                let turns = &turns[token * turn..(token + 1) * turn];
-                for query in queries.row(token).chunks_exact_mut(dim) {
-                    kernels.rotate_pairs(query, turns);
+            for (rows, run) in runs.iter() {
+                for (row, position) in rows.zip(run.start..) {
+                    let turns = &turns[row * turn..(row + 1) * turn];
+                    for query in queries.row(row).chunks_exact_mut(dim) {
+                        kernels.rotate_pairs(query, turns);
+                    }
+                    let key = keys.row(row);
+                    kernels.rotate_pairs(key, turns);
+                    let value = &values.row(row)[head * dim..(head + 1) * dim];
+                    types.store(run.slot(position), key, value, (&mut *key_cache, &mut *value_cache));
                 }
-                let key = keys.row(token);
-                kernels.rotate_pairs(key, turns);
-                let value = &values.row(token)[head * dim..(head + 1) * dim];
-                types.store(start + token, key, value, (&mut *key_cache, &mut *value_cache));
             }
         });
     }
 
     /// Causal self-attention: see [`Attention::attend`].
     pub(crate) fn attend(&mut self, layer: usize, queries: &Hidden, out: &mut Hidden) {
-        let &mut Self { ref cache, start, tokens, .. } = self;
-        let layer = Layer { cache, index: layer, start, tokens, queries: &queries.x, stride: queries.stride };
+        let Self { cache, runs, .. } = self;
+        let layer = Layer { cache, index: layer, runs, queries: &queries.x, stride: queries.stride };
         self.attention.attend(&mut self.team, &layer, &mut out.x);
         self.quantize(out);
     }

@@ -1,6 +1,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use twox_hash::XxHash3_128;
+
 use crate::arena::Buf;
 use crate::error::Error;
 use crate::gguf::{Gguf, Layout, TensorInfo};
@@ -18,6 +20,15 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
+    /// Hashes its name and its numbers.
+    pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
+        let Self { name, weight, bias } = self;
+        hasher.write(name.as_bytes());
+        hasher.write(&weight.ty().id().to_le_bytes());
+        hasher.write(weight.panels(0, weight.padded_rows()));
+        bias.iter().for_each(|bias| hash_floats(bias, hasher));
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.weight.bytes() + self.bias.as_ref().map_or(0, |bias| size_of_val(&***bias))
     }
@@ -130,4 +141,9 @@ impl<'a> Loader<'a> {
             found: tensor.shape.clone(),
         })
     }
+}
+
+/// Hashes the bits of some numbers.
+pub(crate) fn hash_floats(numbers: &[f32], hasher: &mut XxHash3_128) {
+    numbers.iter().for_each(|number| hasher.write(&number.to_le_bytes()));
 }

@@ -11,4 +11,6 @@ mod loading;
 mod packed;
 mod parts;
 mod replaced;
+mod saved;
+mod sequences;
 mod session;

@@ -1,0 +1,167 @@
+use crate::cache::Cache;
+use crate::error::Error;
+use crate::kernels::Isa;
+use crate::machine::default_threads;
+use crate::model::{Buffers, Config, Model, State, StateOptions};
+use crate::observer::Observer;
+use crate::runs::{PAGE, Run};
+use crate::sampler::{Breakers, Sampler, SamplerOptions};
+use crate::saved::Shape;
+use crate::session::SessionOptions;
+use crate::team::Team;
+use crate::tokenizer::Special;
+
+/// A model with all that forward passes through it take: threads, cache and buffers.
+pub(crate) struct Pass {
+    pub(crate) model: Model,
+    state: State,
+    buffers: Buffers,
+    /// Tokens of a sequence, at most.
+    pub(crate) context: usize,
+    /// Tokens of a forward pass, at most.
+    pub(crate) batch: usize,
+    /// Pages of the cache, the last of which may be shorter.
+    pub(crate) pages: usize,
+}
+
+/// The sequences that a [`Pass`] is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum For {
+    /// One alone.
+    One,
+    /// Up to so many, in so many pages of the cache; None: in as many as they can fill.
+    Many { sequences: usize, pages: Option<usize> },
+}
+
+impl Pass {
+    pub(crate) fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, Error> {
+        const LONGEST_DEFAULT: usize = 4096;
+        const DEFAULT_BATCH: usize = 256;
+        const MOST_THREADS: usize = 1024;
+        const MOST_SEQUENCES: usize = 4096;
+        let within = |option, value: usize, most: usize| match value {
+            1.. if value <= most => Ok(value),
+            _ => Err(Error::Option { option, expected: format!("1 to {most}"), found: value }),
+        };
+        let longest = model.context_length();
+        let context = within("context", options.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
+        let threads = options.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
+        let threads = within("threads", threads, MOST_THREADS)?;
+        let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?;
+        let of_each = context.div_ceil(PAGE);
+        let (sequences, batch, pages, slots) = match made_for {
+            For::One => (1, batch.min(context), of_each, context),
+            For::Many { sequences, pages } => {
+                let sequences = within("sequences", sequences, MOST_SEQUENCES)?;
+                let most = sequences.saturating_mul(of_each);
+                let pages = within("pages", pages.unwrap_or(most), most)?;
+                // One token of each sequence has room.
+                let batch = batch.min(sequences.saturating_mul(context)).max(sequences);
+                (sequences, batch, pages, pages.saturating_mul(PAGE))
+            }
+        };
+        let kernels = options.isa.map_or_else(Isa::choose, Ok)?.kernels();
+        let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
+        let scratch = model.family().scratch(batch);
+        let state_options = StateOptions { sequences, context, batch, cache: options.cache, slots, scratch };
+        let state = State::new(kernels, team, model.family().config(), state_options)?;
+        let buffers = model.family().buffers(batch, sequences)?;
+        Ok(Self { model, state, buffers, context, batch, pages })
+    }
+
+    /// Bytes that were reserved: KV cache and buffers.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.bytes() + self.buffers.bytes()
+    }
+
+    /// The instruction set in use, as `SISKIN_ISA` spells it.
+    pub(crate) fn isa(&self) -> &'static str {
+        self.state.isa()
+    }
+
+    /// Begins a batch that has no runs yet.
+    pub(crate) fn begin(&mut self) {
+        self.state.runs.clear();
+    }
+
+    /// Adds a run to the batch.
+    pub(crate) fn push(&mut self, run: Run<'_>) {
+        self.state.runs.push(run);
+    }
+
+    /// Runs the batch's tokens, those of all runs one after the other, through all layers.
+    pub(crate) fn forward(&mut self, tokens: &[u32], observer: &mut dyn Observer) {
+        self.model.family().forward(&mut self.state, &mut self.buffers, tokens, observer);
+    }
+
+    /// Works out the logits after these tokens of the batch, no more than there are sequences.
+    pub(crate) fn work_out_logits(&mut self, tokens: &[usize]) {
+        self.model.family().logits(&mut self.state, &mut self.buffers, tokens);
+    }
+
+    /// The logits of the token of this number among those that they were worked out for last.
+    pub(crate) fn logits(&self, token: usize) -> &[f32] {
+        self.buffers.logits(token, self.model.vocabulary())
+    }
+
+    /// The same, to be filled with what was worked out before.
+    pub(crate) fn logits_mut(&mut self, token: usize) -> &mut [f32] {
+        self.buffers.logits_mut(token, self.model.vocabulary())
+    }
+
+    /// Shows `observer` what the output matrix is multiplied with after each token of the batch.
+    pub(crate) fn observe_output(&mut self, observer: &mut dyn Observer) {
+        self.model.family().observe_output(&mut self.state, &mut self.buffers, observer);
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        self.state.cache()
+    }
+
+    pub(crate) fn cache_mut(&mut self) -> &mut Cache {
+        self.state.cache_mut()
+    }
+
+    /// What states of its sequences are of.
+    pub(crate) fn shape(&self) -> Shape {
+        let &Config { layers, kv_heads, vocabulary, .. } = self.model.family().config();
+        Shape { model: self.model.fingerprint(), layers, kv_heads, vocabulary }
+    }
+
+    /// Copies a page of the cache to another.
+    pub(crate) fn copy_page(&mut self, from: u32, to: u32) {
+        self.cache_mut().copy(from as usize * PAGE, to as usize * PAGE, PAGE);
+    }
+
+    /// Whether a sequence that holds `used` tokens can be fed these.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary, or more tokens than the context has room for.
+    pub(crate) fn check(&self, used: usize, tokens: &[u32]) -> Result<(), Error> {
+        let vocabulary = self.model.vocabulary();
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            return Err(Error::Token { token, vocabulary });
+        }
+        if tokens.len() > self.context - used {
+            let (context, wanted) = (self.context, tokens.len());
+            return Err(Error::ContextFull { context, used, wanted });
+        }
+        Ok(())
+    }
+
+    /// A sampler for tokens of the model, with room for a sequence's.
+    pub(crate) fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, Error> {
+        let tokenizer = self.model.tokenizer();
+        let encode = |text: &[u8]| {
+            let mut tokens = Vec::new();
+            tokenizer.encode(text, Special::Text, &mut tokens);
+            tokens
+        };
+        let spelled = |id| match tokenizer.piece(id) {
+            [] => tokenizer.text(id),
+            piece => piece,
+        };
+        let breakers = Breakers::new(options, tokenizer.len(), spelled, encode);
+        Ok(Sampler::new(options, self.model.vocabulary(), self.context, &breakers)?)
+    }
+}

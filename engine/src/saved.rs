@@ -1,0 +1,200 @@
+use std::io::{self, Write};
+
+use twox_hash::XxHash3_128;
+
+use crate::cache::{Cache, CacheType, CacheTypes};
+
+/// Why a saved state cannot be restored. The session stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Something else than a saved state.
+    #[error("not the saved state of a session")]
+    Foreign,
+    /// A state in another format.
+    #[error("saved in version {0} of the format, expected {VERSION}")]
+    Version(u32),
+    /// A state whose checksum, or whose length, is not what it was.
+    #[error("damaged: its bytes are not those that were saved")]
+    Damaged,
+    /// A state of other weights or of another shape.
+    #[error("the state of a session of another model")]
+    OtherModel,
+    /// A state whose keys or values are kept in other types.
+    #[error("saved with a cache of {found}, expected {expected}")]
+    OtherCache {
+        /// The session's types.
+        expected: CacheTypes,
+        /// The state's.
+        found: CacheTypes,
+    },
+    /// A state of more tokens than the session has room for.
+    #[error("{tokens} tokens, more than the context of {context} has room for")]
+    TooLong {
+        /// Tokens of the state.
+        tokens: usize,
+        /// Tokens that the session holds at most.
+        context: usize,
+    },
+}
+
+const MAGIC: [u8; 8] = *b"siskin-s";
+const VERSION: u32 = 1;
+/// Magic, version, types of keys and values, whether there are logits, a zero, the model's fingerprint, tokens.
+const HEADER: usize = 8 + 4 + 4 + 16 + 8;
+/// The XXH3 hash of all bytes before it.
+const CHECKSUM: usize = 16;
+
+/// What a state is of: the layers and heads of the cache, the numbers of logits, and whose they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// [`Model::fingerprint`](crate::Model::fingerprint).
+    pub(crate) model: u128,
+    pub(crate) layers: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) vocabulary: usize,
+}
+
+/// Writes the state of a sequence that has the first slots of a cache.
+pub(crate) fn save(
+    out: impl Write,
+    shape: Shape,
+    tokens: &[u32],
+    logits: Option<&[f32]>,
+    cache: &Cache,
+) -> io::Result<()> {
+    let mut out = Hashing { out, hasher: XxHash3_128::new() };
+    let CacheTypes { keys, values } = cache.types();
+    out.write(&MAGIC)?;
+    out.write(&VERSION.to_le_bytes())?;
+    out.write(&[number(keys), number(values), logits.is_some().into(), 0])?;
+    out.write(&shape.model.to_le_bytes())?;
+    out.write(&(tokens.len() as u64).to_le_bytes())?;
+    for token in tokens {
+        out.write(&token.to_le_bytes())?;
+    }
+    for logit in logits.into_iter().flatten() {
+        out.write(&logit.to_le_bytes())?;
+    }
+    for layer in 0..shape.layers {
+        for head in 0..shape.kv_heads {
+            out.write(cache.keys(layer, head, 0..tokens.len()))?;
+            out.write(cache.values(layer, head, 0..tokens.len()))?;
+        }
+    }
+    let checksum = out.hasher.finish_128();
+    out.out.write_all(&checksum.to_le_bytes())
+}
+
+/// A state that was found to be whole and to fit.
+pub(crate) struct Saved<'a> {
+    shape: Shape,
+    tokens: &'a [[u8; 4]],
+    logits: &'a [[u8; 4]],
+    cache: &'a [u8],
+}
+
+impl<'a> Saved<'a> {
+    /// Checks the bytes of a state that is to go into `cache`, of a session of `context` tokens.
+    pub(crate) fn check(
+        bytes: &'a [u8],
+        shape: Shape,
+        cache: &Cache,
+        context: usize,
+    ) -> Result<Self, StateError> {
+        let mut rest = Reader(bytes);
+        if rest.array() != Some(MAGIC) {
+            return Err(StateError::Foreign);
+        }
+        let version = rest.array().map(u32::from_le_bytes).ok_or(StateError::Damaged)?;
+        if version != VERSION {
+            return Err(StateError::Version(version));
+        }
+        let (body, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(StateError::Damaged)?;
+        if body.len() < HEADER || XxHash3_128::oneshot(body) != u128::from_le_bytes(*checksum) {
+            return Err(StateError::Damaged);
+        }
+        let [keys, values, has_logits, _] = rest.array().ok_or(StateError::Damaged)?;
+        let types = cache_type(keys).zip(cache_type(values)).ok_or(StateError::Damaged)?;
+        if rest.array().map(u128::from_le_bytes) != Some(shape.model) {
+            return Err(StateError::OtherModel);
+        }
+        let found = CacheTypes { keys: types.0, values: types.1 };
+        if found != cache.types() {
+            return Err(StateError::OtherCache { expected: cache.types(), found });
+        }
+        let tokens = rest.array().map_or(u64::MAX, u64::from_le_bytes);
+        let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
+        if tokens > context {
+            return Err(StateError::TooLong { tokens, context });
+        }
+        let of_head = cache.keys(0, 0, 0..tokens).len() + cache.values(0, 0, 0..tokens).len();
+        let numbers = tokens + if has_logits == 1 { shape.vocabulary } else { 0 };
+        let length = HEADER + 4 * numbers + shape.layers * shape.kv_heads * of_head;
+        if body.len() != length || has_logits > 1 {
+            return Err(StateError::Damaged);
+        }
+        let (numbers, cache) = body[HEADER..].split_at(4 * numbers);
+        let (tokens, logits) = numbers.as_chunks().0.split_at(tokens);
+        if tokens.iter().any(|&token| u32::from_le_bytes(token) as usize >= shape.vocabulary) {
+            return Err(StateError::Damaged);
+        }
+        Ok(Self { shape, tokens, logits, cache })
+    }
+
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = u32> {
+        self.tokens.iter().map(|&token| u32::from_le_bytes(token))
+    }
+
+    /// None where none were saved.
+    pub(crate) fn logits(&self) -> Option<impl Iterator<Item = f32>> {
+        let logits = self.logits.iter().map(|&logit| f32::from_le_bytes(logit));
+        (!self.logits.is_empty()).then_some(logits)
+    }
+
+    /// Puts keys and values into the cache they were checked for.
+    pub(crate) fn fill(&self, cache: &mut Cache) {
+        let mut rest = self.cache;
+        for layer in 0..self.shape.layers {
+            for head in 0..self.shape.kv_heads {
+                for part in cache.parts_mut(layer, head, 0..self.tokens.len()) {
+                    let (bytes, others) = rest.split_at(part.len());
+                    part.copy_from_slice(bytes);
+                    rest = others;
+                }
+            }
+        }
+    }
+}
+
+const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];
+
+fn number(ty: CacheType) -> u8 {
+    TYPES.iter().position(|&other| other == ty).unwrap_or(0) as u8
+}
+
+fn cache_type(number: u8) -> Option<CacheType> {
+    TYPES.get(usize::from(number)).copied()
+}
+
+/// Hashes what is written.
+struct Hashing<W> {
+    out: W,
+    hasher: XxHash3_128,
+}
+
+impl<W: Write> Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.write(bytes);
+        self.out.write_all(bytes)
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+}

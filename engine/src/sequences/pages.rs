@@ -1,0 +1,44 @@
+/// Pages of a cache, each in use by any number of sequences.
+pub(super) struct Pages {
+    /// Sequences that use each page.
+    users: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Pages {
+    pub(super) fn new(count: usize) -> Self {
+        // The first page is handed out first.
+        let free = (0..count as u32).rev().collect();
+        Self { users: vec![0; count], free }
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// A page that nobody used.
+    pub(super) fn take(&mut self) -> Option<u32> {
+        let page = self.free.pop()?;
+        self.users[page as usize] = 1;
+        Some(page)
+    }
+
+    /// One user more of a page that is in use.
+    pub(super) fn share(&mut self, page: u32) -> u32 {
+        self.users[page as usize] += 1;
+        page
+    }
+
+    /// One user less.
+    pub(super) fn release(&mut self, page: u32) {
+        let users = &mut self.users[page as usize];
+        *users -= 1;
+        if *users == 0 {
+            self.free.push(page);
+        }
+    }
+
+    pub(super) fn is_shared(&self, page: u32) -> bool {
+        self.users[page as usize] > 1
+    }
+}
