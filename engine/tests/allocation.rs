@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use siskin::sampler::SamplerOptions;
-use siskin::{CacheType, Model, SessionOptions};
+use siskin::{CacheType, Model, SequencesOptions, SessionOptions};
 
 /// Counts allocations and releases of all threads while it is armed.
 struct Counting {
@@ -87,6 +87,34 @@ fn an_answer_allocates_nothing() {
             });
             assert_eq!(decode, 0, "{name}: decode");
             assert!(characters > 0, "{name}: something was said");
+
+            let session = SessionOptions {
+                threads: Some(3),
+                context: Some(96),
+                batch: Some(16),
+                cache: cache.into(),
+                ..Default::default()
+            };
+            let mut sequences = model.sequences(&SequencesOptions { most: 3, pages: None, session }).unwrap();
+            let together = COUNTING.during(|| {
+                for _ in 0..2 {
+                    let ids = [(); 3].map(|()| sequences.join().unwrap());
+                    for (id, len) in ids.into_iter().zip([20, 40, 50]) {
+                        sequences.feed(id, &prompt[..len]).unwrap();
+                    }
+                    while sequences.step() > 0 {}
+                    // As far as the context goes.
+                    for token in 50..96 {
+                        sequences.feed(ids[2], &[token]).unwrap();
+                        sequences.step();
+                    }
+                    sequences.logits(ids[2]).unwrap();
+                    for id in ids {
+                        sequences.leave(id).unwrap();
+                    }
+                }
+            });
+            assert_eq!(together, 0, "{name}: sequences");
         }
     }
 }
