@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Tokens of a decode; 0 for none
     #[arg(short, long, value_name = "N", default_value_t = 128)]
     n_gen: usize,
+    /// Decode with so many sequences at once, too
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
+    parallel: usize,
     /// How often each is timed
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = count)]
     runs: usize,
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let plan = Plan {
         prompt: arguments.n_prompt,
         tokens: arguments.n_gen,
+        parallel: arguments.parallel,
         runs: arguments.runs,
         session: arguments.session.options(Some(context)),
     };

@@ -3,7 +3,7 @@ use crate::memory;
 use anyhow::{Context, Result};
 use siskin::machine::{Tree, default_threads};
 use siskin::measure::{PeakProbe, ReadProbe};
-use siskin::{Isa, Model, Session, SessionOptions};
+use siskin::{Isa, Model, SequenceId, Sequences, SequencesOptions, Session, SessionOptions};
 use std::time::{Duration, Instant};
 
 /// What is to be measured.
@@ -13,6 +13,8 @@ pub(super) struct Plan {
     pub(super) prompt: usize,
     /// Tokens of a decode; none if 0.
     pub(super) tokens: usize,
+    /// Sequences that decode as many together, too; none if 1.
+    pub(super) parallel: usize,
     /// How often each is timed.
     pub(super) runs: usize,
     pub(super) session: SessionOptions,
@@ -40,6 +42,8 @@ pub(super) struct Measured {
     pub(super) prefill: Option<Series>,
     /// Tokens per second.
     pub(super) decode: Option<Series>,
+    /// Tokens per second of all sequences together.
+    pub(super) together: Option<Series>,
     /// Gigabytes (10^9) read per second.
     pub(super) probe: Option<Series>,
     /// 10^9 multiply-adds per second of the dot products alone.
@@ -72,16 +76,27 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
     prefill(&mut session, prompt)?;
     decode(&mut session, answer)?;
     let peak_rss = memory::peak_rss();
+    let mut many = match plan.parallel {
+        1 => None,
+        most => Some(Many::new(&model, SequencesOptions { most, pages: None, session: options.clone() })?),
+    };
+    if let Some(many) = &mut many {
+        many.decode(answer)?;
+    }
 
     let mut probe = (!answer.is_empty()).then(|| Probe::new(threads)).transpose()?;
     let isa = options.isa.map_or_else(Isa::choose, Ok)?;
     let mut peak = (!prompt.is_empty()).then(|| PeakProbe::new(isa, threads)).transpose()?;
-    let (mut prefills, mut decodes, mut probes, mut peaks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut prefills, mut probes, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut decodes, mut together) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         peaks.extend(peak.as_mut().map(gigas_per_second));
         prefills.extend(prefill(&mut session, prompt)?);
         probes.extend(probe.as_mut().map(Probe::gigabytes_per_second));
         decodes.extend(decode(&mut session, answer)?);
+        if let Some(many) = &mut many {
+            together.extend(many.decode(answer)?);
+        }
     }
     Ok(Measured {
         model: model.name().to_owned(),
@@ -96,6 +111,7 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
         load: Series::new(loads).context("no loads")?,
         prefill: Series::new(prefills),
         decode: Series::new(decodes),
+        together: Series::new(together),
         probe: Series::new(probes),
         peak: Series::new(peaks),
     })
@@ -123,6 +139,36 @@ pub(crate) fn decode(session: &mut Session, tokens: &[u32]) -> Result<Option<f64
         session.feed(std::slice::from_ref(token))?;
     }
     Ok(rate(tokens.len(), start.elapsed()))
+}
+
+/// Sequences that decode together.
+struct Many {
+    sequences: Sequences,
+    ids: Vec<SequenceId>,
+}
+
+impl Many {
+    fn new(model: &Model, options: SequencesOptions) -> Result<Many> {
+        let mut sequences = model.sequences(&options)?;
+        let ids = (0..options.most).map(|_| sequences.join()).collect::<Result<_, _>>()?;
+        Ok(Many { sequences, ids })
+    }
+
+    /// Tokens per second of all of them, a token of each at a time; None of no tokens.
+    fn decode(&mut self, tokens: &[u32]) -> Result<Option<f64>> {
+        let Many { sequences, ids } = self;
+        for id in &mut *ids {
+            sequences.truncate(*id, 0)?;
+        }
+        let start = Instant::now();
+        for token in tokens {
+            for id in &mut *ids {
+                sequences.feed(*id, std::slice::from_ref(token))?;
+            }
+            sequences.step();
+        }
+        Ok(rate(tokens.len() * ids.len(), start.elapsed()))
+    }
 }
 
 fn rate(tokens: usize, time: Duration) -> Option<f64> {

@@ -19,6 +19,8 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
         "decode_tokens": plan.tokens,
         "prefill_tps": median(&measured.prefill),
         "decode_tps": median(&measured.decode),
+        "parallel": plan.parallel,
+        "parallel_tps": median(&measured.together),
         "probe_gbps": median(&measured.probe),
         "decode_gbps": measured.decode_gbps(),
         "decode_percent_of_probe": measured.decode_percent(),
@@ -34,6 +36,7 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
         "samples": {
             "prefill_tps": samples(&measured.prefill),
             "decode_tps": samples(&measured.decode),
+            "parallel_tps": samples(&measured.together),
             "probe_gbps": samples(&measured.probe),
             "peak_gmacs": samples(&measured.peak),
             "load_ms": measured.load.samples,
@@ -65,6 +68,7 @@ pub(super) fn text(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
     row("load, ms", Some(&measured.load));
     row(&format!("prefill of {}, tokens/s", plan.prompt), measured.prefill.as_ref());
     row(&format!("decode of {}, tokens/s", plan.tokens), measured.decode.as_ref());
+    row(&format!("the same of {} together", plan.parallel), measured.together.as_ref());
     row("reading memory, GB/s", measured.probe.as_ref());
     row("dot products alone, G/s", measured.peak.as_ref());
     text.push('\n');
