@@ -14,7 +14,6 @@ mod eval;
 mod imatrix;
 mod inspect;
 mod logits;
-mod memory;
 mod model;
 mod npy;
 mod output;
