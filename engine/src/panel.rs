@@ -1,5 +1,5 @@
 use std::array;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -175,9 +175,23 @@ impl Panels {
     /// # Errors
     /// [`OutOfMemory`].
     pub(crate) fn pack(ty: TensorType, rows: usize, k: usize, bytes: &[u8]) -> Result<Self, OutOfMemory> {
+        Self::pack_and_tell(ty, rows, k, bytes, |_| ())
+    }
+
+    /// The same; `done` is told, from any thread, which of the bytes are packed and not looked at again, run after run.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn pack_and_tell(
+        ty: TensorType,
+        rows: usize,
+        k: usize,
+        bytes: &[u8],
+        done: impl Fn(Range<usize>) + Sync,
+    ) -> Result<Self, OutOfMemory> {
         let row_bytes = k / ty.block_len() * ty.block_bytes();
         let mut packed = Buf::zeroed(rows.div_ceil(ROWS) * row_bytes * ROWS)?;
-        pack_all(ty, row_bytes, bytes, &mut packed);
+        pack_all(ty, row_bytes, bytes, &mut packed, done);
         Ok(Self { ty, rows, k, bytes: Bytes::Packed(Arc::new(packed)) })
     }
 
@@ -274,20 +288,28 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Packs all panels, on as many threads as a large matrix is worth. There may be no panel at all.
-pub(crate) fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
+/// Packs all panels, on as many threads as a large matrix is worth, and tells `done` which of the rows' bytes it is
+/// through with. There may be no panel at all.
+pub(crate) fn pack_all(
+    ty: TensorType,
+    row_bytes: usize,
+    rows: &[u8],
+    packed: &mut [u8],
+    done: impl Fn(Range<usize>) + Sync,
+) {
     if packed.is_empty() {
         return;
     }
     let panel_bytes = row_bytes * ROWS;
     let run = (RUN / panel_bytes).max(1) * panel_bytes;
     let threads = threads().min(packed.len().div_ceil(run));
-    let runs = Mutex::new(packed.chunks_mut(run).zip(rows.chunks(run)));
+    let runs = Mutex::new(packed.chunks_mut(run).zip(rows.chunks(run)).enumerate());
     let work = || {
         loop {
             let next = runs.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((panels, rows)) = next else { break };
+            let Some((index, (panels, rows))) = next else { break };
             pack_panels(ty, row_bytes, rows, panels);
+            done(index * run..index * run + rows.len());
         }
     };
     thread::scope(|scope| {

@@ -224,12 +224,28 @@ impl Gguf {
         self.storage.release(tensor.range());
     }
 
+    /// Gives back the memory of some of a tensor's bytes, counted from its first, all before which were read earlier:
+    /// what the kernel mapped of those once more, around a page that was touched, goes too.
+    pub(crate) fn release_part(&self, tensor: &TensorInfo, part: Range<usize>) {
+        let at = |byte: usize| tensor.offset.saturating_add(byte as u64);
+        self.storage.release(at(part.start).saturating_sub(FAULT_AROUND)..at(part.end));
+    }
+
+    /// Gives the memory of the metadata back, if the file is mapped.
+    pub(crate) fn release_metadata(&self) {
+        self.storage.release(0..self.catalog.scan.data_start);
+    }
+
     /// Whether the mapped file is still the one that was opened: same size and time of modification, and no other
     /// file in its place. Nothing can be wrong with a file that was read.
     pub fn check_unchanged(&self) -> Result<(), GgufError> {
         self.storage.check_unchanged(&self.name)
     }
 }
+
+/// Bytes of a mapped file that the kernel maps around a page that is touched, unless it is told otherwise
+/// (`fault_around_bytes`).
+const FAULT_AROUND: u64 = 64 << 10;
 
 /// Where a tensor's data lie in the file's bytes; an empty range where they have another layout.
 fn range(tensor: &TensorInfo, layout: Layout) -> Range<usize> {

@@ -3,8 +3,10 @@ mod llama;
 mod state;
 mod weights;
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use siskin_quant::TensorType;
 
@@ -49,9 +51,10 @@ impl Model {
     /// # Errors
     /// As for [`Model::open`].
     pub fn from_gguf(file: &Gguf) -> Result<Self, Error> {
-        let family = Llama::load(file)?;
-        let tokenizer = Tokenizer::from_gguf(file)
-            .map_err(|source| Error::Tokenizer { file: file.name().to_owned(), source })?;
+        let (family, tokenizer) = beside(|| Llama::load(file), || Tokenizer::from_gguf(file));
+        let family = family?;
+        let tokenizer =
+            tokenizer.map_err(|source| Error::Tokenizer { file: file.name().to_owned(), source })?;
         let vocabulary = family.config().vocabulary;
         if tokenizer.len() > vocabulary {
             return Err(Error::Hyperparameter {
@@ -65,6 +68,7 @@ impl Model {
         let sampling = SamplerOverrides::from_gguf(file)?;
         let name = file.str("general.name")?.unwrap_or("unnamed").to_owned();
         file.check_unchanged()?;
+        file.release_metadata();
         let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
         Ok(Self(Arc::new(Inner { name, family, tokenizer, template, sampling })))
     }
@@ -181,4 +185,17 @@ impl Model {
     pub(crate) fn family(&self) -> &Llama {
         &self.0.family
     }
+}
+
+/// What both give, the second on a thread of its own where the system grants one.
+fn beside<A, B: Send>(a: impl FnOnce() -> A, b: impl Fn() -> B + Sync) -> (A, B) {
+    thread::scope(|scope| {
+        let second = thread::Builder::new().spawn_scoped(scope, &b);
+        let a = a();
+        let b = match second {
+            Ok(second) => second.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => b(),
+        };
+        (a, b)
+    })
 }

@@ -47,10 +47,9 @@ impl<'a> Loader<'a> {
             self.file.prefetch(tensor);
             return Ok(Panels::packed(tensor.ty, rows, k, self.file.panels(tensor))?);
         }
-        let panels = Panels::pack(tensor.ty, rows, k, self.file.data(tensor))?;
-        // The packed copy is the one that counts: the file's pages may go.
-        self.file.release(tensor);
-        Ok(panels)
+        // The packed copy is the one that counts: the file's pages go as soon as they are read.
+        let done = |part| self.file.release_part(tensor, part);
+        Ok(Panels::pack_and_tell(tensor.ty, rows, k, self.file.data(tensor), done)?)
     }
 
     /// The matrix `name.weight`, and `name.bias` where there is one.
