@@ -1,7 +1,7 @@
 //! Attention's work, divided among threads: that of several tokens by KV heads and tokens, that of one token by KV
 //! heads and spans of positions.
 
-use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
 use crate::cache::{Cache, CacheType, CacheTypes};
 use crate::kernels::attention::{self, BLOCK, Block, HEADER, Queries, SPAN, WIDTH};
 use crate::kernels::quantize::TILE;
@@ -63,6 +63,7 @@ pub(crate) struct Attention {
 
 impl Attention {
     pub(crate) fn new(
+        arena: &mut Arena,
         kernels: &'static Kernels,
         threads: usize,
         heads: Heads,
@@ -71,13 +72,10 @@ impl Attention {
         context: usize,
     ) -> Result<Self, OutOfMemory> {
         let tokens = (TOGETHER / heads.group()).clamp(1, batch.max(1));
-        let scratch = (0..threads).map(|_| Scratch::new(heads, types, tokens)).collect::<Result<_, _>>()?;
-        let parts = Buf::zeroed(heads.heads * context.div_ceil(SPAN) * heads.part())?;
+        let scratch =
+            (0..threads).map(|_| Scratch::new(arena, heads, types, tokens)).collect::<Result<_, _>>()?;
+        let parts = arena.buf(heads.heads * context.div_ceil(SPAN) * heads.part())?;
         Ok(Self { kernels, heads, tokens, scratch, parts })
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.parts) + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
     }
 
     /// `out = softmax(queries · keys / √head_dim) · values`; `out` has rows as the queries have.
@@ -205,18 +203,14 @@ struct Work<'a> {
 }
 
 impl Scratch {
-    fn new(heads: Heads, types: CacheTypes, tokens: usize) -> Result<Self, OutOfMemory> {
+    fn new(arena: &mut Arena, heads: Heads, types: CacheTypes, tokens: usize) -> Result<Self, OutOfMemory> {
         let queries = heads.group() * tokens;
         let quantized = if types.keys == CacheType::Q8_0 { queries } else { 0 };
         Ok(Self {
-            q: Buf::zeroed(quantized * heads.dims() / WIDTH)?,
-            wide: Buf::zeroed(BLOCK * heads.dims() / 16)?,
-            floats: Buf::zeroed(queries * (heads.dims() + SPAN + 2 * heads.part()))?,
+            q: arena.buf(quantized * heads.dims() / WIDTH)?,
+            wide: arena.buf(BLOCK * heads.dims() / 16)?,
+            floats: arena.buf(queries * (heads.dims() + SPAN + 2 * heads.part()))?,
         })
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.wide) + size_of_val(&*self.floats) + size_of_val(&*self.q)
     }
 
     /// Takes up the queries of `tokens` tokens from the layer's `first` on that look at KV head `head`.
@@ -293,7 +287,15 @@ mod tests {
                 queries: random.vector(positions * heads.heads * heads.head_dim, 3.0),
                 keys: random.vector(positions * kv, 2.0),
                 values: random.vector(positions * kv, 2.0),
-                cache: Cache::new(types, 1, heads.kv_heads, heads.head_dim, positions).unwrap(),
+                cache: Cache::new(
+                    &mut Arena::reserving(),
+                    types,
+                    1,
+                    heads.kv_heads,
+                    heads.head_dim,
+                    positions,
+                )
+                .unwrap(),
             };
             sequence.fill();
             sequence
@@ -321,9 +323,16 @@ mod tests {
         /// Bits of what `tokens` tokens from position `start` on see, all NaN made one.
         fn attend(&self, isa: Isa, threads: usize, start: usize, tokens: usize) -> Vec<u32> {
             let mut team = Team::new(threads).unwrap();
-            let mut attention =
-                Attention::new(isa.kernels(), threads, self.heads, self.types, tokens, self.positions())
-                    .unwrap();
+            let mut attention = Attention::new(
+                &mut Arena::reserving(),
+                isa.kernels(),
+                threads,
+                self.heads,
+                self.types,
+                tokens,
+                self.positions(),
+            )
+            .unwrap();
             let stride = self.stride();
             let queries = &self.queries[start * stride..(start + tokens) * stride];
             let layer = Layer { cache: &self.cache, index: 0, start, tokens, queries, stride };

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 pub use limits::Limits;
 pub use memory::Memory;
+#[cfg(test)]
+pub(crate) use tree::fake;
 pub use tree::{Tree, cpu_list};
 
 /// A CPU as Linux counts them: a hardware thread.

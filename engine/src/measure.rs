@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use siskin_quant::TensorType;
 
-use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
 use crate::attention::{self, Heads, Layer};
 use crate::cache::{Cache, CacheTypes};
 use crate::kernels::peak::Load;
@@ -139,6 +139,7 @@ pub struct Attention {
     team: Team,
     attention: attention::Attention,
     cache: Cache,
+    cache_bytes: usize,
     queries: Buf<f32>,
     out: Buf<f32>,
     shape: AttentionShape,
@@ -172,7 +173,9 @@ impl Attention {
             return Err(MeasureError::Attention { shape });
         }
         let mut team = Team::new(threads)?;
-        let mut cache = Cache::new(types, 1, kv_heads, head_dim, positions)?;
+        let mut arena = Arena::reserving();
+        let mut cache = Cache::new(&mut arena, types, 1, kv_heads, head_dim, positions)?;
+        let cache_bytes = arena.bytes();
         team.for_each(cache.layer(0), |head, (keys, values)| {
             let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
             let mut numbers = numbers(head as u64);
@@ -185,8 +188,9 @@ impl Attention {
         let mut queries = Buf::zeroed(tokens * stride)?;
         queries.iter_mut().zip(numbers(!0)).for_each(|(to, x)| *to = x);
         let heads = Heads { heads, kv_heads, head_dim };
-        let attention = attention::Attention::new(isa.kernels(), threads, heads, types, tokens, positions)?;
-        Ok(Self { team, attention, cache, queries, out: Buf::zeroed(tokens * stride)?, shape })
+        let attention =
+            attention::Attention::new(&mut arena, isa.kernels(), threads, heads, types, tokens, positions)?;
+        Ok(Self { team, attention, cache, cache_bytes, queries, out: Buf::zeroed(tokens * stride)?, shape })
     }
 
     /// Attends: for each token as many numbers as its heads have.
@@ -206,7 +210,7 @@ impl Attention {
 
     /// Bytes of the keys and values.
     pub fn cache_bytes(&self) -> usize {
-        self.cache.bytes()
+        self.cache_bytes
     }
 
     /// Multiply-adds of one [`Attention::run`] with keys and values.

@@ -5,7 +5,7 @@ use std::thread;
 
 use siskin_quant::TensorType;
 
-use crate::arena::{Buf, OutOfMemory};
+use crate::arena::{Arena, Buf, OutOfMemory};
 use crate::gguf::{Data, PANEL_ALIGNMENT};
 
 /// Rows of a panel: the lanes of the machine.
@@ -175,14 +175,16 @@ impl Panels {
     /// # Errors
     /// [`OutOfMemory`].
     pub(crate) fn pack(ty: TensorType, rows: usize, k: usize, bytes: &[u8]) -> Result<Self, OutOfMemory> {
-        Self::pack_and_tell(ty, rows, k, bytes, |_| ())
+        Self::pack_into(&mut Arena::reserving(), ty, rows, k, bytes, |_| ())
     }
 
-    /// The same; `done` is told, from any thread, which of the bytes are packed and not looked at again, run after run.
+    /// The same, into a buffer of `arena`. `done` is told, from any thread, which of the bytes are packed and not
+    /// looked at again, run after run.
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub(crate) fn pack_and_tell(
+    pub(crate) fn pack_into(
+        arena: &mut Arena,
         ty: TensorType,
         rows: usize,
         k: usize,
@@ -190,7 +192,7 @@ impl Panels {
         done: impl Fn(Range<usize>) + Sync,
     ) -> Result<Self, OutOfMemory> {
         let row_bytes = k / ty.block_len() * ty.block_bytes();
-        let mut packed = Buf::zeroed(rows.div_ceil(ROWS) * row_bytes * ROWS)?;
+        let mut packed = arena.buf(rows.div_ceil(ROWS).saturating_mul(row_bytes.saturating_mul(ROWS)))?;
         pack_all(ty, row_bytes, bytes, &mut packed, done);
         Ok(Self { ty, rows, k, bytes: Bytes::Packed(Arc::new(packed)) })
     }
@@ -201,12 +203,19 @@ impl Panels {
     ///
     /// # Errors
     /// [`OutOfMemory`] for the copy.
-    pub(crate) fn packed(ty: TensorType, rows: usize, k: usize, panels: Data) -> Result<Self, OutOfMemory> {
+    pub(crate) fn packed(
+        arena: &mut Arena,
+        ty: TensorType,
+        rows: usize,
+        k: usize,
+        panels: Data,
+    ) -> Result<Self, OutOfMemory> {
         let bytes = if panels.as_ptr().addr().is_multiple_of(PANEL_ALIGNMENT as usize) {
             Bytes::File(panels)
         } else {
-            let mut copy = Buf::zeroed(panels.len())?;
-            copy.copy_from_slice(&panels);
+            let mut copy = arena.buf(panels.len())?;
+            let room = copy.len();
+            copy.copy_from_slice(&panels[..room]);
             Bytes::Packed(Arc::new(copy))
         };
         Ok(Self { ty, rows, k, bytes })
@@ -247,6 +256,14 @@ impl Panels {
         self.bytes.len()
     }
 
+    /// Those of them that are used where the file is.
+    pub(crate) fn bytes_in_file(&self) -> usize {
+        match &self.bytes {
+            Bytes::Packed(_) => 0,
+            Bytes::File(bytes) => bytes.len(),
+        }
+    }
+
     /// Decodes one row, padding included, into the first `k` numbers of `out`.
     pub(crate) fn decode_row(&self, row: usize, out: &mut [f32]) {
         // At least one block of any format; many of the small ones at once.
@@ -284,12 +301,17 @@ impl Panels {
 /// Bytes that a thread packs at a time, or a panel if that has more.
 const RUN: usize = 1 << 20;
 
+/// About as many bytes as all threads together are at work on.
+pub(crate) fn bytes_in_work() -> usize {
+    threads().saturating_mul(RUN)
+}
+
 fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Packs all panels, on as many threads as a large matrix is worth, and tells `done` which of the rows' bytes it is
-/// through with. There may be no panel at all.
+/// through with. There may be no room for any panel: then nothing is done.
 pub(crate) fn pack_all(
     ty: TensorType,
     row_bytes: usize,
@@ -485,7 +507,7 @@ mod tests {
     fn panels_of(file: &Gguf) -> (Panels, *const u8) {
         let data = file.panels(file.tensor("p").unwrap());
         let place = data.as_ptr();
-        (Panels::packed(TensorType::Q8_0, 21, 64, data).unwrap(), place)
+        (Panels::packed(&mut Arena::reserving(), TensorType::Q8_0, 21, 64, data).unwrap(), place)
     }
 
     #[test]

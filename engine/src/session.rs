@@ -1,8 +1,9 @@
-use crate::cache::CacheTypes;
+use crate::arena::{Arena, OutOfMemory};
+use crate::cache::{Cache, CacheTypes};
 use crate::error::Error;
 use crate::kernels::Isa;
 use crate::machine::default_threads;
-use crate::model::{Buffers, Model, State, StateOptions};
+use crate::model::{Buffers, Llama, Model, State, StateOptions};
 use crate::observer::Observer;
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
 use crate::team::Team;
@@ -31,13 +32,42 @@ pub struct Session {
     buffers: Buffers,
     context: usize,
     batch: usize,
+    bytes: usize,
     position: usize,
     /// The buffers hold the logits after the last token.
     has_logits: bool,
 }
 
-impl Session {
-    pub(crate) fn new(model: Model, options: &SessionOptions) -> Result<Self, Error> {
+/// Session options, each within its bounds.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) context: usize,
+    pub(crate) threads: usize,
+    pub(crate) batch: usize,
+    pub(crate) cache: CacheTypes,
+    pub(crate) isa: Isa,
+}
+
+/// Where a session's memory comes from.
+pub(crate) struct SessionArena {
+    /// The KV cache's.
+    pub(crate) cache: Arena,
+    /// That of all else: activations, scratch.
+    pub(crate) buffers: Arena,
+}
+
+impl SessionArena {
+    fn bytes(&self) -> usize {
+        self.cache.bytes().saturating_add(self.buffers.bytes())
+    }
+}
+
+impl Settings {
+    /// The settings of a session of a model for sequences of up to `longest` tokens.
+    ///
+    /// # Errors
+    /// An option without meaning.
+    pub(crate) fn new(options: &SessionOptions, longest: usize) -> Result<Self, Error> {
         const LONGEST_DEFAULT: usize = 4096;
         const DEFAULT_BATCH: usize = 256;
         const MOST_THREADS: usize = 1024;
@@ -45,18 +75,53 @@ impl Session {
             1.. if value <= most => Ok(value),
             _ => Err(Error::Option { option, expected: format!("1 to {most}"), found: value }),
         };
-        let longest = model.context_length();
         let context = within("context", options.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
         let threads = options.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
         let threads = within("threads", threads, MOST_THREADS)?;
         let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?.min(context);
-        let kernels = options.isa.map_or_else(Isa::choose, Ok)?.kernels();
+        Ok(Self {
+            context,
+            threads,
+            batch,
+            cache: options.cache,
+            isa: options.isa.map_or_else(Isa::choose, Ok)?,
+        })
+    }
+
+    /// What a session takes of `family`, counted alone.
+    pub(crate) fn count(&self, family: &Llama) -> SessionArena {
+        let mut arena = SessionArena { cache: Arena::counting(), buffers: Arena::counting() };
+        // An arena that counts never fails.
+        let _ = self.reserve(family, Team::alone(self.threads), &mut arena);
+        arena
+    }
+
+    fn reserve(
+        &self,
+        family: &Llama,
+        team: Team,
+        arena: &mut SessionArena,
+    ) -> Result<(State, Buffers), OutOfMemory> {
+        let &Self { context, batch, cache, isa, .. } = self;
+        let config = family.config();
+        let cache =
+            Cache::new(&mut arena.cache, cache, config.layers, config.kv_heads, config.head_dim, context)?;
+        let options = StateOptions { context, batch, scratch: family.scratch(batch) };
+        let arena = &mut arena.buffers;
+        let state = State::new(arena, isa.kernels(), team, cache, config, options)?;
+        Ok((state, family.buffers(arena, batch)?))
+    }
+}
+
+impl Session {
+    pub(crate) fn new(model: Model, options: &SessionOptions) -> Result<Self, Error> {
+        let settings = Settings::new(options, model.context_length())?;
+        let Settings { context, threads, batch, .. } = settings;
         let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
-        let scratch = model.family().scratch(batch);
-        let state_options = StateOptions { context, batch, cache: options.cache, scratch };
-        let state = State::new(kernels, team, model.family().config(), state_options)?;
-        let buffers = model.family().buffers(batch)?;
-        Ok(Self { model, state, buffers, context, batch, position: 0, has_logits: false })
+        let mut arena = SessionArena { cache: Arena::reserving(), buffers: Arena::reserving() };
+        let (state, buffers) = settings.reserve(model.family(), team, &mut arena)?;
+        let bytes = arena.bytes();
+        Ok(Self { model, state, buffers, context, batch, bytes, position: 0, has_logits: false })
     }
 
     /// Tokens that the session holds.
@@ -71,7 +136,7 @@ impl Session {
 
     /// Bytes that the session reserved: KV cache and buffers.
     pub fn bytes(&self) -> usize {
-        self.state.bytes() + self.buffers.bytes()
+        self.bytes
     }
 
     /// The instruction set in use, as `SISKIN_ISA` spells it.

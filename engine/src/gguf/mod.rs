@@ -21,6 +21,7 @@ pub use catalog::TensorInfo;
 pub use data::Data;
 pub use error::{Fault, GgufError, Item, Problem};
 pub use layout::{Layout, PACKED_VERSION, PACKED_VERSION_KEY, PANEL_ALIGNMENT};
+pub(crate) use map::Footprint;
 pub use map::exit_on_bus_error;
 pub use scan::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_ENTRIES, MAX_KEY_BYTES,
@@ -236,6 +237,16 @@ impl Gguf {
         self.storage.release(0..self.catalog.scan.data_start);
     }
 
+    /// Bytes of the file before its tensors' data.
+    pub(crate) fn metadata_bytes(&self) -> u64 {
+        self.catalog.scan.data_start
+    }
+
+    /// How the file takes memory.
+    pub(crate) fn footprint(&self) -> Footprint {
+        self.storage.footprint(self.catalog.scan.data_start)
+    }
+
     /// Whether the mapped file is still the one that was opened: same size and time of modification, and no other
     /// file in its place. Nothing can be wrong with a file that was read.
     pub fn check_unchanged(&self) -> Result<(), GgufError> {
@@ -245,7 +256,7 @@ impl Gguf {
 
 /// Bytes of a mapped file that the kernel maps around a page that is touched, unless it is told otherwise
 /// (`fault_around_bytes`).
-const FAULT_AROUND: u64 = 64 << 10;
+pub(crate) const FAULT_AROUND: u64 = 64 << 10;
 
 /// Where a tensor's data lie in the file's bytes; an empty range where they have another layout.
 fn range(tensor: &TensorInfo, layout: Layout) -> Range<usize> {

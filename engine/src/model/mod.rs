@@ -10,8 +10,7 @@ use std::thread;
 
 use siskin_quant::TensorType;
 
-pub(crate) use llama::Buffers;
-use llama::Llama;
+pub(crate) use llama::{Buffers, Llama};
 pub(crate) use state::{State, StateOptions};
 
 use crate::error::Error;

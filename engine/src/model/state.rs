@@ -1,6 +1,6 @@
-use crate::arena::{Buf, Chunks, Concat, Matrix, OutOfMemory};
+use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
 use crate::attention::{Attention, Heads, Layer};
-use crate::cache::{Cache, CacheTypes};
+use crate::cache::Cache;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
 use crate::model::config::Config;
@@ -19,14 +19,15 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    pub(crate) fn new(batch: usize, width: usize, quantized: bool) -> Result<Self, OutOfMemory> {
+    pub(crate) fn new(
+        arena: &mut Arena,
+        batch: usize,
+        width: usize,
+        quantized: bool,
+    ) -> Result<Self, OutOfMemory> {
         let stride = width.next_multiple_of(BLOCK);
         let blocks = if quantized { batch * stride / BLOCK } else { 0 };
-        Ok(Self { x: Buf::zeroed(batch * stride)?, q: Buf::zeroed(blocks)?, stride, quantized })
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.x) + size_of_val(&*self.q)
+        Ok(Self { x: arena.buf(batch * stride)?, q: arena.buf(blocks)?, stride, quantized })
     }
 
     pub(crate) fn row(&self, token: usize) -> &[f32] {
@@ -70,7 +71,6 @@ impl Hidden {
 pub(crate) struct StateOptions {
     pub(crate) context: usize,
     pub(crate) batch: usize,
-    pub(crate) cache: CacheTypes,
     /// Lines of scratch for each thread, as [`scratch_lines`] says.
     pub(crate) scratch: usize,
 }
@@ -94,23 +94,30 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// A state that looks back in `cache`, which is as long as the context.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
     pub(crate) fn new(
+        arena: &mut Arena,
         kernels: &'static Kernels,
         team: Team,
+        cache: Cache,
         config: &Config,
         options: StateOptions,
     ) -> Result<Self, OutOfMemory> {
-        let &Config { layers, heads, kv_heads, head_dim, rotated, .. } = config;
-        let StateOptions { context, batch, .. } = options;
+        let &Config { heads, kv_heads, head_dim, rotated, .. } = config;
+        let StateOptions { context, batch, scratch } = options;
         let heads = Heads { heads, kv_heads, head_dim };
-        let scratch = (0..team.threads()).map(|_| Buf::zeroed(options.scratch)).collect::<Result<_, _>>()?;
+        let threads = team.threads();
+        let scratch = (0..threads).map(|_| arena.buf(scratch)).collect::<Result<_, _>>()?;
         Ok(Self {
             kernels,
             scratch,
-            cache: Cache::new(options.cache, layers, kv_heads, head_dim, context)?,
-            attention: Attention::new(kernels, team.threads(), heads, options.cache, batch, context)?,
+            attention: Attention::new(arena, kernels, threads, heads, cache.types(), batch, context)?,
+            cache,
             team,
-            turns: Buf::zeroed(batch * 2 * rotated)?,
+            turns: arena.buf(batch * 2 * rotated)?,
             rotated,
             tokens: 0,
             start: 0,
@@ -120,11 +127,6 @@ impl State {
     /// The instruction set's name.
     pub(crate) fn isa(&self) -> &'static str {
         self.kernels.name()
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        let scratch: usize = self.scratch.iter().map(|lines| size_of_val(&**lines)).sum();
-        self.cache.bytes() + self.attention.bytes() + size_of_val(&*self.turns) + scratch
     }
 
     /// Begins a batch of `tokens` tokens at position `start`, whose pairs turn by `frequencies`.
@@ -263,9 +265,4 @@ pub(crate) fn scratch_lines<'a>(linears: impl Iterator<Item = &'a Linear>, batch
     let lines =
         |Linear { weight, .. }: &Linear| Kernels::scratch(weight.ty(), weight.padded_rows(), weight.k());
     linears.map(lines).max().unwrap_or(0)
-}
-
-/// Bytes of several buffers.
-pub(crate) fn total_bytes(buffers: &[&Hidden]) -> usize {
-    buffers.iter().map(|hidden| hidden.bytes()).sum()
 }
