@@ -54,6 +54,58 @@ impl<T: Plain> Buf<T> {
     }
 }
 
+/// Where buffers come from: it counts their bytes, and may do nothing else.
+pub(crate) struct Arena {
+    bytes: usize,
+    counts_only: bool,
+}
+
+impl Arena {
+    /// An arena whose buffers are there.
+    pub(crate) fn reserving() -> Self {
+        Self { bytes: 0, counts_only: false }
+    }
+
+    /// An arena that gives empty buffers, to learn how much something would take: whatever is made of them has its
+    /// sizes right and may not be used.
+    pub(crate) fn counting() -> Self {
+        Self { bytes: 0, counts_only: true }
+    }
+
+    /// A zeroed buffer of `len` elements.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] where the system grants none; an arena that only counts never fails.
+    pub(crate) fn buf<T: Plain>(&mut self, len: usize) -> Result<Buf<T>, OutOfMemory> {
+        self.bytes = self.bytes.saturating_add(len.saturating_mul(size_of::<T>()));
+        Buf::zeroed(if self.counts_only { 0 } else { len })
+    }
+
+    /// An empty list that is never longer than `most`, so that it never allocates.
+    ///
+    /// # Errors
+    /// As for [`Arena::buf`].
+    pub(crate) fn list<T>(&mut self, most: usize) -> Result<Vec<T>, OutOfMemory> {
+        self.bytes = self.bytes.saturating_add(most.saturating_mul(size_of::<T>()));
+        let mut list = Vec::new();
+        if !self.counts_only {
+            let refused = OutOfMemory { elements: most, size: size_of::<T>() };
+            list.try_reserve_exact(most).map_err(|_| refused)?;
+        }
+        Ok(list)
+    }
+
+    /// Bytes of all buffers so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether buffers are empty.
+    pub(crate) fn counts_only(&self) -> bool {
+        self.counts_only
+    }
+}
+
 /// Zeroed bytes of the allocator's. `bytes` is not 0.
 fn allocate(bytes: usize) -> Option<NonNull<u8>> {
     let layout = Layout::from_size_align(bytes, LINE).ok()?;
@@ -388,6 +440,19 @@ mod tests {
         }
         let refused = Buf::<f32>::zeroed(usize::MAX / 8).err().unwrap().to_string();
         assert!(refused.contains("of 4 bytes"), "{refused}");
+    }
+
+    #[test]
+    fn an_arena_that_counts_reserves_nothing() {
+        let (mut reserving, mut counting) = (Arena::reserving(), Arena::counting());
+        for arena in [&mut reserving, &mut counting] {
+            let lens = (arena.buf::<u8>(10).unwrap().len(), arena.buf::<f32>(10).unwrap().len());
+            assert_eq!(lens, if arena.counts_only() { (0, 0) } else { (10, 10) });
+            assert_eq!(arena.bytes(), 50);
+        }
+        assert!(reserving.buf::<f32>(usize::MAX / 2).is_err());
+        assert_eq!(counting.buf::<f32>(usize::MAX / 2).unwrap().len(), 0);
+        assert_eq!(counting.bytes(), usize::MAX);
     }
 
     #[test]

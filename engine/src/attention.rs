@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
 use crate::cache::{Cache, CacheType, CacheTypes};
 use crate::kernels::attention::{self, BLOCK, Block, HEADER, Queries, SPAN, WIDTH};
 use crate::kernels::quantize::TILE;
@@ -78,6 +78,7 @@ pub(crate) struct Attention {
 
 impl Attention {
     pub(crate) fn new(
+        arena: &mut Arena,
         kernels: &'static Kernels,
         threads: usize,
         heads: Heads,
@@ -86,14 +87,11 @@ impl Attention {
     ) -> Result<Self, OutOfMemory> {
         let tokens = (TOGETHER / heads.group()).clamp(1, room.batch.max(1));
         let tiles = room.batch.div_ceil(tokens) + room.runs;
-        let scratch = (0..threads).map(|_| Scratch::new(heads, types, tokens)).collect::<Result<_, _>>()?;
-        let parts = Buf::zeroed(heads.heads * room.context.div_ceil(SPAN) * heads.part())?;
-        let (tiles, tile_runs) = (Vec::with_capacity(tiles), Vec::with_capacity(tiles));
+        let scratch =
+            (0..threads).map(|_| Scratch::new(arena, heads, types, tokens)).collect::<Result<_, _>>()?;
+        let parts = arena.buf(heads.heads * room.context.div_ceil(SPAN) * heads.part())?;
+        let (tiles, tile_runs) = (arena.list(tiles)?, arena.list(tiles)?);
         Ok(Self { kernels, heads, tokens, tiles, tile_runs, scratch, parts })
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.parts) + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
     }
 
     /// `out = softmax(queries · keys / √head_dim) · values`; `out` has rows as the queries have.
@@ -240,18 +238,14 @@ struct Work<'a> {
 }
 
 impl Scratch {
-    fn new(heads: Heads, types: CacheTypes, tokens: usize) -> Result<Self, OutOfMemory> {
+    fn new(arena: &mut Arena, heads: Heads, types: CacheTypes, tokens: usize) -> Result<Self, OutOfMemory> {
         let queries = heads.group() * tokens;
         let quantized = if types.keys == CacheType::Q8_0 { queries } else { 0 };
         Ok(Self {
-            q: Buf::zeroed(quantized * heads.dims() / WIDTH)?,
-            wide: Buf::zeroed(BLOCK * heads.dims() / 16)?,
-            floats: Buf::zeroed(queries * (heads.dims() + SPAN + 2 * heads.part()))?,
+            q: arena.buf(quantized * heads.dims() / WIDTH)?,
+            wide: arena.buf(BLOCK * heads.dims() / 16)?,
+            floats: arena.buf(queries * (heads.dims() + SPAN + 2 * heads.part()))?,
         })
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.wide) + size_of_val(&*self.floats) + size_of_val(&*self.q)
     }
 
     /// Takes up the queries of some rows that look at KV head `head`; the first row's position is `start`.
@@ -331,7 +325,15 @@ mod tests {
                 queries: random.vector(positions * heads.heads * heads.head_dim, 3.0),
                 keys: random.vector(positions * kv, 2.0),
                 values: random.vector(positions * kv, 2.0),
-                cache: Cache::new(types, 1, heads.kv_heads, heads.head_dim, 3 * SPAN).unwrap(),
+                cache: Cache::new(
+                    &mut Arena::reserving(),
+                    types,
+                    1,
+                    heads.kv_heads,
+                    heads.head_dim,
+                    3 * SPAN,
+                )
+                .unwrap(),
             };
             sequence.fill();
             sequence
@@ -361,10 +363,12 @@ mod tests {
         fn attend(&self, isa: Isa, threads: usize, start: usize, tokens: usize) -> Vec<u32> {
             let mut team = Team::new(threads).unwrap();
             let room = Room { batch: tokens, runs: 1, context: self.positions() };
-            let mut attention = Attention::new(isa.kernels(), threads, self.heads, self.types, room).unwrap();
+            let arena = &mut Arena::reserving();
+            let mut attention =
+                Attention::new(arena, isa.kernels(), threads, self.heads, self.types, room).unwrap();
             let stride = self.stride();
             let queries = &self.queries[start * stride..(start + tokens) * stride];
-            let mut runs = Runs::new(1, PAGES.len());
+            let mut runs = Runs::new(arena, 1, PAGES.len()).unwrap();
             runs.push(Run { start, tokens, pages: &PAGES });
             let layer = Layer { cache: &self.cache, index: 0, runs: &runs, queries, stride };
             let mut out = vec![0.0; tokens * stride];

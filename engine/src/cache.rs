@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::arena::{Buf, Chunks, OutOfMemory};
+use crate::arena::{Arena, Buf, Chunks, OutOfMemory};
 use crate::kernels::attention::{BLOCK, Element, Q8_0, WIDTH, store_key, store_value};
 
 /// The numbers that keys or values are kept in.
@@ -19,6 +19,15 @@ pub enum CacheType {
 }
 
 impl CacheType {
+    /// The type's name as llama.cpp spells it: `f32`, `f16`, `q8_0`.
+    pub fn name(self) -> &'static str {
+        match self {
+            CacheType::F32 => "f32",
+            CacheType::F16 => "f16",
+            CacheType::Q8_0 => "q8_0",
+        }
+    }
+
     /// Bytes of a block of 16 positions × [`WIDTH`] numbers.
     const fn block_bytes(self) -> usize {
         match self {
@@ -69,22 +78,19 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new(
+        arena: &mut Arena,
         types: CacheTypes,
         layers: usize,
         heads: usize,
         head_dim: usize,
         slots: usize,
     ) -> Result<Self, OutOfMemory> {
-        let half = |ty| Half::new(ty, layers, heads, head_dim, slots);
+        let mut half = |ty| Half::new(arena, ty, layers, heads, head_dim, slots);
         Ok(Self { types, keys: half(types.keys)?, values: half(types.values)? })
     }
 
     pub(crate) fn types(&self) -> CacheTypes {
         self.types
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.keys.bytes.len() + self.values.bytes.len()
     }
 
     /// Keys and values of one layer and KV head: those in the slots, and what lies in the same panels.
@@ -125,6 +131,7 @@ struct Half {
 
 impl Half {
     fn new(
+        arena: &mut Arena,
         ty: CacheType,
         layers: usize,
         heads: usize,
@@ -133,7 +140,7 @@ impl Half {
     ) -> Result<Self, OutOfMemory> {
         let panel_bytes = head_dim.div_ceil(WIDTH) * ty.block_bytes();
         let head_bytes = (slots.next_multiple_of(BLOCK) / 16).saturating_mul(panel_bytes);
-        let bytes = Buf::zeroed(layers.saturating_mul(heads).saturating_mul(head_bytes))?;
+        let bytes = arena.buf(layers.saturating_mul(heads).saturating_mul(head_bytes))?;
         Ok(Self { heads, panel_bytes, head_bytes, bytes })
     }
 

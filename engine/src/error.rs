@@ -3,6 +3,7 @@ use siskin_quant::TensorType;
 use crate::arena::OutOfMemory;
 use crate::gguf::GgufError;
 use crate::kernels::UnknownIsa;
+use crate::memory::{Budget, Plan};
 use crate::sampler::SamplerError;
 use crate::template::TemplateError;
 use crate::tokenizer::TokenizerError;
@@ -132,6 +133,16 @@ pub enum Error {
     /// `SISKIN_ISA` names an instruction set that is not there.
     #[error(transparent)]
     UnknownIsa(#[from] UnknownIsa),
+    /// The model and its sessions would take more memory than the process may use.
+    #[error("{file}: needs {plan}, there is room for {budget}")]
+    Memory {
+        /// The model file.
+        file: String,
+        /// What is needed.
+        plan: Box<Plan>,
+        /// What may be used.
+        budget: Budget,
+    },
     /// The system has no memory for a buffer.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),

@@ -17,6 +17,7 @@ mod kernels;
 mod lanes;
 pub mod machine;
 pub mod measure;
+pub mod memory;
 mod model;
 mod observer;
 pub mod packed;

@@ -1,11 +1,15 @@
-//! What the Linux machine offers that the process runs on: its CPUs, and how much of them it may use.
+//! What the Linux machine offers that the process runs on: its CPUs and memory, and how much of them it may use.
 
 mod limits;
+mod memory;
 mod tree;
 
 use std::collections::BTreeSet;
 
 pub use limits::Limits;
+pub use memory::Memory;
+#[cfg(test)]
+pub(crate) use tree::fake;
 pub use tree::{Tree, cpu_list};
 
 /// A CPU as Linux counts them: a hardware thread.

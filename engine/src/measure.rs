@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use siskin_quant::TensorType;
 
-use crate::arena::{Buf, Chunks, Matrix, OutOfMemory};
+use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
 use crate::attention::{self, Heads, Layer, Room};
 use crate::cache::{Cache, CacheTypes};
 use crate::kernels::peak::Load;
@@ -141,6 +141,7 @@ pub struct Attention {
     attention: attention::Attention,
     cache: Cache,
     runs: Runs,
+    cache_bytes: usize,
     queries: Buf<f32>,
     out: Buf<f32>,
     shape: AttentionShape,
@@ -174,7 +175,9 @@ impl Attention {
             return Err(MeasureError::Attention { shape });
         }
         let mut team = Team::new(threads)?;
-        let mut cache = Cache::new(types, 1, kv_heads, head_dim, positions)?;
+        let mut arena = Arena::reserving();
+        let mut cache = Cache::new(&mut arena, types, 1, kv_heads, head_dim, positions)?;
+        let cache_bytes = arena.bytes();
         team.for_each(cache.layer(0), |head, (keys, values)| {
             let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
             let mut numbers = numbers(head as u64);
@@ -188,11 +191,12 @@ impl Attention {
         queries.iter_mut().zip(numbers(!0)).for_each(|(to, x)| *to = x);
         let heads = Heads { heads, kv_heads, head_dim };
         let room = Room { batch: tokens, runs: 1, context: positions };
-        let attention = attention::Attention::new(isa.kernels(), threads, heads, types, room)?;
+        let attention = attention::Attention::new(&mut arena, isa.kernels(), threads, heads, types, room)?;
         let pages: Vec<u32> = (0..).take(positions.div_ceil(PAGE)).collect();
-        let mut runs = Runs::new(1, pages.len());
+        let mut runs = Runs::new(&mut arena, 1, pages.len())?;
         runs.push(Run { start: positions - tokens, tokens, pages: &pages });
-        Ok(Self { team, attention, cache, runs, queries, out: Buf::zeroed(tokens * stride)?, shape })
+        let out = Buf::zeroed(tokens * stride)?;
+        Ok(Self { team, attention, cache, runs, cache_bytes, queries, out, shape })
     }
 
     /// Attends: for each token as many numbers as its heads have.
@@ -211,7 +215,7 @@ impl Attention {
 
     /// Bytes of the keys and values.
     pub fn cache_bytes(&self) -> usize {
-        self.cache.bytes()
+        self.cache_bytes
     }
 
     /// Multiply-adds of one [`Attention::run`] with keys and values.

@@ -54,7 +54,7 @@ impl Packer {
         };
         self.panels.clear();
         self.panels.resize(whole.next_multiple_of(panel_bytes), 0);
-        panel::pack_all(self.ty, self.row_bytes, &self.held[..whole], &mut self.panels);
+        panel::pack_all(self.ty, self.row_bytes, &self.held[..whole], &mut self.panels, |_| ());
         self.held.drain(..whole);
         &self.panels
     }

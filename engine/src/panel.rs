@@ -1,9 +1,11 @@
-use std::ops::Deref;
-use std::sync::Arc;
+use std::array;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use siskin_quant::TensorType;
 
-use crate::arena::{Buf, OutOfMemory};
+use crate::arena::{Arena, Buf, OutOfMemory};
 use crate::gguf::{Data, PANEL_ALIGNMENT};
 
 /// Rows of a panel: the lanes of the machine.
@@ -173,13 +175,25 @@ impl Panels {
     /// # Errors
     /// [`OutOfMemory`].
     pub(crate) fn pack(ty: TensorType, rows: usize, k: usize, bytes: &[u8]) -> Result<Self, OutOfMemory> {
-        let block = ty.block_bytes();
-        let row_bytes = k / ty.block_len() * block;
-        let panel_bytes = row_bytes * ROWS;
-        let mut packed = Buf::zeroed(rows.div_ceil(ROWS) * panel_bytes)?;
-        if panel_bytes > 0 {
-            pack_all(ty, row_bytes, bytes, &mut packed);
-        }
+        Self::pack_into(&mut Arena::reserving(), ty, rows, k, bytes, |_| ())
+    }
+
+    /// The same, into a buffer of `arena`. `done` is told, from any thread, which of the bytes are packed and not
+    /// looked at again, run after run.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn pack_into(
+        arena: &mut Arena,
+        ty: TensorType,
+        rows: usize,
+        k: usize,
+        bytes: &[u8],
+        done: impl Fn(Range<usize>) + Sync,
+    ) -> Result<Self, OutOfMemory> {
+        let row_bytes = k / ty.block_len() * ty.block_bytes();
+        let mut packed = arena.buf(rows.div_ceil(ROWS).saturating_mul(row_bytes.saturating_mul(ROWS)))?;
+        pack_all(ty, row_bytes, bytes, &mut packed, done);
         Ok(Self { ty, rows, k, bytes: Bytes::Packed(Arc::new(packed)) })
     }
 
@@ -189,12 +203,19 @@ impl Panels {
     ///
     /// # Errors
     /// [`OutOfMemory`] for the copy.
-    pub(crate) fn packed(ty: TensorType, rows: usize, k: usize, panels: Data) -> Result<Self, OutOfMemory> {
+    pub(crate) fn packed(
+        arena: &mut Arena,
+        ty: TensorType,
+        rows: usize,
+        k: usize,
+        panels: Data,
+    ) -> Result<Self, OutOfMemory> {
         let bytes = if panels.as_ptr().addr().is_multiple_of(PANEL_ALIGNMENT as usize) {
             Bytes::File(panels)
         } else {
-            let mut copy = Buf::zeroed(panels.len())?;
-            copy.copy_from_slice(&panels);
+            let mut copy = arena.buf(panels.len())?;
+            let room = copy.len();
+            copy.copy_from_slice(&panels[..room]);
             Bytes::Packed(Arc::new(copy))
         };
         Ok(Self { ty, rows, k, bytes })
@@ -235,6 +256,14 @@ impl Panels {
         self.bytes.len()
     }
 
+    /// Those of them that are used where the file is.
+    pub(crate) fn bytes_in_file(&self) -> usize {
+        match &self.bytes {
+            Bytes::Packed(_) => 0,
+            Bytes::File(bytes) => bytes.len(),
+        }
+    }
+
     /// Decodes one row, padding included, into the first `k` numbers of `out`.
     pub(crate) fn decode_row(&self, row: usize, out: &mut [f32]) {
         // At least one block of any format; many of the small ones at once.
@@ -269,45 +298,85 @@ impl Panels {
     }
 }
 
-/// Packs all panels, on as many threads as a large matrix is worth.
-pub(crate) fn pack_all(ty: TensorType, row_bytes: usize, rows: &[u8], packed: &mut [u8]) {
-    const WORTH_A_THREAD: usize = 1 << 20;
+/// Bytes that a thread packs at a time, or a panel if that has more.
+const RUN: usize = 1 << 20;
+
+/// About as many bytes as all threads together are at work on.
+pub(crate) fn bytes_in_work() -> usize {
+    threads().saturating_mul(RUN)
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Packs all panels, on as many threads as a large matrix is worth, and tells `done` which of the rows' bytes it is
+/// through with. There may be no room for any panel: then nothing is done.
+pub(crate) fn pack_all(
+    ty: TensorType,
+    row_bytes: usize,
+    rows: &[u8],
+    packed: &mut [u8],
+    done: impl Fn(Range<usize>) + Sync,
+) {
     if packed.is_empty() {
         return;
     }
     let panel_bytes = row_bytes * ROWS;
-    let pack = |panels: &mut [u8], rows: &[u8]| {
-        for (panel, rows) in panels.chunks_exact_mut(panel_bytes).zip(rows.chunks(panel_bytes)) {
-            pack_panel(ty, row_bytes, rows, panel);
+    let run = (RUN / panel_bytes).max(1) * panel_bytes;
+    let threads = threads().min(packed.len().div_ceil(run));
+    let runs = Mutex::new(packed.chunks_mut(run).zip(rows.chunks(run)).enumerate());
+    let work = || {
+        loop {
+            let next = runs.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((index, (panels, rows))) = next else { break };
+            pack_panels(ty, row_bytes, rows, panels);
+            done(index * run..index * run + rows.len());
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.min(packed.len() / WORTH_A_THREAD).max(1);
-    let share = packed.len().div_ceil(threads).next_multiple_of(panel_bytes);
-    std::thread::scope(|scope| {
-        let mut shares = packed.chunks_mut(share).zip(rows.chunks(share));
-        let own = shares.next();
-        for (panels, rows) in shares {
-            scope.spawn(move || pack(panels, rows));
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // One that the system does not grant is not needed: the others do its work.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
-        if let Some((panels, rows)) = own {
-            pack(panels, rows);
-        }
+        work();
     });
 }
 
-/// Interleaves up to 16 rows into a panel of zeros.
+/// Packs rows, of which the last panel may have fewer than 16.
+fn pack_panels(ty: TensorType, row_bytes: usize, rows: &[u8], panels: &mut [u8]) {
+    let panel_bytes = row_bytes * ROWS;
+    for (panel, rows) in panels.chunks_exact_mut(panel_bytes).zip(rows.chunks(panel_bytes)) {
+        if rows.len() == panel_bytes {
+            pack_panel(ty, row_bytes, rows, panel);
+        } else {
+            let mut padded = vec![0; panel_bytes];
+            padded[..rows.len()].copy_from_slice(rows);
+            pack_panel(ty, row_bytes, &padded, panel);
+        }
+    }
+}
+
+/// Interleaves 16 rows.
 fn pack_panel(ty: TensorType, row_bytes: usize, rows: &[u8], panel: &mut [u8]) {
-    let size = ty.block_bytes();
-    let pieces = pieces(ty).unwrap_or(&[]);
+    let rows: [&[u8]; ROWS] = array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
+    let whole;
+    let (size, pieces) = match pieces(ty).unwrap_or(&[]) {
+        // Blocks of a single piece are as good as one long block.
+        &[Piece { unit, .. }] => {
+            whole = [piece(0, row_bytes, unit)];
+            (row_bytes, &whole[..])
+        }
+        pieces => (ty.block_bytes(), pieces),
+    };
     for (block, mut to) in panel.chunks_exact_mut(ROWS * size).enumerate() {
-        for piece in pieces {
-            let from = block * size + piece.at;
-            let (units, rest) = to.split_at_mut(ROWS * piece.bytes);
-            match piece.unit {
-                4 => interleave::<4>(rows, row_bytes, from, units),
-                2 => interleave::<2>(rows, row_bytes, from, units),
-                _ => interleave::<1>(rows, row_bytes, from, units),
+        for &Piece { at, bytes, unit } in pieces {
+            let at = block * size + at;
+            let (units, rest) = to.split_at_mut(ROWS * bytes);
+            match unit {
+                4 => interleave::<4>(&rows, at, units),
+                2 => interleave::<2>(&rows, at, units),
+                _ => interleave::<1>(&rows, at, units),
             }
             to = rest;
         }
@@ -334,13 +403,29 @@ pub(crate) fn unpack_panel(ty: TensorType, row_bytes: usize, panel: &[u8], rows:
     }
 }
 
-/// Puts the rows' units of `U` bytes from byte `from` of each row beside each other.
-fn interleave<const U: usize>(rows: &[u8], row_bytes: usize, from: usize, to: &mut [u8]) {
-    let bytes = to.len() / ROWS;
-    for (row, bytes) in rows.chunks_exact(row_bytes).map(|row| &row[from..from + bytes]).enumerate() {
-        let places = to.as_chunks_mut::<U>().0.iter_mut().skip(row).step_by(ROWS);
-        for (unit, place) in bytes.as_chunks::<U>().0.iter().zip(places) {
-            *place = *unit;
+/// Puts units of `U` bytes of 16 rows beside each other, from byte `at` of each row on: all first ones, then all second
+/// ones, until `to` is full.
+#[inline(always)]
+fn interleave<const U: usize>(rows: &[&[u8]; ROWS], at: usize, to: &mut [u8]) {
+    /// Four units of four rows make a square, which the compiler transposes in vector registers.
+    const FOUR: usize = 4;
+    let (fours, rest) = to.as_chunks_mut::<U>().0.as_chunks_mut::<{ FOUR * ROWS }>();
+    let rest_at = at + fours.len() * FOUR * U;
+    for (index, to) in fours.iter_mut().enumerate() {
+        let at = at + index * FOUR * U;
+        for (quad, rows) in rows.as_chunks::<FOUR>().0.iter().enumerate() {
+            let square = rows.map(|row| row[at..at + FOUR * U].as_chunks::<U>().0);
+            for unit in 0..FOUR {
+                for row in 0..FOUR {
+                    to[unit * ROWS + quad * FOUR + row] = square[row][unit];
+                }
+            }
+        }
+    }
+    for (index, to) in rest.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+        let at = rest_at + index * U;
+        for (to, row) in to.iter_mut().zip(rows) {
+            to.copy_from_slice(&row[at..at + U]);
         }
     }
 }
@@ -422,7 +507,7 @@ mod tests {
     fn panels_of(file: &Gguf) -> (Panels, *const u8) {
         let data = file.panels(file.tensor("p").unwrap());
         let place = data.as_ptr();
-        (Panels::packed(TensorType::Q8_0, 21, 64, data).unwrap(), place)
+        (Panels::packed(&mut Arena::reserving(), TensorType::Q8_0, 21, 64, data).unwrap(), place)
     }
 
     #[test]

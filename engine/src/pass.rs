@@ -1,8 +1,9 @@
-use crate::cache::Cache;
+use crate::arena::{Arena, OutOfMemory};
+use crate::cache::{Cache, CacheTypes};
 use crate::error::Error;
 use crate::kernels::Isa;
 use crate::machine::default_threads;
-use crate::model::{Buffers, Config, Model, State, StateOptions};
+use crate::model::{Buffers, Config, Llama, Model, State, StateOptions};
 use crate::observer::Observer;
 use crate::runs::{PAGE, Run};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
@@ -16,6 +17,7 @@ pub(crate) struct Pass {
     pub(crate) model: Model,
     state: State,
     buffers: Buffers,
+    bytes: usize,
     /// Tokens of a sequence, at most.
     pub(crate) context: usize,
     /// Tokens of a forward pass, at most.
@@ -33,8 +35,39 @@ pub(crate) enum For {
     Many { sequences: usize, pages: Option<usize> },
 }
 
-impl Pass {
-    pub(crate) fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, Error> {
+/// Session options, each within its bounds.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) context: usize,
+    pub(crate) threads: usize,
+    pub(crate) batch: usize,
+    pub(crate) cache: CacheTypes,
+    pub(crate) isa: Isa,
+    pub(crate) sequences: usize,
+    /// Pages for all sequences; None: what the context of one takes.
+    pub(crate) pages: Option<usize>,
+}
+
+/// Where the memory of a [`Pass`] comes from.
+pub(crate) struct PassArena {
+    /// The KV cache's.
+    pub(crate) cache: Arena,
+    /// That of all else: activations, scratch.
+    pub(crate) buffers: Arena,
+}
+
+impl PassArena {
+    fn bytes(&self) -> usize {
+        self.cache.bytes().saturating_add(self.buffers.bytes())
+    }
+}
+
+impl Settings {
+    /// The settings for a model whose sequences have up to `longest` tokens.
+    ///
+    /// # Errors
+    /// An option without meaning.
+    pub(crate) fn new(options: &SessionOptions, longest: usize, made_for: For) -> Result<Self, Error> {
         const LONGEST_DEFAULT: usize = 4096;
         const DEFAULT_BATCH: usize = 256;
         const MOST_THREADS: usize = 1024;
@@ -43,35 +76,64 @@ impl Pass {
             1.. if value <= most => Ok(value),
             _ => Err(Error::Option { option, expected: format!("1 to {most}"), found: value }),
         };
-        let longest = model.context_length();
         let context = within("context", options.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
         let threads = options.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
         let threads = within("threads", threads, MOST_THREADS)?;
         let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?;
-        let of_each = context.div_ceil(PAGE);
-        let (sequences, batch, pages, slots) = match made_for {
-            For::One => (1, batch.min(context), of_each, context),
+        let (sequences, batch, pages) = match made_for {
+            For::One => (1, batch.min(context), None),
             For::Many { sequences, pages } => {
                 let sequences = within("sequences", sequences, MOST_SEQUENCES)?;
-                let most = sequences.saturating_mul(of_each);
-                let pages = within("pages", pages.unwrap_or(most), most)?;
+                let most = sequences.saturating_mul(context.div_ceil(PAGE));
                 // One token of each sequence has room.
                 let batch = batch.min(sequences.saturating_mul(context)).max(sequences);
-                (sequences, batch, pages, pages.saturating_mul(PAGE))
+                (sequences, batch, Some(within("pages", pages.unwrap_or(most), most)?))
             }
         };
-        let kernels = options.isa.map_or_else(Isa::choose, Ok)?.kernels();
+        let isa = options.isa.map_or_else(Isa::choose, Ok)?;
+        Ok(Self { context, threads, batch, cache: options.cache, isa, sequences, pages })
+    }
+
+    /// What a pass takes of `family`, counted alone.
+    pub(crate) fn count(&self, family: &Llama) -> PassArena {
+        let mut arena = PassArena { cache: Arena::counting(), buffers: Arena::counting() };
+        // An arena that counts never fails.
+        let _ = self.reserve(family, Team::alone(self.threads), &mut arena);
+        arena
+    }
+
+    fn reserve(
+        &self,
+        family: &Llama,
+        team: Team,
+        arena: &mut PassArena,
+    ) -> Result<(State, Buffers), OutOfMemory> {
+        let &Self { context, batch, cache, isa, sequences, pages, .. } = self;
+        let config = family.config();
+        let slots = pages.map_or(context, |pages| pages.saturating_mul(PAGE));
+        let cache =
+            Cache::new(&mut arena.cache, cache, config.layers, config.kv_heads, config.head_dim, slots)?;
+        let options = StateOptions { sequences, context, batch, scratch: family.scratch(batch) };
+        let arena = &mut arena.buffers;
+        let state = State::new(arena, isa.kernels(), team, cache, config, options)?;
+        Ok((state, family.buffers(arena, batch, sequences)?))
+    }
+}
+
+impl Pass {
+    pub(crate) fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, Error> {
+        let settings = Settings::new(options, model.context_length(), made_for)?;
+        let Settings { context, threads, batch, pages, .. } = settings;
         let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
-        let scratch = model.family().scratch(batch);
-        let state_options = StateOptions { sequences, context, batch, cache: options.cache, slots, scratch };
-        let state = State::new(kernels, team, model.family().config(), state_options)?;
-        let buffers = model.family().buffers(batch, sequences)?;
-        Ok(Self { model, state, buffers, context, batch, pages })
+        let mut arena = PassArena { cache: Arena::reserving(), buffers: Arena::reserving() };
+        let (state, buffers) = settings.reserve(model.family(), team, &mut arena)?;
+        let pages = pages.unwrap_or(context.div_ceil(PAGE));
+        Ok(Self { model, state, buffers, bytes: arena.bytes(), context, batch, pages })
     }
 
     /// Bytes that were reserved: KV cache and buffers.
     pub(crate) fn bytes(&self) -> usize {
-        self.state.bytes() + self.buffers.bytes()
+        self.bytes
     }
 
     /// The instruction set in use, as `SISKIN_ISA` spells it.

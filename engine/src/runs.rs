@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use crate::arena::{Arena, OutOfMemory};
 use crate::kernels::attention::SPAN;
 
 /// Positions that a page of the cache holds: those whose attention is worked out together.
@@ -31,13 +32,11 @@ pub(crate) struct Runs {
 
 impl Runs {
     /// Room for so many runs that are in so many pages.
-    pub(crate) fn new(runs: usize, pages: usize) -> Self {
-        Self { runs: Vec::with_capacity(runs), pages: Vec::with_capacity(pages) }
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.runs.capacity() * size_of::<(Range<usize>, usize, Range<usize>)>()
-            + self.pages.capacity() * size_of::<u32>()
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn new(arena: &mut Arena, runs: usize, pages: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self { runs: arena.list(runs)?, pages: arena.list(pages)? })
     }
 
     pub(crate) fn clear(&mut self) {

@@ -77,18 +77,22 @@ impl Team {
         Self::on(allowed_cpus(), threads)
     }
 
+    /// Bytes that the workers of a team of `threads` take, at most: what is used of their stacks, what the C library
+    /// keeps for them, and what its allocator begins with.
+    pub(crate) fn worker_bytes(threads: usize) -> usize {
+        const EACH: usize = 96 << 10;
+        EACH * threads.min(allowed_cpus()).saturating_sub(1)
+    }
+
+    /// A team whose calling thread does the work of all.
+    pub(crate) fn alone(threads: usize) -> Self {
+        Team { shared: Arc::new(Shared::new(0)), workers: Vec::new(), threads }
+    }
+
     /// A team for a process that may run on so many CPUs.
     fn on(cpus: usize, threads: usize) -> std::io::Result<Self> {
         let helpers = threads.min(cpus).saturating_sub(1);
-        let shared = Arc::new(Shared {
-            gate: Apart(AtomicU64::new(0)),
-            region: Apart(UnsafeCell::new(None)),
-            taken: (0..=helpers).map(|_| Apart(AtomicUsize::new(0))).collect(),
-            started: AtomicUsize::new(0),
-            parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
-            panicked: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(helpers));
         let mut team = Team { shared: Arc::clone(&shared), workers: Vec::with_capacity(helpers), threads };
         for index in 0..helpers {
             let shared = Arc::clone(&shared);
@@ -220,6 +224,18 @@ impl Drop for Team {
 }
 
 impl Shared {
+    fn new(helpers: usize) -> Self {
+        Self {
+            gate: Apart(AtomicU64::new(0)),
+            region: Apart(UnsafeCell::new(None)),
+            taken: (0..=helpers).map(|_| Apart(AtomicUsize::new(0))).collect(),
+            started: AtomicUsize::new(0),
+            parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
+            panicked: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        }
+    }
+
     /// A worker's life: waits for a region that it has not seen, joins, takes tasks, leaves.
     fn work(&self, index: usize) {
         self.started.fetch_add(1, Ordering::Release);

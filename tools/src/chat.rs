@@ -5,6 +5,7 @@ mod input;
 mod lines;
 
 use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::memory::MemoryArguments;
 use crate::model::ModelArguments;
 use crate::sampling::SamplingArguments;
 use crate::session::{SessionArguments, count};
@@ -34,6 +35,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
     #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
     session: SessionArguments,
     #[command(flatten)]
     sampling: SamplingArguments,
@@ -56,8 +59,9 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Talks until the input ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let model = arguments.model.open()?;
-    let session = model.session(&arguments.session.options(arguments.ctx_size))?;
+    let options = arguments.session.options(arguments.ctx_size);
+    let (model, options) = arguments.model.open_within(&arguments.memory, options)?;
+    let session = model.session(&options)?;
     let options = arguments.sampling.options(&model);
     let (name, context) = (model.name().to_owned(), session.context());
     let mut conversation = Conversation::new(model, session, options, arguments.system.as_deref())?;

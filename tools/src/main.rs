@@ -19,10 +19,12 @@ mod model;
 mod npy;
 mod output;
 mod pack;
+mod plan;
 mod quantize;
 mod run;
 mod sampling;
 mod session;
+mod size;
 mod stop;
 mod tokenize;
 mod tune;
@@ -60,6 +62,7 @@ enum Command {
     Chat(chat::Arguments),
     Quantize(quantize::Arguments),
     Pack(pack::Arguments),
+    Plan(plan::Arguments),
     Imatrix(imatrix::Arguments),
     /// Show what a GGUF file holds
     Inspect {
@@ -91,6 +94,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Imatrix(arguments) => imatrix::run(&arguments),
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Tokenize(arguments) => tokenize::run(&arguments),

@@ -1,43 +1,69 @@
-//! What Linux tells of memory in `/proc`.
+//! The flags that say how much memory a model may take.
 
-use siskin::machine::Tree;
+use crate::answer::note;
+use crate::size::Size;
+use clap::Args;
+use siskin::memory::{Budget, Outline, Plan};
+use siskin::{CacheTypes, Error, SessionOptions};
 
-/// The most memory that the process had at once, in bytes; of a mapped file, the pages that were there.
-pub(crate) fn peak_rss() -> Option<u64> {
-    field(&Tree::here().text("proc/self/status")?, "VmHWM")
+/// How much memory there is, and what to do where that is too little.
+#[derive(Debug, Default, Args)]
+pub(crate) struct MemoryArguments {
+    /// Memory that the whole program may take, such as 700MB or 1.5GiB [default: what the machine and the control group
+    /// have left, less a reserve]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+    /// Where that is too little, shorten the context, and keep the cache in q8_0 if that does not suffice
+    #[arg(long)]
+    fit: bool,
 }
 
-/// Bytes that can be had without swapping.
-pub(crate) fn available(tree: &Tree) -> Option<u64> {
-    field(&tree.text("proc/meminfo")?, "MemAvailable")
-}
-
-/// Bytes of the whole machine.
-pub(crate) fn total(tree: &Tree) -> Option<u64> {
-    field(&tree.text("proc/meminfo")?, "MemTotal")
-}
-
-/// Bytes of the line `name:  123 kB`.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    value.trim().strip_suffix(" kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_found_by_their_whole_name() {
-        let text = "VmHWMark:\t 1 kB\nVmHWM:\t    1234 kB\nThreads:\t1\n";
-        assert_eq!(field(text, "VmHWM"), Some(1234 * 1024));
-        assert_eq!(field(text, "Threads"), None);
-        assert_eq!(field(text, "VmPeak"), None);
+impl MemoryArguments {
+    /// What the program may take; None where nobody says.
+    pub(crate) fn budget(&self) -> Option<Budget> {
+        self.memory.map_or_else(Budget::here, |Size(bytes)| Some(Budget::of(bytes)))
     }
 
-    #[test]
-    fn this_process_has_memory() {
-        assert!(peak_rss().unwrap() > 1 << 16);
-        assert!(available(&Tree::here()).unwrap() <= total(&Tree::here()).unwrap());
+    /// The options that `sessions` sessions of the model can have, and their plan. Where they are not those that were
+    /// asked for, a line on standard error says so.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where there is too little memory; an option without meaning.
+    pub(crate) fn options(
+        &self,
+        outline: &Outline,
+        options: SessionOptions,
+        sessions: usize,
+    ) -> Result<(SessionOptions, Plan), Error> {
+        let wanted = outline.plan(&options, sessions)?;
+        let Some(budget) = self.budget() else { return Ok((options, wanted)) };
+        if !self.fit {
+            return outline.within(&options, sessions, &budget).map(|plan| (options, plan));
+        }
+        let (options, plan) = outline.fit(&options, sessions, &budget)?;
+        if let Some(changes) = changes(&wanted, &plan) {
+            note(format_args!("to fit into {budget}: {changes}"));
+        }
+        Ok((options, plan))
+    }
+}
+
+/// What is not as it was wanted.
+fn changes(wanted: &Plan, plan: &Plan) -> Option<String> {
+    let (context, cache) = (plan.context, plan.cache_types);
+    let context = (context != wanted.context)
+        .then(|| format!("a context of {context} tokens instead of {}", wanted.context));
+    let cache = (cache != wanted.cache_types)
+        .then(|| format!("a cache in {} instead of {}", types(cache), types(wanted.cache_types)));
+    let changes: Vec<String> = context.into_iter().chain(cache).collect();
+    (!changes.is_empty()).then(|| changes.join(", "))
+}
+
+/// Such as `f16`, or `q8_0 and f16` where keys and values differ.
+pub(crate) fn types(types: CacheTypes) -> String {
+    let CacheTypes { keys, values } = types;
+    match keys == values {
+        true => keys.name().to_owned(),
+        false => format!("{} and {}", keys.name(), values.name()),
     }
 }

@@ -1,9 +1,11 @@
 //! Opening the model that a command works with.
 
+use crate::memory::MemoryArguments;
 use anyhow::{Error, Result};
 use clap::Args;
-use siskin::Model;
 use siskin::gguf::Gguf;
+use siskin::memory::Outline;
+use siskin::{Model, SessionOptions};
 use std::path::PathBuf;
 
 /// Among the options that are seldom wanted.
@@ -33,14 +35,36 @@ impl ModelArguments {
         self.model.as_ref()
     }
 
+    /// Opens the model's file.
+    pub(crate) fn file(&self) -> Result<Gguf> {
+        match &self.model {
+            Some(path) if self.no_mmap => Ok(Gguf::read(path)?),
+            Some(path) => Ok(Gguf::open(path)?),
+            None => demo(),
+        }
+    }
+
     /// Opens the model.
     pub(crate) fn open(&self) -> Result<Model> {
-        let file = match &self.model {
-            Some(path) if self.no_mmap => Gguf::read(path)?,
-            Some(path) => Gguf::open(path)?,
-            None => demo()?,
-        };
+        let file = self.file()?;
         Model::from_gguf(&file).map_err(|error| in_file(&file, error))
+    }
+
+    /// Opens the model for one session with `options`, or with those that there is memory for, which are returned too.
+    ///
+    /// # Errors
+    /// Too little memory, told before anything is loaded, and all that is wrong with the file or the options.
+    pub(crate) fn open_within(
+        &self,
+        memory: &MemoryArguments,
+        options: SessionOptions,
+    ) -> Result<(Model, SessionOptions)> {
+        let file = self.file()?;
+        let failed = |error: siskin::Error| in_file(&file, error);
+        let outline = Outline::of(&file).map_err(failed)?;
+        let (options, _) = memory.options(&outline, options, 1).map_err(failed)?;
+        drop(outline);
+        Ok((Model::from_gguf(&file).map_err(failed)?, options))
     }
 }
 

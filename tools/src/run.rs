@@ -1,6 +1,7 @@
 //! The `run` command: one prompt, one answer.
 
 use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::memory::MemoryArguments;
 use crate::model::ModelArguments;
 use crate::sampling::SamplingArguments;
 use crate::session::{SessionArguments, count};
@@ -42,6 +43,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
     #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
     session: SessionArguments,
     /// Say nothing about speed
     #[arg(short, long)]
@@ -60,9 +63,10 @@ Examples:
 /// Answers the prompt.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let prompt = arguments.prompt()?;
-    let model = arguments.model.open()?;
+    let options = arguments.session.options(arguments.ctx_size);
+    let (model, options) = arguments.model.open_within(&arguments.memory, options)?;
     let tokens = arguments.tokens(&model, prompt)?;
-    let mut session = model.session(&arguments.session.options(arguments.ctx_size))?;
+    let mut session = model.session(&options)?;
     let mut sampler = session.sampler(&arguments.sampling.options(&model))?;
 
     let start = Instant::now();

@@ -55,12 +55,33 @@ impl Storage {
         }
     }
 
+    /// How a file whose metadata end at byte `metadata` takes memory.
+    pub(super) fn footprint(&self, metadata: u64) -> Footprint {
+        let bytes = self.bytes().len() as u64;
+        match self {
+            Storage::Mapped(_) => Footprint::Mapped { metadata },
+            Storage::Read(_) | Storage::Owned(_) => Footprint::Read { bytes },
+            Storage::Static(_) => Footprint::Static { metadata, bytes },
+        }
+    }
+
     pub(super) fn check_unchanged(&self, name: &str) -> Result<(), GgufError> {
         match self {
             Storage::Mapped(mapped) => mapped.check_unchanged(name),
             Storage::Read(_) | Storage::Static(_) | Storage::Owned(_) => Ok(()),
         }
     }
+}
+
+/// How an open file takes memory; sizes are bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Footprint {
+    /// Pages come when they are read and can be given back. The metadata are there already.
+    Mapped { metadata: u64 },
+    /// All of it, as long as any of it is in use.
+    Read { bytes: u64 },
+    /// Part of the program: pages come when they are read, and stay. The metadata are there already.
+    Static { metadata: u64, bytes: u64 },
 }
 
 /// A mapped file, with what it takes to notice that it changed.

@@ -21,6 +21,7 @@ pub use catalog::TensorInfo;
 pub use data::Data;
 pub use error::{Fault, GgufError, Item, Problem};
 pub use layout::{Layout, PACKED_VERSION, PACKED_VERSION_KEY, PANEL_ALIGNMENT};
+pub(crate) use map::Footprint;
 pub use map::exit_on_bus_error;
 pub use scan::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_ENTRIES, MAX_KEY_BYTES,
@@ -224,12 +225,38 @@ impl Gguf {
         self.storage.release(tensor.range());
     }
 
+    /// Gives back the memory of some of a tensor's bytes, counted from its first, all before which were read earlier:
+    /// what the kernel mapped of those once more, around a page that was touched, goes too.
+    pub(crate) fn release_part(&self, tensor: &TensorInfo, part: Range<usize>) {
+        let at = |byte: usize| tensor.offset.saturating_add(byte as u64);
+        self.storage.release(at(part.start).saturating_sub(FAULT_AROUND)..at(part.end));
+    }
+
+    /// Gives the memory of the metadata back, if the file is mapped.
+    pub(crate) fn release_metadata(&self) {
+        self.storage.release(0..self.catalog.scan.data_start);
+    }
+
+    /// Bytes of the file before its tensors' data.
+    pub(crate) fn metadata_bytes(&self) -> u64 {
+        self.catalog.scan.data_start
+    }
+
+    /// How the file takes memory.
+    pub(crate) fn footprint(&self) -> Footprint {
+        self.storage.footprint(self.catalog.scan.data_start)
+    }
+
     /// Whether the mapped file is still the one that was opened: same size and time of modification, and no other
     /// file in its place. Nothing can be wrong with a file that was read.
     pub fn check_unchanged(&self) -> Result<(), GgufError> {
         self.storage.check_unchanged(&self.name)
     }
 }
+
+/// Bytes of a mapped file that the kernel maps around a page that is touched, unless it is told otherwise
+/// (`fault_around_bytes`).
+pub(crate) const FAULT_AROUND: u64 = 64 << 10;
 
 /// Where a tensor's data lie in the file's bytes; an empty range where they have another layout.
 fn range(tensor: &TensorInfo, layout: Layout) -> Range<usize> {

@@ -9,6 +9,8 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// Bytes of memory; None without a limit.
     pub memory: Option<u64>,
+    /// Bytes of memory that are left of that, file pages that the kernel can drop counted as free; None without a limit.
+    pub memory_left: Option<u64>,
 }
 
 impl Limits {
@@ -23,7 +25,11 @@ impl Limits {
         for (controllers, group) in groups.lines().filter_map(membership) {
             for folder in folders(&mounts, controllers, group) {
                 limits.cpus = least(limits.cpus, quota(tree, &folder), f64::min);
-                limits.memory = least(limits.memory, memory(tree, &folder), u64::min);
+                if let Some(limit) = memory(tree, &folder) {
+                    limits.memory = least(limits.memory, Some(limit), u64::min);
+                    let left = limit.saturating_sub(used(tree, &folder));
+                    limits.memory_left = least(limits.memory_left, Some(left), u64::min);
+                }
             }
         }
         limits
@@ -101,6 +107,20 @@ fn memory(tree: &Tree, group: &Path) -> Option<u64> {
     limit("memory.max").or_else(|| limit("memory.limit_in_bytes")).filter(|&limit| limit < NONE)
 }
 
+/// Bytes that a group uses and that cannot be had back by dropping file pages; 0 where it does not say.
+fn used(tree: &Tree, group: &Path) -> u64 {
+    let used = |file| tree.number::<u64>(group.join(file));
+    let used = used("memory.current").or_else(|| used("memory.usage_in_bytes")).unwrap_or(0);
+    let stat = tree.text(group.join("memory.stat")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|bytes| bytes.parse::<u64>().ok())
+    };
+    // Version 1 says `total_` of a group with those below it, which version 2 always counts.
+    let of = |name: &str| field(&format!("total_{name}")).or_else(|| field(name)).unwrap_or(0);
+    used.saturating_sub(of("inactive_file").saturating_add(of("active_file")))
+}
+
 fn least<T: Copy>(a: Option<T>, b: Option<T>, min: fn(T, T) -> T) -> Option<T> {
     match (a, b) {
         (Some(a), Some(b)) => Some(min(a, b)),
@@ -131,7 +151,7 @@ mod tests {
         fake.write("sys/fs/cgroup/system.slice/siskin.service/memory.max", "8192\n");
         fake.write("sys/fs/cgroup/system.slice/other.service/cpu.max", "100 100000\n");
         let limits = limits(&fake, "0::/system.slice/siskin.service\n", V2);
-        assert_eq!(limits, Limits { cpus: Some(3.0), memory: Some(4096) });
+        assert_eq!((limits.cpus, limits.memory), (Some(3.0), Some(4096)));
     }
 
     #[test]
@@ -144,9 +164,38 @@ mod tests {
         fake.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
         fake.write("sys/fs/cgroup/memory/docker/ab/memory.limit_in_bytes", "1073741824\n");
         let groups = "5:cpu,cpuacct:/docker/ab\n4:memory:/docker/ab\n1:name=systemd:/\n0::/\n";
-        assert_eq!(limits(&fake, groups, mounts), Limits { cpus: Some(1.5), memory: Some(1 << 30) });
+        let found = limits(&fake, groups, mounts);
+        assert_eq!((found.cpus, found.memory), (Some(1.5), Some(1 << 30)));
         fake.write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
         assert_eq!(limits(&fake, groups, mounts).cpus, None);
+    }
+
+    #[test]
+    fn what_is_left_is_the_least_on_the_way_up() {
+        let fake = Fake::default();
+        fake.write("sys/fs/cgroup/a/memory.max", "1000\n");
+        fake.write("sys/fs/cgroup/a/memory.current", "900\n");
+        fake.write("sys/fs/cgroup/a/memory.stat", "anon 100\ninactive_file 500\nactive_file 200\nfile 700\n");
+        fake.write("sys/fs/cgroup/a/b/memory.max", "900\n");
+        fake.write("sys/fs/cgroup/a/b/memory.current", "50\n");
+        let found = limits(&fake, "0::/a/b\n", V2);
+        assert_eq!((found.memory, found.memory_left), (Some(900), Some(800)));
+        fake.write("sys/fs/cgroup/a/b/memory.current", "5000\n");
+        assert_eq!(limits(&fake, "0::/a/b\n", V2).memory_left, Some(0));
+        fake.write("sys/fs/cgroup/a/b/memory.max", "max\n");
+        fake.write("sys/fs/cgroup/a/memory.max", "max\n");
+        assert_eq!(limits(&fake, "0::/a/b\n", V2).memory_left, None);
+    }
+
+    #[test]
+    fn version_1_counts_the_groups_below() {
+        let fake = Fake::default();
+        fake.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "1000\n");
+        fake.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "600\n");
+        let stat = "inactive_file 1\nactive_file 2\ntotal_inactive_file 100\ntotal_active_file 50\n";
+        fake.write("sys/fs/cgroup/memory/memory.stat", stat);
+        let mounts = "32 30 0:28 / /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
+        assert_eq!(limits(&fake, "4:memory:/\n", mounts).memory_left, Some(550));
     }
 
     #[test]

@@ -66,10 +66,10 @@ pub fn cpu_list(text: &str) -> Option<Vec<usize>> {
 
 /// Trees that tests make up.
 #[cfg(test)]
-pub(super) mod fake {
+pub(crate) mod fake {
     use super::*;
 
-    pub(in crate::machine) struct Fake(tempfile::TempDir);
+    pub(crate) struct Fake(tempfile::TempDir);
 
     impl Default for Fake {
         fn default() -> Self {
@@ -78,13 +78,13 @@ pub(super) mod fake {
     }
 
     impl Fake {
-        pub(in crate::machine) fn write(&self, path: &str, text: &str) {
+        pub(crate) fn write(&self, path: &str, text: &str) {
             let path = self.0.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
 
-        pub(in crate::machine) fn tree(&self) -> Tree {
+        pub(crate) fn tree(&self) -> Tree {
             Tree::under(self.0.path())
         }
     }

@@ -4,9 +4,9 @@ use siskin_quant::TensorType;
 use twox_hash::XxHash3_128;
 
 use super::config::{Config, Keys};
-use super::state::{Hidden, State, scratch_lines, total_bytes};
+use super::state::{Hidden, State, scratch_lines};
 use super::weights::{Linear, Loader, hash_floats};
-use crate::arena::{Buf, OutOfMemory};
+use crate::arena::{Arena, Buf, OutOfMemory};
 use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::kernels::Output;
@@ -58,7 +58,18 @@ pub(crate) struct Buffers {
 impl Llama {
     const ARCHITECTURE: &str = "llama";
 
+    /// The model in `file`. Its tensors are all looked at before the first one is loaded.
     pub(crate) fn load(file: &Gguf) -> Result<Self, Error> {
+        Self::outline(file)?;
+        Ok(Self::take(file, Arena::reserving())?.0)
+    }
+
+    /// The model without its weights, which has all sizes and cannot run, and the bytes that the weights will reserve.
+    pub(crate) fn outline(file: &Gguf) -> Result<(Self, usize), Error> {
+        Self::take(file, Arena::counting())
+    }
+
+    fn take(file: &Gguf, arena: Arena) -> Result<(Self, usize), Error> {
         let architecture = file.require_str("general.architecture")?;
         if architecture != Self::ARCHITECTURE {
             return Err(Error::Architecture {
@@ -71,7 +82,7 @@ impl Llama {
         keys.must_be_absent_or_zero("expert_count")?;
         let config = keys.config()?;
         let &Config { width, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = &config;
-        let mut loader = Loader::new(file, architecture);
+        let mut loader = Loader::new(file, architecture, arena);
 
         let factors = loader.optional_vector("rope_freqs.weight", config.rotated / 2)?;
         let embedding = loader.linear("token_embd", vocabulary, width)?;
@@ -96,9 +107,9 @@ impl Llama {
             true => Some(loader.linear("output", vocabulary, width)?),
             false => None,
         };
-        loader.finish()?;
+        let bytes = loader.finish()?;
         let frequencies = frequencies(&config, factors.as_ref().map(|factors| &***factors));
-        Ok(Self { config, frequencies, embedding, layers, norm, output })
+        Ok((Self { config, frequencies, embedding, layers, norm, output }, bytes))
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -135,6 +146,11 @@ impl Llama {
         self.linears().map(Linear::bytes).sum()
     }
 
+    /// Bytes of matrices that are used where the file is.
+    pub(crate) fn bytes_in_file(&self) -> usize {
+        self.linears().map(|linear| linear.weight.bytes_in_file()).sum()
+    }
+
     /// Bytes that the products with one token's activations read.
     pub(crate) fn bytes_per_token(&self) -> usize {
         self.layer_linears().chain([self.output()]).map(Linear::bytes).sum()
@@ -146,21 +162,30 @@ impl Llama {
         layers * tokens as u64 + if tokens > 0 { self.output().weight.weights() } else { 0 }
     }
 
-    /// Buffers for batches of so many tokens, of which `sequences` have logits at a time.
-    pub(crate) fn buffers(&self, batch: usize, sequences: usize) -> Result<Buffers, OutOfMemory> {
+    /// Buffers for batches of up to `batch` tokens, of which `sequences` have logits at a time.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn buffers(
+        &self,
+        arena: &mut Arena,
+        batch: usize,
+        sequences: usize,
+    ) -> Result<Buffers, OutOfMemory> {
         let &Config { width, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = &self.config;
         let quantized = self.linears().any(|linear| !is_float(linear.weight.ty()));
+        let mut hidden = |batch, width, quantized| Hidden::new(arena, batch, width, quantized);
         Ok(Buffers {
-            x: Hidden::new(batch, width, false)?,
-            normed: Hidden::new(batch, width, quantized)?,
-            queries: Hidden::new(batch, heads * head_dim, false)?,
-            keys: Hidden::new(batch, kv_heads * head_dim, false)?,
-            values: Hidden::new(batch, kv_heads * head_dim, false)?,
-            attended: Hidden::new(batch, heads * head_dim, quantized)?,
-            gate: Hidden::new(batch, feed_forward, quantized)?,
-            up: Hidden::new(batch, feed_forward, false)?,
-            logits: Hidden::new(sequences, vocabulary, false)?,
-            last: Hidden::new(sequences, width, quantized)?,
+            x: hidden(batch, width, false)?,
+            normed: hidden(batch, width, quantized)?,
+            queries: hidden(batch, heads * head_dim, false)?,
+            keys: hidden(batch, kv_heads * head_dim, false)?,
+            values: hidden(batch, kv_heads * head_dim, false)?,
+            attended: hidden(batch, heads * head_dim, quantized)?,
+            gate: hidden(batch, feed_forward, quantized)?,
+            up: hidden(batch, feed_forward, false)?,
+            logits: hidden(sequences, vocabulary, false)?,
+            last: hidden(sequences, width, quantized)?,
         })
     }
 
@@ -240,11 +265,6 @@ impl Llama {
 }
 
 impl Buffers {
-    pub(crate) fn bytes(&self) -> usize {
-        let Buffers { x, normed, queries, keys, values, attended, gate, up, logits, last } = self;
-        total_bytes(&[x, normed, queries, keys, values, attended, gate, up, logits, last])
-    }
-
     /// What [`Llama::logits`] left for the token of this number among those it was asked for: one number for each entry
     /// of the vocabulary.
     pub(crate) fn logits(&self, token: usize, vocabulary: usize) -> &[f32] {

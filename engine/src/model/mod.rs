@@ -3,15 +3,16 @@ mod llama;
 mod state;
 mod weights;
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use siskin_quant::TensorType;
 use twox_hash::XxHash3_128;
 
 pub(crate) use config::Config;
-pub(crate) use llama::Buffers;
-use llama::Llama;
+pub(crate) use llama::{Buffers, Llama};
 pub(crate) use state::{State, StateOptions};
 
 use crate::error::Error;
@@ -53,9 +54,10 @@ impl Model {
     /// # Errors
     /// As for [`Model::open`].
     pub fn from_gguf(file: &Gguf) -> Result<Self, Error> {
-        let family = Llama::load(file)?;
-        let tokenizer = Tokenizer::from_gguf(file)
-            .map_err(|source| Error::Tokenizer { file: file.name().to_owned(), source })?;
+        let (family, tokenizer) = beside(|| Llama::load(file), || Tokenizer::from_gguf(file));
+        let family = family?;
+        let tokenizer =
+            tokenizer.map_err(|source| Error::Tokenizer { file: file.name().to_owned(), source })?;
         let vocabulary = family.config().vocabulary;
         if tokenizer.len() > vocabulary {
             return Err(Error::Hyperparameter {
@@ -69,6 +71,7 @@ impl Model {
         let sampling = SamplerOverrides::from_gguf(file)?;
         let name = file.str("general.name")?.unwrap_or("unnamed").to_owned();
         file.check_unchanged()?;
+        file.release_metadata();
         let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
         let fingerprint = OnceLock::new();
         Ok(Self(Arc::new(Inner { name, family, tokenizer, template, sampling, fingerprint })))
@@ -206,4 +209,17 @@ impl Model {
     pub(crate) fn family(&self) -> &Llama {
         &self.0.family
     }
+}
+
+/// What both give, the second on a thread of its own where the system grants one.
+fn beside<A, B: Send>(a: impl FnOnce() -> A, b: impl Fn() -> B + Sync) -> (A, B) {
+    thread::scope(|scope| {
+        let second = thread::Builder::new().spawn_scoped(scope, &b);
+        let a = a();
+        let b = match second {
+            Ok(second) => second.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => b(),
+        };
+        (a, b)
+    })
 }

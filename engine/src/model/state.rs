@@ -1,6 +1,6 @@
-use crate::arena::{Buf, Chunks, Concat, Matrix, OutOfMemory};
+use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
 use crate::attention::{Attention, Heads, Layer, Room};
-use crate::cache::{Cache, CacheTypes};
+use crate::cache::Cache;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
 use crate::model::config::Config;
@@ -20,14 +20,15 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    pub(crate) fn new(batch: usize, width: usize, quantized: bool) -> Result<Self, OutOfMemory> {
+    pub(crate) fn new(
+        arena: &mut Arena,
+        batch: usize,
+        width: usize,
+        quantized: bool,
+    ) -> Result<Self, OutOfMemory> {
         let stride = width.next_multiple_of(BLOCK);
         let blocks = if quantized { batch * stride / BLOCK } else { 0 };
-        Ok(Self { x: Buf::zeroed(batch * stride)?, q: Buf::zeroed(blocks)?, stride, quantized })
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.x) + size_of_val(&*self.q)
+        Ok(Self { x: arena.buf(batch * stride)?, q: arena.buf(blocks)?, stride, quantized })
     }
 
     pub(crate) fn row(&self, token: usize) -> &[f32] {
@@ -75,9 +76,6 @@ pub(crate) struct StateOptions {
     pub(crate) context: usize,
     /// Tokens of a batch.
     pub(crate) batch: usize,
-    pub(crate) cache: CacheTypes,
-    /// Slots of the cache, for the positions of all sequences.
-    pub(crate) slots: usize,
     /// Lines of scratch for each thread, as [`scratch_lines`] says.
     pub(crate) scratch: usize,
 }
@@ -101,26 +99,33 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// A state that looks back in `cache`, which is as long as the context.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
     pub(crate) fn new(
+        arena: &mut Arena,
         kernels: &'static Kernels,
         team: Team,
+        cache: Cache,
         config: &Config,
         options: StateOptions,
     ) -> Result<Self, OutOfMemory> {
-        let &Config { layers, heads, kv_heads, head_dim, rotated, .. } = config;
-        let StateOptions { sequences, context, batch, .. } = options;
+        let &Config { heads, kv_heads, head_dim, rotated, .. } = config;
+        let StateOptions { sequences, context, batch, scratch } = options;
         let room = Room { batch, runs: sequences, context };
         let heads = Heads { heads, kv_heads, head_dim };
-        let scratch = (0..team.threads()).map(|_| Buf::zeroed(options.scratch)).collect::<Result<_, _>>()?;
+        let threads = team.threads();
+        let scratch = (0..threads).map(|_| arena.buf(scratch)).collect::<Result<_, _>>()?;
         Ok(Self {
             kernels,
             scratch,
-            cache: Cache::new(options.cache, layers, kv_heads, head_dim, options.slots)?,
-            attention: Attention::new(kernels, team.threads(), heads, options.cache, room)?,
+            attention: Attention::new(arena, kernels, threads, heads, cache.types(), room)?,
+            cache,
             team,
-            turns: Buf::zeroed(batch * 2 * rotated)?,
+            turns: arena.buf(batch * 2 * rotated)?,
             rotated,
-            runs: Runs::new(sequences, sequences * context.div_ceil(PAGE)),
+            runs: Runs::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
             tokens: 0,
         })
     }
@@ -128,11 +133,6 @@ impl State {
     /// The instruction set's name.
     pub(crate) fn isa(&self) -> &'static str {
         self.kernels.name()
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        let scratch: usize = self.scratch.iter().map(|lines| size_of_val(&**lines)).sum();
-        self.cache.bytes() + self.attention.bytes() + self.runs.bytes() + size_of_val(&*self.turns) + scratch
     }
 
     pub(crate) fn cache(&self) -> &Cache {
@@ -282,9 +282,4 @@ pub(crate) fn scratch_lines<'a>(linears: impl Iterator<Item = &'a Linear>, batch
     let lines =
         |Linear { weight, .. }: &Linear| Kernels::scratch(weight.ty(), weight.padded_rows(), weight.k());
     linears.map(lines).max().unwrap_or(0)
-}
-
-/// Bytes of several buffers.
-pub(crate) fn total_bytes(buffers: &[&Hidden]) -> usize {
-    buffers.iter().map(|hidden| hidden.bytes()).sum()
 }

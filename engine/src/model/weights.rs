@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_128;
 
-use crate::arena::Buf;
+use crate::arena::{Arena, Buf};
 use crate::error::Error;
 use crate::gguf::{Gguf, Layout, TensorInfo};
 use crate::kernels::Kernels;
@@ -38,12 +38,15 @@ impl Linear {
 pub(crate) struct Loader<'a> {
     file: &'a Gguf,
     architecture: &'a str,
+    arena: Arena,
     taken: HashSet<String>,
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new(file: &'a Gguf, architecture: &'a str) -> Self {
-        Self { file, architecture, taken: HashSet::new() }
+    /// A loader that puts the weights into buffers of `arena`. With one that only counts it checks all that the file
+    /// says of its tensors, and looks at no weight.
+    pub(crate) fn new(file: &'a Gguf, architecture: &'a str, arena: Arena) -> Self {
+        Self { file, architecture, arena, taken: HashSet::new() }
     }
 
     /// The matrix `name` of `rows` rows of `k` weights.
@@ -54,14 +57,16 @@ impl<'a> Loader<'a> {
             let (file, tensor, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
             return Err(Error::Type { file, tensor, ty });
         }
+        let (file, arena) = (self.file, &mut self.arena);
         if tensor.layout == Layout::Panels {
-            self.file.prefetch(tensor);
-            return Ok(Panels::packed(tensor.ty, rows, k, self.file.panels(tensor))?);
+            if !arena.counts_only() {
+                file.prefetch(tensor);
+            }
+            return Ok(Panels::packed(arena, tensor.ty, rows, k, file.panels(tensor))?);
         }
-        let panels = Panels::pack(tensor.ty, rows, k, self.file.data(tensor))?;
-        // The packed copy is the one that counts: the file's pages may go.
-        self.file.release(tensor);
-        Ok(panels)
+        // The packed copy is the one that counts: the file's pages go as soon as they are read.
+        let done = |part| file.release_part(tensor, part);
+        Ok(Panels::pack_into(arena, tensor.ty, rows, k, file.data(tensor), done)?)
     }
 
     /// The matrix `name.weight`, and `name.bias` where there is one.
@@ -84,10 +89,14 @@ impl<'a> Loader<'a> {
             let (file, tensor) = (self.file.name().to_owned(), tensor.name.clone());
             return Err(Error::PackedVector { file, tensor });
         }
-        let mut vector = Buf::zeroed(n.next_multiple_of(32))?;
-        siskin_quant::decode(tensor.ty, self.file.data(tensor), &mut vector[..n]).map_err(|_| {
-            Error::Type { file: self.file.name().to_owned(), tensor: tensor.name.clone(), ty: tensor.ty }
-        })?;
+        let mut vector = self.arena.buf(n.next_multiple_of(32))?;
+        if let Some(numbers) = vector.get_mut(..n) {
+            siskin_quant::decode(tensor.ty, self.file.data(tensor), numbers).map_err(|_| Error::Type {
+                file: self.file.name().to_owned(),
+                tensor: tensor.name.clone(),
+                ty: tensor.ty,
+            })?;
+        }
         Ok(Some(Arc::new(vector)))
     }
 
@@ -96,15 +105,15 @@ impl<'a> Loader<'a> {
         self.file.tensor(name).is_some()
     }
 
-    /// Refuses a file with tensors that nobody took.
-    pub(crate) fn finish(self) -> Result<(), Error> {
+    /// Refuses a file with tensors that nobody took; the bytes of the buffers for those that were.
+    pub(crate) fn finish(self) -> Result<usize, Error> {
         /// Tables of old files that follow from the hyperparameters; llama.cpp skips them too.
         const DERIVED: [&str; 2] = ["rope.freqs", "attn_rot_embd"];
         let unused = |t: &&TensorInfo| {
             !self.taken.contains(&t.name) && !DERIVED.iter().any(|derived| t.name.contains(derived))
         };
         match self.file.tensors().iter().find(unused) {
-            None => Ok(()),
+            None => Ok(self.arena.bytes()),
             Some(tensor) => Err(Error::UnexpectedTensor {
                 file: self.file.name().to_owned(),
                 tensor: tensor.name.clone(),

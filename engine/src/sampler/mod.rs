@@ -65,6 +65,12 @@ pub enum SamplerError {
     },
 }
 
+/// Bytes that a sampler works with: one candidate for each token. Those that count tokens (penalties, DRY) take four
+/// more for each.
+pub(crate) fn bytes_for(vocabulary: usize) -> usize {
+    vocabulary.saturating_mul(size_of::<Candidate>())
+}
+
 /// Chooses tokens, remembering those of the text so far.
 #[derive(Debug, Clone)]
 pub struct Sampler {

@@ -8,6 +8,7 @@ mod bits;
 mod llama;
 mod llama_cpp;
 mod loading;
+mod memory;
 mod packed;
 mod parts;
 mod replaced;

@@ -10,7 +10,7 @@ use siskin_quant::TensorType::{self, *};
 use std::fs::OpenOptions;
 
 /// The file with its matrices in panels, and how many those are.
-fn packed(parts: &Parts) -> (Vec<u8>, usize) {
+pub(crate) fn packed(parts: &Parts) -> (Vec<u8>, usize) {
     let packers: Vec<_> = parts.tensors.iter().map(|t| Packer::new(t.ty, &t.shape)).collect();
     let matrices = packers.iter().flatten().count();
     let mut builder = Builder::new();

@@ -1,7 +1,6 @@
 use super::random::Random;
-use crate::memory;
 use anyhow::{Context, Result};
-use siskin::machine::{Tree, default_threads};
+use siskin::machine::{Memory, default_threads};
 use siskin::measure::{PeakProbe, ReadProbe};
 use siskin::{Isa, Model, SequenceId, Sequences, SequencesOptions, Session, SessionOptions};
 use std::time::{Duration, Instant};
@@ -75,7 +74,7 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
     let (prompt, answer) = (&tokens[..plan.prompt], &tokens[..plan.tokens]);
     prefill(&mut session, prompt)?;
     decode(&mut session, answer)?;
-    let peak_rss = memory::peak_rss();
+    let peak_rss = Memory::here().peak;
     let mut many = match plan.parallel {
         1 => None,
         most => Some(Many::new(&model, SequencesOptions { most, pages: None, session: options.clone() })?),
@@ -181,7 +180,7 @@ struct Probe(ReadProbe);
 impl Probe {
     fn new(threads: usize) -> Result<Probe> {
         const BYTES: u64 = 256 << 20;
-        let most = memory::available(&Tree::here()).map_or(BYTES, |available| available / 2);
+        let most = Memory::here().available.map_or(BYTES, |available| available / 2);
         Ok(Probe(ReadProbe::new(threads, usize::try_from(BYTES.min(most))?).context("the read probe")?))
     }
 

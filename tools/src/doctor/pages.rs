@@ -1,6 +1,5 @@
-use crate::memory;
 use serde::Serialize;
-use siskin::machine::Tree;
+use siskin::machine::{self, Tree};
 
 /// The memory and its pages. Sizes are bytes.
 #[derive(Debug, Serialize)]
@@ -19,11 +18,11 @@ pub(super) struct Memory {
 impl Memory {
     /// `limit` is what the cgroup grants; a grant of more than there is is none.
     pub(super) fn read(tree: &Tree, limit: Option<u64>) -> Self {
-        let total = memory::total(tree);
+        let machine::Memory { total, available, .. } = machine::Memory::of(tree);
         let pages = "sys/kernel/mm/transparent_hugepage";
         Self {
             total_bytes: total,
-            available_bytes: memory::available(tree),
+            available_bytes: available,
             limit_bytes: limit.filter(|&limit| total.is_none_or(|total| limit < total)),
             page_bytes: rustix::param::page_size(),
             transparent_huge_pages: tree.text(format!("{pages}/enabled")).and_then(|modes| chosen(&modes)),

@@ -4,9 +4,8 @@ use super::answers::greedy;
 use super::energy::Meter;
 use super::metrics::Figures;
 use crate::bench::measure::{Series, decode, prefill, tokens};
-use crate::memory;
 use anyhow::Result;
-use siskin::machine::Tree;
+use siskin::machine::{Memory, Tree};
 use siskin::{Model, Session};
 use std::time::Instant;
 
@@ -39,7 +38,7 @@ pub(super) fn measure(
     // The first run warms up, and touches all the memory that there is to be touched.
     prefill(&mut session, first(plan.prompt))?;
     decode(&mut session, first(DECODE))?;
-    let peak = memory::peak_rss();
+    let peak = Memory::here().peak;
     figures.extend(peak.map(|bytes| ("peak_mib".to_owned(), mebibytes(bytes))));
 
     let mut loads = Vec::new();

@@ -1,0 +1,97 @@
+use super::{Budget, Outline, Plan};
+use crate::cache::{CacheType, CacheTypes};
+use crate::error::Error;
+use crate::pass::{For, Settings};
+use crate::session::SessionOptions;
+
+/// A context that answers most questions: it is shortened to this much before the cache is narrowed.
+const SHORT: usize = 1024;
+/// The shortest context that is worth running.
+const LEAST: usize = 256;
+/// Contexts are shortened by whole multiples of this.
+const STEP: usize = 64;
+
+impl Outline {
+    /// The plan of `sessions` sessions, if it is within the budget.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], with the figures, if it is not; an option without meaning.
+    pub fn within(&self, options: &SessionOptions, sessions: usize, budget: &Budget) -> Result<Plan, Error> {
+        let plan = self.plan(options, sessions)?;
+        match plan.peak() <= budget.bytes() {
+            true => Ok(plan),
+            false => Err(self.refusal(plan, budget)),
+        }
+    }
+
+    /// The options changed as little as the budget asks for, and their plan. What is tried, in this order: the options
+    /// as they are; a shorter context, of no less than 1,024 tokens, which changes no bit of an answer that has room;
+    /// the cache in [`CacheType::Q8_0`], with as long a context as there is room for, of no less than 256.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if none of this is within the budget; an option without meaning.
+    pub fn fit(
+        &self,
+        options: &SessionOptions,
+        sessions: usize,
+        budget: &Budget,
+    ) -> Result<(SessionOptions, Plan), Error> {
+        let wanted = Settings::new(options, self.context_length(), For::One)?;
+        let narrow = CacheTypes::from(CacheType::Q8_0);
+        let attempts = [(wanted.cache, SHORT), (narrow, LEAST)];
+        for (cache, least) in attempts {
+            let plan = |context: usize| {
+                let batch = wanted.batch.min(context);
+                self.plan_for(&Settings { context, batch, cache, ..wanted }, sessions)
+            };
+            let fits = |context: usize| plan(context).peak() <= budget.bytes();
+            if let Some(context) = longest(least.min(wanted.context), wanted.context, fits) {
+                let options = SessionOptions { context: Some(context), cache, ..options.clone() };
+                return Ok((options, plan(context)));
+            }
+        }
+        let context = LEAST.min(wanted.context);
+        let least = Settings { context, batch: wanted.batch.min(context), cache: narrow, ..wanted };
+        Err(self.refusal(self.plan_for(&least, sessions), budget))
+    }
+
+    fn refusal(&self, plan: Plan, budget: &Budget) -> Error {
+        Error::Memory { file: self.name.clone(), plan: Box::new(plan), budget: *budget }
+    }
+}
+
+/// The greatest number from `least` to `most` that fits: `most`, `least`, or a multiple of [`STEP`]. Where a number
+/// fits, so do all below it.
+fn longest(least: usize, most: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    if fits(most) {
+        return Some(most);
+    }
+    if !fits(least) {
+        return None;
+    }
+    let (mut below, mut above) = (least / STEP, most.div_ceil(STEP));
+    while below + 1 < above {
+        let middle = below.midpoint(above);
+        if fits(middle * STEP) { below = middle } else { above = middle }
+    }
+    Some((below * STEP).max(least))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_that_fits_is_found() {
+        let longest = |least, most, room| longest(least, most, |context| context <= room);
+        assert_eq!(longest(256, 4096, 5000), Some(4096));
+        assert_eq!(longest(256, 4096, 4095), Some(4032));
+        assert_eq!(longest(256, 4096, 1000), Some(960));
+        assert_eq!(longest(256, 4096, 256), Some(256));
+        assert_eq!(longest(256, 4096, 255), None);
+        assert_eq!(longest(100, 100, 100), Some(100));
+        assert_eq!(longest(100, 100, 99), None);
+        assert_eq!(longest(100, 130, 127), Some(100));
+        assert_eq!(longest(100, 200, 130), Some(128));
+    }
+}

@@ -1,0 +1,248 @@
+//! What a model and its sessions will take of memory, said before anything is loaded.
+//!
+//! An [`Outline`] is what a file's header tells of its model. A [`Plan`] is worked out of it by the code that reserves
+//! the buffers later, in an arena that only counts them. A [`Budget`] says what the process may use.
+
+mod budget;
+mod fit;
+mod plan;
+
+pub use budget::Budget;
+pub use plan::Plan;
+
+use crate::error::Error;
+use crate::gguf::{FAULT_AROUND, Footprint, Gguf};
+use crate::machine::Memory;
+use crate::model::Llama;
+use crate::panel;
+use crate::pass::{For, Settings};
+use crate::sampler;
+use crate::session::SessionOptions;
+use crate::team::Team;
+
+/// A model as its file's header describes it: checked, but not loaded.
+pub struct Outline {
+    name: String,
+    family: Llama,
+    /// Bytes of the weights' buffers.
+    weights: usize,
+    file: Footprint,
+    /// Bytes of the file's metadata, most of which are the vocabulary's.
+    metadata: u64,
+    /// Bytes that the process has, the file aside.
+    present: u64,
+}
+
+impl Outline {
+    /// Looks at the file's metadata and at the names, shapes and types of its tensors, not at their data.
+    ///
+    /// # Errors
+    /// As for [`Model::from_gguf`](crate::Model::from_gguf), where names, shapes or types are wrong.
+    pub fn of(file: &Gguf) -> Result<Self, Error> {
+        let (family, weights) = Llama::outline(file)?;
+        let footprint = file.footprint();
+        let file_now = match footprint {
+            Footprint::Mapped { metadata } | Footprint::Static { metadata, .. } => metadata,
+            Footprint::Read { bytes } => bytes,
+        };
+        Ok(Self {
+            name: file.name().to_owned(),
+            family,
+            weights,
+            file: footprint,
+            metadata: file.metadata_bytes(),
+            present: Memory::here().resident.unwrap_or(0).saturating_sub(file_now),
+        })
+    }
+
+    /// The longest sequence that the model was made for, in tokens.
+    pub fn context_length(&self) -> usize {
+        self.family.config().context_length
+    }
+
+    /// What the model and `sessions` sessions of it will take, with a sampler for each, in this process.
+    ///
+    /// # Errors
+    /// An option without meaning.
+    pub fn plan(&self, options: &SessionOptions, sessions: usize) -> Result<Plan, Error> {
+        Ok(self.plan_for(&Settings::new(options, self.context_length(), For::One)?, sessions))
+    }
+
+    fn plan_for(&self, settings: &Settings, sessions: usize) -> Plan {
+        let times = |bytes: usize| (bytes as u64).saturating_mul(sessions as u64);
+        let session = settings.count(&self.family);
+        let sampler = sampler::bytes_for(self.family.config().vocabulary);
+        let in_place = self.family.bytes_in_file() as u64;
+        let (in_place, passing) = match self.file {
+            Footprint::Mapped { metadata } => (in_place, metadata + self.in_work()),
+            Footprint::Read { bytes } if in_place == 0 => (0, bytes),
+            Footprint::Read { bytes } | Footprint::Static { bytes, .. } => (bytes, 0),
+        };
+        Plan {
+            context: settings.context,
+            threads: settings.threads,
+            batch: settings.batch,
+            cache_types: settings.cache,
+            sessions,
+            weights: self.weights as u64,
+            in_place,
+            cache: times(session.cache.bytes()),
+            scratch: times(session.buffers.bytes().saturating_add(sampler)),
+            program: [self.present, CODE, self.tokenizer(), times(Team::worker_bytes(settings.threads))]
+                .into_iter()
+                .fold(0, u64::saturating_add),
+            loading: passing.saturating_add(self.tokenizer()),
+        }
+    }
+
+    /// Bytes of a tokenizer, and about as many again of what it is built with: tokens' texts, what they stand for, an
+    /// index of them and the merges take 1.1 to 1.6 times the file's metadata.
+    fn tokenizer(&self) -> u64 {
+        self.metadata.saturating_add(self.metadata / 2)
+    }
+
+    /// Bytes of a mapped file that are there while it is packed.
+    fn in_work(&self) -> u64 {
+        panel::bytes_in_work() as u64 + FAULT_AROUND
+    }
+}
+
+/// Bytes of the program's code and of small things that come into memory with a model, such as its chat template.
+const CODE: u64 = 3 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CacheType, CacheTypes, Model};
+    use std::path::{Path, PathBuf};
+
+    const NAMES: [&str; 4] = ["llama/gqa", "llama/tied", "llama/bias", "llama_cpp/q4_k_m"];
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(format!("{name}.gguf"))
+    }
+
+    fn opened(name: &str) -> (Gguf, Outline) {
+        let file = Gguf::open(&golden(name)).unwrap();
+        let outline = Outline::of(&file).unwrap();
+        (file, outline)
+    }
+
+    #[test]
+    fn sessions_take_what_the_plan_says() {
+        for name in NAMES {
+            let (file, outline) = opened(name);
+            let model = Model::from_gguf(&file).unwrap();
+            let sampler = sampler::bytes_for(model.vocabulary()) as u64;
+            let mixed = CacheTypes { keys: CacheType::Q8_0, values: CacheType::F32 };
+            for (context, batch, threads) in [(1, None, 1), (33, Some(1), 2), (64, Some(7), 3), (50, None, 5)]
+            {
+                for cache in [CacheTypes::default(), mixed] {
+                    let options = SessionOptions {
+                        context: Some(context),
+                        batch,
+                        threads: Some(threads),
+                        cache,
+                        isa: None,
+                    };
+                    let (one, two) = (outline.plan(&options, 1).unwrap(), outline.plan(&options, 2).unwrap());
+                    let session = model.session(&options).unwrap();
+                    assert_eq!(
+                        one.cache + one.scratch,
+                        session.bytes() as u64 + sampler,
+                        "{name} {options:?}"
+                    );
+                    assert_eq!((two.cache, two.scratch), (2 * one.cache, 2 * one.scratch));
+                    assert_eq!((one.weights, one.in_place), (two.weights, two.in_place));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_the_matrices_and_vectors_padded() {
+        for name in NAMES {
+            let (file, outline) = opened(name);
+            let plan = outline.plan(&SessionOptions::default(), 1).unwrap();
+            let padded = |n: u64, to: u64| n.next_multiple_of(to);
+            let expected = file.tensors().iter().map(|tensor| match *tensor.shape.as_slice() {
+                [n] => 4 * padded(n, 32),
+                [k, rows] => tensor.ty.row_bytes(k).unwrap() * padded(rows, 16),
+                _ => panic!("{}", tensor.name),
+            });
+            assert_eq!((plan.weights, plan.in_place), (expected.sum(), 0), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_memory_counts_as_long_as_it_is_used() {
+        let bytes = std::fs::read(golden("llama/gqa")).unwrap();
+        let len = bytes.len() as u64;
+        let plan = |file: &Gguf| Outline::of(file).unwrap().plan(&SessionOptions::default(), 1).unwrap();
+        let read = plan(&Gguf::from_bytes("gqa", bytes.clone()).unwrap());
+        assert!(read.in_place == 0 && read.loading > len, "{read:?}");
+        let built_in = plan(&Gguf::from_static(bytes.leak()).unwrap());
+        assert!(built_in.in_place == len && built_in.loading < len, "{built_in:?}");
+    }
+
+    #[test]
+    fn too_much_is_refused_with_the_figures() {
+        let (_, outline) = opened("llama/gqa");
+        let options = SessionOptions { context: Some(64), threads: Some(1), ..Default::default() };
+        let plan = outline.plan(&options, 1).unwrap();
+        assert_eq!(outline.within(&options, 1, &Budget::of(plan.peak())).unwrap(), plan);
+        let refused = outline.within(&options, 1, &Budget::of(plan.peak() - 1)).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "{}: needs {plan}, there is room for {}",
+                golden("llama/gqa").display(),
+                Budget::of(plan.peak() - 1)
+            )
+        );
+    }
+
+    #[test]
+    fn what_fits_is_a_shorter_context_then_a_narrower_cache() {
+        let (_, outline) = opened("llama/gqa");
+        let longest = outline.context_length();
+        // So many sessions that it is they that count, and not the program or loading.
+        let sessions = 1000;
+        let options = SessionOptions {
+            threads: Some(1),
+            batch: Some(8),
+            cache: CacheType::F32.into(),
+            ..Default::default()
+        };
+        let fit = |budget: u64| outline.fit(&options, sessions, &Budget::of(budget));
+        let whole = outline.plan(&options, sessions).unwrap();
+        let (fitted, plan) = fit(whole.peak()).unwrap();
+        assert_eq!((fitted.context, fitted.cache, plan), (Some(longest), options.cache, whole));
+        let mut before = longest;
+        let mut narrowed = false;
+        for less in 1..64 {
+            let budget = whole.peak() - (whole.cache + whole.scratch) / 64 * less;
+            let Ok((fitted, plan)) = fit(budget) else { break };
+            let context = fitted.context.unwrap();
+            assert!(plan.peak() <= budget, "{plan:?} for {budget}");
+            assert_eq!(outline.plan(&fitted, sessions).unwrap(), plan);
+            narrowed |= fitted.cache == CacheType::Q8_0.into();
+            assert!(narrowed || context <= before);
+            before = context;
+        }
+        assert!(narrowed);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let (_, outline) = opened("llama/gqa");
+        for context in [0, 1 << 40, usize::MAX] {
+            let options = SessionOptions { context: Some(context), ..Default::default() };
+            let error = outline.plan(&options, 1).unwrap_err().to_string();
+            assert!(error.contains("context") && !error.contains('\n'), "{error}");
+        }
+        let plan = outline.plan(&SessionOptions::default(), usize::MAX).unwrap();
+        assert_eq!(plan.peak(), u64::MAX);
+        assert!(outline.within(&SessionOptions::default(), usize::MAX, &Budget::of(1 << 40)).is_err());
+    }
+}

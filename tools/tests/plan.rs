@@ -1,0 +1,157 @@
+//! `siskin plan`, `--memory` and `--fit`: what is said of memory beside what is measured of it.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
+
+mod common;
+
+use common::{failure, goldens, siskin, text};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// What `siskin plan --json` prints.
+fn plan(arguments: &[&str]) -> Value {
+    let run = siskin(&[&["plan", "--json"], arguments].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
+fn number(object: &Value, key: &str) -> u64 {
+    object[key].as_u64().unwrap_or_else(|| panic!("{key} of {object:#}"))
+}
+
+/// A model of some 80 MB, so that it is the model that counts and not the program.
+fn model(folder: &Path) -> String {
+    let path = folder.join("model.gguf");
+    let arguments =
+        ["--shape", "smollm2-135m", "--out", text(&path), "-p", "0", "-n", "0", "-r", "1", "-t", "1"];
+    let run = siskin(&[&["bench"], &arguments[..]].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    text(&path).to_owned()
+}
+
+#[test]
+fn a_plan_of_a_model_that_counts_is_what_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = model(folder.path());
+    let packed = text(&folder.path().join("packed.gguf")).to_owned();
+    assert!(siskin(&["pack", &plain, &packed]).status.success());
+    for (model, more) in [(&plain, &["--cache-type", "f32"][..]), (&plain, &["--no-mmap"]), (&packed, &[])] {
+        let planned = number(&plan(&[&[&**model, "-c", "96", "-t", "2"], more].concat()), "peak_bytes");
+        // A prompt that fills the context touches all that was reserved.
+        let arguments =
+            [&["bench", "--json", model, "-p", "96", "-n", "0", "-r", "1", "-t", "2"], more].concat();
+        let report: Value = serde_json::from_slice(&siskin(&arguments).stdout).unwrap();
+        let measured = number(&report, "peak_rss_bytes");
+        let ratio = measured as f64 / planned as f64;
+        assert!((0.95..1.05).contains(&ratio), "{model} {more:?}: {measured} measured, {planned} planned");
+    }
+
+    // More than may be addressed: the cache of this context alone is 377 MB.
+    let limited = "ulimit -v 491520; exec \"$@\"";
+    let run = Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_siskin")])
+        .args([
+            "run",
+            &plain,
+            "-p",
+            "hello",
+            "-n",
+            "1",
+            "-c",
+            "8192",
+            "--cache-type",
+            "f32",
+            "--memory",
+            "4GB",
+        ])
+        .output()
+        .unwrap();
+    let line = failure(&run);
+    assert!(line.contains("out of memory"), "{line}");
+}
+
+#[test]
+fn caches_grow_with_sessions_contexts_and_types() {
+    let model = goldens().join("gqa.gguf");
+    let of = |more: &[&str]| plan(&[&[text(&model), "--threads", "1"], more].concat());
+    let one = of(&["--context", "64"]);
+    assert_eq!((number(&one, "sessions"), number(&one, "context")), (1, 64));
+    let many = of(&["--context", "64", "--parallel", "3"]);
+    for key in ["cache_bytes", "scratch_bytes"] {
+        assert_eq!(number(&many, key), 3 * number(&one, key), "{key}");
+    }
+    assert_eq!(number(&many, "weights_bytes"), number(&one, "weights_bytes"));
+    let wide = of(&["--context", "64", "--cache-type", "f32"]);
+    assert_eq!(number(&wide, "cache_bytes"), 2 * number(&one, "cache_bytes"));
+    assert_eq!((&wide["cache_type_k"], &one["cache_type_v"]), (&"f32".into(), &"f16".into()));
+    assert_eq!(number(&of(&["--context", "32"]), "cache_bytes") * 2, number(&one, "cache_bytes"));
+}
+
+#[test]
+fn a_plan_beyond_its_limit_is_told_and_refused() {
+    let model = goldens().join("gqa.gguf");
+    let run = siskin(&["plan", text(&model), "--memory", "1MB"]);
+    let (told, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert_eq!(run.status.code(), Some(1));
+    assert!(told.contains("KV cache") && told.contains("there is room for 1.0 MiB"), "{told}");
+    assert!(said.starts_with("siskin: ") && said.contains("gqa.gguf: needs ") && said.lines().count() == 1);
+    let run = siskin(&["plan", text(&model), "--memory", "1GiB"]);
+    assert!(run.status.success() && run.stderr.is_empty());
+    let json = plan(&[text(&model), "--memory", "1GiB"]);
+    assert!(number(&json, "budget_bytes") == 1 << 30 && number(&json, "peak_bytes") < 1 << 30);
+}
+
+#[test]
+#[cfg(feature = "demo")]
+fn answers_are_refused_or_fitted_and_the_change_is_told() {
+    let run =
+        |more: &[&str]| siskin(&[&["run", "-p", "hello", "-n", "1", "--quiet", "-t", "1"], more].concat());
+    let line = failure(&run(&["--memory", "12MB"]));
+    assert!(line.contains("needs ") && line.contains("room for 11.4 MiB"), "{line}");
+    let line = failure(&run(&["--memory", "1MB", "--fit"]));
+    assert!(line.contains("needs ") && line.contains("room for 1.0 MiB"), "{line}");
+
+    let wide = ["--cache-type", "f32"];
+    let peak = |more: &[&str]| number(&plan(&[&["-t", "1"], more].concat()), "peak_bytes");
+    let fitted = |limit: u64| {
+        let limit = limit.to_string();
+        let run = run(&[&wide[..], &["--fit", "--memory", &limit]].concat());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stderr).unwrap()
+    };
+    let whole = peak(&wide);
+    assert_eq!(fitted(whole + (1 << 20)), "");
+    let longest = number(&plan(&[]), "context");
+    let told = fitted(whole - (1 << 20));
+    assert!(
+        told.contains("to fit into ") && told.contains(&format!("tokens instead of {longest}")),
+        "{told}"
+    );
+    let short = peak(&["--context", "300", "--cache-type", "q8_0"]) + (1 << 20);
+    let told = fitted(short);
+    assert!(told.contains("a cache in q8_0 instead of f32") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn nonsense_is_refused_in_one_line() {
+    let model = goldens().join("gqa.gguf");
+    let line = failure(&siskin(&["plan", text(&model), "--context", "1099511627776"]));
+    assert!(line.contains("context") && line.contains("1099511627776"), "{line}");
+    assert!(failure(&siskin(&["plan", "absent.gguf"])).contains("absent.gguf"));
+    for (flag, value) in [
+        ("--context", "0"),
+        ("--context", "18446744073709551616"),
+        ("--parallel", "0"),
+        ("--memory", "much"),
+        ("--memory", "0"),
+        ("--memory", "99999999999GB"),
+        ("--cache-type", "q4_0"),
+    ] {
+        let run = siskin(&["plan", text(&model), flag, value]);
+        assert_eq!(run.status.code(), Some(2), "{flag} {value}");
+        assert!(String::from_utf8(run.stderr).unwrap().contains(value), "{flag} {value}");
+    }
+    // As many sessions as there are numbers are no memory that anybody has.
+    let run = siskin(&["plan", text(&model), "--parallel", "18446744073709551615"]);
+    assert_eq!(run.status.code(), Some(1));
+}
