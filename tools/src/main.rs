@@ -19,6 +19,7 @@ mod model;
 mod npy;
 mod output;
 mod pack;
+mod progress;
 mod quantize;
 mod run;
 mod sampling;
