@@ -11,6 +11,7 @@ mod chat;
 mod convert;
 mod doctor;
 mod eval;
+mod hash;
 mod imatrix;
 mod inspect;
 mod logits;
