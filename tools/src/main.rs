@@ -14,6 +14,7 @@ mod eval;
 mod hash;
 mod imatrix;
 mod inspect;
+mod interrupt;
 mod logits;
 mod memory;
 mod model;
