@@ -12,6 +12,7 @@ mod convert;
 mod doctor;
 mod eval;
 mod hash;
+mod held;
 mod imatrix;
 mod inspect;
 mod interrupt;
