@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod assistant;
+mod batch;
 mod bench;
 mod chat;
 mod convert;
@@ -16,6 +18,7 @@ mod held;
 mod imatrix;
 mod inspect;
 mod interrupt;
+mod journal;
 mod logits;
 mod memory;
 mod model;
@@ -62,6 +65,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Failures are one line on standard e
 enum Command {
     Run(run::Arguments),
     Chat(chat::Arguments),
+    Batch(Box<batch::Arguments>),
     Quantize(quantize::Arguments),
     Pack(pack::Arguments),
     Imatrix(imatrix::Arguments),
@@ -93,6 +97,7 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
+        Command::Batch(arguments) => batch::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Imatrix(arguments) => imatrix::run(&arguments),

@@ -52,7 +52,7 @@ impl Conversation {
         self.messages.push(Message::new("user", text));
         let answer = self.answer(arguments, go_on, out);
         match &answer {
-            Ok(answer) if answer.ending == Ending::Complete || !answer.text.is_empty() => {
+            Ok(answer) if answer.ending.is_complete() || !answer.text.is_empty() => {
                 self.messages.push(Message::new("assistant", answer.text.as_str()));
             }
             _ => drop(self.messages.pop()),
