@@ -30,7 +30,9 @@ mod quantize;
 mod run;
 mod sampling;
 mod session;
+mod state;
 mod stop;
+mod summarize;
 mod tokenize;
 mod tune;
 
@@ -66,6 +68,7 @@ enum Command {
     Run(run::Arguments),
     Chat(chat::Arguments),
     Batch(Box<batch::Arguments>),
+    Summarize(Box<summarize::Arguments>),
     Quantize(quantize::Arguments),
     Pack(pack::Arguments),
     Imatrix(imatrix::Arguments),
@@ -98,6 +101,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Batch(arguments) => batch::run(&arguments),
+        Command::Summarize(arguments) => summarize::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Imatrix(arguments) => imatrix::run(&arguments),

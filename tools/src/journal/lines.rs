@@ -1,6 +1,6 @@
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,17 @@ impl Lines {
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Whether it begins with `text`, or ends before all of that is there.
+    pub(crate) fn begins_with(&mut self, text: &str) -> Result<bool> {
+        let mut read = || {
+            self.file.seek(SeekFrom::Start(0))?;
+            let mut beginning = Vec::new();
+            (&self.file).take(text.len() as u64).read_to_end(&mut beginning).map(|_| beginning)
+        };
+        let beginning = read().with_context(|| self.name.clone())?;
+        Ok(text.as_bytes().starts_with(&beginning))
     }
 
     /// Shows `check` every whole line with its number, from 1, and returns how many there are. What is behind the last
@@ -89,6 +100,11 @@ impl Lines {
             }
         }
         Ok(())
+    }
+
+    /// Removes the file.
+    pub(crate) fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).with_context(|| self.name.clone())
     }
 
     fn cut(&mut self, length: u64) -> std::io::Result<()> {
