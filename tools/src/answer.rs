@@ -7,29 +7,38 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use siskin::sampler::Sampler;
 use siskin::tokenizer::Detokenizer;
-use siskin::{Error, Model, Session};
+use siskin::{End, Error, Model, Session};
 use std::io::{self, Write};
 
 /// The flags that say when an answer ends.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct AnswerArguments {
     /// Tokens that an answer has at most [default: until the model ends it, or the context is full]
     #[arg(short, long, value_name = "N", value_parser = count)]
-    n_predict: Option<usize>,
+    pub(crate) n_predict: Option<usize>,
     /// End the answer before this text; may be given several times
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
-    stop: Vec<String>,
+    pub(crate) stop: Vec<String>,
 }
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The model ended its turn, a stop string came, or there were as many tokens as were asked for.
+    /// The model ended its turn, or a stop string came.
     Complete,
+    /// There were as many tokens as were asked for.
+    Limit,
     /// The session has no room for another token.
     ContextFull,
     /// The user interrupted it.
     Interrupted,
+}
+
+impl Ending {
+    /// Whether the answer is all that was asked for.
+    pub(crate) fn is_complete(self) -> bool {
+        matches!(self, Ending::Complete | Ending::Limit)
+    }
 }
 
 /// What the model said.
@@ -75,7 +84,12 @@ pub(crate) fn stream(
                 answer.tokens.push(token);
                 write(out, filter.push(detokenizer.push(tokenizer, token)), &mut answer.text)?;
             }
-            Ok(None) => break,
+            Ok(None) => {
+                if generation.end() == Some(End::Limit) {
+                    answer.ending = Ending::Limit;
+                }
+                break;
+            }
             Err(Error::ContextFull { .. }) => {
                 answer.ending = Ending::ContextFull;
                 break;

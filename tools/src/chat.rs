@@ -5,17 +5,17 @@ mod input;
 mod lines;
 
 use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
 use crate::model::ModelArguments;
 use crate::sampling::SamplingArguments;
 use crate::session::{SessionArguments, count};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use conversation::Conversation;
 use input::Input;
 use lines::Lines;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Talk with a model in the terminal.
 ///
@@ -54,9 +54,6 @@ const HELP: &str = "\
 /quit       leave, as does Ctrl-D
 /help       show this list";
 
-/// Ctrl-C was pressed since the last question.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
 /// Talks until the input ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = arguments.session.options(arguments.ctx_size);
@@ -66,16 +63,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (name, context) = (model.name().to_owned(), session.context());
     let mut conversation = Conversation::new(model, session, options, arguments.system.as_deref())?;
     let mut lines = Lines::open()?;
+    let mut interrupt = Interrupt::default();
     if lines.is_terminal() {
-        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).context("handling Ctrl-C")?;
+        interrupt = Interrupt::on_ctrl_c()?;
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }
     while let Some(line) = lines.next()? {
         match Input::parse(&line) {
             Input::Nothing => {}
             Input::Say(text) => {
-                INTERRUPTED.store(false, Ordering::Relaxed);
-                say(&mut conversation, text, &arguments.answer)?;
+                interrupt.reset();
+                say(&mut conversation, text, &arguments.answer, &interrupt)?;
             }
             Input::Reset => conversation.reset()?,
             Input::Save(path) => match conversation.save(path) {
@@ -91,10 +89,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Answers a message and says if it could not be done as it should.
-fn say(conversation: &mut Conversation, text: &str, arguments: &AnswerArguments) -> Result<()> {
+fn say(
+    conversation: &mut Conversation,
+    text: &str,
+    arguments: &AnswerArguments,
+    interrupt: &Interrupt,
+) -> Result<()> {
     let mut out = io::stdout().lock();
-    let go_on = || !INTERRUPTED.load(Ordering::Relaxed);
-    let answer = conversation.say(text, arguments, go_on, &mut out)?;
+    let answer = conversation.say(text, arguments, || !interrupt.came(), &mut out)?;
     let (begun, context) = (!answer.tokens.is_empty(), conversation.context());
     if begun || answer.ending != Ending::ContextFull {
         answer::end_line(&mut out)?;

@@ -6,11 +6,11 @@ mod legacy;
 
 use crate::model::ModelArguments;
 use crate::output::Output;
+use crate::progress;
 use crate::session::SessionArguments;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use collector::Collector;
-use indicatif::{ProgressBar, ProgressStyle};
 use siskin::{Model, SessionOptions};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -97,11 +97,12 @@ impl Imatrix {
         most: Option<u32>,
         options: &SessionOptions,
     ) -> Result<Imatrix> {
+        const STYLE: &str = "{bar:32} {pos} of {len} chunks {per_sec:>12} {eta:>4}";
         let most = most.map_or(usize::MAX, |most| most as usize);
         let chunks = chunks(model, &text.text, size as usize, most).with_context(|| text.name.clone())?;
         let mut session = model.session(options)?;
         let mut collector = Collector::default();
-        let progress = progress(chunks.len() as u64);
+        let progress = progress::bar(chunks.len() as u64, STYLE);
         for chunk in &chunks {
             session.clear();
             session.feed_observed(chunk, &mut collector)?;
@@ -126,15 +127,6 @@ fn chunks(model: &Model, text: &str, size: usize, most: usize) -> Result<Vec<Vec
         chunks.iter_mut().filter_map(|chunk| chunk.first_mut()).for_each(|first| *first = bos);
     }
     Ok(chunks)
-}
-
-/// A bar on standard error, which draws nothing where that is no terminal.
-fn progress(chunks: u64) -> ProgressBar {
-    let bar = ProgressBar::new(chunks);
-    match ProgressStyle::with_template("{bar:32} {pos} of {len} chunks {per_sec:>12} {eta:>4}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 /// An importance matrix: how large the activations are that the columns of each weight matrix meet.

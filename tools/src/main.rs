@@ -6,13 +6,19 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod assistant;
+mod batch;
 mod bench;
 mod chat;
 mod convert;
 mod doctor;
 mod eval;
+mod hash;
+mod held;
 mod imatrix;
 mod inspect;
+mod interrupt;
+mod journal;
 mod logits;
 mod memory;
 mod model;
@@ -20,12 +26,15 @@ mod npy;
 mod output;
 mod pack;
 mod plan;
+mod progress;
 mod quantize;
 mod run;
 mod sampling;
 mod session;
 mod size;
+mod state;
 mod stop;
+mod summarize;
 mod tokenize;
 mod tune;
 
@@ -60,6 +69,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Failures are one line on standard e
 enum Command {
     Run(run::Arguments),
     Chat(chat::Arguments),
+    Batch(Box<batch::Arguments>),
+    Summarize(Box<summarize::Arguments>),
     Quantize(quantize::Arguments),
     Pack(pack::Arguments),
     Plan(plan::Arguments),
@@ -92,6 +103,8 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
+        Command::Batch(arguments) => batch::run(&arguments),
+        Command::Summarize(arguments) => summarize::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),

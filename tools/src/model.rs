@@ -1,12 +1,13 @@
 //! Opening the model that a command works with.
 
+use crate::hash;
 use crate::memory::MemoryArguments;
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
 use siskin::memory::Outline;
 use siskin::{Model, SessionOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Among the options that are seldom wanted.
 const LAST: usize = 900;
@@ -37,11 +38,7 @@ impl ModelArguments {
 
     /// Opens the model's file.
     pub(crate) fn file(&self) -> Result<Gguf> {
-        match &self.model {
-            Some(path) if self.no_mmap => Ok(Gguf::read(path)?),
-            Some(path) => Ok(Gguf::open(path)?),
-            None => demo(),
-        }
+        open(self.model.as_deref(), self.no_mmap)
     }
 
     /// Opens the model.
@@ -68,16 +65,60 @@ impl ModelArguments {
     }
 }
 
+/// The same for commands whose other files come first: the model is a flag.
+#[derive(Debug, Args)]
+pub(crate) struct ModelFlag {
+    #[cfg_attr(
+        feature = "demo",
+        doc = "The model, a GGUF file [default: the small demo model in this program]"
+    )]
+    #[cfg_attr(
+        not(feature = "demo"),
+        doc = "The model, a GGUF file: this program was built without a demo model"
+    )]
+    #[arg(short, long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
+    #[arg(long, display_order = LAST)]
+    no_mmap: bool,
+}
+
+impl ModelFlag {
+    /// Opens the model and hashes all bytes of its file, which tells it from other models.
+    pub(crate) fn open_hashed(&self) -> Result<(Model, String)> {
+        let file = open(self.model.as_deref(), self.no_mmap)?;
+        let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
+        let hash = match &self.model {
+            Some(path) => hash::of_file(path).with_context(|| path.display().to_string())?.1,
+            None => hash::of(DEMO),
+        };
+        Ok((model, hash))
+    }
+}
+
+fn open(path: Option<&Path>, no_mmap: bool) -> Result<Gguf> {
+    match path {
+        Some(path) if no_mmap => Ok(Gguf::read(path)?),
+        Some(path) => Ok(Gguf::open(path)?),
+        None => demo(),
+    }
+}
+
 /// An error about a file, with the file's name before it unless it begins with that already.
 pub(crate) fn in_file(file: &Gguf, error: impl Into<Error>) -> Error {
     let error = error.into();
     if error.to_string().starts_with(file.name()) { error } else { error.context(file.name().to_owned()) }
 }
 
+#[cfg(feature = "demo")]
+const DEMO: &[u8] = include_bytes!("../demo/siskin-demo.gguf");
+#[cfg(not(feature = "demo"))]
+const DEMO: &[u8] = &[];
+
 /// The demo model that this program carries.
 #[cfg(feature = "demo")]
 pub(crate) fn demo() -> Result<Gguf> {
-    Ok(Gguf::from_static(include_bytes!("../demo/siskin-demo.gguf"))?)
+    Ok(Gguf::from_static(DEMO)?)
 }
 
 #[cfg(not(feature = "demo"))]

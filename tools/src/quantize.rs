@@ -96,7 +96,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             let recipe = Recipe::fitted(&model, &fitted.choices);
             let plan = Plan::new(&model, &fitted.choices, recipe, Some(&fitted.importance), arguments.pack)?;
             fitted.print(&plan)?;
-            finish(&plan, output, &pool, || Ok(println!("{}", plan.summary())))
+            finish(&plan, output, &pool, || {
+                println!("{}", plan.summary());
+                Ok(())
+            })
         }
     }
 }

@@ -84,7 +84,9 @@ fn caches_grow_with_sessions_contexts_and_types() {
     let wide = of(&["--context", "64", "--cache-type", "f32"]);
     assert_eq!(number(&wide, "cache_bytes"), 2 * number(&one, "cache_bytes"));
     assert_eq!((&wide["cache_type_k"], &one["cache_type_v"]), (&"f32".into(), &"f16".into()));
-    assert_eq!(number(&of(&["--context", "32"]), "cache_bytes") * 2, number(&one, "cache_bytes"));
+    // Caches grow by blocks of 64 positions.
+    assert_eq!(number(&of(&["--context", "128"]), "cache_bytes"), 2 * number(&one, "cache_bytes"));
+    assert_eq!(number(&of(&["--context", "33"]), "cache_bytes"), number(&one, "cache_bytes"));
 }
 
 #[test]
@@ -121,15 +123,14 @@ fn answers_are_refused_or_fitted_and_the_change_is_told() {
     };
     let whole = peak(&wide);
     assert_eq!(fitted(whole + (1 << 20)), "");
-    let longest = number(&plan(&[]), "context");
+    // No context of up to 1,024 tokens is shortened before the cache is narrowed.
     let told = fitted(whole - (1 << 20));
-    assert!(
-        told.contains("to fit into ") && told.contains(&format!("tokens instead of {longest}")),
-        "{told}"
-    );
+    assert!(told.ends_with(": a cache in q8_0 instead of f32\n"), "{told}");
+    let longest = number(&plan(&[]), "context");
     let short = peak(&["--context", "300", "--cache-type", "q8_0"]) + (1 << 20);
     let told = fitted(short);
-    assert!(told.contains("a cache in q8_0 instead of f32") && told.lines().count() == 1, "{told}");
+    let end = format!(" tokens instead of {longest}, a cache in q8_0 instead of f32\n");
+    assert!(told.contains(": a context of ") && told.ends_with(&end) && told.lines().count() == 1, "{told}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::panel::Panels;
 use crate::sampler::SamplerOverrides;
 use crate::sequences::{Sequences, SequencesOptions};
 use crate::session::{Session, SessionOptions};
-use crate::template::{ChatTemplate, Message};
+use crate::template::{self, ChatTemplate, Message};
 use crate::tokenizer::{Special, Tokenizer};
 
 /// A model in memory: weights, tokenizer and chat template. Cloning shares it.
@@ -178,10 +178,19 @@ impl Model {
     /// # Errors
     /// A template that fails.
     pub fn chat_tokens(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
+        self.chat_tokens_at(messages, template::now())
+    }
+
+    /// As [`chat_tokens`](Self::chat_tokens), with the time that the template may ask for: seconds since 1970, UTC. So
+    /// what was prepared once has the same tokens later.
+    ///
+    /// # Errors
+    /// A template that fails.
+    pub fn chat_tokens_at(&self, messages: &[Message], seconds: u64) -> Result<Vec<u32>, Error> {
         let tokenizer = &self.0.tokenizer;
         let shielded: Vec<_> =
             messages.iter().map(|m| Message::new(&m.role, tokenizer.shield(&m.content))).collect();
-        let text = self.0.template.render(&shielded, true)?;
+        let text = self.0.template.render_at(&shielded, true, seconds)?;
         let mut tokens = Vec::new();
         tokenizer.encode_shielded(&text, &mut tokens);
         self.begin(&mut tokens);

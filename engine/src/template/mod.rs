@@ -102,8 +102,7 @@ impl ChatTemplate {
     /// # Errors
     /// [`TemplateError`] when the template refuses the conversation (`raise_exception`), fails, or exceeds a bound.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        self.render_at(messages, add_generation_prompt, seconds)
+        self.render_at(messages, add_generation_prompt, now())
     }
 
     /// As [`render`](Self::render), with the time that the template may ask for (`strftime_now`): seconds since 1970,
@@ -141,6 +140,11 @@ impl ChatTemplate {
         rendered.map_err(|error| TemplateError::from_engine(&error))?;
         Ok(String::from_utf8_lossy(&output.bytes).into_owned())
     }
+}
+
+/// The time: seconds since 1970, UTC.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// The text of the token whose id a key holds.

@@ -1,7 +1,9 @@
 //! What a session promises to its caller.
 
-use crate::parts::{golden, ids};
+use crate::parts::{Parts, golden, ids};
+use siskin::gguf::write::OwnedValue;
 use siskin::sampler::{Sampler, SamplerOptions};
+use siskin::template::Message;
 use siskin::{End, Error, Model, Session, SessionOptions};
 
 fn session(context: usize) -> Session {
@@ -162,4 +164,14 @@ fn an_answer_ends_where_the_context_does() {
     };
     assert!(matches!(error, Error::ContextFull { context: 10, used: 10, wanted: 1 }), "{error}");
     assert_eq!(count, 3, "one token more than fits is seen, for its place is after it");
+}
+
+#[test]
+fn a_template_that_asks_for_the_time_is_told_it() {
+    let template = b"{{ strftime_now('%Y') }}: {{ messages[0]['content'] }}".to_vec();
+    let parts = Parts::of("gqa").key("tokenizer.chat_template", Some(OwnedValue::Str(template)));
+    let model = Model::from_gguf(&parts.gguf()).unwrap();
+    let at = |seconds| model.chat_tokens_at(&[Message::new("user", "now")], seconds).unwrap();
+    assert_eq!(at(0), model.text_tokens("1970: now"));
+    assert_eq!(at(1_000_000_000), model.text_tokens("2001: now"));
 }

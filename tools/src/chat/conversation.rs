@@ -1,4 +1,5 @@
-use crate::answer::{self, Answer, AnswerArguments, Ending};
+use crate::answer::{Answer, AnswerArguments, Ending};
+use crate::held::Held;
 use crate::output::Output;
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -11,14 +12,12 @@ use std::path::Path;
 /// What was said so far, and a session that holds most of it.
 pub(super) struct Conversation {
     model: Model,
-    session: Session,
+    held: Held,
     options: SamplerOptions,
     sampler: Sampler,
     messages: Vec<Message>,
     /// The system message, which a new conversation begins with too.
     opening: usize,
-    /// The tokens that the session holds.
-    held: Vec<u32>,
 }
 
 impl Conversation {
@@ -32,12 +31,12 @@ impl Conversation {
         let sampler = session.sampler(&options)?;
         let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
         let opening = messages.len();
-        Ok(Conversation { model, session, options, sampler, messages, opening, held: Vec::new() })
+        Ok(Conversation { model, held: Held::new(session), options, sampler, messages, opening })
     }
 
     /// Tokens that the conversation has at most.
     pub(super) fn context(&self) -> usize {
-        self.session.context()
+        self.held.session().context()
     }
 
     /// Sends a message and writes the answer to `out`, for as long as `go_on` says so.
@@ -53,7 +52,7 @@ impl Conversation {
         self.messages.push(Message::new("user", text));
         let answer = self.answer(arguments, go_on, out);
         match &answer {
-            Ok(answer) if answer.ending == Ending::Complete || !answer.text.is_empty() => {
+            Ok(answer) if answer.ending.is_complete() || !answer.text.is_empty() => {
                 self.messages.push(Message::new("assistant", answer.text.as_str()));
             }
             _ => drop(self.messages.pop()),
@@ -68,46 +67,21 @@ impl Conversation {
         out: &mut impl Write,
     ) -> Result<Answer> {
         let tokens = self.model.chat_tokens(&self.messages)?;
-        if tokens.len() >= self.session.context() {
+        if tokens.len() >= self.context() {
             return Ok(Answer::none(Ending::ContextFull));
         }
-        if !self.hold(&tokens, &go_on)? {
+        let Conversation { model, held, sampler, .. } = self;
+        if !held.hold(&tokens, &go_on, |fed| fed.iter().for_each(|&token| sampler.accept(token)))? {
             return Ok(Answer::none(Ending::Interrupted));
         }
-        let Conversation { model, session, sampler, .. } = self;
-        let answer = answer::stream(model, session, sampler, arguments, go_on, out)?;
-        self.held.extend(&answer.tokens);
-        self.held.truncate(self.session.position());
-        Ok(answer)
-    }
-
-    /// Makes the session hold these tokens, and feeds it only what is new. Returns false where `go_on` said no before
-    /// all was fed.
-    fn hold(&mut self, tokens: &[u32], go_on: impl Fn() -> bool) -> Result<bool> {
-        /// Few enough to be interrupted soon, enough to be worked on together.
-        const STEP: usize = 64;
-        let common = self.held.iter().zip(tokens).take_while(|(held, token)| held == token).count();
-        // The last token is fed even if it is there: the answer needs the logits after it.
-        let common = common.min(tokens.len().saturating_sub(1));
-        self.session.truncate(common);
-        self.held.truncate(common);
-        for step in tokens.split_at(common).1.chunks(STEP) {
-            if !go_on() {
-                return Ok(false);
-            }
-            self.session.feed(step)?;
-            self.held.extend(step);
-            step.iter().for_each(|&token| self.sampler.accept(token));
-        }
-        Ok(true)
+        held.stream(model, sampler, arguments, go_on, out)
     }
 
     /// Begins anew: all but the system message is forgotten.
     pub(super) fn reset(&mut self) -> Result<()> {
         self.messages.truncate(self.opening);
         // A new sampler, not a reset one: without a seed, the next conversation is to be another.
-        self.sampler = self.session.sampler(&self.options)?;
-        self.session.clear();
+        self.sampler = self.held.session().sampler(&self.options)?;
         self.held.clear();
         Ok(())
     }
@@ -160,10 +134,10 @@ mod tests {
 
     /// The session's logits are those of one that was fed all of its tokens at once.
     fn assert_holds_what_it_says(conversation: &mut Conversation) {
-        assert_eq!(conversation.session.position(), conversation.held.len());
-        let logits = conversation.session.logits().unwrap().to_vec();
+        assert_eq!(conversation.held.session().position(), conversation.held.tokens().len());
+        let logits = conversation.held.session().logits().unwrap().to_vec();
         let mut fresh = conversation.model.session(&SessionOptions::default()).unwrap();
-        fresh.feed(&conversation.held).unwrap();
+        fresh.feed(conversation.held.tokens()).unwrap();
         assert_eq!(fresh.logits().unwrap(), logits);
     }
 
@@ -172,9 +146,9 @@ mod tests {
         let mut conversation = conversation(512);
         say(&mut conversation, "hello");
         assert_holds_what_it_says(&mut conversation);
-        let before = conversation.held.clone();
+        let before = conversation.held.tokens().to_vec();
         say(&mut conversation, "who are you?");
-        assert!(conversation.held.starts_with(&before));
+        assert!(conversation.held.tokens().starts_with(&before));
         assert_holds_what_it_says(&mut conversation);
         assert_eq!(conversation.messages.len(), 4);
         assert_eq!(conversation.messages[1], Message::new("assistant", "Hello! How can I help?"));
@@ -208,7 +182,7 @@ mod tests {
         let mut conversation = conversation(20);
         let answer = say(&mut conversation, "turn off the attic light now");
         assert_eq!(answer.ending, Ending::ContextFull);
-        assert_eq!(conversation.session.position(), 20);
+        assert_eq!(conversation.held.session().position(), 20);
         assert_eq!(conversation.messages[1].content, answer.text);
         assert!(answer.text.starts_with("{\"intent\""), "{}", answer.text);
     }

@@ -1,11 +1,10 @@
 use crate::answer::note;
-use anyhow::{Context, Result, anyhow};
+use crate::state;
+use anyhow::{Context, Result};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler};
 use rustyline::{KeyEvent, Movement, RepeatCount};
-use std::env;
-use std::fs;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
@@ -61,8 +60,8 @@ impl Terminal {
         let config = Config::builder().auto_add_history(true).max_history_size(MOST_LINES)?.build();
         let mut editor = Editor::with_config(config)?;
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ClearOrLeave)));
-        let history = match history_file() {
-            Ok(path) => Some(path),
+        let history = match state::folder() {
+            Ok(folder) => Some(folder.join("history")),
             Err(error) => {
                 note(format_args!("lines are not kept for later: {error:#}"));
                 None
@@ -88,17 +87,6 @@ impl Terminal {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// `siskin/history` in the user's folder for state (XDG Base Directory Specification), which is made if need be.
-fn history_file() -> Result<PathBuf> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .ok_or_else(|| anyhow!("neither XDG_STATE_HOME nor HOME names a folder"))?;
-    let folder = state.join("siskin");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    Ok(folder.join("history"))
 }
 
 /// What Ctrl-C does to the line: it empties one that was begun and leaves from an empty one.

@@ -4,8 +4,8 @@ use super::mix::{Choice, is_quantized};
 use super::rows;
 use crate::convert::{Model, Tensor};
 use crate::output::Output;
+use crate::progress;
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use siskin::gguf::write::Builder;
 use siskin::packed::{PANEL_ROWS, Packer};
@@ -116,9 +116,10 @@ impl<'a> Plan<'a> {
 
     /// Writes the file, tensor by tensor, to `sink`, which errors call `name`.
     pub(super) fn stream(&self, sink: impl Write, pool: &ThreadPool, name: &str) -> Result<()> {
+        const STYLE: &str = "{bar:32} {percent:>3}% {bytes_per_sec:>12} {eta:>4} {wide_msg}";
         let context = || name.to_owned();
         let mut writer = self.builder.clone().start(sink).with_context(context)?;
-        let progress = progress(self.model.tensors.iter().map(Tensor::bytes).sum());
+        let progress = progress::bar(self.model.tensors.iter().map(Tensor::bytes).sum(), STYLE);
         for (tensor, choice) in self.tensors() {
             progress.set_message(tensor.name.clone());
             let importance = self.importance.and_then(|importance| importance.of(&tensor.name));
@@ -250,16 +251,6 @@ pub(super) fn stored_bytes(tensor: &Tensor, ty: TensorType, pack: bool) -> u64 {
             row_bytes * tensor.rows().next_multiple_of(PANEL_ROWS as u64)
         }
         None => bytes,
-    }
-}
-
-/// A bar on standard error, which draws nothing where that is no terminal.
-fn progress(bytes: u64) -> ProgressBar {
-    const STYLE: &str = "{bar:32} {percent:>3}% {bytes_per_sec:>12} {eta:>4} {wide_msg}";
-    let bar = ProgressBar::new(bytes);
-    match ProgressStyle::with_template(STYLE) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }
 

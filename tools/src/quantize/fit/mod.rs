@@ -13,12 +13,12 @@ use super::importance::Importance;
 use crate::convert::Model;
 use crate::eval::perplexity::Windows;
 use crate::imatrix::{Imatrix, Text};
+use crate::progress;
 use crate::session::count;
 use crate::size::Size;
 use anyhow::{Context, Result};
 use budget::{BitsPerWeight, Budget};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use room::{Room, matrices};
 use sensitivity::{Meter, runnable};
@@ -75,6 +75,7 @@ impl FitArguments {
         session: &SessionOptions,
         pool: &ThreadPool,
     ) -> Result<Fitted> {
+        const STYLE: &str = "{bar:32} {pos} of {len} matrices {eta:>4} {wide_msg}";
         let budget = self.budget()?;
         let text = Text::open(self.text.as_deref())?;
         let mut matrices = matrices(model, kept)?;
@@ -97,7 +98,7 @@ impl FitArguments {
             Windows::new(&full, &text.text, window, usize::MAX).with_context(|| text.name.clone())?;
         let windows = windows.spread(self.windows);
         let meter = Meter::new(full, windows, options(window), pool)?;
-        let progress = progress(matrices.len() as u64);
+        let progress = progress::bar(matrices.len() as u64, STYLE);
         for matrix in &mut matrices {
             progress.set_message(matrix.tensor.name.clone());
             matrix.measure(&meter, importance.of(&matrix.tensor.name), pool)?;
@@ -106,14 +107,5 @@ impl FitArguments {
         progress.finish_and_clear();
         let chosen = room.choose(&matrices)?;
         Ok(Fitted::new(model, &matrices, &chosen, budget, importance))
-    }
-}
-
-/// A bar on standard error, which draws nothing where that is no terminal.
-fn progress(matrices: u64) -> ProgressBar {
-    let bar = ProgressBar::new(matrices);
-    match ProgressStyle::with_template("{bar:32} {pos} of {len} matrices {eta:>4} {wide_msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

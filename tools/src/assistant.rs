@@ -1,0 +1,107 @@
+//! Prompts answered one after the other, each as if it were the first.
+
+use crate::answer::{Answer, AnswerArguments, Ending};
+use crate::held::Held;
+use crate::interrupt::Interrupt;
+use crate::journal::Settings;
+use crate::model::ModelFlag;
+use anyhow::Result;
+use siskin::sampler::SamplerOptions;
+use siskin::{Model, SessionOptions};
+use std::io::Write;
+
+/// A model and a session. An answer depends on the prompt's tokens, the model and the settings alone: not on prompts
+/// before it, threads or the hour.
+pub(crate) struct Assistant {
+    model: Model,
+    hash: String,
+    options: SessionOptions,
+    held: Held,
+}
+
+impl Assistant {
+    /// Opens the model and makes the session.
+    pub(crate) fn open(model: &ModelFlag, options: SessionOptions) -> Result<Assistant> {
+        let (model, hash) = model.open_hashed()?;
+        let held = Held::new(model.session(&options)?);
+        Ok(Assistant { model, hash, options, held })
+    }
+
+    /// The model.
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Tokens that a prompt and its answer have at most.
+    pub(crate) fn context(&self) -> usize {
+        self.held.session().context()
+    }
+
+    /// What answers with these options depend on.
+    ///
+    /// # Errors
+    /// Sampler options without meaning.
+    pub(crate) fn settings(&self, sampling: &SamplerOptions, answer: &AnswerArguments) -> Result<Settings> {
+        self.held.session().sampler(sampling)?;
+        let mut settings = Settings::default();
+        settings.set("version", env!("CARGO_PKG_VERSION"));
+        settings.set("model", &self.hash);
+        settings.set("context", self.context());
+        settings.set("cache type", self.options.cache);
+        settings.set("sampling", sampling);
+        settings.set("n-predict", answer.n_predict);
+        settings.set("stop", &answer.stop);
+        Ok(settings)
+    }
+
+    /// Answers a prompt and writes the answer to `out` as it comes, until it ends or is interrupted.
+    pub(crate) fn answer(
+        &mut self,
+        prompt: &[u32],
+        sampling: &SamplerOptions,
+        arguments: &AnswerArguments,
+        interrupt: &Interrupt,
+        out: &mut impl Write,
+    ) -> Result<Answer> {
+        let go_on = || !interrupt.came();
+        let mut sampler = self.held.session().sampler(sampling)?;
+        if !self.held.hold(prompt, go_on, |_| ())? {
+            return Ok(Answer::none(Ending::Interrupted));
+        }
+        // Penalties look back at the prompt too, at what the session held already as well.
+        prompt.iter().for_each(|&token| sampler.accept(token));
+        self.held.stream(&self.model, &mut sampler, arguments, go_on, out)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use siskin::template::Message;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        model: ModelFlag,
+        #[command(flatten)]
+        answer: AnswerArguments,
+    }
+
+    #[test]
+    fn an_answer_does_not_depend_on_those_before_it() {
+        let flags = Flags::parse_from(["siskin", "-n", "12"]);
+        let fresh = || Assistant::open(&flags.model, SessionOptions::default()).unwrap();
+        let ask = |assistant: &mut Assistant, prompt: &str| {
+            let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();
+            let sampling = SamplerOptions { seed: Some(7), repeat_penalty: 1.3, ..Default::default() };
+            let interrupt = Interrupt::default();
+            assistant.answer(&tokens, &sampling, &flags.answer, &interrupt, &mut Vec::new()).unwrap().tokens
+        };
+        let mut assistant = fresh();
+        for prompt in ["tell me a story about a wolf", "tell me a story about a fox", "hello", "hello"] {
+            assert_eq!(ask(&mut assistant, prompt), ask(&mut fresh(), prompt), "{prompt}");
+        }
+    }
+}

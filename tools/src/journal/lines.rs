@@ -1,0 +1,226 @@
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A file of lines that grows at its end. A line is on the disk when [`Lines::append`] returns; one that was not
+/// finished is seen by [`Lines::recover`] and cut off. No two processes have the same file open.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    name: String,
+    path: PathBuf,
+    file: File,
+    /// Bytes of the file, all of which are whole lines once it was recovered.
+    length: u64,
+    created: bool,
+}
+
+impl Lines {
+    /// Opens the file at `path`, or makes it. A new one goes away again if no line is appended.
+    ///
+    /// # Errors
+    /// What is no regular file, or is open elsewhere.
+    pub(crate) fn open(path: &Path) -> Result<Lines> {
+        let name = path.display().to_string();
+        open(path).with_context(|| name.clone()).map(|(file, length, created)| Lines {
+            path: path.to_owned(),
+            name,
+            file,
+            length,
+            created,
+        })
+    }
+
+    /// What messages call the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Whether it begins with `text`, or ends before all of that is there.
+    pub(crate) fn begins_with(&mut self, text: &str) -> Result<bool> {
+        let mut read = || {
+            self.file.seek(SeekFrom::Start(0))?;
+            let mut beginning = Vec::new();
+            (&self.file).take(text.len() as u64).read_to_end(&mut beginning).map(|_| beginning)
+        };
+        let beginning = read().with_context(|| self.name.clone())?;
+        Ok(text.as_bytes().starts_with(&beginning))
+    }
+
+    /// Shows `check` every whole line with its number, from 1, and returns how many there are. What is behind the last
+    /// newline is cut off, and so is the last line if `check` returns false for it: a loss of power may leave a line
+    /// that is not what was written.
+    ///
+    /// # Errors
+    /// What `check` returns, and a line that it returned false for in front of others; the file stays as it was.
+    pub(crate) fn recover(&mut self, mut check: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<u64> {
+        self.file.seek(SeekFrom::Start(0)).with_context(|| self.name.clone())?;
+        let mut reader = BufReader::new(&self.file);
+        let (mut whole, mut count, mut damaged) = (0, 0, None);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line).with_context(|| self.name.clone())? as u64;
+            let Some(text) = line.strip_suffix(b"\n") else { break };
+            if let Some(number) = damaged {
+                bail!("{}, line {number}: this is not what was written there", self.name);
+            }
+            if check(count + 1, text)? {
+                count += 1;
+                whole += length;
+            } else {
+                damaged = Some(count + 1);
+            }
+        }
+        if whole < self.length {
+            self.cut(whole).with_context(|| self.name.clone())?;
+        }
+        Ok(count)
+    }
+
+    /// Appends a line, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// A line that cannot be written leaves nothing behind.
+    pub(crate) fn append(&mut self, line: &str) -> Result<()> {
+        let bytes = format!("{line}\n");
+        let written = self.file.write_all(bytes.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += bytes.len() as u64,
+            Err(error) => {
+                // If this fails too, the next process does it.
+                let _ = self.cut(self.length);
+                return Err(error).with_context(|| self.name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the file.
+    pub(crate) fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).with_context(|| self.name.clone())
+    }
+
+    fn cut(&mut self, length: u64) -> std::io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.sync_data()?;
+        self.length = length;
+        Ok(())
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if self.created && self.length == 0 {
+            // An empty file that stays is in nobody's way.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The file at `path`, locked for as long as it is open, its length, and whether it is new.
+fn open(path: &Path) -> Result<(File, u64, bool)> {
+    loop {
+        let created = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => bail!("found a folder, expected the name of a file"),
+            Ok(found) if !found.is_file() => bail!("found no regular file"),
+            Ok(_) => false,
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            Err(error) => return Err(error.into()),
+        };
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => bail!("another process is writing it"),
+            // File systems without locks trust their users.
+            Err(fs::TryLockError::Error(_)) | Ok(()) => {}
+        }
+        let found = file.metadata()?;
+        // Another process may have removed it before it was locked.
+        if found.nlink() > 0 {
+            return Ok((file, found.len(), created));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    /// Recovers the file and returns its lines, of which `torn` is none.
+    fn recovered(path: &Path, torn: &str) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        Lines::open(path)?.recover(|number, line| {
+            let line = String::from_utf8(line.to_vec())?;
+            let whole = line != torn;
+            if whole {
+                lines.push(line);
+                assert_eq!(number, lines.len() as u64);
+            }
+            Ok(whole)
+        })?;
+        Ok(lines)
+    }
+
+    #[test]
+    fn lines_are_appended_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for line in ["one", "", "drei"] {
+            Lines::open(&path).unwrap().append(line).unwrap();
+        }
+        assert_eq!(read(&path), "one\n\ndrei\n");
+        assert_eq!(recovered(&path, "-").unwrap(), ["one", "", "drei"]);
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_off_wherever_it_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let whole = "one\ntwo\nthree\n";
+        for length in 0..=whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let expected: Vec<&str> =
+                whole[..length].split_inclusive('\n').filter(|l| l.ends_with('\n')).collect();
+            assert_eq!(recovered(&path, "-").unwrap().len(), expected.len());
+            assert_eq!(read(&path), expected.concat());
+        }
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(recovered(&path, "two").unwrap(), ["one"]);
+        assert_eq!(read(&path), "one\n");
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_said_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "one\ntwo\nthree\nto").unwrap();
+        let error = recovered(&path, "two").unwrap_err().to_string();
+        assert!(error.ends_with("a, line 2: this is not what was written there"), "{error}");
+        assert_eq!(read(&path), "one\ntwo\nthree\nto");
+    }
+
+    #[test]
+    fn two_processes_do_not_write_one_file_and_a_new_one_without_lines_goes_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let first = Lines::open(&path).unwrap();
+        let error = format!("{:#}", Lines::open(&path).unwrap_err());
+        assert!(error.ends_with("another process is writing it"), "{error}");
+        drop(first);
+        assert!(!path.exists());
+        fs::write(&path, "").unwrap();
+        drop(Lines::open(&path).unwrap());
+        assert!(path.exists());
+        assert!(Lines::open(folder.path()).is_err() && Lines::open(Path::new("/dev/null")).is_err());
+    }
+}

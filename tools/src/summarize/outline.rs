@@ -1,0 +1,254 @@
+//! The structure of a text: where it may be cut, and which headings stand above a place.
+
+use super::document::Format;
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use std::ops::Range;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Where a text may be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seam {
+    /// Before a heading of this level, from 1 to 6, or of a higher one.
+    Heading(u8),
+    /// Between two paragraphs, or what else a Markdown text is made of.
+    Block,
+    /// Between two sentences.
+    Sentence,
+    /// At the end of a line.
+    Line,
+    /// Between two words.
+    Word,
+}
+
+impl Seam {
+    /// Where a text is cut if need be.
+    pub(super) const STRONGEST: Seam = Seam::Heading(1);
+
+    /// Where it is cut if that is not enough.
+    pub(super) fn weaker(self) -> Option<Seam> {
+        match self {
+            Seam::Heading(level @ ..6) => Some(Seam::Heading(level + 1)),
+            Seam::Heading(_) => Some(Seam::Block),
+            Seam::Block => Some(Seam::Sentence),
+            Seam::Sentence => Some(Seam::Line),
+            Seam::Line => Some(Seam::Word),
+            Seam::Word => None,
+        }
+    }
+}
+
+/// Headings and blocks of a text.
+#[derive(Debug, Default)]
+pub(super) struct Outline {
+    headings: Vec<Heading>,
+    /// Where blocks begin, in bytes from the beginning.
+    blocks: Vec<usize>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Heading {
+    start: usize,
+    level: u8,
+    title: String,
+}
+
+impl Outline {
+    /// Finds the structure of a text.
+    pub(super) fn new(text: &str, format: Format) -> Outline {
+        match format {
+            Format::Plain => Outline { headings: Vec::new(), blocks: paragraphs(text) },
+            Format::Markdown => markdown(text),
+        }
+    }
+
+    /// Whether there are headings.
+    pub(super) fn has_headings(&self) -> bool {
+        !self.headings.is_empty()
+    }
+
+    /// A range of the text, cut at all seams of one kind; together the pieces are the range.
+    pub(super) fn pieces(&self, text: &str, range: Range<usize>, seam: Seam) -> Vec<Range<usize>> {
+        let slice = text.get(range.clone()).unwrap_or_default();
+        let within = |starts: &mut dyn Iterator<Item = usize>| cut(&range, starts);
+        match seam {
+            Seam::Heading(level) => {
+                within(&mut self.headings.iter().filter(|h| h.level <= level).map(|h| h.start))
+            }
+            Seam::Block => within(&mut self.blocks.iter().copied()),
+            Seam::Sentence => within(&mut sentences(slice).map(|start| range.start + start)),
+            Seam::Line => {
+                within(&mut slice.match_indices('\n').map(|(newline, _)| range.start + newline + 1))
+            }
+            Seam::Word => {
+                let words = slice.split_word_bound_indices();
+                // White space belongs to the word before it.
+                let mut starts =
+                    words.filter(|(_, word)| !word.trim().is_empty()).map(|(at, _)| range.start + at);
+                within(&mut starts)
+            }
+        }
+    }
+
+    /// The titles of the headings that a place is under, the highest first. One that begins there is not among them.
+    pub(super) fn headings_above(&self, place: usize) -> Vec<&str> {
+        let mut above: Vec<&Heading> = Vec::new();
+        for heading in self.headings.iter().take_while(|heading| heading.start <= place) {
+            above.retain(|higher| higher.level < heading.level);
+            above.push(heading);
+        }
+        above.retain(|heading| heading.start < place);
+        above.iter().map(|heading| heading.title.as_str()).collect()
+    }
+}
+
+/// A range cut before those of `starts`, which are in order, that are inside it.
+fn cut(range: &Range<usize>, starts: &mut dyn Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let mut begun = range.start;
+    for start in starts.skip_while(|&start| start <= range.start).take_while(|&start| start < range.end) {
+        if start > begun {
+            pieces.push(begun..start);
+            begun = start;
+        }
+    }
+    pieces.push(begun..range.end);
+    pieces
+}
+
+/// Where paragraphs begin: behind blank lines, and on a new page.
+fn paragraphs(text: &str) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let (mut offset, mut blank) = (0, true);
+    for line in text.split_inclusive('\n') {
+        let is_blank = line.trim().is_empty();
+        if !is_blank && (blank || line.starts_with('\u{c}')) {
+            starts.push(offset);
+        }
+        blank = is_blank;
+        offset += line.len();
+    }
+    starts
+}
+
+/// Where sentences begin, by the Unicode standard (UAX #29), but for lines that go on in lower case: they were
+/// only broken to be short.
+fn sentences(text: &str) -> impl Iterator<Item = usize> {
+    let mut broken = false;
+    text.split_sentence_bound_indices().filter_map(move |(start, sentence)| {
+        let goes_on = broken && sentence.trim_start().starts_with(char::is_lowercase);
+        broken = sentence.ends_with('\n') && !sentence.trim_end().ends_with(['.', '!', '?', ':']);
+        (!goes_on).then_some(start)
+    })
+}
+
+fn markdown(text: &str) -> Outline {
+    let mut outline = Outline::default();
+    // How deep in blocks, and the heading that is being read.
+    let (mut depth, mut title) = (0usize, None::<String>);
+    for (event, range) in Parser::new(text).into_offset_iter() {
+        match event {
+            Event::Start(tag) => {
+                if depth == 0 {
+                    outline.blocks.push(range.start);
+                    if let Tag::Heading { level, .. } = tag {
+                        let level = level as u8;
+                        outline.headings.push(Heading { start: range.start, level, title: String::new() });
+                        title = Some(String::new());
+                    }
+                }
+                depth += 1;
+            }
+            Event::End(tag) => {
+                depth = depth.saturating_sub(1);
+                if let (TagEnd::Heading(_), 0) = (tag, depth)
+                    && let (Some(heading), Some(title)) = (outline.headings.last_mut(), title.take())
+                {
+                    heading.title = title;
+                }
+            }
+            Event::Text(words) | Event::Code(words) => {
+                if let Some(title) = &mut title {
+                    title.push_str(&words);
+                }
+            }
+            Event::SoftBreak | Event::HardBreak => {
+                if let Some(title) = &mut title {
+                    title.push(' ');
+                }
+            }
+            Event::Rule if depth == 0 => outline.blocks.push(range.start),
+            _ => {}
+        }
+    }
+    outline
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str, format: Format, seam: Seam) -> Vec<&str> {
+        let outline = Outline::new(text, format);
+        let pieces: Vec<&str> =
+            outline.pieces(text, 0..text.len(), seam).into_iter().map(|range| &text[range]).collect();
+        assert_eq!(pieces.concat(), text);
+        pieces
+    }
+
+    #[test]
+    fn markdown_is_cut_at_headings_of_each_level() {
+        let text = "Intro\n\n# A\n\na\n\n### B\n\nb\n\nC\n---\n\nc\n";
+        assert_eq!(
+            pieces(text, Format::Markdown, Seam::Heading(1)),
+            ["Intro\n\n", "# A\n\na\n\n### B\n\nb\n\nC\n---\n\nc\n"]
+        );
+        assert_eq!(
+            pieces(text, Format::Markdown, Seam::Heading(2)),
+            ["Intro\n\n", "# A\n\na\n\n### B\n\nb\n\n", "C\n---\n\nc\n"]
+        );
+        assert_eq!(pieces(text, Format::Markdown, Seam::Heading(6)).len(), 4);
+        assert_eq!(pieces("# A\n\na\n\n# B\n", Format::Plain, Seam::Heading(6)).len(), 1);
+    }
+
+    #[test]
+    fn code_and_lists_are_blocks_and_what_is_in_them_is_no_heading() {
+        let text = "```sh\n# no heading\n\nls\n```\n\n- a\n\n- b\n\n> # no heading either\n\nend\n";
+        assert_eq!(pieces(text, Format::Markdown, Seam::Heading(6)).len(), 1);
+        assert_eq!(
+            pieces(text, Format::Markdown, Seam::Block),
+            ["```sh\n# no heading\n\nls\n```\n\n", "- a\n\n- b\n\n", "> # no heading either\n\n", "end\n"]
+        );
+    }
+
+    #[test]
+    fn paragraphs_sentences_lines_and_words() {
+        assert_eq!(
+            pieces("a\nb\n \n\nc\n\u{c}d", Format::Plain, Seam::Block),
+            ["a\nb\n \n\n", "c\n", "\u{c}d"]
+        );
+        assert_eq!(
+            pieces("Mr. x saw 3.5 of it. He\nleft. “Why?” Why!", Format::Plain, Seam::Sentence),
+            ["Mr. x saw 3.5 of it. ", "He\nleft. ", "“Why?” ", "Why!"]
+        );
+        assert_eq!(
+            pieces("11:30 ok\n11:40 ok\n", Format::Plain, Seam::Sentence),
+            ["11:30 ok\n", "11:40 ok\n"]
+        );
+        assert_eq!(pieces("これは。それは。", Format::Plain, Seam::Sentence), ["これは。", "それは。"]);
+        assert_eq!(pieces("a b\nc", Format::Plain, Seam::Line), ["a b\n", "c"]);
+        assert_eq!(pieces(" a  b, c", Format::Plain, Seam::Word), [" ", "a  ", "b", ", ", "c"]);
+    }
+
+    #[test]
+    fn a_place_is_under_the_headings_before_it() {
+        let text = "# A *b*\n\na\n\n## `B`\n\nb\n\n# C\n\nc\n";
+        let outline = Outline::new(text, Format::Markdown);
+        let at = |found: &str| outline.headings_above(text.find(found).unwrap());
+        assert_eq!(at("# A"), [""; 0]);
+        assert_eq!(at("a\n\n##"), ["A b"]);
+        assert_eq!(at("## `B`"), ["A b"]);
+        assert_eq!(at("b\n\n# C"), ["A b", "B"]);
+        assert_eq!(at("# C"), [""; 0]);
+        assert_eq!(at("c\n"), ["C"]);
+    }
+}
