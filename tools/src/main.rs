@@ -27,6 +27,7 @@ mod output;
 mod pack;
 mod plan;
 mod progress;
+mod prompt_cache;
 mod quantize;
 mod run;
 mod sampling;

@@ -3,6 +3,7 @@
 use crate::answer::{self, AnswerArguments, Ending, note};
 use crate::memory::MemoryArguments;
 use crate::model::ModelArguments;
+use crate::prompt_cache;
 use crate::sampling::SamplingArguments;
 use crate::session::{SessionArguments, count};
 use anyhow::{Context, Result};
@@ -42,6 +43,10 @@ pub(crate) struct Arguments {
     /// Tokens that prompt and answer have at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
+    /// Keep what the prompt comes to in this file, from which a later run whose prompt begins alike goes on: a long
+    /// system prompt is worked out once
+    #[arg(long, value_name = "FILE")]
+    prompt_cache: Option<PathBuf>,
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
@@ -58,6 +63,7 @@ Examples:
   siskin run -p \"please turn on the kitchen light\" --temp 0
   siskin run model.gguf -f question.txt -n 200 --system \"Answer in one sentence.\"
   journalctl -n 8 | siskin run model.gguf --quiet > summary.txt
+  siskin run model.gguf -f question.txt --system \"$(cat rules.txt)\" --prompt-cache rules.state
   siskin run model.gguf --raw -p \"Once upon a time\" -n 50 --seed 7 --temp 1";
 
 /// Answers the prompt.
@@ -70,10 +76,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut sampler = session.sampler(&arguments.sampling.options(&model))?;
 
     let start = Instant::now();
-    session.feed(&tokens).context("the prompt")?;
+    let restored = match &arguments.prompt_cache {
+        Some(path) => prompt_cache::feed(&mut session, &tokens, path)?,
+        None => {
+            session.feed(&tokens).context("the prompt")?;
+            0
+        }
+    };
     // Penalties look back at the prompt too.
     tokens.iter().for_each(|&token| sampler.accept(token));
-    let prompt_speed = Speed { tokens: tokens.len(), time: start.elapsed() };
+    let prompt_speed = Speed { tokens: tokens.len() - restored, time: start.elapsed() };
 
     let start = Instant::now();
     let mut out = io::stdout().lock();
@@ -85,6 +97,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         note(format_args!("the context of {} tokens is full: the answer ends here", session.context()));
     }
     if !arguments.quiet {
+        if restored > 0 {
+            note(format_args!("prompt: {restored} tokens restored"));
+        }
         note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
     }
     Ok(())
