@@ -102,6 +102,30 @@ impl Attention {
         }
     }
 
+    /// Takes some tokens out of a sequence, whose length is `run`'s start: the keys and values behind them move up, and
+    /// these keys turn by `turns`, back by as many positions.
+    pub(crate) fn forget(
+        &mut self,
+        team: &mut Team,
+        cache: &mut Cache,
+        layers: usize,
+        run: Run<'_>,
+        tokens: Range<usize>,
+        turns: &[f32],
+    ) {
+        let (kernels, types, head_dim) = (self.kernels, cache.types(), self.heads.head_dim);
+        for layer in 0..layers {
+            team.for_each_with(&mut self.scratch, cache.layer(layer), |scratch, _, (keys, values)| {
+                let numbers = &mut scratch.floats[..head_dim];
+                for from in tokens.end..run.start {
+                    let (from, to) = (run.slot(from), run.slot(from - tokens.len()));
+                    let turn = |key: &mut [f32]| kernels.rotate_pairs(key, turns);
+                    types.relocate(from, to, numbers, turn, (&mut *keys, &mut *values));
+                }
+            });
+        }
+    }
+
     fn several(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         let (kernels, heads) = (self.kernels, self.heads);
         self.tiles.clear();

@@ -4,7 +4,27 @@ use std::ops::Range;
 use half::f16;
 
 use crate::arena::{Arena, Buf, Chunks, OutOfMemory};
-use crate::kernels::attention::{BLOCK, Element, Q8_0, WIDTH, store_key, store_value};
+use crate::kernels::attention::{BLOCK, Element, Q8_0, WIDTH, load_key, load_value, store_key, store_value};
+
+/// Works out an expression in which the name stands for a cache type's [`Element`].
+macro_rules! with_element {
+    ($ty:expr, $element:ident => $expression:expr) => {
+        match $ty {
+            CacheType::F32 => {
+                type $element = f32;
+                $expression
+            }
+            CacheType::F16 => {
+                type $element = f16;
+                $expression
+            }
+            CacheType::Q8_0 => {
+                type $element = Q8_0;
+                $expression
+            }
+        }
+    };
+}
 
 /// The numbers that keys or values are kept in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +50,7 @@ impl CacheType {
 
     /// Bytes of a block of 16 positions × [`WIDTH`] numbers.
     const fn block_bytes(self) -> usize {
-        match self {
-            CacheType::F32 => size_of::<<f32 as Element>::Block>(),
-            CacheType::F16 => size_of::<<f16 as Element>::Block>(),
-            CacheType::Q8_0 => size_of::<<Q8_0 as Element>::Block>(),
-        }
+        with_element!(self, E => size_of::<<E as Element>::Block>())
     }
 }
 
@@ -181,15 +197,26 @@ impl CacheTypes {
         value: &[f32],
         (keys, values): (&mut [u8], &mut [u8]),
     ) {
-        match self.keys {
-            CacheType::F32 => store_key::<f32>(slot, key, keys),
-            CacheType::F16 => store_key::<f16>(slot, key, keys),
-            CacheType::Q8_0 => store_key::<Q8_0>(slot, key, keys),
-        }
-        match self.values {
-            CacheType::F32 => store_value::<f32>(slot, value, values),
-            CacheType::F16 => store_value::<f16>(slot, value, values),
-            CacheType::Q8_0 => store_value::<Q8_0>(slot, value, values),
-        }
+        with_element!(self.keys, E => store_key::<E>(slot, key, keys));
+        with_element!(self.values, E => store_value::<E>(slot, value, values));
+    }
+
+    /// Moves one token's key and value to another slot of the same head; the key becomes what `turn` makes of it.
+    /// `numbers` has room for those of a head.
+    pub(crate) fn relocate(
+        self,
+        from: usize,
+        to: usize,
+        numbers: &mut [f32],
+        turn: impl FnOnce(&mut [f32]),
+        (keys, values): (&mut [u8], &mut [u8]),
+    ) {
+        with_element!(self.keys, E => load_key::<E>(from, numbers, keys));
+        turn(numbers);
+        with_element!(self.keys, E => store_key::<E>(to, numbers, keys));
+        with_element!(self.values, E => {
+            load_value::<E>(from, numbers, values);
+            store_value::<E>(to, numbers, values);
+        });
     }
 }

@@ -174,6 +174,9 @@ pub enum Error {
         /// Tokens that were to be added.
         wanted: usize,
     },
+    /// The work was cancelled from outside.
+    #[error("cancelled")]
+    Cancelled,
     /// A token number is not in the vocabulary.
     #[error("token {token} is not in the vocabulary of {vocabulary}")]
     Token {

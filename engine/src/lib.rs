@@ -43,4 +43,4 @@ pub use model::Model;
 pub use observer::{Observer, Rows};
 pub use saved::StateError;
 pub use sequences::{SequenceId, Sequences, SequencesOptions};
-pub use session::{End, Generation, Session, SessionOptions};
+pub use session::{End, Generation, Session, SessionOptions, WhenFull};

@@ -1,3 +1,7 @@
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use crate::arena::{Arena, OutOfMemory};
 use crate::cache::{Cache, CacheTypes};
 use crate::error::Error;
@@ -152,8 +156,21 @@ impl Pass {
     }
 
     /// Runs the batch's tokens, those of all runs one after the other, through all layers.
-    pub(crate) fn forward(&mut self, tokens: &[u32], observer: &mut dyn Observer) {
-        self.model.family().forward(&mut self.state, &mut self.buffers, tokens, observer);
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub(crate) fn forward(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
+        self.model.family().forward(&mut self.state, &mut self.buffers, tokens, observer)
+    }
+
+    /// Ends forward passes when the flag is true.
+    pub(crate) fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
+        self.state.cancel = flag;
+    }
+
+    /// Takes some tokens out of a sequence, whose length is `run`'s start.
+    pub(crate) fn forget(&mut self, run: Run<'_>, tokens: Range<usize>) {
+        self.model.family().forget(&mut self.state, run, tokens);
     }
 
     /// Works out the logits after these tokens of the batch, no more than there are sequences.
@@ -200,15 +217,24 @@ impl Pass {
     /// # Errors
     /// A token outside the vocabulary, or more tokens than the context has room for.
     pub(crate) fn check(&self, used: usize, tokens: &[u32]) -> Result<(), Error> {
-        let vocabulary = self.model.vocabulary();
-        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
-            return Err(Error::Token { token, vocabulary });
-        }
+        self.check_tokens(tokens)?;
         if tokens.len() > self.context - used {
             let (context, wanted) = (self.context, tokens.len());
             return Err(Error::ContextFull { context, used, wanted });
         }
         Ok(())
+    }
+
+    /// Whether the model has all of these tokens.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary.
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocabulary = self.model.vocabulary();
+        match tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            Some(&token) => Err(Error::Token { token, vocabulary }),
+            None => Ok(()),
+        }
     }
 
     /// A sampler for tokens of the model, with room for a sequence's.

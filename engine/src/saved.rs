@@ -38,9 +38,10 @@ pub enum StateError {
 }
 
 const MAGIC: [u8; 8] = *b"siskin-s";
-const VERSION: u32 = 1;
-/// Magic, version, types of keys and values, whether there are logits, a zero, the model's fingerprint, tokens.
-const HEADER: usize = 8 + 4 + 4 + 16 + 8;
+const VERSION: u32 = 2;
+/// Magic, version, types of keys and values, whether there are logits, a zero, the model's fingerprint, tokens, the first
+/// of them that are pristine.
+const HEADER: usize = 8 + 4 + 4 + 16 + 8 + 8;
 /// The XXH3 hash of all bytes before it.
 const CHECKSUM: usize = 16;
 
@@ -54,14 +55,23 @@ pub(crate) struct Shape {
     pub(crate) vocabulary: usize,
 }
 
+/// What a session holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Tokens<'a> {
+    pub(crate) all: &'a [u32],
+    /// As [`Session::pristine`](crate::Session::pristine).
+    pub(crate) pristine: usize,
+}
+
 /// Writes the state of a sequence that has the first slots of a cache.
 pub(crate) fn save(
     out: impl Write,
     shape: Shape,
-    tokens: &[u32],
+    tokens: Tokens<'_>,
     logits: Option<&[f32]>,
     cache: &Cache,
 ) -> io::Result<()> {
+    let Tokens { all: tokens, pristine } = tokens;
     let mut out = Hashing { out, hasher: XxHash3_128::new() };
     let CacheTypes { keys, values } = cache.types();
     out.write(&MAGIC)?;
@@ -69,6 +79,7 @@ pub(crate) fn save(
     out.write(&[number(keys), number(values), logits.is_some().into(), 0])?;
     out.write(&shape.model.to_le_bytes())?;
     out.write(&(tokens.len() as u64).to_le_bytes())?;
+    out.write(&(pristine as u64).to_le_bytes())?;
     for token in tokens {
         out.write(&token.to_le_bytes())?;
     }
@@ -89,6 +100,7 @@ pub(crate) fn save(
 pub(crate) struct Saved<'a> {
     shape: Shape,
     tokens: &'a [[u8; 4]],
+    pristine: usize,
     logits: &'a [[u8; 4]],
     cache: &'a [u8],
 }
@@ -122,15 +134,18 @@ impl<'a> Saved<'a> {
         if found != cache.types() {
             return Err(StateError::OtherCache { expected: cache.types(), found });
         }
-        let tokens = rest.array().map_or(u64::MAX, u64::from_le_bytes);
-        let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
+        let mut number = || {
+            let number = rest.array().map_or(u64::MAX, u64::from_le_bytes);
+            usize::try_from(number).unwrap_or(usize::MAX)
+        };
+        let (tokens, pristine) = (number(), number());
         if tokens > context {
             return Err(StateError::TooLong { tokens, context });
         }
         let of_head = cache.keys(0, 0, 0..tokens).len() + cache.values(0, 0, 0..tokens).len();
         let numbers = tokens + if has_logits == 1 { shape.vocabulary } else { 0 };
         let length = HEADER + 4 * numbers + shape.layers * shape.kv_heads * of_head;
-        if body.len() != length || has_logits > 1 {
+        if body.len() != length || has_logits > 1 || pristine > tokens {
             return Err(StateError::Damaged);
         }
         let (numbers, cache) = body[HEADER..].split_at(4 * numbers);
@@ -138,11 +153,16 @@ impl<'a> Saved<'a> {
         if tokens.iter().any(|&token| u32::from_le_bytes(token) as usize >= shape.vocabulary) {
             return Err(StateError::Damaged);
         }
-        Ok(Self { shape, tokens, logits, cache })
+        Ok(Self { shape, tokens, pristine, logits, cache })
     }
 
     pub(crate) fn tokens(&self) -> impl Iterator<Item = u32> {
         self.tokens.iter().map(|&token| u32::from_le_bytes(token))
+    }
+
+    /// As [`Session::pristine`](crate::Session::pristine).
+    pub(crate) fn pristine(&self) -> usize {
+        self.pristine
     }
 
     /// None where none were saved.

@@ -1,4 +1,7 @@
 use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::cache::CacheTypes;
 use crate::error::Error;
@@ -8,7 +11,7 @@ use crate::observer::Observer;
 use crate::pass::{For, Pass};
 use crate::runs::Run;
 use crate::sampler::{Sampler, SamplerOptions};
-use crate::saved::{self, Saved, StateError};
+use crate::saved::{self, Saved, StateError, Tokens};
 use crate::tokenizer::Detokenizer;
 
 /// What a session is made for. The default suits an assistant on the device.
@@ -27,6 +30,50 @@ pub struct SessionOptions {
     pub batch: Option<usize>,
 }
 
+/// What a session does where its context is full and tokens are fed.
+///
+/// Tokens that are forgotten make room for new ones: those behind them move up, their keys turned back to where they
+/// stand then, and keep what they know of them. That takes about as long as some tokens do, and is the same bits on every
+/// machine as all else. It is not what a session would come to that had never held the forgotten tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Refuses them: [`Error::ContextFull`].
+    #[default]
+    Stop,
+    /// Forgets the older half of what is behind the first `keep` tokens, so that it happens seldom.
+    Shift {
+        /// Tokens that are never forgotten, such as a system prompt's.
+        keep: usize,
+    },
+    /// Forgets the oldest eighth of what is behind the first `keep` tokens, so that the model always sees most of what
+    /// it can see. Some four kept tokens, to which attention goes that is of no use elsewhere (attention sinks), are
+    /// enough for texts without end to stay fluent (Xiao et al. 2023, arXiv 2309.17453).
+    Window {
+        /// Tokens that are never forgotten.
+        keep: usize,
+    },
+}
+
+impl WhenFull {
+    fn keep(self) -> usize {
+        match self {
+            WhenFull::Stop => 0,
+            WhenFull::Shift { keep } | WhenFull::Window { keep } => keep,
+        }
+    }
+
+    /// The tokens to forget of a full context.
+    fn forgotten(self, context: usize) -> Range<usize> {
+        let rest = context - self.keep();
+        let count = match self {
+            WhenFull::Stop => 0,
+            WhenFull::Shift { .. } => (rest / 2).max(1),
+            WhenFull::Window { .. } => (rest / 8).max(1),
+        };
+        self.keep()..self.keep() + count
+    }
+}
+
 /// One sequence of tokens: what was fed and answered so far, and all the memory that going on takes.
 pub struct Session {
     pass: Pass,
@@ -36,6 +83,9 @@ pub struct Session {
     tokens: Vec<u32>,
     /// There are logits of the last token.
     has_logits: bool,
+    when_full: WhenFull,
+    /// The first token that knows of forgotten ones; None where all that was fed is still there.
+    first_after_gap: Option<usize>,
 }
 
 impl Session {
@@ -43,7 +93,8 @@ impl Session {
         let pass = Pass::new(model, options, For::One)?;
         let pages = (0..pass.pages as u32).collect();
         let tokens = Vec::with_capacity(pass.context);
-        Ok(Self { pass, pages, tokens, has_logits: false })
+        let when_full = WhenFull::Stop;
+        Ok(Self { pass, pages, tokens, has_logits: false, when_full, first_after_gap: None })
     }
 
     /// Tokens that the session holds.
@@ -61,6 +112,35 @@ impl Session {
         self.pass.context
     }
 
+    /// How many of the first tokens know of nothing but each other: all of them, unless some were forgotten. Whatever
+    /// takes a session's tokens for the whole of what it was fed must not look further.
+    pub fn pristine(&self) -> usize {
+        self.first_after_gap.unwrap_or(self.tokens.len())
+    }
+
+    /// Says what is to be done where the context is full.
+    ///
+    /// # Errors
+    /// [`Error::Option`] where all but one of the context's tokens, or more, are to be kept.
+    pub fn set_when_full(&mut self, when_full: WhenFull) -> Result<(), Error> {
+        let (keep, context) = (when_full.keep(), self.pass.context);
+        if when_full != WhenFull::Stop && context.saturating_sub(keep) < 2 {
+            let expected = match context {
+                0 | 1 => "a longer context".to_owned(),
+                _ => format!("0 to {}", context - 2),
+            };
+            return Err(Error::Option { option: "keep", expected, found: keep });
+        }
+        self.when_full = when_full;
+        Ok(())
+    }
+
+    /// Ends the work with [`Error::Cancelled`] whenever the flag is true: also what is under way in another thread, which
+    /// ends before it comes to the next layer.
+    pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
+        self.pass.cancel_when(flag);
+    }
+
     /// Bytes that the session reserved: KV cache and buffers.
     pub fn bytes(&self) -> usize {
         self.pass.bytes()
@@ -75,13 +155,15 @@ impl Session {
     ///
     /// # Errors
     /// A token outside the vocabulary, or more tokens than the context has room for; the session stays as it was.
+    /// [`Error::Cancelled`]: it holds the tokens of the batches that were finished before.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
-        self.pass.check(self.tokens.len(), tokens)?;
-        for batch in tokens.chunks(self.pass.batch) {
-            self.forward(batch, &mut ());
+        let (mut rest, mut last) = (self.checked(tokens)?, None);
+        while let Some(batch) = self.next_batch(&mut rest) {
+            self.forward(batch, &mut ())?;
+            last = Some(batch.len() - 1);
         }
-        if let Some(last) = tokens.chunks(self.pass.batch).last() {
-            self.pass.work_out_logits(&[last.len() - 1]);
+        if let Some(last) = last {
+            self.pass.work_out_logits(&[last]);
             self.has_logits = true;
         }
         Ok(())
@@ -97,9 +179,9 @@ impl Session {
         tokens: &[u32],
         mut each: impl FnMut(&[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.pass.check(self.tokens.len(), tokens)?;
-        for batch in tokens.chunks(self.pass.batch) {
-            self.forward(batch, &mut ());
+        let mut rest = self.checked(tokens)?;
+        while let Some(batch) = self.next_batch(&mut rest) {
+            self.forward(batch, &mut ())?;
             for token in 0..batch.len() {
                 self.pass.work_out_logits(&[token]);
                 each(self.pass.logits(0))?;
@@ -115,9 +197,9 @@ impl Session {
     /// # Errors
     /// As for [`Session::feed`].
     pub fn feed_observed(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
-        self.pass.check(self.tokens.len(), tokens)?;
-        for batch in tokens.chunks(self.pass.batch) {
-            self.forward(batch, observer);
+        let mut rest = self.checked(tokens)?;
+        while let Some(batch) = self.next_batch(&mut rest) {
+            self.forward(batch, observer)?;
             self.pass.observe_output(observer);
         }
         Ok(())
@@ -153,7 +235,24 @@ impl Session {
         if len < self.tokens.len() {
             self.tokens.truncate(len);
             self.has_logits = false;
+            self.first_after_gap = self.first_after_gap.filter(|&first| first < len);
         }
+    }
+
+    /// Forgets some tokens, and has those behind them move up, as where a context is full: see [`WhenFull`]. Logits stay
+    /// unless the last token is forgotten too.
+    pub fn forget(&mut self, tokens: Range<usize>) {
+        let len = self.tokens.len();
+        if tokens.start >= tokens.end.min(len) {
+            return;
+        }
+        if tokens.end >= len {
+            return self.truncate(tokens.start);
+        }
+        self.pass.forget(Run { start: len, tokens: 0, pages: &self.pages }, tokens.clone());
+        let first = self.first_after_gap.map_or(tokens.start, |first| first.min(tokens.start));
+        self.first_after_gap = Some(first);
+        self.tokens.drain(tokens);
     }
 
     /// Writes what the session holds: its tokens, their keys and values, and the logits, with a checksum. It can be
@@ -165,7 +264,8 @@ impl Session {
     /// What `out` returns.
     pub fn save(&self, out: impl Write) -> io::Result<()> {
         let logits = self.has_logits.then(|| self.pass.logits(0));
-        saved::save(out, self.pass.shape(), &self.tokens, logits, self.pass.cache())
+        let held = Tokens { all: &self.tokens, pristine: self.pristine() };
+        saved::save(out, self.pass.shape(), held, logits, self.pass.cache())
     }
 
     /// Goes on from a saved state: what the session held is forgotten. Logits are those that a session would have that
@@ -179,6 +279,7 @@ impl Session {
         state.fill(self.pass.cache_mut());
         self.tokens.clear();
         self.tokens.extend(state.tokens());
+        self.first_after_gap = Some(state.pristine()).filter(|&first| first < self.tokens.len());
         self.has_logits = state.logits().is_some();
         for (logit, saved) in self.pass.logits_mut(0).iter_mut().zip(state.logits().into_iter().flatten()) {
             *logit = saved;
@@ -200,12 +301,34 @@ impl Session {
         Ok(Generation { session: self, sampler, detokenizer, left: limit, unfed: None, end: None })
     }
 
-    fn forward(&mut self, batch: &[u32], observer: &mut dyn Observer) {
+    /// The same tokens, if they can be fed.
+    fn checked<'t>(&self, tokens: &'t [u32]) -> Result<&'t [u32], Error> {
+        match self.when_full {
+            WhenFull::Stop => self.pass.check(self.tokens.len(), tokens)?,
+            _ => self.pass.check_tokens(tokens)?,
+        }
+        Ok(tokens)
+    }
+
+    /// Takes the tokens that can be worked on together from `rest`. Room for them is made only where there is none at
+    /// all, so that it does not matter how a text was cut.
+    fn next_batch<'t>(&mut self, rest: &mut &'t [u32]) -> Option<&'t [u32]> {
+        if !rest.is_empty() && self.tokens.len() == self.pass.context {
+            self.forget(self.when_full.forgotten(self.pass.context));
+        }
+        let room = self.pass.context - self.tokens.len();
+        let (batch, others) = rest.split_at(rest.len().min(self.pass.batch).min(room));
+        *rest = others;
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn forward(&mut self, batch: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
         self.pass.begin();
         self.pass.push(Run { start: self.tokens.len(), tokens: batch.len(), pages: &self.pages });
-        self.pass.forward(batch, observer);
+        self.pass.forward(batch, observer)?;
         self.tokens.extend_from_slice(batch);
         self.has_logits = false;
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use siskin::sampler::SamplerOptions;
-use siskin::{CacheType, Model, SequencesOptions, SessionOptions};
+use siskin::{CacheType, Model, SequencesOptions, SessionOptions, WhenFull};
 
 /// Counts allocations and releases of all threads while it is armed.
 struct Counting {
@@ -88,6 +88,13 @@ fn an_answer_allocates_nothing() {
             assert_eq!(decode, 0, "{name}: decode");
             assert!(characters > 0, "{name}: something was said");
 
+            session.set_when_full(WhenFull::Window { keep: 4 }).unwrap();
+            let beyond = COUNTING.during(|| {
+                session.feed(&prompt).unwrap();
+                prompt.iter().for_each(|&token| session.feed(&[token]).unwrap());
+            });
+            assert_eq!(beyond, 0, "{name}: beyond the context");
+
             let session = SessionOptions {
                 threads: Some(3),
                 context: Some(96),
@@ -102,11 +109,11 @@ fn an_answer_allocates_nothing() {
                     for (id, len) in ids.into_iter().zip([20, 40, 50]) {
                         sequences.feed(id, &prompt[..len]).unwrap();
                     }
-                    while sequences.step() > 0 {}
+                    while sequences.step().unwrap() > 0 {}
                     // As far as the context goes.
                     for token in 50..96 {
                         sequences.feed(ids[2], &[token]).unwrap();
-                        sequences.step();
+                        sequences.step().unwrap();
                     }
                     sequences.logits(ids[2]).unwrap();
                     for id in ids {

@@ -25,6 +25,12 @@ pub(crate) fn rotate_pairs<L: Lanes>(l: L, head: &mut [f32], turns: &[f32]) {
     }
 }
 
+/// Makes `turns` turn the other way.
+pub(crate) fn reverse(turns: &mut [f32]) {
+    let half = turns.len() / 2;
+    turns[half..].iter_mut().for_each(|sin| *sin = -*sin);
+}
+
 /// Fills `turns` for [`rotate_pairs`] at a position, from the angle that each pair turns by from one position to the
 /// next.
 ///

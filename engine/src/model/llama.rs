@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use siskin_quant::TensorType;
@@ -11,6 +12,7 @@ use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::kernels::Output;
 use crate::observer::Observer;
+use crate::runs::Run;
 
 /// LLaMA 1, 2, 3 and everything of the same shape: TinyLlama, SmolLM2 (Touvron et al. 2023, arXiv 2302.13971; Llama 3:
 /// arXiv 2407.21783). Cloning shares the weights.
@@ -195,13 +197,16 @@ impl Llama {
     }
 
     /// Runs a batch of tokens, those of [`State::runs`], through all layers.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], within a layer of when it is asked for.
     pub(crate) fn forward(
         &self,
         state: &mut State,
         buffers: &mut Buffers,
         tokens: &[u32],
         observer: &mut dyn Observer,
-    ) {
+    ) -> Result<(), Error> {
         let config = &self.config;
         let &Config { width, norm_epsilon, .. } = config;
         let Buffers { x, normed, queries, keys, values, attended, gate, up, .. } = buffers;
@@ -211,6 +216,7 @@ impl Llama {
             self.embedding.weight.decode_row(token as usize, &mut x.row_mut(i)[..width]);
         }
         for (index, layer) in self.layers.iter().enumerate() {
+            state.go_on()?;
             state.norm(x, &layer.attention_norm, width, norm_epsilon, normed);
             let projections = [&layer.query, &layer.key, &layer.value];
             state.multiply(normed, projections, [queries, keys, values], Output::Replace, observer);
@@ -223,6 +229,12 @@ impl Llama {
             state.silu_mul(gate, up);
             state.multiply(gate, [&layer.down], [x], Output::Add, observer);
         }
+        Ok(())
+    }
+
+    /// Takes some tokens out of a sequence: see [`State::forget`].
+    pub(crate) fn forget(&self, state: &mut State, run: Run<'_>, tokens: Range<usize>) {
+        state.forget(&self.config, &self.frequencies, run, tokens);
     }
 
     /// Works out the logits after some tokens of the batch, all in one product: see [`Buffers::logits`].

@@ -1,13 +1,18 @@
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
 use crate::attention::{Attention, Heads, Layer, Room};
 use crate::cache::Cache;
+use crate::error::Error;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
 use crate::model::config::Config;
 use crate::model::weights::Linear;
 use crate::observer::{Observer, Rows};
 use crate::panel::{Panels, ROWS};
-use crate::runs::{PAGE, Runs};
+use crate::runs::{PAGE, Run, Runs};
 use crate::team::Team;
 
 /// Activations of up to a batch of tokens, and the same quantized where weights ask for it.
@@ -94,6 +99,8 @@ pub(crate) struct State {
     rotated: usize,
     /// The tokens that a batch's layers work on.
     pub(crate) runs: Runs,
+    /// True when the work is to end.
+    pub(crate) cancel: Arc<AtomicBool>,
     /// Rows that the steps work on: those of all the batch's tokens, or of the few that need logits.
     pub(crate) tokens: usize,
 }
@@ -126,6 +133,7 @@ impl State {
             turns: arena.buf(batch * 2 * rotated)?,
             rotated,
             runs: Runs::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
+            cancel: Arc::default(),
             tokens: 0,
         })
     }
@@ -141,6 +149,17 @@ impl State {
 
     pub(crate) fn cache_mut(&mut self) -> &mut Cache {
         &mut self.cache
+    }
+
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        match self.cancel.load(Ordering::Relaxed) {
+            true => Err(Error::Cancelled),
+            false => Ok(()),
+        }
     }
 
     /// Begins with the tokens of [`State::runs`], whose pairs turn by `frequencies`.
@@ -245,6 +264,21 @@ impl State {
                 }
             }
         });
+    }
+
+    /// Takes some tokens out of a sequence, whose length is `run`'s start, as if the later ones had stood nearer: they
+    /// keep what they know of those that are gone.
+    pub(crate) fn forget(
+        &mut self,
+        config: &Config,
+        frequencies: &[f32],
+        run: Run<'_>,
+        tokens: Range<usize>,
+    ) {
+        let turns = &mut self.turns[..2 * self.rotated];
+        rope::fill_turns(turns, tokens.len(), frequencies);
+        rope::reverse(turns);
+        self.attention.forget(&mut self.team, &mut self.cache, config.layers, run, tokens, turns);
     }
 
     /// Causal self-attention: see [`Attention::attend`].

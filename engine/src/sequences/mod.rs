@@ -1,5 +1,8 @@
 mod pages;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use crate::error::Error;
 use crate::model::Model;
 use crate::pass::{For, Pass};
@@ -46,7 +49,7 @@ pub struct SequenceId {
 /// let second = sequences.join()?;
 /// sequences.feed(first, &model.text_tokens("A siskin is"))?;
 /// sequences.feed(second, &model.text_tokens("A finch is"))?;
-/// while sequences.step() > 0 {
+/// while sequences.step()? > 0 {
 ///     for id in [first, second] {
 ///         if let Ok(logits) = sequences.logits(id) {
 ///             // Pick a token, and feed it for the next step.
@@ -66,6 +69,8 @@ pub struct Sequences {
     /// Tokens of a step, and which of them logits are worked out after.
     tokens: Vec<u32>,
     ends: Vec<usize>,
+    /// The members of the step, each with how many of its tokens were in the cache before.
+    before: Vec<(usize, usize)>,
     generation: u64,
 }
 
@@ -103,6 +108,7 @@ impl Sequences {
             queue: Vec::with_capacity(options.most),
             tokens: Vec::with_capacity(pass.batch),
             ends: Vec::with_capacity(options.most),
+            before: Vec::with_capacity(options.most),
             generation: 0,
             pass,
         })
@@ -241,11 +247,15 @@ impl Sequences {
 
     /// Works on tokens that wait: those of sequences with a single one first, then the others' in the order in which they
     /// were fed, up to a batch. Returns how many there were; 0 where none wait.
-    pub fn step(&mut self) -> usize {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]: there are no logits, and the same tokens wait.
+    pub fn step(&mut self) -> Result<usize, Error> {
         self.take_over();
         self.pass.begin();
         self.tokens.clear();
         self.ends.clear();
+        self.before.clear();
         for member in &mut self.members {
             member.logits = None;
         }
@@ -260,6 +270,7 @@ impl Sequences {
                 let (start, end) = (member.worked, member.worked + count);
                 self.pass.push(Run { start, tokens: count, pages: &member.pages });
                 self.tokens.extend_from_slice(&member.tokens[start..end]);
+                self.before.push((place, start));
                 member.worked = end;
                 if member.waiting() == 0 {
                     member.logits = Some(self.ends.len());
@@ -267,15 +278,27 @@ impl Sequences {
                 }
             }
         }
-        if !self.tokens.is_empty() {
-            self.pass.forward(&self.tokens, &mut ());
+        if !self.tokens.is_empty()
+            && let Err(cancelled) = self.pass.forward(&self.tokens, &mut ())
+        {
+            for &(place, worked) in &self.before {
+                let member = &mut self.members[place];
+                (member.worked, member.logits) = (worked, None);
+            }
+            return Err(cancelled);
         }
         if !self.ends.is_empty() {
             self.pass.work_out_logits(&self.ends);
         }
         let members = &self.members;
         self.queue.retain(|&place| members[place].waiting() > 0);
-        self.tokens.len()
+        Ok(self.tokens.len())
+    }
+
+    /// Ends the work with [`Error::Cancelled`] whenever the flag is true: also what is under way in another thread, which
+    /// ends before it comes to the next layer.
+    pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
+        self.pass.cancel_when(flag);
     }
 
     /// The logits after the last token of a sequence: one number for each entry of the vocabulary. They are there from the

@@ -5,6 +5,7 @@
 #[path = "../again/mod.rs"]
 mod again;
 mod bits;
+mod context;
 mod llama;
 mod llama_cpp;
 mod loading;

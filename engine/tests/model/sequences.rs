@@ -42,7 +42,7 @@ fn alone(model: &Model, options: &SessionOptions, tokens: &[u32]) -> Vec<u32> {
 fn work(sequences: &mut Sequences, ids: &[SequenceId]) -> (usize, Vec<Option<Vec<u32>>>) {
     let (mut all, mut logits) = (0, vec![None; ids.len()]);
     loop {
-        match sequences.step() {
+        match sequences.step().unwrap() {
             0 => return (all, logits),
             tokens => all += tokens,
         }
@@ -151,7 +151,7 @@ fn whoever_waits_for_one_that_leaves_goes_on_alone() {
             sequences.feed(*id, text).unwrap();
         }
         for _ in 0..steps {
-            sequences.step();
+            sequences.step().unwrap();
         }
         sequences.leave(ids[0]).unwrap();
         let (_, logits) = work(&mut sequences, &ids[1..]);
@@ -192,7 +192,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         assert!(matches!(error, Error::NoSequence), "{error}");
     }
     sequences.feed(third, &text(3, 20)).unwrap();
-    assert_eq!(sequences.step(), 20);
+    assert_eq!(sequences.step().unwrap(), 20);
     for (most, pages) in [(0, None), (5000, None), (2, Some(0)), (2, Some(7))] {
         let error = model.sequences(&SequencesOptions { pages, ..options(most) }).err().unwrap();
         assert!(matches!(error, Error::Option { .. }), "{error}");
@@ -291,7 +291,7 @@ proptest! {
                     }
                 }
                 Event::Step => {
-                    sequences.step();
+                    sequences.step().unwrap();
                     for (id, tokens) in &live {
                         prop_assert_eq!(sequences.position(*id).unwrap(), tokens.len());
                         if let Ok(logits) = sequences.logits(*id) {
@@ -301,7 +301,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(sequences.step(), 0);
+        prop_assert_eq!(sequences.step().unwrap(), 0);
         for (id, _) in live {
             sequences.leave(id).unwrap();
         }

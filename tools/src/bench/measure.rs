@@ -164,7 +164,7 @@ impl Many {
             for id in &mut *ids {
                 sequences.feed(*id, std::slice::from_ref(token))?;
             }
-            sequences.step();
+            sequences.step()?;
         }
         Ok(rate(tokens.len() * ids.len(), start.elapsed()))
     }

@@ -19,6 +19,8 @@ pub(crate) trait Element: 'static {
     fn blocks_mut(bytes: &mut [u8]) -> &mut [Self::Block];
     /// Puts up to [`WIDTH`] numbers of one position into a block, the i-th at `place(i)`.
     fn write(block: &mut Self::Block, position: usize, x: &[f32], place: impl Fn(usize) -> usize);
+    /// Takes the numbers of one position out of a block that [`Element::write`] put them into.
+    fn read(block: &Self::Block, position: usize, x: &mut [f32], place: impl Fn(usize) -> usize);
     /// Where a block of keys holds the i-th number of a position.
     fn key_place(position: usize, i: usize) -> usize {
         16 * i + position
@@ -44,6 +46,10 @@ impl Element for f32 {
         let numbers = block.as_flattened_mut().as_chunks_mut().0;
         x.iter().enumerate().for_each(|(i, x)| numbers[place(i)] = x.to_le_bytes());
     }
+    fn read(block: &[Line; 32], _: usize, x: &mut [f32], place: impl Fn(usize) -> usize) {
+        let numbers = block.as_flattened().as_chunks().0;
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = f32::from_le_bytes(numbers[place(i)]));
+    }
     #[inline(always)]
     fn load<L: Lanes>(l: L, block: &[Line; 32], i: usize) -> L::F {
         l.load_f32(&block[i])
@@ -62,6 +68,10 @@ impl Element for f16 {
     fn write(block: &mut [[u8; 32]; 32], _: usize, x: &[f32], place: impl Fn(usize) -> usize) {
         let numbers = block.as_flattened_mut().as_chunks_mut().0;
         x.iter().enumerate().for_each(|(i, x)| numbers[place(i)] = f16::from_f32(*x).to_le_bytes());
+    }
+    fn read(block: &[[u8; 32]; 32], _: usize, x: &mut [f32], place: impl Fn(usize) -> usize) {
+        let numbers = block.as_flattened().as_chunks().0;
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = f16::from_le_bytes(numbers[place(i)]).to_f32());
     }
     #[inline(always)]
     fn load<L: Lanes>(l: L, block: &[[u8; 32]; 32], i: usize) -> L::F {
@@ -101,6 +111,11 @@ impl Element for Q8_0 {
             bytes[place(i)] = q.max(-127).cast_unsigned();
         }
     }
+    fn read(block: &[[u8; 16]; 34], position: usize, x: &mut [f32], place: impl Fn(usize) -> usize) {
+        let (scales, bytes) = block.as_flattened().split_at(32);
+        let scale = f16::from_le_bytes([scales[2 * position], scales[2 * position + 1]]).to_f32();
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = scale * f32::from(bytes[place(i)].cast_signed()));
+    }
     fn key_place(position: usize, i: usize) -> usize {
         64 * (i / 4) + 4 * position + i % 4
     }
@@ -122,6 +137,23 @@ pub(crate) fn store_key<E: Element>(position: usize, key: &[f32], cache: &mut [u
 /// Writes the value of one position, as [`store_key`].
 pub(crate) fn store_value<E: Element>(position: usize, value: &[f32], cache: &mut [u8]) {
     store::<E>(position, value, cache, |i| WIDTH * (position % 16) + i);
+}
+
+/// Reads the key of one position, as [`store_key`] wrote it.
+pub(crate) fn load_key<E: Element>(position: usize, key: &mut [f32], cache: &[u8]) {
+    load::<E>(position, key, cache, |i| E::key_place(position % 16, i));
+}
+
+/// Reads the value of one position, as [`store_value`] wrote it.
+pub(crate) fn load_value<E: Element>(position: usize, value: &mut [f32], cache: &[u8]) {
+    load::<E>(position, value, cache, |i| WIDTH * (position % 16) + i);
+}
+
+fn load<E: Element>(position: usize, x: &mut [f32], cache: &[u8], place: impl Fn(usize) -> usize) {
+    let first = position / 16 * x.len().div_ceil(WIDTH);
+    for (block, x) in E::blocks(cache)[first..].iter().zip(x.chunks_mut(WIDTH)) {
+        E::read(block, position % 16, x, &place);
+    }
 }
 
 fn store<E: Element>(position: usize, x: &[f32], cache: &mut [u8], place: impl Fn(usize) -> usize) {

@@ -4,7 +4,7 @@ mod element;
 
 use std::ops::Range;
 
-pub(crate) use element::{Element, Q8_0, WIDTH, store_key, store_value};
+pub(crate) use element::{Element, Q8_0, WIDTH, load_key, load_value, store_key, store_value};
 
 use super::activation::exp;
 use super::{Activations, Line, Output, Product, Q8Block, formats, matmul};
