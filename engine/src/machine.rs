@@ -73,6 +73,16 @@ impl Machine {
         cores.min(self.limits.cpus.map_or(usize::MAX, within))
     }
 
+    /// The CPUs that the process may use, in the order in which threads should be given them: one of each big core, the
+    /// big cores' other hardware threads, then the little ones.
+    pub fn places(&self) -> Vec<usize> {
+        let mut cpus: Vec<&Cpu> = self.cpus.iter().filter(|cpu| cpu.allowed).collect();
+        let fastest = cpus.iter().map(|cpu| cpu.speed).max().unwrap_or(FULL_SPEED);
+        let mut cores = BTreeSet::new();
+        cpus.sort_by_cached_key(|cpu| (!is_big(cpu.speed, fastest), !cores.insert(cpu.core), cpu.id));
+        cpus.into_iter().map(|cpu| cpu.id).collect()
+    }
+
     /// The number of physical cores among the CPUs that are allowed, without those that are slow beside the rest;
     /// None of a machine that is not known.
     fn big_cores(&self) -> Option<usize> {
@@ -81,6 +91,18 @@ impl Machine {
         let big = allowed().filter(|cpu| is_big(cpu.speed, fastest));
         Some(big.map(|cpu| cpu.core).collect::<BTreeSet<_>>().len())
     }
+}
+
+/// Keeps the calling thread, and those that it starts, on one CPU.
+///
+/// # Errors
+/// The system's, where the thread may not run there.
+pub fn pin(cpu: usize) -> std::io::Result<()> {
+    let mut cpus = rustix::thread::CpuSet::new();
+    if cpu < rustix::thread::CpuSet::MAX_CPU {
+        cpus.set(cpu);
+    }
+    Ok(rustix::thread::sched_setaffinity(None, &cpus)?)
 }
 
 /// What [`Machine::default_threads`] says of the machine that the process runs on.
@@ -233,6 +255,16 @@ mod tests {
             machine.cpus().iter().filter(|cpu| machine.is_big(cpu)).map(|cpu| cpu.id).collect();
         assert_eq!(big, [4, 5, 6, 7]);
         assert_eq!(machine.default_threads(), 4);
+    }
+
+    #[test]
+    fn each_big_core_is_a_place_before_its_second_thread_is() {
+        assert_eq!(Machine::of(&rk3588().tree()).places(), [4, 5, 6, 7, 0, 1, 2, 3]);
+        let laptop = laptop();
+        assert_eq!(Machine::of(&laptop.tree()).places(), [0, 2, 1, 3, 4, 5, 6, 7]);
+        allow(&laptop, "1,3,5");
+        assert_eq!(Machine::of(&laptop.tree()).places(), [1, 3, 5]);
+        assert!(Machine::of(&Fake::default().tree()).places().is_empty());
     }
 
     #[test]

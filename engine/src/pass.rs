@@ -1,12 +1,12 @@
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::arena::{Arena, OutOfMemory};
 use crate::cache::{Cache, CacheTypes};
 use crate::error::Error;
 use crate::kernels::Isa;
-use crate::machine::default_threads;
+use crate::machine::{Machine, default_threads};
 use crate::model::{Buffers, Config, Llama, Model, State, StateOptions};
 use crate::observer::Observer;
 use crate::runs::{PAGE, Run};
@@ -128,7 +128,12 @@ impl Pass {
     pub(crate) fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, Error> {
         let settings = Settings::new(options, model.context_length(), made_for)?;
         let Settings { context, threads, batch, pages, .. } = settings;
-        let team = Team::new(threads).map_err(|source| Error::Threads { threads, source })?;
+        let places = if options.pin { Machine::read().places() } else { Vec::new() };
+        let team = match places.as_slice() {
+            [] => Team::new(threads),
+            places => Team::pinned(threads, places),
+        };
+        let team = team.map_err(|source| Error::Threads { threads, source })?;
         let mut arena = PassArena { cache: Arena::reserving(), buffers: Arena::reserving() };
         let (state, buffers) = settings.reserve(model.family(), team, &mut arena)?;
         let pages = pages.unwrap_or(context.div_ceil(PAGE));
@@ -138,6 +143,11 @@ impl Pass {
     /// Bytes that were reserved: KV cache and buffers.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Threads that share the work.
+    pub(crate) fn threads(&self) -> usize {
+        self.state.threads()
     }
 
     /// The instruction set in use, as `SISKIN_ISA` spells it.
@@ -166,6 +176,11 @@ impl Pass {
     /// Ends forward passes when the flag is true.
     pub(crate) fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
         self.state.cancel = flag;
+    }
+
+    /// Has no more threads work than this says; while it is 0 none does.
+    pub(crate) fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
+        self.state.limit_threads(limit);
     }
 
     /// Takes some tokens out of a sequence, whose length is `run`'s start.

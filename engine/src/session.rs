@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::cache::CacheTypes;
 use crate::error::Error;
@@ -28,6 +28,10 @@ pub struct SessionOptions {
     pub cache: CacheTypes,
     /// Tokens of a prompt that are worked on together. None: 256.
     pub batch: Option<usize>,
+    /// Whether each thread that is started stays on a CPU of its own, in the order of
+    /// [`Machine::places`](crate::machine::Machine::places), whose first is left to the calling thread: see
+    /// [`pin`](crate::machine::pin).
+    pub pin: bool,
 }
 
 /// What a session does where its context is full and tokens are fed.
@@ -141,9 +145,20 @@ impl Session {
         self.pass.cancel_when(flag);
     }
 
+    /// Works with no more threads than this says at the time, for what has an eye on the machine's temperature: it may
+    /// change at any moment, and changes no bit of the results. While it is 0 the work rests.
+    pub fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
+        self.pass.limit_threads(limit);
+    }
+
     /// Bytes that the session reserved: KV cache and buffers.
     pub fn bytes(&self) -> usize {
         self.pass.bytes()
+    }
+
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.pass.threads()
     }
 
     /// The instruction set in use, as `SISKIN_ISA` spells it.

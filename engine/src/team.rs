@@ -1,12 +1,12 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crate::arena::Split;
-use crate::machine::allowed_cpus;
+use crate::machine::{allowed_cpus, pin};
 
 /// Resident threads that share the tasks of a parallel region with the thread that opens it.
 ///
@@ -21,6 +21,8 @@ pub(crate) struct Team {
     workers: Vec<Worker>,
     /// As many as were asked for.
     threads: usize,
+    /// Threads that a region may have at most, for now.
+    limit: Arc<AtomicUsize>,
 }
 
 struct Worker {
@@ -42,16 +44,22 @@ struct Shared {
     region: Apart<UnsafeCell<Option<Work>>>,
     /// How many tasks of each thread's share are taken.
     taken: Box<[Apart<AtomicUsize>]>,
+    /// Threads that the open region is for, the first ones; stored before the gate opens.
+    active: AtomicUsize,
     /// Workers that are up.
     started: AtomicUsize,
     parked: Box<[AtomicBool]>,
     panicked: AtomicBool,
+    /// Why a worker could not come up as it was to.
+    failure: Mutex<Option<std::io::Error>>,
     stop: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
 struct Work {
     tasks: usize,
+    /// Threads that each have a share of them.
+    threads: usize,
     region: &'static Region<'static>,
 }
 
@@ -74,7 +82,16 @@ impl Team {
     /// # Errors
     /// The system's, when it grants no thread.
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
-        Self::on(allowed_cpus(), threads)
+        Self::on(allowed_cpus(), threads, &[])
+    }
+
+    /// The same, whose threads stay each on one of these CPUs. The first is the calling thread's, which stays as free as
+    /// it is.
+    ///
+    /// # Errors
+    /// As above, or that a thread may not run on its CPU.
+    pub(crate) fn pinned(threads: usize, cpus: &[usize]) -> std::io::Result<Self> {
+        Self::on(cpus.len(), threads, cpus)
     }
 
     /// Bytes that the workers of a team of `threads` take, at most: what is used of their stacks, what the C library
@@ -86,26 +103,42 @@ impl Team {
 
     /// A team whose calling thread does the work of all.
     pub(crate) fn alone(threads: usize) -> Self {
-        Team { shared: Arc::new(Shared::new(0)), workers: Vec::new(), threads }
+        Team { shared: Arc::new(Shared::new(0)), workers: Vec::new(), threads, limit: no_limit() }
     }
 
-    /// A team for a process that may run on so many CPUs.
-    fn on(cpus: usize, threads: usize) -> std::io::Result<Self> {
+    /// A team for a process that may run on so many CPUs, its threads pinned where places are named.
+    fn on(cpus: usize, threads: usize, places: &[usize]) -> std::io::Result<Self> {
         let helpers = threads.min(cpus).saturating_sub(1);
         let shared = Arc::new(Shared::new(helpers));
-        let mut team = Team { shared: Arc::clone(&shared), workers: Vec::with_capacity(helpers), threads };
+        let workers = Vec::with_capacity(helpers);
+        let mut team = Team { shared: Arc::clone(&shared), workers, threads, limit: no_limit() };
         for index in 0..helpers {
             let shared = Arc::clone(&shared);
-            let handle = std::thread::Builder::new()
-                .name(format!("siskin-{}", index + 1))
-                .spawn(move || shared.work(index))?;
+            let place = places.get(index + 1).copied();
+            let handle =
+                std::thread::Builder::new().name(format!("siskin-{}", index + 1)).spawn(move || {
+                    if let Some(Err(error)) = place.map(pin)
+                        && let Ok(mut failure) = shared.failure.lock()
+                    {
+                        *failure = Some(error);
+                    }
+                    shared.work(index);
+                })?;
             team.workers.push(Worker { thread: handle.thread().clone(), handle: Some(handle) });
         }
         // A thread allocates as it comes up: that must not fall into the work.
         while shared.started.load(Ordering::Acquire) < helpers {
             std::thread::yield_now();
         }
-        Ok(team)
+        match shared.failure.lock().ok().and_then(|mut failure| failure.take()) {
+            Some(error) => Err(error),
+            None => Ok(team),
+        }
+    }
+
+    /// Has regions be for no more threads than this says as they begin, at least one. Those that are left out park.
+    pub(crate) fn limit(&mut self, limit: Arc<AtomicUsize>) {
+        self.limit = limit;
     }
 
     /// How many threads the work is to be divided for: no thread's number is as large.
@@ -155,7 +188,8 @@ impl Team {
 
     /// Runs `task(i)` for every i below `tasks`, each once.
     fn run(&mut self, tasks: usize, task: &Region<'_>) {
-        if tasks <= 1 || self.workers.is_empty() {
+        let threads = self.limit.load(Ordering::Relaxed).clamp(1, self.workers.len() + 1);
+        if tasks <= 1 || threads == 1 {
             (0..tasks).for_each(|i| task(0, i));
             return;
         }
@@ -164,20 +198,22 @@ impl Team {
         // the reference has left the region.
         let region = unsafe { std::mem::transmute::<&Region<'_>, &'static Region<'static>>(task) };
         // SAFETY: the gate is closed and nobody is inside, so no worker reads the cell.
-        unsafe { *shared.region.0.get() = Some(Work { tasks, region }) };
+        unsafe { *shared.region.0.get() = Some(Work { tasks, threads, region }) };
         for taken in &shared.taken {
             taken.0.store(0, Ordering::Relaxed);
         }
+        shared.active.store(threads, Ordering::Relaxed);
         let number = shared.gate.0.load(Ordering::Relaxed) & !(NUMBER - 1);
         shared.gate.0.store(number.wrapping_add(NUMBER) | OPEN, Ordering::SeqCst);
         // Pairs with the fence of a worker that is about to park: it sees the open gate, or is seen parked here.
         fence(Ordering::SeqCst);
-        for (worker, parked) in self.workers.iter().zip(&shared.parked) {
+        for (worker, parked) in self.workers.iter().zip(&shared.parked).take(threads - 1) {
             if parked.load(Ordering::Relaxed) && parked.swap(false, Ordering::Relaxed) {
                 worker.thread.unpark();
             }
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_tasks(0, Work { tasks, region })));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| shared.take_tasks(0, Work { tasks, threads, region })));
         shared.gate.0.fetch_and(!OPEN, Ordering::AcqRel);
         let mut patience = Patience::new();
         while shared.gate.0.load(Ordering::Acquire) & JOINED != 0 {
@@ -192,6 +228,11 @@ impl Team {
             resume_unwind(Box::new("a task of a parallel region panicked"));
         }
     }
+}
+
+/// A limit that is none.
+fn no_limit() -> Arc<AtomicUsize> {
+    Arc::new(AtomicUsize::new(usize::MAX))
 }
 
 /// The first of the threads' locals.
@@ -229,9 +270,11 @@ impl Shared {
             gate: Apart(AtomicU64::new(0)),
             region: Apart(UnsafeCell::new(None)),
             taken: (0..=helpers).map(|_| Apart(AtomicUsize::new(0))).collect(),
+            active: AtomicUsize::new(0),
             started: AtomicUsize::new(0),
             parked: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
+            failure: Mutex::new(None),
             stop: AtomicBool::new(false),
         }
     }
@@ -259,7 +302,7 @@ impl Shared {
 
     /// Takes tasks until none is left: those of the thread's own share, then those of the next thread's, and so on.
     fn take_tasks(&self, thread: usize, work: Work) {
-        let threads = self.taken.len();
+        let threads = work.threads;
         for share in (thread..threads).chain(0..thread) {
             let (first, end) = (share * work.tasks / threads, (share + 1) * work.tasks / threads);
             let taken = &self.taken[share].0;
@@ -285,12 +328,14 @@ impl Shared {
         false
     }
 
-    /// The number of an open region other than `seen`; None when the team stops.
+    /// The number of an open region for this worker, other than `seen`; None when the team stops.
     fn await_region(&self, seen: u64, index: usize) -> Option<u64> {
         let fresh = || {
             let gate = self.gate.0.load(Ordering::Acquire);
             let number = gate & !(NUMBER - 1);
-            (gate & OPEN != 0 && number != seen).then_some(number)
+            // Read after the gate, which opened after it was stored.
+            let active = index + 1 < self.active.load(Ordering::Relaxed);
+            (active && gate & OPEN != 0 && number != seen).then_some(number)
         };
         let mut patience = Patience::new();
         loop {
@@ -344,7 +389,7 @@ mod tests {
 
     /// A team that has all its threads, on whatever CPUs the tests have.
     fn team(threads: usize) -> Team {
-        Team::on(threads, threads).unwrap()
+        Team::on(threads, threads, &[]).unwrap()
     }
 
     #[test]
@@ -388,7 +433,7 @@ mod tests {
     #[test]
     fn no_more_threads_are_started_than_there_are_cpus() {
         for (cpus, threads, started) in [(1, 3, 1), (2, 2, 2), (2, 5, 2), (usize::MAX, 3, 3)] {
-            let mut team = Team::on(cpus, threads).unwrap();
+            let mut team = Team::on(cpus, threads, &[]).unwrap();
             assert_eq!((team.threads(), team.workers.len() + 1), (threads, started));
             let mut counts = [0u8; 64];
             let mut locals = vec![0usize; threads];
@@ -398,6 +443,49 @@ mod tests {
             });
             assert_eq!((counts, locals[started..].iter().sum::<usize>()), ([1; 64], 0));
         }
+    }
+
+    #[test]
+    fn no_more_threads_work_than_the_limit_says_and_those_left_out_come_back() {
+        let mut team = team(4);
+        let limit = Arc::new(AtomicUsize::new(usize::MAX));
+        team.limit(Arc::clone(&limit));
+        for (round, threads) in [4, 1, 3, 0, 2, 4, 2, 100].into_iter().cycle().take(400).enumerate() {
+            limit.store(threads, Ordering::Relaxed);
+            let (mut locals, mut counts) = ([0usize; 4], [0u8; 64]);
+            team.for_each_with(&mut locals, Chunks::new(&mut counts, 1), |local, _, part| {
+                *local += 1;
+                part[0] += 1;
+            });
+            let beyond: usize = locals.iter().skip(threads.max(1)).sum();
+            assert!(counts == [1; 64] && beyond == 0, "{threads}: {locals:?}");
+            if round % 50 == 0 {
+                std::thread::sleep(4 * SPIN);
+            }
+        }
+    }
+
+    #[test]
+    fn pinned_workers_run_where_they_should() {
+        let here = rustix::thread::sched_getaffinity(None).unwrap();
+        let allowed: Vec<usize> = (0..1024).filter(|&cpu| here.is_set(cpu)).collect();
+        let mut team = Team::pinned(allowed.len(), &allowed).unwrap();
+        let places = Mutex::new(vec![None::<Vec<usize>>; allowed.len()]);
+        let mut locals: Vec<usize> = (0..allowed.len()).collect();
+        // All of them take part at once: each waits for the others.
+        let barrier = std::sync::Barrier::new(allowed.len());
+        let mut parts = vec![0u8; allowed.len()];
+        team.for_each_with(&mut locals, Chunks::new(&mut parts, 1), |thread, _, _| {
+            barrier.wait();
+            let set = rustix::thread::sched_getaffinity(None).unwrap();
+            places.lock().unwrap()[*thread] =
+                Some((0..1024).filter(|&cpu| set.is_set(cpu)).collect::<Vec<_>>());
+        });
+        for (thread, place) in places.into_inner().unwrap().into_iter().enumerate() {
+            let expected = if thread == 0 { allowed.clone() } else { vec![allowed[thread]] };
+            assert_eq!(place, Some(expected), "thread {thread}");
+        }
+        assert!(Team::pinned(2, &[0, 1023]).is_err());
     }
 
     #[test]

@@ -94,6 +94,10 @@ pub(crate) fn stream(
                 answer.ending = Ending::ContextFull;
                 break;
             }
+            Err(Error::Cancelled) => {
+                answer.ending = Ending::Interrupted;
+                break;
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -4,7 +4,9 @@ use crate::answer::{Answer, AnswerArguments, Ending};
 use crate::held::Held;
 use crate::interrupt::Interrupt;
 use crate::journal::Settings;
+use crate::memory::MemoryArguments;
 use crate::model::ModelFlag;
+use crate::neighbour::NeighbourArguments;
 use anyhow::Result;
 use siskin::sampler::SamplerOptions;
 use siskin::{Model, SessionOptions};
@@ -21,10 +23,22 @@ pub(crate) struct Assistant {
 
 impl Assistant {
     /// Opens the model and makes the session.
-    pub(crate) fn open(model: &ModelFlag, options: SessionOptions) -> Result<Assistant> {
-        let (model, hash) = model.open_hashed()?;
-        let held = Held::new(model.session(&options)?);
-        Ok(Assistant { model, hash, options, held })
+    pub(crate) fn open(
+        model: &ModelFlag,
+        memory: &MemoryArguments,
+        neighbour: &NeighbourArguments,
+        options: SessionOptions,
+    ) -> Result<Assistant> {
+        let (opened, options) = model.open_within(memory, neighbour.begin(options)?)?;
+        let hash = model.hash()?;
+        let mut session = opened.session(&options)?;
+        neighbour.watch(&mut session)?;
+        Ok(Assistant { model: opened, hash, options, held: Held::new(session) })
+    }
+
+    /// Ends what it is at when the program is interrupted.
+    pub(crate) fn cancel_when(&mut self, interrupt: &Interrupt) {
+        self.held.cancel_when(interrupt.flag());
     }
 
     /// The model.
@@ -86,13 +100,20 @@ mod tests {
         #[command(flatten)]
         model: ModelFlag,
         #[command(flatten)]
+        memory: MemoryArguments,
+        #[command(flatten)]
+        neighbour: NeighbourArguments,
+        #[command(flatten)]
         answer: AnswerArguments,
     }
 
     #[test]
     fn an_answer_does_not_depend_on_those_before_it() {
         let flags = Flags::parse_from(["siskin", "-n", "12"]);
-        let fresh = || Assistant::open(&flags.model, SessionOptions::default()).unwrap();
+        let fresh = || {
+            let Flags { model, memory, neighbour, .. } = &flags;
+            Assistant::open(model, memory, neighbour, SessionOptions::default()).unwrap()
+        };
         let ask = |assistant: &mut Assistant, prompt: &str| {
             let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();
             let sampling = SamplerOptions { seed: Some(7), repeat_penalty: 1.3, ..Default::default() };

@@ -7,7 +7,9 @@ mod request;
 use crate::answer::{AnswerArguments, Ending};
 use crate::assistant::Assistant;
 use crate::interrupt::Interrupt;
+use crate::memory::MemoryArguments;
 use crate::model::ModelFlag;
+use crate::neighbour::NeighbourArguments;
 use crate::progress;
 use crate::sampling::SamplingArguments;
 use crate::session::{SessionArguments, count};
@@ -63,6 +65,10 @@ pub(crate) struct Arguments {
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
     #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
+    neighbour: NeighbourArguments,
+    #[command(flatten)]
     session: SessionArguments,
     #[command(flatten)]
     sampling: SamplingArguments,
@@ -77,7 +83,8 @@ Examples:
 /// Answers what is not answered yet, and prints a line about it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut input = Input::open(&arguments.input)?;
-    let assistant = Assistant::open(&arguments.model, arguments.session.options(arguments.ctx_size))?;
+    let Arguments { model, memory, neighbour, session, ctx_size, .. } = arguments;
+    let assistant = Assistant::open(model, memory, neighbour, session.options(*ctx_size))?;
     let sampling = arguments.sampling.options(assistant.model());
     let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
     let mut settings = assistant.settings(&sampling, &arguments.answer)?;
@@ -181,6 +188,7 @@ impl Work<'_> {
     ) -> Result<()> {
         const STYLE: &str = "{bar:32} {pos} of {len} answers {per_sec:>12} {eta:>4}";
         let interrupt = Interrupt::on_termination()?;
+        self.assistant.cancel_when(&interrupt);
         let progress = progress::bar(lines.len() as u64, STYLE);
         progress.set_position(done as u64);
         progress.reset_eta();

@@ -5,11 +5,13 @@ mod input;
 mod lines;
 
 use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::context::ContextArguments;
 use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
 use crate::model::ModelArguments;
+use crate::neighbour::NeighbourArguments;
 use crate::sampling::SamplingArguments;
-use crate::session::{SessionArguments, count};
+use crate::session::SessionArguments;
 use anyhow::Result;
 use clap::Args;
 use conversation::Conversation;
@@ -31,11 +33,12 @@ pub(crate) struct Arguments {
     system: Option<String>,
     #[command(flatten)]
     answer: AnswerArguments,
-    /// Tokens that the conversation has at most [default: what the model was made for, up to 4096]
-    #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
-    ctx_size: Option<usize>,
+    #[command(flatten)]
+    context: ContextArguments,
     #[command(flatten)]
     memory: MemoryArguments,
+    #[command(flatten)]
+    neighbour: NeighbourArguments,
     #[command(flatten)]
     session: SessionArguments,
     #[command(flatten)]
@@ -56,16 +59,18 @@ const HELP: &str = "\
 
 /// Talks until the input ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let options = arguments.session.options(arguments.ctx_size);
+    let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let (model, options) = arguments.model.open_within(&arguments.memory, options)?;
-    let session = model.session(&options)?;
+    let mut session = model.session(&options)?;
+    arguments.neighbour.watch(&mut session)?;
     let options = arguments.sampling.options(&model);
     let (name, context) = (model.name().to_owned(), session.context());
-    let mut conversation = Conversation::new(model, session, options, arguments.system.as_deref())?;
     let mut lines = Lines::open()?;
-    let mut interrupt = Interrupt::default();
+    let interrupt = if lines.is_terminal() { Interrupt::on_ctrl_c()? } else { Interrupt::default() };
+    session.cancel_when(interrupt.flag());
+    let (system, when_full) = (arguments.system.as_deref(), arguments.context.when_full());
+    let mut conversation = Conversation::new(model, session, options, system, when_full)?;
     if lines.is_terminal() {
-        interrupt = Interrupt::on_ctrl_c()?;
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }
     while let Some(line) = lines.next()? {
@@ -100,6 +105,11 @@ fn say(
     let (begun, context) = (!answer.tokens.is_empty(), conversation.context());
     if begun || answer.ending != Ending::ContextFull {
         answer::end_line(&mut out)?;
+    }
+    if conversation.forgot() {
+        note(format_args!(
+            "the context of {context} tokens was full: the oldest of the conversation is forgotten"
+        ));
     }
     if answer.ending == Ending::ContextFull {
         let what = if begun { "the answer ends here" } else { "there is no room for this message" };

@@ -2,20 +2,17 @@
 
 mod bandwidth;
 mod caches;
-mod clocks;
 mod cores;
-#[cfg(test)]
-pub(crate) mod fake;
 mod model;
 mod pages;
-mod temperature;
 mod text;
 mod warnings;
 
+use crate::sensors::clocks::{self, Clock};
+use crate::sensors::temperature::{self, Temperature};
 use anyhow::{Context, Result};
 use bandwidth::Bandwidth;
 use caches::Cache;
-use clocks::Clock;
 use cores::Cores;
 use model::{Features, Model};
 use pages::Memory;
@@ -23,7 +20,6 @@ use serde::Serialize;
 use siskin::Isa;
 use siskin::machine::{Machine, Tree};
 use std::io::{self, ErrorKind, Write};
-use temperature::Temperature;
 
 /// Show what this machine has for inference, and what slows it
 ///

@@ -30,6 +30,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// What is true when a signal came.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether a signal came.
     pub(crate) fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed)

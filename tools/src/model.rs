@@ -56,12 +56,7 @@ impl ModelArguments {
         memory: &MemoryArguments,
         options: SessionOptions,
     ) -> Result<(Model, SessionOptions)> {
-        let file = self.file()?;
-        let failed = |error: siskin::Error| in_file(&file, error);
-        let outline = Outline::of(&file).map_err(failed)?;
-        let (options, _) = memory.options(&outline, options, 1).map_err(failed)?;
-        drop(outline);
-        Ok((Model::from_gguf(&file).map_err(failed)?, options))
+        open_within(&self.file()?, memory, options)
     }
 }
 
@@ -84,16 +79,34 @@ pub(crate) struct ModelFlag {
 }
 
 impl ModelFlag {
-    /// Opens the model and hashes all bytes of its file, which tells it from other models.
-    pub(crate) fn open_hashed(&self) -> Result<(Model, String)> {
-        let file = open(self.model.as_deref(), self.no_mmap)?;
-        let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
-        let hash = match &self.model {
-            Some(path) => hash::of_file(path).with_context(|| path.display().to_string())?.1,
-            None => hash::of(DEMO),
-        };
-        Ok((model, hash))
+    /// Opens the model as [`ModelArguments::open_within`] does.
+    pub(crate) fn open_within(
+        &self,
+        memory: &MemoryArguments,
+        options: SessionOptions,
+    ) -> Result<(Model, SessionOptions)> {
+        open_within(&open(self.model.as_deref(), self.no_mmap)?, memory, options)
     }
+
+    /// The hash of all bytes of the model's file, which tells it from other models.
+    pub(crate) fn hash(&self) -> Result<String> {
+        match &self.model {
+            Some(path) => Ok(hash::of_file(path).with_context(|| path.display().to_string())?.1),
+            None => Ok(hash::of(DEMO)),
+        }
+    }
+}
+
+fn open_within(
+    file: &Gguf,
+    memory: &MemoryArguments,
+    options: SessionOptions,
+) -> Result<(Model, SessionOptions)> {
+    let failed = |error: siskin::Error| in_file(file, error);
+    let outline = Outline::of(file).map_err(failed)?;
+    let (options, _) = memory.options(&outline, options, 1).map_err(failed)?;
+    drop(outline);
+    Ok((Model::from_gguf(file).map_err(failed)?, options))
 }
 
 fn open(path: Option<&Path>, no_mmap: bool) -> Result<Gguf> {

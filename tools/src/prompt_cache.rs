@@ -16,7 +16,7 @@ use std::path::Path;
 pub(crate) fn feed(session: &mut Session, prompt: &[u32], path: &Path) -> Result<usize> {
     let name = path.display();
     restore(session, path)?;
-    let both = session.tokens().iter().zip(prompt);
+    let both = session.tokens().iter().take(session.pristine()).zip(prompt);
     let common = both.take_while(|(held, token)| held == token).count();
     if common == prompt.len() && session.tokens().len() == common && session.logits().is_ok() {
         return Ok(common);

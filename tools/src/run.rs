@@ -1,12 +1,15 @@
 //! The `run` command: one prompt, one answer.
 
 use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::context::ContextArguments;
+use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
 use crate::model::ModelArguments;
+use crate::neighbour::NeighbourArguments;
 use crate::prompt_cache;
 use crate::sampling::SamplingArguments;
-use crate::session::{SessionArguments, count};
-use anyhow::{Context, Result};
+use crate::session::SessionArguments;
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use siskin::Model;
 use siskin::template::Message;
@@ -40,15 +43,16 @@ pub(crate) struct Arguments {
     raw: bool,
     #[command(flatten)]
     answer: AnswerArguments,
-    /// Tokens that prompt and answer have at most [default: what the model was made for, up to 4096]
-    #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
-    ctx_size: Option<usize>,
+    #[command(flatten)]
+    context: ContextArguments,
     /// Keep what the prompt comes to in this file, from which a later run whose prompt begins alike goes on: a long
     /// system prompt is worked out once
     #[arg(long, value_name = "FILE")]
     prompt_cache: Option<PathBuf>,
     #[command(flatten)]
     memory: MemoryArguments,
+    #[command(flatten)]
+    neighbour: NeighbourArguments,
     #[command(flatten)]
     session: SessionArguments,
     /// Say nothing about speed
@@ -69,32 +73,41 @@ Examples:
 /// Answers the prompt.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let prompt = arguments.prompt()?;
-    let options = arguments.session.options(arguments.ctx_size);
+    let interrupt = Interrupt::on_termination()?;
+    let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let (model, options) = arguments.model.open_within(&arguments.memory, options)?;
     let tokens = arguments.tokens(&model, prompt)?;
     let mut session = model.session(&options)?;
+    session.set_when_full(arguments.context.when_full())?;
+    arguments.neighbour.watch(&mut session)?;
     let mut sampler = session.sampler(&arguments.sampling.options(&model))?;
+    session.cancel_when(interrupt.flag());
 
     let start = Instant::now();
     let restored = match &arguments.prompt_cache {
-        Some(path) => prompt_cache::feed(&mut session, &tokens, path)?,
-        None => {
-            session.feed(&tokens).context("the prompt")?;
-            0
-        }
+        Some(path) => prompt_cache::feed(&mut session, &tokens, path),
+        None => session.feed(&tokens).map(|()| 0).context("the prompt"),
     };
+    let restored = restored.map_err(|error| match interrupt.came() {
+        true => anyhow!("interrupted before the answer began"),
+        false => error,
+    })?;
     // Penalties look back at the prompt too.
     tokens.iter().for_each(|&token| sampler.accept(token));
     let prompt_speed = Speed { tokens: tokens.len() - restored, time: start.elapsed() };
 
     let start = Instant::now();
     let mut out = io::stdout().lock();
-    let answer = answer::stream(&model, &mut session, &mut sampler, &arguments.answer, || true, &mut out)?;
+    let go_on = || !interrupt.came();
+    let answer = answer::stream(&model, &mut session, &mut sampler, &arguments.answer, go_on, &mut out)?;
     answer::end_line(&mut out)?;
     let answer_speed = Speed { tokens: answer.tokens.len(), time: start.elapsed() };
 
     if answer.ending == Ending::ContextFull {
         note(format_args!("the context of {} tokens is full: the answer ends here", session.context()));
+    }
+    if session.pristine() < session.position() {
+        note(format_args!("the context of {} tokens was full: the oldest were forgotten", session.context()));
     }
     if !arguments.quiet {
         if restored > 0 {
@@ -102,6 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
     }
+    ensure!(answer.ending != Ending::Interrupted, "interrupted: the answer is not complete");
     Ok(())
 }
 

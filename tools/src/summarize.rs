@@ -13,7 +13,9 @@ use crate::answer::AnswerArguments;
 use crate::assistant::Assistant;
 use crate::hash;
 use crate::journal::Settings;
+use crate::memory::MemoryArguments;
 use crate::model::ModelFlag;
+use crate::neighbour::NeighbourArguments;
 use crate::sampling::SamplingArguments;
 use crate::session::{SessionArguments, count};
 use crate::state;
@@ -68,6 +70,10 @@ pub(crate) struct Arguments {
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
     #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
+    neighbour: NeighbourArguments,
+    #[command(flatten)]
     session: SessionArguments,
     #[command(flatten)]
     sampling: SamplingArguments,
@@ -88,7 +94,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return pdf::work();
     }
     let documents = arguments.files.iter().map(|path| Document::open(path)).collect::<Result<Vec<_>>>()?;
-    let assistant = Assistant::open(&arguments.model, arguments.session.options(arguments.ctx_size))?;
+    let Arguments { model, memory, neighbour, session, ctx_size, .. } = arguments;
+    let assistant = Assistant::open(model, memory, neighbour, session.options(*ctx_size))?;
     let sampling = arguments.sampling.options(assistant.model());
     let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
     let instructions = arguments.instructions(assistant.model().name());

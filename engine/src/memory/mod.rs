@@ -143,7 +143,7 @@ mod tests {
                         batch,
                         threads: Some(threads),
                         cache,
-                        isa: None,
+                        ..Default::default()
                     };
                     let (one, two) = (outline.plan(&options, 1).unwrap(), outline.plan(&options, 2).unwrap());
                     let session = model.session(&options).unwrap();

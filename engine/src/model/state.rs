@@ -1,6 +1,8 @@
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
 use crate::attention::{Attention, Heads, Layer, Room};
@@ -101,6 +103,8 @@ pub(crate) struct State {
     pub(crate) runs: Runs,
     /// True when the work is to end.
     pub(crate) cancel: Arc<AtomicBool>,
+    /// Threads that may work.
+    limit: Arc<AtomicUsize>,
     /// Rows that the steps work on: those of all the batch's tokens, or of the few that need logits.
     pub(crate) tokens: usize,
 }
@@ -134,8 +138,13 @@ impl State {
             rotated,
             runs: Runs::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
             cancel: Arc::default(),
+            limit: Arc::new(AtomicUsize::new(usize::MAX)),
             tokens: 0,
         })
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.team.threads()
     }
 
     /// The instruction set's name.
@@ -151,14 +160,26 @@ impl State {
         &mut self.cache
     }
 
-    /// Whether to go on.
+    /// Has no more threads work than this says; while it is 0 none does.
+    pub(crate) fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
+        self.limit = Arc::clone(&limit);
+        self.team.limit(limit);
+    }
+
+    /// Returns when a thread may work.
     ///
     /// # Errors
-    /// [`Error::Cancelled`].
+    /// [`Error::Cancelled`] when the work is to end.
     pub(crate) fn go_on(&self) -> Result<(), Error> {
-        match self.cancel.load(Ordering::Relaxed) {
-            true => Err(Error::Cancelled),
-            false => Ok(()),
+        const REST: Duration = Duration::from_millis(5);
+        loop {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            if self.limit.load(Ordering::Relaxed) > 0 {
+                return Ok(());
+            }
+            thread::sleep(REST);
         }
     }
 

@@ -1,7 +1,7 @@
 mod pages;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::error::Error;
 use crate::model::Model;
@@ -309,6 +309,11 @@ impl Sequences {
     pub fn logits(&self, id: SequenceId) -> Result<&[f32], Error> {
         let member = &self.members[self.place(id)?];
         member.logits.map(|number| self.pass.logits(number)).ok_or(Error::NoPrompt)
+    }
+
+    /// Works with no more threads than this says at the time: see [`Session::limit_threads`](crate::Session::limit_threads).
+    pub fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
+        self.pass.limit_threads(limit);
     }
 
     fn place(&self, id: SequenceId) -> Result<usize, Error> {

@@ -1,7 +1,7 @@
 //! What becomes of a session whose context is full, and of one that is told to stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -220,6 +220,49 @@ fn another_thread_ends_a_text_without_end() {
     let mut fresh = self::session(64);
     fresh.feed(&text).unwrap();
     assert!(bits(&session) == bits(&fresh));
+}
+
+#[test]
+fn threads_that_may_not_work_rest_and_change_nothing() {
+    let text = text(60);
+    let mut expected = session(64);
+    expected.feed(&text).unwrap();
+    let options = SessionOptions { threads: Some(3), pin: true, ..options(64, CacheType::F16.into()) };
+    let mut session = model().session(&options).unwrap();
+    let limit = Arc::new(AtomicUsize::new(0));
+    session.limit_threads(Arc::clone(&limit));
+    thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            for token in &text {
+                session.feed(&[*token]).unwrap();
+            }
+            bits(&session)
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!work.is_finished());
+        for threads in [1, 3, 0, 2].into_iter().cycle() {
+            limit.store(threads, Ordering::Relaxed);
+            thread::sleep(Duration::from_micros(300));
+            if work.is_finished() {
+                break;
+            }
+        }
+        assert!(work.join().unwrap() == bits(&expected));
+    });
+}
+
+#[test]
+fn work_that_rests_can_be_cancelled() {
+    let mut session = session(64);
+    let flag = Arc::new(AtomicBool::new(false));
+    session.cancel_when(Arc::clone(&flag));
+    session.limit_threads(Arc::new(AtomicUsize::new(0)));
+    thread::scope(|scope| {
+        let work = scope.spawn(|| session.feed(&text(9)));
+        thread::sleep(Duration::from_millis(20));
+        flag.store(true, Ordering::Relaxed);
+        assert!(matches!(work.join().unwrap(), Err(Error::Cancelled)));
+    });
 }
 
 proptest! {

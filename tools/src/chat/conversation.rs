@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use siskin::sampler::{Sampler, SamplerOptions};
 use siskin::template::Message;
-use siskin::{Model, Session};
+use siskin::{Model, Session, WhenFull};
 use std::io::Write;
 use std::path::Path;
 
@@ -18,20 +18,34 @@ pub(super) struct Conversation {
     messages: Vec<Message>,
     /// The system message, which a new conversation begins with too.
     opening: usize,
+    /// Tokens that are left when the oldest messages were forgotten; None where they never are.
+    room: Option<usize>,
+    /// Messages were forgotten for the last answer.
+    forgot: bool,
 }
 
 impl Conversation {
-    /// A conversation in an empty session.
+    /// A conversation in an empty session. Where `when_full` is to forget tokens of a full context, whole messages go
+    /// before the next is answered.
     pub(super) fn new(
         model: Model,
         session: Session,
         options: SamplerOptions,
         system: Option<&str>,
+        when_full: WhenFull,
     ) -> Result<Conversation> {
+        let mut session = session;
+        session.set_when_full(when_full)?;
+        let room = match when_full {
+            WhenFull::Stop => None,
+            WhenFull::Shift { .. } => Some(session.context() / 2),
+            WhenFull::Window { .. } => Some(session.context() / 8 * 7),
+        };
         let sampler = session.sampler(&options)?;
         let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
         let opening = messages.len();
-        Ok(Conversation { model, held: Held::new(session), options, sampler, messages, opening })
+        let held = Held::new(session);
+        Ok(Conversation { model, held, options, sampler, messages, opening, room, forgot: false })
     }
 
     /// Tokens that the conversation has at most.
@@ -66,8 +80,8 @@ impl Conversation {
         go_on: impl Fn() -> bool,
         out: &mut impl Write,
     ) -> Result<Answer> {
-        let tokens = self.model.chat_tokens(&self.messages)?;
-        if tokens.len() >= self.context() {
+        let tokens = self.tokens()?;
+        if self.room.is_none() && tokens.len() >= self.context() {
             return Ok(Answer::none(Ending::ContextFull));
         }
         let Conversation { model, held, sampler, .. } = self;
@@ -75,6 +89,30 @@ impl Conversation {
             return Ok(Answer::none(Ending::Interrupted));
         }
         held.stream(model, sampler, arguments, go_on, out)
+    }
+
+    /// The conversation in tokens, without the oldest messages where they have no room and may be forgotten.
+    fn tokens(&mut self) -> Result<Vec<u32>> {
+        let mut tokens = self.model.chat_tokens(&self.messages)?;
+        self.forgot = false;
+        if let Some(room) = self.room
+            && tokens.len() >= self.context()
+        {
+            while tokens.len() > room && self.messages.len() > self.opening + 1 {
+                // A message and its answer.
+                let end = (self.opening + 2).min(self.messages.len() - 1);
+                self.messages.drain(self.opening..end);
+                self.forgot = true;
+                tokens = self.model.chat_tokens(&self.messages)?;
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Whether something of the conversation was forgotten for the last answer, or in the middle of it.
+    pub(super) fn forgot(&self) -> bool {
+        let session = self.held.session();
+        self.forgot || session.pristine() < session.position()
     }
 
     /// Begins anew: all but the system message is forgotten.
@@ -121,11 +159,15 @@ mod tests {
     }
 
     fn conversation(context: usize) -> Conversation {
+        conversation_of(context, WhenFull::Stop)
+    }
+
+    fn conversation_of(context: usize, when_full: WhenFull) -> Conversation {
         let model = Model::from_gguf(&demo().unwrap()).unwrap();
         let options = SessionOptions { context: Some(context), threads: Some(2), ..Default::default() };
         let session = model.session(&options).unwrap();
         let options = SamplerOptions { temperature: 0.0, ..Default::default() };
-        Conversation::new(model, session, options, None).unwrap()
+        Conversation::new(model, session, options, None, when_full).unwrap()
     }
 
     fn say(conversation: &mut Conversation, text: &str) -> Answer {
@@ -134,10 +176,9 @@ mod tests {
 
     /// The session's logits are those of one that was fed all of its tokens at once.
     fn assert_holds_what_it_says(conversation: &mut Conversation) {
-        assert_eq!(conversation.held.session().position(), conversation.held.tokens().len());
         let logits = conversation.held.session().logits().unwrap().to_vec();
         let mut fresh = conversation.model.session(&SessionOptions::default()).unwrap();
-        fresh.feed(conversation.held.tokens()).unwrap();
+        fresh.feed(conversation.held.session().tokens()).unwrap();
         assert_eq!(fresh.logits().unwrap(), logits);
     }
 
@@ -146,9 +187,9 @@ mod tests {
         let mut conversation = conversation(512);
         say(&mut conversation, "hello");
         assert_holds_what_it_says(&mut conversation);
-        let before = conversation.held.tokens().to_vec();
+        let before = conversation.held.session().tokens().to_vec();
         say(&mut conversation, "who are you?");
-        assert!(conversation.held.tokens().starts_with(&before));
+        assert!(conversation.held.session().tokens().starts_with(&before));
         assert_holds_what_it_says(&mut conversation);
         assert_eq!(conversation.messages.len(), 4);
         assert_eq!(conversation.messages[1], Message::new("assistant", "Hello! How can I help?"));
@@ -185,6 +226,30 @@ mod tests {
         assert_eq!(conversation.held.session().position(), 20);
         assert_eq!(conversation.messages[1].content, answer.text);
         assert!(answer.text.starts_with("{\"intent\""), "{}", answer.text);
+    }
+
+    #[test]
+    fn a_conversation_without_end_forgets_its_oldest_messages() {
+        let hello = "Hello! How can I help?";
+        for when_full in [WhenFull::Shift { keep: 4 }, WhenFull::Window { keep: 4 }] {
+            let mut conversation = conversation_of(64, when_full);
+            let mut forgot = 0;
+            for _ in 0..12 {
+                let answer = say(&mut conversation, "hello");
+                assert_eq!((answer.text.as_str(), answer.ending), (hello, Ending::Complete));
+                if conversation.forgot() {
+                    forgot += 1;
+                    conversation
+                        .messages
+                        .iter()
+                        .step_by(2)
+                        .for_each(|message| assert_eq!(message.role, "user"));
+                }
+                assert!(conversation.messages.len() < 12);
+            }
+            assert!(forgot > 1);
+            assert_holds_what_it_says(&mut conversation);
+        }
     }
 
     #[test]

@@ -53,8 +53,8 @@ fn cache(tree: &Tree, folder: &str) -> Option<(Cache, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
     use super::*;
+    use crate::sensors::fake::Fake;
 
     #[test]
     fn shared_caches_count_once() {

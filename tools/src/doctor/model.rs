@@ -113,8 +113,8 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
     use super::*;
+    use crate::sensors::fake::Fake;
 
     fn arm_cpu(number: usize, part: &str) -> String {
         format!(

@@ -46,8 +46,8 @@ fn chosen(modes: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
     use super::*;
+    use crate::sensors::fake::Fake;
 
     #[test]
     fn memory_is_what_the_cgroup_leaves_of_it() {

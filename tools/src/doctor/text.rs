@@ -1,9 +1,9 @@
 use super::Report;
 use super::caches::Cache;
-use super::clocks::Clock;
 use super::cores::Cores;
 use super::model::Model;
 use super::pages::Memory;
+use crate::sensors::clocks::Clock;
 use std::fmt::{self, Write};
 
 /// What is printed where Linux does not tell.
@@ -136,8 +136,8 @@ pub(super) fn ranges(numbers: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
     use super::*;
+    use crate::sensors::fake::Fake;
     use siskin::Isa;
 
     #[test]

@@ -1,9 +1,9 @@
-use super::clocks::Clock;
 use super::cores::Cores;
 use super::pages::Memory;
-use super::temperature::Temperature;
 use super::text::{gigabytes, ranges};
 use super::{Report, Tiers};
+use crate::sensors::clocks::Clock;
+use crate::sensors::temperature::Temperature;
 
 /// What slows inference on this machine, each in a sentence.
 pub(super) fn warnings(report: &Report, under_voltage: bool) -> Vec<String> {
@@ -84,8 +84,8 @@ fn memory(memory: &Memory) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
     use super::*;
+    use crate::sensors::fake::Fake;
     use siskin::Isa;
 
     /// A board that all is well with.
@@ -109,7 +109,7 @@ mod tests {
     fn said(board: &Fake) -> Vec<String> {
         let mut report = Report::new(&board.tree(), Isa::available().next().unwrap());
         report.tiers = Tiers { available: vec!["neon", "scalar"], chosen: "neon" };
-        warnings(&report, super::super::temperature::under_voltage(&board.tree()))
+        warnings(&report, crate::sensors::temperature::under_voltage(&board.tree()))
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn sampled<T>(watts: impl Fn() -> Option<f64> + Sync, work: impl FnOnce() -> T) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::fake::Fake;
+    use crate::sensors::fake::Fake;
 
     #[test]
     fn packages_are_added_and_their_parts_are_not() {

@@ -40,7 +40,7 @@ impl Work {
     /// # Errors
     /// A context with too little room.
     pub(super) fn new(
-        assistant: Assistant,
+        mut assistant: Assistant,
         sampling: SamplerOptions,
         answer: AnswerArguments,
         instructions: Instructions,
@@ -53,6 +53,7 @@ impl Work {
         let summary = Room::summary(assistant.context(), answer.n_predict);
         let room = Room::new(assistant.context(), prompt, summary, instructions.merges())?;
         let (interrupt, progress) = (Interrupt::on_termination()?, ProgressBar::hidden());
+        assistant.cancel_when(&interrupt);
         Ok(Work { assistant, sampling, answer, instructions, finished, room, interrupt, progress })
     }
 

@@ -3,14 +3,14 @@ use siskin::machine::Tree;
 
 /// What a sensor of the kernel's thermal zones says.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Temperature {
+pub(crate) struct Temperature {
     /// The zone's type, such as `cpu-thermal`.
-    pub(super) zone: String,
-    pub(super) celsius: f64,
+    pub(crate) zone: String,
+    pub(crate) celsius: f64,
 }
 
 /// The thermal zones that tell a temperature.
-pub(super) fn temperatures(tree: &Tree) -> Vec<Temperature> {
+pub(crate) fn temperatures(tree: &Tree) -> Vec<Temperature> {
     const ZONES: &str = "sys/class/thermal";
     let temperature = |zone: String| {
         let celsius = tree.number::<i32>(format!("{ZONES}/{zone}/temp"))? as f64 / 1e3;
@@ -23,7 +23,7 @@ pub(super) fn temperatures(tree: &Tree) -> Vec<Temperature> {
 }
 
 /// Whether a Raspberry Pi's firmware has seen too low a voltage: it then lowers the clock.
-pub(super) fn under_voltage(tree: &Tree) -> bool {
+pub(crate) fn under_voltage(tree: &Tree) -> bool {
     const MONITORS: &str = "sys/class/hwmon";
     tree.numbered(MONITORS, "hwmon").iter().any(|monitor| {
         let of = |file: &str| tree.text(format!("{MONITORS}/{monitor}/{file}"));

@@ -3,20 +3,20 @@ use siskin::machine::Tree;
 
 /// CPUs whose clock is set together: a policy of cpufreq. Clocks are in MHz.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Clock {
-    pub(super) cpus: Vec<usize>,
-    pub(super) current_mhz: Option<u32>,
+pub(crate) struct Clock {
+    pub(crate) cpus: Vec<usize>,
+    pub(crate) current_mhz: Option<u32>,
     /// What the hardware can be set to.
-    pub(super) least_mhz: Option<u32>,
-    pub(super) most_mhz: Option<u32>,
+    pub(crate) least_mhz: Option<u32>,
+    pub(crate) most_mhz: Option<u32>,
     /// What the system sets it to at most.
-    pub(super) limit_mhz: Option<u32>,
-    pub(super) governor: Option<String>,
-    pub(super) driver: Option<String>,
+    pub(crate) limit_mhz: Option<u32>,
+    pub(crate) governor: Option<String>,
+    pub(crate) driver: Option<String>,
 }
 
 /// The clocks; none where the kernel has no cpufreq, as in most virtual machines.
-pub(super) fn clocks(tree: &Tree) -> Vec<Clock> {
+pub(crate) fn clocks(tree: &Tree) -> Vec<Clock> {
     const POLICIES: &str = "sys/devices/system/cpu/cpufreq";
     let clock = |policy: String| {
         let path = |file: &str| format!("{POLICIES}/{policy}/{file}");
@@ -38,13 +38,13 @@ pub(super) fn clocks(tree: &Tree) -> Vec<Clock> {
 impl Clock {
     /// Whether the governor keeps the clock at its lowest. `powersave` does, but with drivers that leave the clock to
     /// the processor it is the usual choice, and no slow one.
-    pub(super) fn is_held_low(&self) -> bool {
+    pub(crate) fn is_held_low(&self) -> bool {
         let by_itself = matches!(self.driver.as_deref(), Some("intel_pstate" | "amd-pstate-epp"));
         self.governor.as_deref() == Some("powersave") && !by_itself
     }
 
     /// What the system limits the clock to, where that is clearly below what the hardware can do.
-    pub(super) fn limited(&self) -> Option<(u32, u32)> {
+    pub(crate) fn limited(&self) -> Option<(u32, u32)> {
         let (limit, most) = (self.limit_mhz?, self.most_mhz?);
         (u64::from(limit) * 100 < u64::from(most) * 95).then_some((limit, most))
     }

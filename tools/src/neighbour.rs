@@ -1,0 +1,76 @@
+//! The flags of work that others have to live beside.
+
+use crate::sensors::governor::Governor;
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use siskin::machine::{self, Machine, Tree};
+use siskin::{Session, SessionOptions};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How the program shares the machine. None of the flags changes a bit of the result.
+#[derive(Debug, Args)]
+pub(crate) struct NeighbourArguments {
+    /// Let other programs go first, from 1 to 19, those with lower numbers before this one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=19))]
+    nice: Option<i32>,
+    /// Keep each thread on a CPU of its own
+    #[arg(long)]
+    pin: bool,
+    /// Stay below this temperature, in degrees Celsius: with fewer threads, or with pauses, while it is near
+    #[arg(long, value_name = "DEGREES", value_parser = degrees)]
+    max_temp: Option<f64>,
+}
+
+fn degrees(text: &str) -> Result<f64, &'static str> {
+    let number = text.parse().ok().filter(|degrees| (1.0..=150.0).contains(degrees));
+    number.ok_or("expected a number of degrees from 1 to 150")
+}
+
+impl NeighbourArguments {
+    /// Begins to be a good neighbour, before anything is loaded, and returns the options of a session that is one.
+    ///
+    /// # Errors
+    /// A machine that tells no temperature, where that is to be watched.
+    pub(crate) fn begin(&self, options: SessionOptions) -> Result<SessionOptions> {
+        if let Some(nice) = self.nice {
+            rustix::process::nice(nice).context("--nice")?;
+        }
+        self.governor(1)?;
+        Ok(SessionOptions { pin: self.pin, ..options })
+    }
+
+    /// Watches over a session that has just been made.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn watch(&self, session: &mut Session) -> Result<()> {
+        if self.pin
+            && let Some(&place) = Machine::read().places().first()
+        {
+            machine::pin(place).context("--pin")?;
+        }
+        let Some(mut governor) = self.governor(session.threads())? else { return Ok(()) };
+        let limit = Arc::new(AtomicUsize::new(session.threads()));
+        session.limit_threads(Arc::clone(&limit));
+        let watch = move || {
+            loop {
+                limit.store(governor.look(), Ordering::Relaxed);
+                thread::sleep(Duration::from_secs(1));
+            }
+        };
+        thread::Builder::new().name("siskin-governor".to_owned()).spawn(watch).context("--max-temp")?;
+        Ok(())
+    }
+
+    fn governor(&self, threads: usize) -> Result<Option<Governor>> {
+        let Some(most) = self.max_temp else { return Ok(None) };
+        let governor = Governor::new(Tree::here(), most, threads);
+        let silent = || {
+            anyhow!("--max-temp: this machine has no sensor in /sys/class/thermal that tells a temperature")
+        };
+        governor.ok_or_else(silent).map(Some)
+    }
+}
