@@ -174,6 +174,12 @@ pub enum Error {
         /// Tokens that were to be added.
         wanted: usize,
     },
+    /// A model that is to guess for another has other tokens.
+    #[error("the draft model has another vocabulary: token {token} is not the same")]
+    DraftVocabulary {
+        /// The first token that differs.
+        token: u32,
+    },
     /// The work was cancelled from outside.
     #[error("cancelled")]
     Cancelled,

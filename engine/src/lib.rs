@@ -28,6 +28,7 @@ pub mod sampler;
 mod saved;
 mod sequences;
 mod session;
+mod speculation;
 #[allow(unsafe_code)] // Threads that borrow from the one that waits for them.
 mod team;
 pub mod template;
@@ -44,3 +45,4 @@ pub use observer::{Observer, Rows};
 pub use saved::StateError;
 pub use sequences::{SequenceId, Sequences, SequencesOptions};
 pub use session::{End, Generation, Session, SessionOptions, WhenFull};
+pub use speculation::{Score, Speculation};

@@ -13,6 +13,7 @@ use crate::runs::{PAGE, Run};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
 use crate::saved::Shape;
 use crate::session::SessionOptions;
+use crate::speculation::MOST as MOST_DRAFTS;
 use crate::team::Team;
 use crate::tokenizer::Special;
 
@@ -26,6 +27,8 @@ pub(crate) struct Pass {
     pub(crate) context: usize,
     /// Tokens of a forward pass, at most.
     pub(crate) batch: usize,
+    /// Those of them that logits can be worked out after at a time.
+    pub(crate) rows: usize,
     /// Pages of the cache, the last of which may be shorter.
     pub(crate) pages: usize,
 }
@@ -48,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) cache: CacheTypes,
     pub(crate) isa: Isa,
     pub(crate) sequences: usize,
+    /// Tokens of a forward pass that there are logits of.
+    pub(crate) logits: usize,
     /// Pages for all sequences; None: what the context of one takes.
     pub(crate) pages: Option<usize>,
 }
@@ -84,18 +89,26 @@ impl Settings {
         let threads = options.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
         let threads = within("threads", threads, MOST_THREADS)?;
         let batch = within("batch", options.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?;
-        let (sequences, batch, pages) = match made_for {
-            For::One => (1, batch.min(context), None),
+        let drafts = options.drafts;
+        if drafts > MOST_DRAFTS {
+            return Err(Error::Option {
+                option: "drafts",
+                expected: format!("0 to {MOST_DRAFTS}"),
+                found: drafts,
+            });
+        }
+        let (sequences, logits, batch, pages) = match made_for {
+            For::One => (1, drafts + 1, batch.max(drafts + 1).min(context), None),
             For::Many { sequences, pages } => {
                 let sequences = within("sequences", sequences, MOST_SEQUENCES)?;
                 let most = sequences.saturating_mul(context.div_ceil(PAGE));
                 // One token of each sequence has room.
                 let batch = batch.min(sequences.saturating_mul(context)).max(sequences);
-                (sequences, batch, Some(within("pages", pages.unwrap_or(most), most)?))
+                (sequences, sequences, batch, Some(within("pages", pages.unwrap_or(most), most)?))
             }
         };
         let isa = options.isa.map_or_else(Isa::choose, Ok)?;
-        Ok(Self { context, threads, batch, cache: options.cache, isa, sequences, pages })
+        Ok(Self { context, threads, batch, cache: options.cache, isa, sequences, logits, pages })
     }
 
     /// What a pass takes of `family`, counted alone.
@@ -112,7 +125,7 @@ impl Settings {
         team: Team,
         arena: &mut PassArena,
     ) -> Result<(State, Buffers), OutOfMemory> {
-        let &Self { context, batch, cache, isa, sequences, pages, .. } = self;
+        let &Self { context, batch, cache, isa, sequences, logits, pages, .. } = self;
         let config = family.config();
         let slots = pages.map_or(context, |pages| pages.saturating_mul(PAGE));
         let cache =
@@ -120,14 +133,14 @@ impl Settings {
         let options = StateOptions { sequences, context, batch, scratch: family.scratch(batch) };
         let arena = &mut arena.buffers;
         let state = State::new(arena, isa.kernels(), team, cache, config, options)?;
-        Ok((state, family.buffers(arena, batch, sequences)?))
+        Ok((state, family.buffers(arena, batch, logits)?))
     }
 }
 
 impl Pass {
     pub(crate) fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, Error> {
         let settings = Settings::new(options, model.context_length(), made_for)?;
-        let Settings { context, threads, batch, pages, .. } = settings;
+        let Settings { context, threads, batch, logits, pages, .. } = settings;
         let places = if options.pin { Machine::read().places() } else { Vec::new() };
         let team = match places.as_slice() {
             [] => Team::new(threads),
@@ -137,7 +150,7 @@ impl Pass {
         let mut arena = PassArena { cache: Arena::reserving(), buffers: Arena::reserving() };
         let (state, buffers) = settings.reserve(model.family(), team, &mut arena)?;
         let pages = pages.unwrap_or(context.div_ceil(PAGE));
-        Ok(Self { model, state, buffers, bytes: arena.bytes(), context, batch, pages })
+        Ok(Self { model, state, buffers, bytes: arena.bytes(), context, batch, rows: logits, pages })
     }
 
     /// Bytes that were reserved: KV cache and buffers.
@@ -173,6 +186,11 @@ impl Pass {
         self.model.family().forward(&mut self.state, &mut self.buffers, tokens, observer)
     }
 
+    /// The flag that ends forward passes, and the limit of threads.
+    pub(crate) fn control(&self) -> (Arc<AtomicBool>, Arc<AtomicUsize>) {
+        self.state.control()
+    }
+
     /// Ends forward passes when the flag is true.
     pub(crate) fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
         self.state.cancel = flag;
@@ -188,7 +206,7 @@ impl Pass {
         self.model.family().forget(&mut self.state, run, tokens);
     }
 
-    /// Works out the logits after these tokens of the batch, no more than there are sequences.
+    /// Works out the logits after these tokens of the batch, no more than [`Pass::rows`].
     pub(crate) fn work_out_logits(&mut self, tokens: &[usize]) {
         self.model.family().logits(&mut self.state, &mut self.buffers, tokens);
     }

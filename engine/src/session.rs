@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
 
 use crate::cache::CacheTypes;
 use crate::error::Error;
@@ -12,6 +13,7 @@ use crate::pass::{For, Pass};
 use crate::runs::Run;
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::saved::{self, Saved, StateError, Tokens};
+use crate::speculation::{Score, Speculation};
 use crate::tokenizer::Detokenizer;
 
 /// What a session is made for. The default suits an assistant on the device.
@@ -32,6 +34,9 @@ pub struct SessionOptions {
     /// [`Machine::places`](crate::machine::Machine::places), whose first is left to the calling thread: see
     /// [`pin`](crate::machine::pin).
     pub pin: bool,
+    /// Guesses at the tokens to come that are worked on at a time, at most: see [`Session::speculate`]. Each takes the
+    /// memory of another token's logits.
+    pub drafts: usize,
 }
 
 /// What a session does where its context is full and tokens are fed.
@@ -85,8 +90,14 @@ pub struct Session {
     pages: Vec<u32>,
     /// What the session holds.
     tokens: Vec<u32>,
-    /// There are logits of the last token.
-    has_logits: bool,
+    /// The number of the last token's logits among those of the last pass; None where it has none.
+    logits: Option<usize>,
+    speculation: Option<Speculation>,
+    /// The tokens of the last pass, where it was one with guesses: one that the session holds, then the guesses. The
+    /// session holds those of them that `logits` says, and the cache all of them.
+    ahead: Vec<u32>,
+    /// The numbers of those tokens.
+    rows: Vec<usize>,
     when_full: WhenFull,
     /// The first token that knows of forgotten ones; None where all that was fed is still there.
     first_after_gap: Option<usize>,
@@ -97,8 +108,18 @@ impl Session {
         let pass = Pass::new(model, options, For::One)?;
         let pages = (0..pass.pages as u32).collect();
         let tokens = Vec::with_capacity(pass.context);
-        let when_full = WhenFull::Stop;
-        Ok(Self { pass, pages, tokens, has_logits: false, when_full, first_after_gap: None })
+        let (ahead, rows) = (Vec::with_capacity(pass.rows), (0..pass.rows).collect());
+        Ok(Self {
+            pass,
+            pages,
+            tokens,
+            logits: None,
+            speculation: None,
+            ahead,
+            rows,
+            when_full: WhenFull::Stop,
+            first_after_gap: None,
+        })
     }
 
     /// Tokens that the session holds.
@@ -143,12 +164,36 @@ impl Session {
     /// ends before it comes to the next layer.
     pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
         self.pass.cancel_when(flag);
+        self.control_speculation();
     }
 
     /// Works with no more threads than this says at the time, for what has an eye on the machine's temperature: it may
     /// change at any moment, and changes no bit of the results. While it is 0 the work rests.
     pub fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
         self.pass.limit_threads(limit);
+        self.control_speculation();
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.pass.model
+    }
+
+    /// Has answers guessed ahead, up to [`SessionOptions::drafts`] tokens at a time. That changes how fast they come, and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// [`Error::DraftVocabulary`].
+    pub fn speculate(&mut self, speculation: Speculation) -> Result<(), Error> {
+        speculation.check(&self.pass.model)?;
+        self.speculation = Some(speculation);
+        self.control_speculation();
+        Ok(())
+    }
+
+    /// How many guesses were right; None where none are made.
+    pub fn score(&self) -> Option<Score> {
+        self.speculation.as_ref().map(Speculation::score)
     }
 
     /// Bytes that the session reserved: KV cache and buffers.
@@ -179,7 +224,7 @@ impl Session {
         }
         if let Some(last) = last {
             self.pass.work_out_logits(&[last]);
-            self.has_logits = true;
+            self.logits = Some(0);
         }
         Ok(())
     }
@@ -201,7 +246,7 @@ impl Session {
                 self.pass.work_out_logits(&[token]);
                 each(self.pass.logits(0))?;
             }
-            self.has_logits = true;
+            self.logits = Some(0);
         }
         Ok(())
     }
@@ -225,10 +270,7 @@ impl Session {
     /// # Errors
     /// [`Error::NoPrompt`] where no token was fed since the session was made, cleared or cut.
     pub fn logits(&self) -> Result<&[f32], Error> {
-        match self.has_logits {
-            false => Err(Error::NoPrompt),
-            true => Ok(self.pass.logits(0)),
-        }
+        self.logits.map(|row| self.pass.logits(row)).ok_or(Error::NoPrompt)
     }
 
     /// A sampler for this session's tokens.
@@ -248,8 +290,9 @@ impl Session {
     /// There are no logits until the next token is fed. A session that holds no more than `len` stays as it is.
     pub fn truncate(&mut self, len: usize) {
         if len < self.tokens.len() {
+            self.ahead.clear();
             self.tokens.truncate(len);
-            self.has_logits = false;
+            self.logits = None;
             self.first_after_gap = self.first_after_gap.filter(|&first| first < len);
         }
     }
@@ -264,6 +307,7 @@ impl Session {
         if tokens.end >= len {
             return self.truncate(tokens.start);
         }
+        self.ahead.clear();
         self.pass.forget(Run { start: len, tokens: 0, pages: &self.pages }, tokens.clone());
         let first = self.first_after_gap.map_or(tokens.start, |first| first.min(tokens.start));
         self.first_after_gap = Some(first);
@@ -278,7 +322,7 @@ impl Session {
     /// # Errors
     /// What `out` returns.
     pub fn save(&self, out: impl Write) -> io::Result<()> {
-        let logits = self.has_logits.then(|| self.pass.logits(0));
+        let logits = self.logits.map(|row| self.pass.logits(row));
         let held = Tokens { all: &self.tokens, pristine: self.pristine() };
         saved::save(out, self.pass.shape(), held, logits, self.pass.cache())
     }
@@ -292,10 +336,11 @@ impl Session {
     pub fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
         let state = Saved::check(state, self.pass.shape(), self.pass.cache(), self.pass.context)?;
         state.fill(self.pass.cache_mut());
+        self.ahead.clear();
         self.tokens.clear();
         self.tokens.extend(state.tokens());
         self.first_after_gap = Some(state.pristine()).filter(|&first| first < self.tokens.len());
-        self.has_logits = state.logits().is_some();
+        self.logits = state.logits().map(|_| 0);
         for (logit, saved) in self.pass.logits_mut(0).iter_mut().zip(state.logits().into_iter().flatten()) {
             *logit = saved;
         }
@@ -328,8 +373,8 @@ impl Session {
     /// Takes the tokens that can be worked on together from `rest`. Room for them is made only where there is none at
     /// all, so that it does not matter how a text was cut.
     fn next_batch<'t>(&mut self, rest: &mut &'t [u32]) -> Option<&'t [u32]> {
-        if !rest.is_empty() && self.tokens.len() == self.pass.context {
-            self.forget(self.when_full.forgotten(self.pass.context));
+        if !rest.is_empty() {
+            self.make_room();
         }
         let room = self.pass.context - self.tokens.len();
         let (batch, others) = rest.split_at(rest.len().min(self.pass.batch).min(room));
@@ -337,12 +382,72 @@ impl Session {
         (!batch.is_empty()).then_some(batch)
     }
 
+    fn control_speculation(&mut self) {
+        let (cancel, limit) = self.pass.control();
+        if let Some(speculation) = &mut self.speculation {
+            speculation.obey(cancel, limit);
+        }
+    }
+
+    /// Forgets what is to be forgotten of a full context.
+    fn make_room(&mut self) {
+        if self.tokens.len() == self.pass.context {
+            self.forget(self.when_full.forgotten(self.pass.context));
+        }
+    }
+
     fn forward(&mut self, batch: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
+        self.ahead.clear();
         self.pass.begin();
         self.pass.push(Run { start: self.tokens.len(), tokens: batch.len(), pages: &self.pages });
         self.pass.forward(batch, observer)?;
         self.tokens.extend_from_slice(batch);
-        self.has_logits = false;
+        self.logits = None;
+        Ok(())
+    }
+
+    /// Appends a token of an answer, as [`Session::feed`] does, with guesses at those behind it where they pay.
+    fn go_on(&mut self, token: u32) -> Result<(), Error> {
+        let Some(mut speculation) = self.speculation.take() else { return self.feed(&[token]) };
+        let done = self.go_on_with(token, &mut speculation);
+        self.speculation = Some(speculation);
+        done
+    }
+
+    fn go_on_with(&mut self, token: u32, speculation: &mut Speculation) -> Result<(), Error> {
+        if let Some(row) = self.logits
+            && let Some(&guess) = self.ahead.get(row + 1)
+        {
+            let (guesses, right) = (self.ahead.len() - 1, row + usize::from(guess == token));
+            if guess != token || right == guesses {
+                speculation.learn(guesses, right);
+            }
+            if guess == token {
+                // It was worked on already.
+                self.tokens.push(token);
+                self.logits = Some(right);
+                return Ok(());
+            }
+        }
+        let start = Instant::now();
+        self.checked(&[token])?;
+        self.make_room();
+        let position = self.tokens.len();
+        let most = (self.pass.context - position).min(self.pass.rows).min(self.pass.batch);
+        self.tokens.push(token);
+        self.ahead.clear();
+        self.ahead.push(token);
+        speculation.guess(&self.tokens, most - 1, &mut self.ahead);
+        self.pass.begin();
+        self.pass.push(Run { start: position, tokens: self.ahead.len(), pages: &self.pages });
+        if let Err(cancelled) = self.pass.forward(&self.ahead, &mut ()) {
+            self.tokens.truncate(position);
+            self.ahead.clear();
+            return Err(cancelled);
+        }
+        self.pass.work_out_logits(&self.rows[..self.ahead.len()]);
+        self.logits = Some(0);
+        speculation.took(self.ahead.len() - 1, start.elapsed().as_secs_f64());
         Ok(())
     }
 }
@@ -378,7 +483,7 @@ impl Generation<'_> {
             return Ok(None);
         }
         if let Some(token) = self.unfed {
-            self.session.feed(&[token])?;
+            self.session.go_on(token)?;
             self.unfed = None;
         }
         if self.left == 0 {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use siskin::sampler::SamplerOptions;
-use siskin::{CacheType, Model, SequencesOptions, SessionOptions, WhenFull};
+use siskin::{CacheType, Model, SequencesOptions, SessionOptions, Speculation, WhenFull};
 
 /// Counts allocations and releases of all threads while it is armed.
 struct Counting {
@@ -67,14 +67,14 @@ fn an_answer_allocates_nothing() {
                 ..Default::default()
             };
             let mut session = model.session(&options).unwrap();
-            let options = SamplerOptions {
+            let sampling = SamplerOptions {
                 temperature: 1.0,
                 seed: Some(1),
                 repeat_penalty: 1.1,
                 dry_multiplier: 0.8,
                 ..Default::default()
             };
-            let mut sampler = session.sampler(&options).unwrap();
+            let mut sampler = session.sampler(&sampling).unwrap();
             let prompt: Vec<u32> = (1..60).map(|i| i % 90).collect();
             let prefill = COUNTING.during(|| session.feed(&prompt).unwrap());
             assert_eq!(prefill, 0, "{name}: prefill");
@@ -94,6 +94,17 @@ fn an_answer_allocates_nothing() {
                 prompt.iter().for_each(|&token| session.feed(&[token]).unwrap());
             });
             assert_eq!(beyond, 0, "{name}: beyond the context");
+
+            for speculation in [Speculation::lookup(), Speculation::of(model.session(&options).unwrap())] {
+                let mut session = model.session(&SessionOptions { drafts: 4, ..options.clone() }).unwrap();
+                session.set_when_full(WhenFull::Shift { keep: 4 }).unwrap();
+                session.speculate(speculation.fixed(3)).unwrap();
+                session.feed(&prompt).unwrap();
+                let mut sampler = session.sampler(&sampling).unwrap();
+                let mut generation = session.generate(&mut sampler, 60).unwrap();
+                let ahead = COUNTING.during(|| while generation.next_text().unwrap().is_some() {});
+                assert_eq!(ahead, 0, "{name}: guessing ahead");
+            }
 
             let session = SessionOptions {
                 threads: Some(3),

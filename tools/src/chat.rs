@@ -12,6 +12,7 @@ use crate::model::ModelArguments;
 use crate::neighbour::NeighbourArguments;
 use crate::sampling::SamplingArguments;
 use crate::session::SessionArguments;
+use crate::speculation::SpeculationArguments;
 use anyhow::Result;
 use clap::Args;
 use conversation::Conversation;
@@ -38,6 +39,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
+    speculation: SpeculationArguments,
+    #[command(flatten)]
     neighbour: NeighbourArguments,
     #[command(flatten)]
     session: SessionArguments,
@@ -60,8 +63,11 @@ const HELP: &str = "\
 /// Talks until the input ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
-    let (model, options) = arguments.model.open_within(&arguments.memory, options)?;
+    let options = arguments.speculation.options(options);
+    let (speculation, memory) = arguments.speculation.open(&options, &arguments.memory)?;
+    let (model, options) = arguments.model.open_within(&memory, options)?;
     let mut session = model.session(&options)?;
+    arguments.speculation.attach(&mut session, speculation)?;
     arguments.neighbour.watch(&mut session)?;
     let options = arguments.sampling.options(&model);
     let (name, context) = (model.name().to_owned(), session.context());

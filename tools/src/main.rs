@@ -36,6 +36,7 @@ mod sampling;
 mod sensors;
 mod session;
 mod size;
+mod speculation;
 mod state;
 mod stop;
 mod summarize;

@@ -7,7 +7,7 @@ use siskin::memory::{Budget, Outline, Plan};
 use siskin::{CacheTypes, Error, SessionOptions};
 
 /// How much memory there is, and what to do where that is too little.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct MemoryArguments {
     /// Memory that the whole program may take, such as 700MB or 1.5GiB [default: what the machine and the control group
     /// have left, less a reserve]
@@ -16,12 +16,21 @@ pub(crate) struct MemoryArguments {
     /// Where that is too little, shorten the context, and keep the cache in q8_0 if that does not suffice
     #[arg(long)]
     fit: bool,
+    /// Bytes that something else will take.
+    #[arg(skip)]
+    beside: u64,
 }
 
 impl MemoryArguments {
     /// What the program may take; None where nobody says.
     pub(crate) fn budget(&self) -> Option<Budget> {
-        self.memory.map_or_else(Budget::here, |Size(bytes)| Some(Budget::of(bytes)))
+        let budget = self.memory.map_or_else(Budget::here, |Size(bytes)| Some(Budget::of(bytes)));
+        budget.map(|budget| budget.less(self.beside))
+    }
+
+    /// The same, for what is to live beside something that will take so many bytes.
+    pub(crate) fn beside(&self, bytes: u64) -> Self {
+        Self { beside: self.beside.saturating_add(bytes), ..self.clone() }
     }
 
     /// The options that `sessions` sessions of the model can have, and their plan. Where they are not those that were

@@ -9,6 +9,7 @@ use crate::neighbour::NeighbourArguments;
 use crate::prompt_cache;
 use crate::sampling::SamplingArguments;
 use crate::session::SessionArguments;
+use crate::speculation::{self, SpeculationArguments};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use siskin::Model;
@@ -52,6 +53,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
+    speculation: SpeculationArguments,
+    #[command(flatten)]
     neighbour: NeighbourArguments,
     #[command(flatten)]
     session: SessionArguments,
@@ -75,10 +78,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let prompt = arguments.prompt()?;
     let interrupt = Interrupt::on_termination()?;
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
-    let (model, options) = arguments.model.open_within(&arguments.memory, options)?;
+    let options = arguments.speculation.options(options);
+    let (speculation, memory) = arguments.speculation.open(&options, &arguments.memory)?;
+    let (model, options) = arguments.model.open_within(&memory, options)?;
     let tokens = arguments.tokens(&model, prompt)?;
     let mut session = model.session(&options)?;
     session.set_when_full(arguments.context.when_full())?;
+    arguments.speculation.attach(&mut session, speculation)?;
     arguments.neighbour.watch(&mut session)?;
     let mut sampler = session.sampler(&arguments.sampling.options(&model))?;
     session.cancel_when(interrupt.flag());
@@ -114,6 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             note(format_args!("prompt: {restored} tokens restored"));
         }
         note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
+        speculation::tell(&session);
     }
     ensure!(answer.ending != Ending::Interrupted, "interrupted: the answer is not complete");
     Ok(())

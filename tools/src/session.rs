@@ -45,6 +45,7 @@ impl SessionArguments {
             cache,
             batch: self.batch_size,
             pin: false,
+            drafts: 0,
         }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Buffers {
     attended: Hidden,
     gate: Hidden,
     up: Hidden,
-    /// Logits of a token of each sequence, and what they are worked out from.
+    /// Logits of some tokens, and what they are worked out from.
     logits: Hidden,
     last: Hidden,
 }
@@ -164,7 +164,7 @@ impl Llama {
         layers * tokens as u64 + if tokens > 0 { self.output().weight.weights() } else { 0 }
     }
 
-    /// Buffers for batches of up to `batch` tokens, of which `sequences` have logits at a time.
+    /// Buffers for batches of up to `batch` tokens, of which so many have logits at a time.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -172,7 +172,7 @@ impl Llama {
         &self,
         arena: &mut Arena,
         batch: usize,
-        sequences: usize,
+        logits: usize,
     ) -> Result<Buffers, OutOfMemory> {
         let &Config { width, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = &self.config;
         let quantized = self.linears().any(|linear| !is_float(linear.weight.ty()));
@@ -186,8 +186,8 @@ impl Llama {
             attended: hidden(batch, heads * head_dim, quantized)?,
             gate: hidden(batch, feed_forward, quantized)?,
             up: hidden(batch, feed_forward, false)?,
-            logits: hidden(sequences, vocabulary, false)?,
-            last: hidden(sequences, width, quantized)?,
+            logits: hidden(logits, vocabulary, false)?,
+            last: hidden(logits, width, quantized)?,
         })
     }
 

@@ -160,6 +160,11 @@ impl State {
         &mut self.cache
     }
 
+    /// The flag that ends the work, and the limit of threads.
+    pub(crate) fn control(&self) -> (Arc<AtomicBool>, Arc<AtomicUsize>) {
+        (Arc::clone(&self.cancel), Arc::clone(&self.limit))
+    }
+
     /// Has no more threads work than this says; while it is 0 none does.
     pub(crate) fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
         self.limit = Arc::clone(&limit);

@@ -16,3 +16,4 @@ mod replaced;
 mod saved;
 mod sequences;
 mod session;
+mod speculation;

@@ -1,0 +1,150 @@
+//! Answers guessed ahead: the same as without.
+
+use std::collections::HashMap;
+
+use crate::parts::{Parts, golden, ids};
+use siskin::gguf::write::{OwnedArray, OwnedValue};
+use siskin::sampler::SamplerOptions;
+use siskin::{CacheType, Error, Model, Score, Session, SessionOptions, Speculation, WhenFull};
+use siskin_quant::TensorType;
+
+fn model() -> Model {
+    Model::open(golden("gqa.gguf")).unwrap()
+}
+
+/// A smaller relative: what it guesses is sometimes right.
+fn relative() -> Model {
+    Model::from_gguf(&Parts::of("gqa").quantized(TensorType::Q4_0).gguf()).unwrap()
+}
+
+fn options(drafts: usize) -> SessionOptions {
+    SessionOptions { context: Some(80), threads: Some(2), drafts, ..Default::default() }
+}
+
+/// A text that repeats itself, as what is looked up does.
+fn text() -> Vec<u32> {
+    let ids = ids("gqa");
+    [&ids[..12], &ids[3..10], &ids[..9]].concat()
+}
+
+fn bits(session: &Session) -> Vec<u32> {
+    session.logits().unwrap().iter().map(|x| x.to_bits()).collect()
+}
+
+/// Tokens, and the logits that each was picked from, through as many generations as there are limits.
+fn answers(session: &mut Session, sampling: &SamplerOptions, limits: &[usize]) -> Vec<(u32, Vec<u32>)> {
+    let mut sampler = session.sampler(sampling).unwrap();
+    session.feed(&text()).unwrap();
+    let mut answers = Vec::new();
+    for &limit in limits {
+        for _ in 0..limit {
+            // A generation for each token: the session is as good as a plain one between any two.
+            let before = bits(session);
+            let mut generation = session.generate(&mut sampler, 2).unwrap();
+            let Some(token) = generation.next_token().unwrap() else { return answers };
+            answers.push((token, before));
+            drop(generation);
+            session.feed(&[token]).unwrap();
+        }
+        let mut generation = session.generate(&mut sampler, limit).unwrap();
+        while let Some(token) = generation.next_token().unwrap() {
+            answers.push((token, Vec::new()));
+        }
+        answers.push((0, bits(session)));
+    }
+    answers
+}
+
+/// What guesses, with a name.
+type Source = (&'static str, fn() -> Speculation);
+
+fn sources() -> [Source; 3] {
+    [
+        ("lookup", Speculation::lookup),
+        ("itself", || Speculation::of(model().session(&options(0)).unwrap())),
+        ("a relative", || Speculation::of(relative().session(&options(0)).unwrap())),
+    ]
+}
+
+#[test]
+fn guesses_change_no_token_and_no_bit() {
+    let model = model();
+    let mut sums: HashMap<_, Score> = HashMap::new();
+    for (temperature, repeat_penalty) in [(0.0, 1.0), (0.7, 1.0), (1.0, 1.3)] {
+        // Answers do not end by themselves.
+        let logit_bias = model.tokenizer().ends().iter().map(|&end| (end, f32::NEG_INFINITY)).collect();
+        let sampling =
+            SamplerOptions { temperature, repeat_penalty, seed: Some(5), logit_bias, ..Default::default() };
+        for when_full in [WhenFull::Stop, WhenFull::Window { keep: 4 }] {
+            let limits: &[usize] = if when_full == WhenFull::Stop { &[7, 12] } else { &[7, 90, 30] };
+            for cache in [CacheType::F16, CacheType::Q8_0] {
+                let session = |drafts| {
+                    let mut session =
+                        model.session(&SessionOptions { cache: cache.into(), ..options(drafts) }).unwrap();
+                    session.set_when_full(when_full).unwrap();
+                    session
+                };
+                let mut plain = session(0);
+                let expected = answers(&mut plain, &sampling, limits);
+                assert_eq!(expected.len(), limits.iter().map(|limit| 2 * limit + 1).sum::<usize>());
+                for (name, speculation) in sources() {
+                    for fixed in [None, Some(1), Some(4), Some(9)] {
+                        let mut session = session(6);
+                        let speculation = speculation();
+                        let speculation = match fixed {
+                            Some(guesses) => speculation.fixed(guesses),
+                            None => speculation,
+                        };
+                        session.speculate(speculation).unwrap();
+                        let found = answers(&mut session, &sampling, limits);
+                        assert!(found == expected, "{name} {fixed:?} {temperature} {when_full:?} {cache:?}");
+                        assert_eq!(session.tokens(), plain.tokens());
+                        let score = session.score().unwrap();
+                        let sum = sums.entry(name).or_default();
+                        (sum.guessed, sum.right) = (sum.guessed + score.guessed, sum.right + score.right);
+                    }
+                }
+            }
+        }
+    }
+    // Right ones and wrong ones were among them.
+    assert!(
+        sums.len() == 3 && sums.values().all(|sum| sum.right > 20 && sum.right + 20 < sum.guessed),
+        "{sums:?}"
+    );
+}
+
+fn score(speculation: Speculation) -> Score {
+    let mut session = model().session(&options(4)).unwrap();
+    session.speculate(speculation.fixed(4)).unwrap();
+    session.feed(&text()).unwrap();
+    let greedy = SamplerOptions { temperature: 0.0, ..Default::default() };
+    let mut sampler = session.sampler(&greedy).unwrap();
+    let mut generation = session.generate(&mut sampler, 41).unwrap();
+    while generation.next_token().unwrap().is_some() {}
+    session.score().unwrap()
+}
+
+#[test]
+fn a_model_guesses_its_own_answer_and_a_relative_part_of_it() {
+    let Score { guessed, right } = score(Speculation::of(model().session(&options(0)).unwrap()));
+    assert!(guessed >= 12 && right == guessed, "{right} of {guessed}");
+    let Score { guessed, right } = score(Speculation::of(relative().session(&options(0)).unwrap()));
+    assert!(right > 0 && right < guessed, "{right} of {guessed}");
+}
+
+#[test]
+fn models_of_other_tokens_are_refused() {
+    let mut session = model().session(&options(4)).unwrap();
+    let mut parts = Parts::of("gqa");
+    let tokens = parts.keys.iter_mut().find(|(key, _)| key == "tokenizer.ggml.tokens");
+    match tokens {
+        Some((_, OwnedValue::Array(OwnedArray::Str(tokens)))) => tokens.swap(100, 101),
+        _ => panic!("the model has tokens"),
+    }
+    let other = Model::from_gguf(&parts.gguf()).unwrap();
+    let error = session.speculate(Speculation::of(other.session(&options(0)).unwrap())).unwrap_err();
+    assert!(matches!(error, Error::DraftVocabulary { token: 100 }), "{error}");
+    let error = model().session(&options(32)).err().unwrap();
+    assert_eq!(error.to_string(), "session option drafts: expected 0 to 31, found 32");
+}
