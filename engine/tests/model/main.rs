@@ -12,6 +12,7 @@ mod loading;
 mod memory;
 mod packed;
 mod parts;
+mod promise;
 mod replaced;
 mod saved;
 mod sequences;
