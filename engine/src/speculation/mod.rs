@@ -3,6 +3,7 @@ mod pace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::model::Model;
@@ -22,6 +23,8 @@ pub struct Speculation {
     /// As many each time; None: as many as pay.
     fixed: Option<usize>,
     score: Score,
+    /// Seconds of the current pass that went into tokens that had gone by without guesses.
+    prepared: f64,
 }
 
 enum Source {
@@ -52,7 +55,7 @@ impl Speculation {
     }
 
     fn new(source: Source) -> Self {
-        Self { source, pace: Pace::new(), fixed: None, score: Score::default() }
+        Self { source, pace: Pace::new(), fixed: None, score: Score::default(), prepared: 0.0 }
     }
 
     /// Makes so many guesses each time, whether they pay or not: for measuring.
@@ -87,8 +90,12 @@ impl Speculation {
         }
         match &mut self.source {
             Source::Lookup => lookup::guess(tokens, count, guesses),
-            // Whatever keeps the smaller model from guessing, the larger one goes on alone.
-            Source::Model(session) => drop(ask(session, tokens, count, guesses)),
+            Source::Model(session) => {
+                self.prepared = catch_up(session, tokens);
+                self.pace.prepared(self.prepared);
+                // Whatever keeps the smaller model from guessing, the larger one goes on alone.
+                drop(ask(session, tokens, count, guesses));
+            }
         }
     }
 
@@ -102,7 +109,7 @@ impl Speculation {
 
     /// Learns what a pass with so many guesses took, what made them included.
     pub(crate) fn took(&mut self, guesses: usize, seconds: f64) {
-        self.pace.took(guesses, seconds);
+        self.pace.took(guesses, seconds - std::mem::take(&mut self.prepared));
     }
 
     /// Learns how many of its guesses were right before one was not, or all of them.
@@ -113,12 +120,30 @@ impl Speculation {
     }
 }
 
+/// Has a session of another model read a text but for its last tokens, where it lacks many. Returns the seconds that it took.
+fn catch_up(session: &mut Session, tokens: &[u32]) -> f64 {
+    let start = Instant::now();
+    let common = common(session, tokens);
+    let few = tokens.len().saturating_sub(MOST);
+    if common < few {
+        session.truncate(common);
+        // It is asked after this, and says nothing where that failed.
+        drop(session.feed(tokens.get(common..few).unwrap_or_default()));
+        return start.elapsed().as_secs_f64();
+    }
+    0.0
+}
+
+/// How many tokens of a text a session holds.
+fn common(session: &Session, tokens: &[u32]) -> usize {
+    let held = session.tokens().iter().take(session.pristine());
+    held.zip(tokens).take_while(|(held, token)| held == token).count()
+}
+
 /// Appends the tokens that a session of another model finds likeliest, one after the other.
 fn ask(session: &mut Session, tokens: &[u32], count: usize, guesses: &mut Vec<u32>) -> Result<(), Error> {
-    let held = session.tokens().iter().take(session.pristine());
-    let common = held.zip(tokens).take_while(|(held, token)| held == token).count();
     // The last token is fed in any case, as its logits are needed.
-    let common = common.min(tokens.len().saturating_sub(1));
+    let common = common(session, tokens).min(tokens.len().saturating_sub(1));
     session.truncate(common);
     session.feed(tokens.get(common..).unwrap_or_default())?;
     for left in (0..count).rev() {

@@ -1,69 +1,93 @@
 /// How many guesses pay, by what passes take and by how likely a guess is right.
 ///
 /// With n guesses, each right with chance c if those before it are, a pass comes to 1 + c + … + cⁿ tokens. What it takes
-/// is measured for each n.
+/// is measured for each n. Where no number of guesses seems to pay, a few are tried now and then, but only as long as all
+/// that tries have cost is next to nothing of all that was done.
 pub(super) struct Pace {
     /// Seconds of a pass with so many guesses; None where there was none yet.
     seconds: [Option<f64>; MOST + 1],
-    chance: f64,
-    /// Tokens that went by without a guess, and how many are to until one is tried.
-    idle: usize,
-    patience: usize,
+    /// Guesses that were right, and all that were looked at; the older, the less they count.
+    right: f64,
+    seen: f64,
+    /// Seconds of all passes, and how many of them would not have been without guesses.
+    total: f64,
+    lost: f64,
 }
 
 /// Guesses at a time, at most.
 pub(crate) const MOST: usize = 31;
-/// What a guess adds to a pass until it was measured, in passes without any.
-const HOPE: f64 = 0.12;
-/// Weight of the newest time, and of the newest guess.
-const TIMES: f64 = 0.2;
-const CHANCES: f64 = 0.1;
-/// Tokens until another try, the first time and at most.
-const PATIENCE: usize = 32;
-const LONGEST_PATIENCE: usize = 512;
 /// Guesses of a try.
 const TRIED: usize = 2;
+/// The part of the time that tries may cost.
+const TOLL: f64 = 0.01;
+/// What a guess adds to a pass until one was measured, in passes without any.
+const HOPE: f64 = 0.12;
+/// Weight of the newest time.
+const NEWEST: f64 = 0.2;
+/// Part of their weight that the outcomes of guesses keep from one to the next.
+const FORGET: f64 = 0.95;
+/// Gains make up for this many passes of later tries.
+const CREDIT: f64 = 4.0;
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { seconds: [None; MOST + 1], chance: 0.6, idle: 0, patience: PATIENCE }
+        // As if one of two guesses had been right.
+        Self { seconds: [None; MOST + 1], right: 1.0, seen: 2.0, total: 0.0, lost: 0.0 }
     }
 
     /// The number of guesses, up to `most`, with which most tokens come a second.
     pub(super) fn choose(&mut self, most: usize) -> usize {
         let most = most.min(MOST);
         // A pass without guesses is what the others are measured by.
-        let [Some(plain), ..] = self.seconds else { return 0 };
-        let speed = |guesses: usize| {
-            let tokens: f64 = (0..=guesses).map(|i| self.chance.powi(i as i32)).sum();
-            let hoped = plain * (1.0 + HOPE * guesses as f64);
-            tokens / self.seconds.get(guesses).copied().flatten().unwrap_or(hoped)
+        let [Some(plain), guessing @ ..] = &self.seconds else { return 0 };
+        let measured = guessing.iter().zip(1..).filter_map(|(&seconds, guesses)| Some((guesses, seconds?)));
+        let none_measured = measured.clone().next().is_none();
+        let seconds = |guesses: usize| {
+            let nearest = measured.clone().min_by_key(|&(measured, _)| guesses.abs_diff(measured));
+            let each = nearest
+                .map_or(HOPE * plain, |(guesses, seconds)| (seconds - plain).max(0.0) / guesses as f64);
+            plain + each * guesses as f64
         };
+        let chance = self.right / self.seen;
+        let speed = |guesses: usize| match guesses {
+            0 => 1.0 / plain,
+            _ => (0..=guesses).map(|right| chance.powi(right as i32)).sum::<f64>() / seconds(guesses),
+        };
+        let most = if none_measured { most.min(TRIED) } else { most };
         let best =
             (0..=most).fold(0, |best, guesses| if speed(guesses) > speed(best) { guesses } else { best });
-        if best > 0 {
-            (self.idle, self.patience) = (0, PATIENCE);
-            return best;
+        let tried = most.min(TRIED);
+        match best {
+            0 if self.lost + seconds(tried) - plain < TOLL * self.total => tried,
+            best => best,
         }
-        self.idle += 1;
-        if self.idle < self.patience {
-            return 0;
-        }
-        self.idle = 0;
-        self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
-        most.min(TRIED)
     }
 
+    /// Learns what a pass took.
     pub(super) fn took(&mut self, guesses: usize, seconds: f64) {
         if let Some(mean) = self.seconds.get_mut(guesses) {
-            *mean = Some(mean.map_or(seconds, |mean| mean + TIMES * (seconds - mean)));
+            *mean = Some(mean.map_or(seconds, |mean| mean + NEWEST * (seconds - mean)));
+        }
+        self.total += seconds;
+        if let (1.., Some(plain)) = (guesses, self.seconds[0]) {
+            self.lost += seconds - plain;
         }
     }
 
+    /// Learns of seconds that were needed to guess at all, such as for a prompt that another model has to read too.
+    pub(super) fn prepared(&mut self, seconds: f64) {
+        self.total += seconds;
+        self.lost += seconds;
+    }
+
+    /// Learns how many guesses of a pass were right.
     pub(super) fn learn(&mut self, guesses: usize, right: usize) {
         for guess in 0..guesses.min(right + 1) {
-            let outcome = if guess < right { 1.0 } else { 0.0 };
-            self.chance += CHANCES * (outcome - self.chance);
+            self.right = FORGET * self.right + if guess < right { 1.0 } else { 0.0 };
+            self.seen = FORGET * self.seen + 1.0;
+        }
+        if let Some(plain) = self.seconds[0] {
+            self.lost = (self.lost - right as f64 * plain).max(-CREDIT * plain);
         }
     }
 }
@@ -72,37 +96,55 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Tokens and seconds of many passes that take what `seconds` says of the number of guesses, each of which is right
-    /// with this chance.
-    fn run(chance: f64, seconds: impl Fn(usize) -> f64) -> f64 {
+    /// Tokens a second of so many, of passes that take what `seconds` says of the number of guesses, each of which is
+    /// right with a chance; without guesses it is one.
+    fn run(tokens: usize, chance: f64, seconds: impl Fn(usize) -> f64) -> f64 {
         let (mut pace, mut state) = (Pace::new(), 1u64);
         let mut random = || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) as f64 / (1u64 << 31) as f64
         };
-        let (mut tokens, mut total) = (0, 0.0);
-        while tokens < 4000 {
+        let (mut done, mut total) = (0, 0.0);
+        while done < tokens {
             let guesses = pace.choose(7);
             let right = (0..guesses).take_while(|_| random() < chance).count();
             pace.took(guesses, seconds(guesses));
             pace.learn(guesses, right);
-            tokens += right + 1;
+            done += right + 1;
             total += seconds(guesses);
         }
-        tokens as f64 / total
+        done as f64 / total
     }
 
     #[test]
-    fn guesses_that_are_never_right_cost_next_to_nothing() {
-        assert!(run(0.0, |guesses| 1.0 + 0.3 * guesses as f64) > 0.98);
-        assert!(run(0.2, |guesses| 1.0 + 0.5 * guesses as f64) > 0.98);
+    fn guesses_that_do_not_pay_cost_next_to_nothing() {
+        for (chance, each) in [(0.0, 0.1), (0.0, 0.3), (0.2, 0.5), (0.0, 1.2)] {
+            let (short, long) = (run(100, chance, plus(each)), run(4000, chance, plus(each)));
+            assert!(short > 0.95 && long > 0.985, "{chance} {each}: {short} {long}");
+        }
     }
 
     #[test]
-    fn guesses_that_are_right_are_made() {
-        // The best that a fixed number would reach: 7 guesses of chance 0.95 make 6.6 tokens of 1.7 seconds.
-        assert!(run(0.95, |guesses| 1.0 + 0.1 * guesses as f64) > 3.5);
-        // Two or three of 0.7: 2.19 of 1.6, 2.53 of 1.9.
-        assert!(run(0.7, |guesses| 1.0 + 0.3 * guesses as f64) > 1.25);
+    fn guesses_that_pay_are_made() {
+        // The best that a fixed number would reach: 7 guesses of chance 0.95 make 6.7 tokens of 1.7 seconds.
+        assert!(run(4000, 0.95, plus(0.1)) > 3.5);
+        // Two of 0.7: 2.19 of 1.6.
+        assert!(run(4000, 0.7, plus(0.3)) > 1.25);
+    }
+
+    #[test]
+    fn what_begins_to_pay_is_found_out() {
+        let mut pace = Pace::new();
+        for pass in 0..4000 {
+            let guesses = pace.choose(7);
+            pace.took(guesses, plus(0.2)(guesses));
+            // Nothing is right at first, everything later.
+            pace.learn(guesses, if pass < 1000 { 0 } else { guesses });
+        }
+        assert_eq!(pace.choose(7), 7);
+    }
+
+    fn plus(each: f64) -> impl Fn(usize) -> f64 {
+        move |guesses| 1.0 + each * guesses as f64
     }
 }
