@@ -35,7 +35,7 @@ pub struct SessionOptions {
     /// [`pin`](crate::machine::pin).
     pub pin: bool,
     /// Guesses at the tokens to come that are worked on at a time, at most: see [`Session::speculate`]. Each takes the
-    /// memory of another token's logits.
+    /// memory of another token's logits. [`Sequences`](crate::Sequences) make none.
     pub drafts: usize,
 }
 

@@ -47,21 +47,23 @@ impl NeighbourArguments {
     /// # Errors
     /// The system's.
     pub(crate) fn watch(&self, session: &mut Session) -> Result<()> {
+        if let Some(mut governor) = self.governor(session.threads())? {
+            let limit = Arc::new(AtomicUsize::new(session.threads()));
+            session.limit_threads(Arc::clone(&limit));
+            let watch = move || {
+                loop {
+                    limit.store(governor.look(), Ordering::Relaxed);
+                    thread::sleep(Duration::from_secs(1));
+                }
+            };
+            thread::Builder::new().name("siskin-governor".to_owned()).spawn(watch).context("--max-temp")?;
+        }
+        // Last, as threads that are started from now on would stay on this CPU too.
         if self.pin
             && let Some(&place) = Machine::read().places().first()
         {
             machine::pin(place).context("--pin")?;
         }
-        let Some(mut governor) = self.governor(session.threads())? else { return Ok(()) };
-        let limit = Arc::new(AtomicUsize::new(session.threads()));
-        session.limit_threads(Arc::clone(&limit));
-        let watch = move || {
-            loop {
-                limit.store(governor.look(), Ordering::Relaxed);
-                thread::sleep(Duration::from_secs(1));
-            }
-        };
-        thread::Builder::new().name("siskin-governor".to_owned()).spawn(watch).context("--max-temp")?;
         Ok(())
     }
 

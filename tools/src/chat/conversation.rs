@@ -29,12 +29,11 @@ impl Conversation {
     /// before the next is answered.
     pub(super) fn new(
         model: Model,
-        session: Session,
+        mut session: Session,
         options: SamplerOptions,
         system: Option<&str>,
         when_full: WhenFull,
     ) -> Result<Conversation> {
-        let mut session = session;
         session.set_when_full(when_full)?;
         let room = match when_full {
             WhenFull::Stop => None,
