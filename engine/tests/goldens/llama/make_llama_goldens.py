@@ -169,7 +169,8 @@ def sentencepiece_bpe(size):
     }
 
 
-def sentencepiece_model(size):
+def sentencepiece_model(size, **options):
+    """A SentencePiece model file; `options` are the trainer's, such as the ids of special tokens."""
     import sentencepiece
 
     out = io.BytesIO()
@@ -182,6 +183,7 @@ def sentencepiece_model(size):
         normalization_rule_name="identity",
         split_digits=True,
         minloglevel=2,
+        **options,
     )
     return out.getvalue()
 
@@ -358,20 +360,21 @@ def checkpoints():
     )
 
 
-def weights(model, dtype, rng):
-    """Gains near one, small biases, projections that keep the variance of their input, sharp queries and keys."""
+def weights(model, dtype, rng, gain=1.0):
+    """Gains near `gain`, small biases, projections that keep the variance of their input, sharp queries and keys."""
+    sharp = ("q_proj", "k_proj", "qkv_proj")
     state = {}
     for name, tensor in model.state_dict().items():
         shape = tuple(tensor.shape)
         draw = rng.standard_normal(shape)
         if name.endswith("norm.weight"):
-            draw = 1.0 + 0.2 * draw
+            draw = gain + 0.2 * draw
         elif name.endswith(".bias"):
             draw = 0.2 * draw
         elif "embed_tokens" in name:
             draw = draw * (2.8 / np.sqrt(shape[1]) if model.config.tie_word_embeddings else 1.0)
         else:
-            draw = draw * (2.0 if "q_proj" in name or "k_proj" in name else 1.2) / np.sqrt(shape[1])
+            draw = draw * (2.0 if any(part in name for part in sharp) else 1.2) / np.sqrt(shape[-1])
         state[name] = torch.from_numpy(draw.astype(np.float32)).to(dtype)
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight", None)
@@ -412,4 +415,5 @@ def main():
         print(f"{name}: {size} bytes, logits {logits.min():.2f}..{logits.max():.2f}, entropy {entropy:.2f} nats")
 
 
-main()
+if __name__ == "__main__":
+    main()
