@@ -19,6 +19,7 @@ import argparse
 import json
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -257,7 +258,7 @@ def checkpoints():
         "attention_multiplier": 0.2,
         "embedding_multiplier": 12.0,
         "hidden_act": "silu",
-        "logits_scaling": 0.5,
+        "logits_scaling": 0.125,
         "residual_multiplier": 0.22,
         "rms_norm_eps": 1e-05,
         "rope_scaling": None,
@@ -283,7 +284,7 @@ def checkpoints():
         },
         granite_files,
         "refact",
-        {"embedding": 0.3},
+        {"embedding": 0.1},
     )
     # OLMo-2-0425-1B: norms after each part and none before, of queries and keys over all heads.
     yield (
@@ -415,7 +416,7 @@ def checkpoints():
         },
         granite_files,
         "refact",
-        {"embedding": 0.3},
+        {"embedding": 0.1},
     )
     # LFM2-350M: short convolutions, with attention in some layers.
     yield (
@@ -480,7 +481,6 @@ def adjust(state, embedding=1.0, ternary=False):
         if "embed_tokens" in name:
             state[name] = (weight.float() * embedding).to(weight.dtype)
         elif ternary and "_proj.weight" in name:
-            # A scale of a few bits, so that the mean, by which llama.cpp's converter finds it again, is exact.
             signs = (weight.float() / weight.float().abs().mean()).round().clamp(-1, 1)
             state[name] = (signs * 2.0**-3).to(weight.dtype)
     return state
@@ -525,8 +525,31 @@ def convert(llama_cpp, folder, pre):
 
     arguments = ["convert", str(folder), "--outfile", f"{folder}.gguf", "--outtype", "bf16"]
     name = patch.object(TextModel, "get_vocab_base_pre", lambda self, tokenizer: pre)
-    with patch.object(sys, "argv", arguments), name:
+    with patch.object(sys, "argv", arguments), name, bitnet_of_microsoft():
         convert_hf_to_gguf.main()
+
+
+@contextmanager
+def bitnet_of_microsoft():
+    """llama.cpp converts the checkpoints of 1bitLLM, which name two norms otherwise, have SiLU where Microsoft's have the
+    square of ReLU, and store weights that are yet to be rounded. Microsoft's own llama.cpp calls theirs bitnet-b1.58; the
+    tensors have the same names.
+    """
+    import gguf
+    from conversion.base import TextModel
+    from conversion.bitnet import BitnetModel
+
+    original = BitnetModel.map_tensor_name
+
+    def map_tensor_name(self, name, *arguments):
+        name = name.replace("mlp.ffn_sub_norm", "mlp.ffn_layernorm")
+        return original(self, name.replace("self_attn.attn_sub_norm", "self_attn.inner_attn_ln"), *arguments)
+
+    names = patch.dict(gguf.MODEL_ARCH_NAMES, {gguf.MODEL_ARCH.BITNET: "bitnet-b1.58"})
+    vocabulary = patch.object(BitnetModel, "set_vocab", TextModel._set_vocab_gpt2)
+    rounded = patch.object(BitnetModel, "weight_quant", lambda self, weight: weight)
+    with names, vocabulary, rounded, patch.object(BitnetModel, "map_tensor_name", map_tensor_name):
+        yield
 
 
 def main():
