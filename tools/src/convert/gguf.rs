@@ -1,4 +1,4 @@
-use super::family::Family;
+use super::families::Family;
 use super::tensor::{RowOrder, Source, Tensor};
 use super::{Model, Shape, queries_per_value};
 use anyhow::{Context, Result, bail};
@@ -44,8 +44,8 @@ fn check(file: &Gguf) -> Result<Shape> {
     }
     let key = |name: &str| format!("{architecture}.{name}");
     let experts = file.u32(&key("expert_count"))?.unwrap_or(0);
-    if experts > 0 {
-        bail!("{}: models of {experts} experts are not supported", key("expert_count"));
+    if experts > 0 && !Family::has_experts(architecture) {
+        bail!("{}: {architecture} models of {experts} experts are not supported", key("expert_count"));
     }
     if file.is_packed() {
         bail!("the file is packed: quantize the original, or what `siskin pack --unpack` makes of this");
@@ -54,9 +54,17 @@ fn check(file: &Gguf) -> Result<Shape> {
         bail!("the file has no tensors");
     }
     let heads = file.u32(&key("attention.head_count"))?;
-    let kv_heads = file.u32(&key("attention.head_count_kv"))?;
+    let kv_heads = most(file, &key("attention.head_count_kv"))?;
     Ok(Shape {
         blocks: file.require_u32(&key("block_count"))?,
         queries_per_value: queries_per_value(heads, kv_heads),
     })
+}
+
+/// The number at `key`, or the largest of the numbers there: some models have another one for each block.
+fn most(file: &Gguf, key: &str) -> Result<Option<u32>> {
+    match file.get(key).and_then(|value| value.as_array()) {
+        Some(each) => Ok(each.iter().filter_map(|value| value.as_u32()).max()),
+        None => Ok(file.u32(key)?),
+    }
 }

@@ -1,4 +1,4 @@
-use super::family::{Description, Family, Weight};
+use super::families::{Description, Family, Weight};
 use super::metadata::{Metadata, size_label, title};
 use super::safetensors::{Stored, Weights, tensor_type};
 use super::special::Settings;
@@ -6,7 +6,7 @@ use super::tensor::{RowOrder, Source, Tensor};
 use super::vocabulary::Vocabulary;
 use super::{Model, Shape, sentencepiece, tokenizer_json};
 use anyhow::{Context, Result, anyhow, bail};
-use siskin_quant::TensorType;
+use siskin_quant::{TensorType, decode};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -80,12 +80,10 @@ fn tensors(description: &mut Description, weights: &Weights) -> Result<Vec<Tenso
         });
     }
     for weight in &description.weights {
-        let stored = weights.tensors.get(&weight.name);
-        let stored = stored
-            .ok_or_else(|| anyhow!("tensor {} is missing, expected {:?}", weight.name, weight.shape))?;
-        tensors.push(tensor(weight, stored).with_context(|| format!("tensor {}", weight.name))?);
+        tensors.push(tensor(weight, weights)?);
     }
-    let known: HashSet<&str> = description.weights.iter().map(|weight| weight.name.as_str()).collect();
+    let known: HashSet<&str> =
+        description.weights.iter().flat_map(|weight| &weight.names).map(String::as_str).collect();
     for name in weights.tensors.keys() {
         let unneeded = description.unneeded.iter().any(|end| name.ends_with(end));
         // A checkpoint with tied embeddings may store the head all the same; transformers, too, leaves it unread.
@@ -97,18 +95,49 @@ fn tensors(description: &mut Description, weights: &Weights) -> Result<Vec<Tenso
     Ok(tensors)
 }
 
-fn tensor(weight: &Weight, stored: &Stored) -> Result<Tensor> {
+fn tensor(weight: &Weight, weights: &Weights) -> Result<Tensor> {
+    let mut parts = Vec::with_capacity(weight.names.len());
+    let mut ty = None;
+    for name in &weight.names {
+        let stored = weights.tensors.get(name);
+        let stored =
+            stored.ok_or_else(|| anyhow!("tensor {name} is missing, expected {:?}", weight.stored))?;
+        let found = part_type(weight, stored).with_context(|| format!("tensor {name}"))?;
+        if *ty.get_or_insert(found) != found {
+            bail!(
+                "tensor {name}: expected dtype {}, as of the parts before it, found {found}",
+                ty.unwrap_or(found)
+            );
+        }
+        parts.push(stored.bytes.clone());
+    }
+    let tensor = Tensor {
+        name: weight.gguf.clone(),
+        shape: weight.shape.iter().rev().copied().map(u64::from).collect(),
+        ty: ty.context("a weight has a name")?,
+        source: Source::File(parts),
+        order: weight.order,
+    };
+    if weight.plus_one { plus_one(tensor) } else { Ok(tensor) }
+}
+
+/// The type of a tensor of the checkpoint, which must be one that `weight` can have.
+fn part_type(weight: &Weight, stored: &Stored) -> Result<TensorType> {
     let Some(ty) = tensor_type(stored.dtype) else {
         bail!("expected dtype F32, F16 or BF16, found {:?}", stored.dtype);
     };
-    if !weight.shape.iter().copied().map(u64::from).eq(stored.shape.iter().copied()) {
-        bail!("expected shape {:?}, found {:?}", weight.shape, stored.shape);
+    if !weight.stored.iter().copied().map(u64::from).eq(stored.shape.iter().copied()) {
+        bail!("expected shape {:?}, found {:?}", weight.stored, stored.shape);
     }
-    Ok(Tensor {
-        name: weight.gguf.clone(),
-        shape: stored.shape.iter().rev().copied().collect(),
-        ty,
-        source: Source::File(stored.bytes.clone()),
-        order: weight.order,
-    })
+    Ok(ty)
+}
+
+/// The vector with one added to each element.
+fn plus_one(tensor: Tensor) -> Result<Tensor> {
+    let mut buffer = Vec::new();
+    let bytes = tensor.read(0, 1, usize::try_from(tensor.bytes())?, &mut buffer)?;
+    let mut values = vec![0.0; usize::try_from(tensor.elements())?];
+    decode(tensor.ty, bytes, &mut values).with_context(|| format!("tensor {}", tensor.name))?;
+    let bytes = values.iter().flat_map(|value| (value + 1.0).to_le_bytes()).collect();
+    Ok(Tensor { ty: TensorType::F32, source: Source::Memory(bytes), ..tensor })
 }

@@ -9,9 +9,12 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Adds a key.
+    /// Adds a key, or gives it another value.
     pub(crate) fn set(&mut self, key: &str, value: impl Into<Value>) {
-        self.entries.push((key.into(), value.into()));
+        match self.entries.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => *known = value.into(),
+            None => self.entries.push((key.into(), value.into())),
+        }
     }
 
     /// All keys and values.
@@ -42,6 +45,11 @@ pub(crate) fn floats(values: impl IntoIterator<Item = f32>) -> Value {
 /// An array of i32.
 pub(crate) fn integers(values: impl IntoIterator<Item = i32>) -> Value {
     Value::Array(OwnedArray::I32(values.into_iter().collect()))
+}
+
+/// An array of truth values.
+pub(crate) fn booleans(values: impl IntoIterator<Item = bool>) -> Value {
+    Value::Array(OwnedArray::Bool(values.into_iter().collect()))
 }
 
 /// A model's name from its folder's, as llama.cpp writes it: words apart, each with a capital unless it has one or is

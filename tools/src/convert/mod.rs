@@ -2,10 +2,9 @@
 //! metadata and tensors whose rows can be read in any order.
 
 mod document;
-mod family;
+mod families;
 mod gguf;
 mod hugging_face;
-mod llama;
 mod metadata;
 mod safetensors;
 mod sentencepiece;
@@ -15,7 +14,7 @@ mod tokenizer_json;
 mod vocabulary;
 
 pub(crate) use document::Document;
-pub(crate) use family::{Description, Family};
+pub(crate) use families::{Description, Family};
 pub(crate) use metadata::size_label;
 pub(crate) use tensor::{RowOrder, Source, Tensor};
 pub(crate) use vocabulary::{Merging, Token, TokenType, Vocabulary};

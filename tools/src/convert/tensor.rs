@@ -24,8 +24,8 @@ pub(crate) struct Tensor {
 /// Where a tensor's bytes come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A part of a file.
-    File(FileBytes),
+    /// Parts of files, all of the same length, one after the other.
+    File(Vec<FileBytes>),
     /// The tensor of this index in a GGUF file.
     Gguf(Arc<Gguf>, usize),
     /// Made by the conversion.
@@ -43,6 +43,15 @@ pub(crate) enum RowOrder {
         /// Rows of one head, d; even.
         head_dim: u64,
     },
+    /// Of every `of` rows of the source, `rows` from row `first` on.
+    Part {
+        /// The first row that is taken.
+        first: u64,
+        /// How many are taken.
+        rows: u64,
+        /// The rows of which these are a part; not 0.
+        of: u64,
+    },
 }
 
 impl RowOrder {
@@ -54,6 +63,7 @@ impl RowOrder {
                 let (head, i) = (row / head_dim, row % head_dim);
                 head * head_dim + (i % 2) * (head_dim / 2) + i / 2
             }
+            RowOrder::Part { first, rows, of } => (row / rows) * of + first + row % rows,
         }
     }
 }
@@ -80,7 +90,7 @@ impl Tensor {
     /// Bytes of the source.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.source {
-            Source::File(bytes) => bytes.len,
+            Source::File(_) => self.ty.row_bytes(self.elements()).unwrap_or(0),
             Source::Gguf(gguf, index) => gguf.tensors().get(*index).map_or(0, |tensor| tensor.bytes),
             Source::Memory(bytes) => bytes.len() as u64,
         }
@@ -119,9 +129,9 @@ impl Tensor {
 impl Source {
     fn read<'a>(&'a self, offset: u64, len: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8]> {
         match self {
-            Source::File(bytes) => {
+            Source::File(parts) => {
                 buffer.resize(len, 0);
-                bytes.read(offset, buffer)?;
+                read_parts(parts, offset, buffer)?;
                 Ok(buffer)
             }
             Source::Gguf(gguf, index) => {
@@ -131,6 +141,23 @@ impl Source {
             Source::Memory(bytes) => part(bytes, offset, len),
         }
     }
+}
+
+/// Fills `dst` from byte `offset` on of what `parts` are together.
+fn read_parts(parts: &[FileBytes], offset: u64, mut dst: &mut [u8]) -> Result<()> {
+    let each = parts.first().map_or(0, |part| part.len);
+    let (mut index, mut within) = match (offset.checked_div(each), offset.checked_rem(each)) {
+        (Some(index), Some(within)) => (usize::try_from(index)?, within),
+        _ => (0, 0),
+    };
+    while !dst.is_empty() {
+        let part = parts.get(index).context("rows past the end of the tensor")?;
+        let len = usize::try_from(part.len.saturating_sub(within))?.min(dst.len());
+        let (now, later) = dst.split_at_mut(len);
+        part.read(within, now)?;
+        (dst, index, within) = (later, index + 1, 0);
+    }
+    Ok(())
 }
 
 fn part(src: &[u8], offset: u64, len: usize) -> Result<&[u8]> {
@@ -145,7 +172,7 @@ pub(crate) struct FileBytes {
     path: Arc<Path>,
     offset: u64,
     /// Length in bytes.
-    pub(crate) len: u64,
+    len: u64,
 }
 
 impl FileBytes {
@@ -170,6 +197,25 @@ mod tests {
         let order = RowOrder::Interleave { head_dim: 6 };
         let rows: Vec<u64> = (0..12).map(|row| order.source_row(row)).collect();
         assert_eq!(rows, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+    }
+
+    #[test]
+    fn a_part_of_every_few_rows_is_taken() {
+        let order = RowOrder::Part { first: 2, rows: 2, of: 4 };
+        let rows: Vec<u64> = (0..6).map(|row| order.source_row(row)).collect();
+        assert_eq!(rows, [2, 3, 6, 7, 10, 11]);
+    }
+
+    #[test]
+    fn parts_of_files_are_read_as_one() {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &[9, 0, 1, 2, 9, 3, 4, 5]).unwrap();
+        let (file, path) = (Arc::new(file), Arc::from(Path::new("x")));
+        let source = Source::File([1, 5].map(|at| FileBytes::new(&file, &path, at, 3)).into());
+        let mut buffer = Vec::new();
+        assert_eq!(source.read(1, 4, &mut buffer).unwrap(), [1, 2, 3, 4]);
+        assert_eq!(source.read(3, 3, &mut buffer).unwrap(), [3, 4, 5]);
+        assert!(source.read(3, 4, &mut buffer).is_err());
     }
 
     #[test]

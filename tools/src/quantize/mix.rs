@@ -68,7 +68,10 @@ impl<'a> Facts<'a> {
     }
 
     fn is_quantized(&self) -> bool {
-        self.dimensions >= 2 && self.name.ends_with("weight") && !self.name.contains("_norm.weight")
+        // What llama.cpp keeps: beside norms, the choice of experts, and convolutions, which are tiny.
+        const KEPT: [&str; 3] = ["_norm.weight", "ffn_gate_inp.weight", "shortconv.conv.weight"];
+        let kept = KEPT.iter().any(|kept| self.name.contains(kept));
+        self.dimensions >= 2 && self.name.ends_with("weight") && !kept
     }
 
     fn fits(&self, ty: TensorType) -> bool {
@@ -109,7 +112,7 @@ impl Mix {
         let special = match part {
             "attn_v.weight" | "attn_qkv.weight" => self.values(block),
             "attn_output.weight" => self.attention_output(),
-            "ffn_down.weight" => self.down(block),
+            "ffn_down.weight" | "ffn_down_exps.weight" => self.down(block),
             _ => None,
         };
         special.unwrap_or(base)
@@ -215,6 +218,9 @@ mod tests {
         assert_eq!(of("blk.5.attn_v.weight"), TensorType::Q4_K);
         assert_eq!(of("blk.7.ffn_down.weight"), TensorType::Q6_K);
         assert_eq!(of("blk.7.ffn_up.weight"), TensorType::Q4_K);
+        assert_eq!(of("blk.7.ffn_down_exps.weight"), TensorType::Q6_K);
+        assert_eq!(of("blk.7.ffn_gate_inp.weight"), TensorType::F32);
+        assert_eq!(of("blk.7.shortconv.conv.weight"), TensorType::F32);
         assert_eq!(of("blk.7.attn_norm.weight"), TensorType::F32);
         assert_eq!(chosen("token_embd.weight", 2048, false, 16, Q4_K_M), TensorType::Q4_K);
     }

@@ -11,6 +11,11 @@ pub(crate) fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/goldens/llama")
 }
 
+/// The tiny checkpoints of the other families, and the GGUF files that llama.cpp's converter made from them.
+pub(crate) fn families() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/goldens/families")
+}
+
 /// Runs the program.
 pub(crate) fn siskin(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_siskin")).args(arguments).output().unwrap()
@@ -69,10 +74,15 @@ pub(crate) struct TensorBytes {
 
 impl Checkpoint {
     pub(crate) fn copy(name: &str) -> Checkpoint {
+        Checkpoint::copy_of(&goldens(), name)
+    }
+
+    /// A copy of the checkpoint `name` in the folder `from`.
+    pub(crate) fn copy_of(from: &Path, name: &str) -> Checkpoint {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(name)).unwrap();
-        for file in names(&goldens().join(name)) {
-            fs::copy(goldens().join(name).join(&file), folder.path().join(name).join(&file)).unwrap();
+        for file in names(&from.join(name)) {
+            fs::copy(from.join(name).join(&file), folder.path().join(name).join(&file)).unwrap();
         }
         let bytes = fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
         let (size, rest) = bytes.split_first_chunk().unwrap();
