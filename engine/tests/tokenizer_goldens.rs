@@ -83,6 +83,7 @@ goldens! {
     llama_3_without_whole_words: "smaug-bpe",
     qwen_2: "qwen2",
     qwen_3_5: "qwen35",
+    gpt_4o: "gpt-4o",
     gpt_2: "gpt-2",
     smol_lm_with_bytes_missing: "smollm",
     demo: "demo",

@@ -1,6 +1,6 @@
 //! The classes of characters that pre-tokenizers tell apart.
 
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
 /// What a pre-tokenizer sees of a character: its Unicode general category, with white space taken out first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,33 @@ pub(super) fn class_at(text: &[u8], at: usize) -> Option<(Class, usize)> {
         Some(character) => (of(character), character.len_utf8()),
         None => (Class::Other, 1),
     })
+}
+
+/// The case of a letter or mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    /// `[\p{Lu}\p{Lt}]`
+    Upper,
+    /// `\p{Ll}`
+    Lower,
+    /// `[\p{Lm}\p{Lo}\p{M}]`, which stand among either.
+    Either,
+}
+
+/// The case and the bytes of the letter or mark that starts at `at`; `None` where none does.
+pub(super) fn case_at(text: &[u8], at: usize) -> Option<(Case, usize)> {
+    let character = char_at(text, at)?;
+    let case = match character {
+        'A'..='Z' => Case::Upper,
+        'a'..='z' => Case::Lower,
+        _ if matches!(of(character), Class::Letter | Class::Mark) => match character.general_category() {
+            GeneralCategory::UppercaseLetter | GeneralCategory::TitlecaseLetter => Case::Upper,
+            GeneralCategory::LowercaseLetter => Case::Lower,
+            _ => Case::Either,
+        },
+        _ => return None,
+    };
+    Some((case, character.len_utf8()))
 }
 
 /// The bytes of the character that starts at `at`; `None` at the end of the text.

@@ -3,7 +3,7 @@
 //! Each is published as one or more regular expressions, quoted here beside the scanner that does the same by hand in
 //! one pass over the bytes. Names and which pattern they mean are llama.cpp's (`tokenizer.ggml.pre`).
 
-use super::class::{Class, class_at};
+use super::class::{Case, Class, case_at, class_at};
 
 /// Llama 3's words; runs of digits are cut in threes from their start.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -11,6 +11,9 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen3.5's words: Qwen2's, but combining marks are part of words.
 const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// GPT-4o's words: as Llama 3's, but a capital begins a new one, contractions belong to the word before, and signs take
+/// slashes with them.
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// GPT-2's words; what Hugging Face's `ByteLevel` does with `use_regex`.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 /// A single digit, as a step of its own before [`GPT2`]: SmolLM, StarCoder.
@@ -25,6 +28,8 @@ pub(super) enum Pattern {
     Qwen2,
     /// [`QWEN35`]
     Qwen35,
+    /// [`GPT4O`]
+    Gpt4o,
     /// [`GPT2`]
     Gpt2,
     /// [`DIGIT`], then [`GPT2`] on what is between the digits.
@@ -80,6 +85,7 @@ const KNOWN: &[PreTokenizer] = &[
     plain("megrez", Pattern::Qwen2),
     plain("stablelm2", Pattern::Qwen2),
     composed("qwen35", Pattern::Qwen35),
+    plain("gpt-4o", Pattern::Gpt4o),
     plain("gpt-2", Pattern::Gpt2),
     plain("a.x-4.0", Pattern::Gpt2),
     plain("exaone4", Pattern::Gpt2),
@@ -167,6 +173,7 @@ fn pattern_of(regex: &str) -> Option<Pattern> {
         LLAMA3 => Some(Pattern::Llama3),
         QWEN2 => Some(Pattern::Qwen2),
         QWEN35 => Some(Pattern::Qwen35),
+        GPT4O => Some(Pattern::Gpt4o),
         GPT2 => Some(Pattern::Gpt2),
         _ => None,
     }
@@ -179,6 +186,7 @@ impl Pattern {
             Pattern::Llama3 => words(text, |text, at| modern(text, at, 3, false), &mut word),
             Pattern::Qwen2 => words(text, |text, at| modern(text, at, 1, false), &mut word),
             Pattern::Qwen35 => words(text, |text, at| modern(text, at, 1, true), &mut word),
+            Pattern::Gpt4o => words(text, gpt4o, &mut word),
             Pattern::Gpt2 => words(text, gpt2, &mut word),
             Pattern::Digits => words(text, digit_or_between, &mut |part| words(part, gpt2, &mut word)),
             Pattern::Default => words(text, signs_or_between, &mut |part| {
@@ -226,6 +234,54 @@ fn modern(text: &[u8], at: usize, most_digits: usize, marks: bool) -> usize {
         return run(text, end, |class| class == Class::Newline);
     }
     white_space(text, at, true)
+}
+
+/// [`GPT4O`]
+fn gpt4o(text: &[u8], at: usize) -> usize {
+    let Some((class, len)) = class_at(text, at) else { return at };
+    // The optional character before a word: kept where the word behind it is one.
+    let before = !matches!(class, Class::Newline | Class::Letter | Class::Number);
+    let starts = [before.then_some(at + len), Some(at)].into_iter().flatten();
+    let word = starts.clone().find_map(|start| cased_word(text, start));
+    if let Some(end) = word.or_else(|| starts.clone().find_map(|start| capitals(text, start))) {
+        return contraction(text, end, true).unwrap_or(end);
+    }
+    if class == Class::Number {
+        return run_of_at_most(text, at, 3, |class| class == Class::Number);
+    }
+    //  ?[^\s\p{L}\p{N}]+[\r\n/]*
+    let end = run(text, at + len, Class::is_sign);
+    if class.is_sign() || (text[at] == b' ' && end > at + len) {
+        let tail = text[end..].iter().take_while(|byte| b"\r\n/".contains(byte));
+        return end + tail.count();
+    }
+    white_space(text, at, true)
+}
+
+/// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`: where it ends, if there is one here. The first run gives back
+/// as many characters as the second one needs to begin.
+fn cased_word(text: &[u8], start: usize) -> Option<usize> {
+    let (mut end, mut after_either) = (start, None);
+    while let Some((case, len)) = case_at(text, end).filter(|(case, _)| *case != Case::Lower) {
+        end += len;
+        if case == Case::Either {
+            after_either = Some(end);
+        }
+    }
+    let mut lower = end;
+    while let Some((_, len)) = case_at(text, lower).filter(|(case, _)| *case != Case::Upper) {
+        lower += len;
+    }
+    if lower > end { Some(lower) } else { after_either }
+}
+
+/// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+`, which no small letters follow: they would make a [`cased_word`].
+fn capitals(text: &[u8], start: usize) -> Option<usize> {
+    let mut end = start;
+    while let Some((_, len)) = case_at(text, end).filter(|(case, _)| *case != Case::Lower) {
+        end += len;
+    }
+    (end > start).then_some(end)
 }
 
 /// [`GPT2`]
