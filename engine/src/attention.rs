@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
 use crate::cache::{Cache, CacheType, CacheTypes};
-use crate::kernels::attention::{self, BLOCK, Block, HEADER, Queries, SPAN, WIDTH};
+use crate::kernels::attention::{self, BLOCK, Block, HEADER, Look, Queries, SPAN, WIDTH};
 use crate::kernels::quantize::TILE;
 use crate::kernels::{Kernels, Line, Q8Block};
 use crate::runs::{Run, Runs};
@@ -49,6 +49,7 @@ pub(crate) struct Layer<'a> {
     /// The tokens' queries: for each a row of `stride` numbers, which begins with those of all heads.
     pub(crate) queries: &'a [f32],
     pub(crate) stride: usize,
+    pub(crate) look: Look,
 }
 
 /// What attention is to have room for.
@@ -62,7 +63,8 @@ pub(crate) struct Room {
     pub(crate) context: usize,
 }
 
-/// Causal self-attention: each token's heads look at its own position and all before it in its sequence.
+/// Causal self-attention: each token's heads look at its own position and those before it in its sequence, as far as the
+/// layer's window.
 pub(crate) struct Attention {
     kernels: &'static Kernels,
     heads: Heads,
@@ -94,7 +96,7 @@ impl Attention {
         Ok(Self { kernels, heads, tokens, tiles, tile_runs, scratch, parts })
     }
 
-    /// `out = softmax(queries · keys / √head_dim) · values`; `out` has rows as the queries have.
+    /// `out = softmax(queries · keys) · values`, scaled and capped as [`Look`] says; `out` has rows as the queries have.
     pub(crate) fn attend(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         match layer.runs.tokens() {
             1 => self.one(team, layer, out),
@@ -103,7 +105,7 @@ impl Attention {
     }
 
     /// Takes some tokens out of a sequence, whose length is `run`'s start: the keys and values behind them move up, and
-    /// these keys turn by `turns`, back by as many positions.
+    /// `turn` turns each layer's keys back by as many positions.
     pub(crate) fn forget(
         &mut self,
         team: &mut Team,
@@ -111,16 +113,15 @@ impl Attention {
         layers: usize,
         run: Run<'_>,
         tokens: Range<usize>,
-        turns: &[f32],
+        turn: impl Fn(usize, &mut [f32]) + Sync,
     ) {
-        let (kernels, types, head_dim) = (self.kernels, cache.types(), self.heads.head_dim);
+        let (types, head_dim) = (cache.types(), self.heads.head_dim);
         for layer in 0..layers {
             team.for_each_with(&mut self.scratch, cache.layer(layer), |scratch, _, (keys, values)| {
                 let numbers = &mut scratch.floats[..head_dim];
                 for from in tokens.end..run.start {
                     let (from, to) = (run.slot(from), run.slot(from - tokens.len()));
-                    let turn = |key: &mut [f32]| kernels.rotate_pairs(key, turns);
-                    types.relocate(from, to, numbers, turn, (&mut *keys, &mut *values));
+                    types.relocate(from, to, numbers, |key| turn(layer, key), (&mut *keys, &mut *values));
                 }
             });
         }
@@ -147,13 +148,13 @@ impl Attention {
             let work = scratch.open(kernels, heads, layer, head, tokens.clone(), start);
             let queries = &work.queries;
             work.sums.chunks_exact_mut(heads.part()).for_each(attention::begin);
-            for span in (0..start + tokens.len()).step_by(SPAN) {
+            for span in (queries.first() / SPAN * SPAN..start + tokens.len()).step_by(SPAN) {
                 let view = View { kernels, layer, run, head };
                 view.span(queries, span, work.wide, work.scores, work.parts);
                 let parts = work.parts.chunks_exact(heads.part());
                 let sums = work.sums.chunks_exact_mut(heads.part());
                 for (query, (sums, part)) in sums.zip(parts).enumerate() {
-                    if queries.seen(query, span, 1) > 0 {
+                    if queries.seen(query, span, SPAN) > queries.hidden(query, span, SPAN) {
                         kernels.merge(sums, part);
                     }
                 }
@@ -170,14 +171,15 @@ impl Attention {
     fn one(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         let (kernels, heads) = (self.kernels, self.heads);
         let (rows, run) = layer.runs.get(0);
-        let spans = (run.start + 1).div_ceil(SPAN);
+        let first = (run.start + 1).saturating_sub(layer.look.window) / SPAN;
+        let spans = (run.start + 1).div_ceil(SPAN) - first;
         let task = heads.group() * heads.part();
         let parts = &mut self.parts[..heads.kv_heads * spans * task];
         team.for_each_with(&mut self.scratch, Chunks::new(parts, task), |scratch, i, parts| {
             let (head, span) = (i / spans, i % spans);
             let work = scratch.open(kernels, heads, layer, head, rows.clone(), run.start);
             let view = View { kernels, layer, run, head };
-            view.span(&work.queries, span * SPAN, work.wide, work.scores, parts);
+            view.span(&work.queries, (first + span) * SPAN, work.wide, work.scores, parts);
         });
         let Some(sums) = self.scratch.first_mut().map(|scratch| &mut scratch.floats[..heads.part()]) else {
             return;
@@ -223,13 +225,14 @@ impl View<'_> {
         };
         let keys = |from: usize| cache.keys(index, head, slots(from, end));
         let values = |from: usize| cache.values(index, head, slots(from, end));
-        for from in (start..end).step_by(BLOCK) {
-            let next = if from + BLOCK < end { keys(from + BLOCK) } else { values(start) };
+        let first = start.max(queries.first() / BLOCK * BLOCK);
+        for from in (first..end).step_by(BLOCK) {
+            let next = if from + BLOCK < end { keys(from + BLOCK) } else { values(first) };
             let keys = Block { bytes: keys(from), start: from, next };
             kernels.scores(cache.types().keys, queries, &keys, wide, scores);
         }
         kernels.softmax(queries, start, scores, parts);
-        for from in (start..end).step_by(BLOCK) {
+        for from in (first..end).step_by(BLOCK) {
             let next = if from + BLOCK < end {
                 values(from + BLOCK)
             } else if end < queries.most() {
@@ -308,7 +311,7 @@ impl Scratch {
                 dims: heads.dims(),
                 group: heads.group(),
                 seen: start + 1,
-                scale: 1.0 / (heads.head_dim as f32).sqrt(),
+                look: layer.look,
             },
             wide: self.wide.as_chunks_mut().0,
             scores: scores.as_chunks_mut().0,
@@ -332,6 +335,7 @@ mod tests {
     /// A sequence of one layer: for each position a row of queries, of keys and of values.
     struct Sequence {
         heads: Heads,
+        look: Look,
         types: CacheTypes,
         queries: Vec<f32>,
         keys: Vec<f32>,
@@ -341,10 +345,16 @@ mod tests {
 
     impl Sequence {
         fn new(heads: Heads, types: CacheTypes, positions: usize) -> Self {
+            let look = Look { scale: 1.0 / (heads.head_dim as f32).sqrt(), cap: None, window: usize::MAX };
+            Self::looking(heads, look, types, positions)
+        }
+
+        fn looking(heads: Heads, look: Look, types: CacheTypes, positions: usize) -> Self {
             let mut random = Random(21);
             let kv = heads.kv_heads * heads.head_dim;
             let mut sequence = Self {
                 heads,
+                look,
                 types,
                 queries: random.vector(positions * heads.heads * heads.head_dim, 3.0),
                 keys: random.vector(positions * kv, 2.0),
@@ -394,7 +404,7 @@ mod tests {
             let queries = &self.queries[start * stride..(start + tokens) * stride];
             let mut runs = Runs::new(arena, 1, PAGES.len()).unwrap();
             runs.push(Run { start, tokens, pages: &PAGES });
-            let layer = Layer { cache: &self.cache, index: 0, runs: &runs, queries, stride };
+            let layer = Layer { cache: &self.cache, index: 0, runs: &runs, queries, stride, look: self.look };
             let mut out = vec![0.0; tokens * stride];
             attention.attend(&mut team, &layer, &mut out);
             out.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
@@ -409,12 +419,16 @@ mod tests {
             };
             let query = row(&self.queries, position * self.heads.heads + head);
             let dot = |key: Vec<f64>| query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>();
-            let weights: Vec<f64> = (0..=position)
-                .map(|i| (dot(row(&self.keys, i * kv_heads + kv_head)) / (head_dim as f64).sqrt()).exp())
-                .collect();
+            let Look { scale, cap, window } = self.look;
+            let first = (position + 1).saturating_sub(window);
+            let weight = |i| {
+                let score = dot(row(&self.keys, i * kv_heads + kv_head)) * f64::from(scale);
+                cap.map_or(score, |cap| (score / f64::from(cap)).tanh() * f64::from(cap)).exp()
+            };
+            let weights: Vec<f64> = (first..=position).map(weight).collect();
             let total: f64 = weights.iter().sum();
             let mut out = vec![0.0; head_dim];
-            for (i, weight) in weights.iter().enumerate() {
+            for (i, weight) in (first..).zip(&weights) {
                 for (out, value) in out.iter_mut().zip(row(&self.values, i * kv_heads + kv_head)) {
                     *out += weight / total * value;
                 }
@@ -450,6 +464,48 @@ mod tests {
                                 "{isa} {types:?} {heads:?}: {tokens} tokens from {start}, {threads} threads"
                             );
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn windows_and_caps_give_the_same_bits_everywhere() {
+        let heads = Heads { heads: 8, kv_heads: 2, head_dim: 64 };
+        for types in all_types() {
+            for window in [1, 5, 64, 100, SPAN, SPAN + 30] {
+                let look = Look { scale: 0.3, cap: Some(4.0), window };
+                let sequence = Sequence::looking(heads, look, types, 2 * SPAN + 70);
+                for start in [0, 50, SPAN - 5, 2 * SPAN - 1] {
+                    let single = |i| sequence.attend(scalar(), 1, start + i, 1);
+                    let expected: Vec<u32> = (0..13).flat_map(single).collect();
+                    for isa in Isa::available() {
+                        for (tokens, threads) in [(1, 2), (3, 1), (13, 2)] {
+                            let found = sequence.attend(isa, threads, start, tokens);
+                            assert!(
+                                found == expected[..found.len()],
+                                "{isa} {types:?} window {window}: {tokens} tokens from {start}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn windows_hide_what_is_behind_them_and_caps_bound_scores() {
+        for (cap, window) in [(None, 1), (None, 40), (Some(2.0), usize::MAX), (Some(2.0), SPAN + 3)] {
+            let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
+            let look = Look { scale: 0.2, cap, window };
+            let sequence = Sequence::looking(heads, look, CacheType::F32.into(), 2 * SPAN + 70);
+            for position in [0, 1, 39, 40, 63, 64, SPAN - 1, SPAN, SPAN + 2, SPAN + 3, 2 * SPAN + 69] {
+                let out = sequence.attend(scalar(), 1, position, 1);
+                for (head, out) in out.chunks(64).enumerate() {
+                    for (out, exact) in out.iter().zip(sequence.exact(position, head)) {
+                        let error = (f64::from(f32::from_bits(*out)) - exact).abs();
+                        assert!(error < 1e-5, "{look:?} {position}: {error:e}");
                     }
                 }
             }

@@ -37,7 +37,7 @@ pub enum Error {
         /// What `general.architecture` says.
         found: String,
         /// The architectures that are.
-        supported: &'static str,
+        supported: String,
     },
     /// A hyperparameter has a value that no model of the family can have, or that is not implemented.
     #[error("{file}: key {key:?}: expected {expected}, found {found}")]
@@ -68,6 +68,18 @@ pub enum Error {
         tensor: String,
         /// The model's architecture.
         architecture: String,
+    },
+    /// A matrix that is several in one, of which one begins within a panel of 16 rows.
+    #[error(
+        "{file}: tensor {tensor:?}: expected its parts to begin at multiples of 16 rows, found one at {row}"
+    )]
+    Stacked {
+        /// The model file.
+        file: String,
+        /// The tensor's name.
+        tensor: String,
+        /// Where a part begins.
+        row: usize,
     },
     /// A tensor's shape is not what the hyperparameters ask for.
     #[error("{file}: tensor {tensor:?}: expected shape {expected:?}, found {found:?}")]

@@ -7,6 +7,7 @@ use siskin_quant::TensorType;
 use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
 use crate::attention::{self, Heads, Layer, Room};
 use crate::cache::{Cache, CacheTypes};
+use crate::kernels::attention::Look;
 use crate::kernels::peak::Load;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
@@ -208,6 +209,7 @@ impl Attention {
             runs: &self.runs,
             queries: &self.queries,
             stride: heads * head_dim,
+            look: Look { scale: 1.0 / (head_dim as f32).sqrt(), cap: None, window: usize::MAX },
         };
         self.attention.attend(&mut self.team, &layer, &mut self.out);
         &self.out

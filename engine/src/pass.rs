@@ -7,7 +7,7 @@ use crate::cache::{Cache, CacheTypes};
 use crate::error::Error;
 use crate::kernels::Isa;
 use crate::machine::{Machine, default_threads};
-use crate::model::{Buffers, Config, Llama, Model, State, StateOptions};
+use crate::model::{Buffers, Config, Model, Network, State, StateOptions};
 use crate::observer::Observer;
 use crate::runs::{PAGE, Run};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
@@ -111,29 +111,29 @@ impl Settings {
         Ok(Self { context, threads, batch, cache: options.cache, isa, sequences, logits, pages })
     }
 
-    /// What a pass takes of `family`, counted alone.
-    pub(crate) fn count(&self, family: &Llama) -> PassArena {
+    /// What a pass takes of `network`, counted alone.
+    pub(crate) fn count(&self, network: &Network) -> PassArena {
         let mut arena = PassArena { cache: Arena::counting(), buffers: Arena::counting() };
         // An arena that counts never fails.
-        let _ = self.reserve(family, Team::alone(self.threads), &mut arena);
+        let _ = self.reserve(network, Team::alone(self.threads), &mut arena);
         arena
     }
 
     fn reserve(
         &self,
-        family: &Llama,
+        network: &Network,
         team: Team,
         arena: &mut PassArena,
     ) -> Result<(State, Buffers), OutOfMemory> {
         let &Self { context, batch, cache, isa, sequences, logits, pages, .. } = self;
-        let config = family.config();
+        let config = network.config();
         let slots = pages.map_or(context, |pages| pages.saturating_mul(PAGE));
         let cache =
             Cache::new(&mut arena.cache, cache, config.layers, config.kv_heads, config.head_dim, slots)?;
-        let options = StateOptions { sequences, context, batch, scratch: family.scratch(batch) };
+        let options = StateOptions { sequences, context, batch, scratch: network.scratch(batch) };
         let arena = &mut arena.buffers;
-        let state = State::new(arena, isa.kernels(), team, cache, config, options)?;
-        Ok((state, family.buffers(arena, batch, logits)?))
+        let state = State::new(arena, isa.kernels(), team, cache, network, options)?;
+        Ok((state, network.buffers(arena, batch, logits)?))
     }
 }
 
@@ -148,7 +148,7 @@ impl Pass {
         };
         let team = team.map_err(|source| Error::Threads { threads, source })?;
         let mut arena = PassArena { cache: Arena::reserving(), buffers: Arena::reserving() };
-        let (state, buffers) = settings.reserve(model.family(), team, &mut arena)?;
+        let (state, buffers) = settings.reserve(model.network(), team, &mut arena)?;
         let pages = pages.unwrap_or(context.div_ceil(PAGE));
         Ok(Self { model, state, buffers, bytes: arena.bytes(), context, batch, rows: logits, pages })
     }
@@ -183,7 +183,7 @@ impl Pass {
     /// # Errors
     /// [`Error::Cancelled`].
     pub(crate) fn forward(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
-        self.model.family().forward(&mut self.state, &mut self.buffers, tokens, observer)
+        self.model.network().forward(&mut self.state, &mut self.buffers, tokens, observer)
     }
 
     /// The flag that ends forward passes, and the limit of threads.
@@ -203,12 +203,12 @@ impl Pass {
 
     /// Takes some tokens out of a sequence, whose length is `run`'s start.
     pub(crate) fn forget(&mut self, run: Run<'_>, tokens: Range<usize>) {
-        self.model.family().forget(&mut self.state, run, tokens);
+        self.model.network().forget(&mut self.state, run, tokens);
     }
 
     /// Works out the logits after these tokens of the batch, no more than [`Pass::rows`].
     pub(crate) fn work_out_logits(&mut self, tokens: &[usize]) {
-        self.model.family().logits(&mut self.state, &mut self.buffers, tokens);
+        self.model.network().logits(&mut self.state, &mut self.buffers, tokens);
     }
 
     /// The logits of the token of this number among those that they were worked out for last.
@@ -223,7 +223,7 @@ impl Pass {
 
     /// Shows `observer` what the output matrix is multiplied with after each token of the batch.
     pub(crate) fn observe_output(&mut self, observer: &mut dyn Observer) {
-        self.model.family().observe_output(&mut self.state, &mut self.buffers, observer);
+        self.model.network().observe_output(&mut self.state, &mut self.buffers, observer);
     }
 
     pub(crate) fn cache(&self) -> &Cache {
@@ -236,8 +236,12 @@ impl Pass {
 
     /// What states of its sequences are of.
     pub(crate) fn shape(&self) -> Shape {
-        let &Config { layers, kv_heads, vocabulary, .. } = self.model.family().config();
-        Shape { model: self.model.fingerprint(), layers, kv_heads, vocabulary }
+        let network = self.model.network();
+        let &Config { layers, kv_heads, vocabulary, .. } = network.config();
+        // The same tokens have other keys in a long context.
+        let long = network.rotations().iter().any(|rotation| rotation.is_long(self.context));
+        let model = self.model.fingerprint() ^ u128::from(long);
+        Shape { model, layers, kv_heads, vocabulary }
     }
 
     /// Copies a page of the cache to another.

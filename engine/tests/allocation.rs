@@ -52,13 +52,9 @@ unsafe impl GlobalAlloc for Counting {
 #[test]
 fn an_answer_allocates_nothing() {
     assert!(COUNTING.during(|| drop(vec![1u8])) >= 2, "the allocator counts");
-    for name in ["gqa", "kquant"] {
-        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let path = match name {
-            "kquant" => goldens.join("llama_cpp/q4_k_m.gguf"),
-            _ => goldens.join("llama/gqa.gguf"),
-        };
-        let model = Model::open(path).unwrap();
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    for name in ["llama/gqa", "llama_cpp/q4_k_m", "families/gemma3", "families/qwen3-moe"] {
+        let model = Model::open(goldens.join(format!("{name}.gguf"))).unwrap();
         for cache in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
             let options = SessionOptions {
                 threads: Some(3),

@@ -11,8 +11,9 @@
 //! 3. With F32, F16 and BF16 weights it is one `fma` for each k, in order, from 0.
 //! 4. Sums along a vector stride over 16 lanes, then fold by the tree 8, 4, 2, 1 ([`norm`]).
 //! 5. `exp` is a polynomial in FMA form ([`activation`]); sines and cosines come from the `libm` crate ([`rope`]).
-//! 6. A score is one `fma` for each number of the head, in order, from 0, times 1/√head_dim; with Q8_0 keys it is
-//!    rule 2 with the query as activations, times the same. Positions are taken in spans of 256 from the start of the
+//! 6. A score is one `fma` for each number of the head, in order, from 0, times the model's factor, 1/√head_dim for most;
+//!    with Q8_0 keys it is rule 2 with the query as activations, times the same. Where a model caps scores, the next step
+//!    is tanh(score / cap) · cap. Positions that a query does not look at have no part in anything. They are taken in spans of 256 from the start of the
 //!    context. A span has its scores' maximum m, its weights `exp(score − m)` and their sum by rule 4, and for each
 //!    number one `fma` of weight and value for each position, in order, from 0. Spans are merged in order:
 //!    `sum = fma(sum, exp(m − m'), span * exp(m_span − m'))` with m' the greater maximum, for weights and values alike;
@@ -32,7 +33,9 @@ mod table;
 #[allow(unsafe_code)] // Parts of a matrix, each taken once.
 mod tests;
 
+pub(crate) use activation::Activation;
 pub(crate) use matmul::{Activations, Line, Output, Product};
 pub(crate) use quantize::Q8Block;
+pub(crate) use rope::Pairs;
 pub(crate) use table::Kernels;
 pub use table::{Isa, UnknownIsa};

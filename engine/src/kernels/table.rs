@@ -5,10 +5,12 @@ use std::sync::OnceLock;
 use half::f16;
 use siskin_quant::TensorType;
 
+use super::activation::Activation;
 use super::attention::{self, Block, Element, Queries, SPAN};
 use super::formats::{self, Float, Quantized};
 use super::matmul::{self, Line, Product};
 use super::quantize::{self, Q8Block};
+use super::rope::Pairs;
 use super::{activation, norm, peak, rope};
 use crate::arena::Tile;
 use crate::cache::CacheType;
@@ -28,8 +30,11 @@ pub(crate) struct Kernels {
     matmul: fn(TensorType) -> Option<Matmul>,
     quantize: unsafe fn(&[f32], usize, usize, &mut [Q8Block]),
     rms_norm: unsafe fn(&[f32], &[f32], usize, f32, &mut [f32]),
-    rotate_pairs: unsafe fn(&mut [f32], &[f32]),
-    silu_mul: unsafe fn(&mut [f32], &[f32]),
+    rms_norm_in_place: unsafe fn(&mut [f32], &[f32], usize, f32),
+    add_scaled: unsafe fn(&mut [f32], &[f32], f32),
+    rotate: unsafe fn(Pairs, &mut [f32], &[f32]),
+    gated: unsafe fn(Activation, &mut [f32], &[f32]),
+    cap: unsafe fn(&mut [f32], f32),
     peak: unsafe fn(&peak::Load, usize) -> usize,
     scores: fn(CacheType) -> Scores,
     softmax: unsafe fn(&Queries<'_>, usize, &mut [[f32; SPAN]], &mut [f32]),
@@ -85,12 +90,24 @@ macro_rules! tier {
                 norm::rms_norm($lanes, x, weight, n, eps, out)
             }
             $(#[$features])?
-            fn rotate_pairs(head: &mut [f32], turns: &[f32]) {
-                rope::rotate_pairs($lanes, head, turns)
+            fn rms_norm_in_place(x: &mut [f32], weight: &[f32], n: usize, eps: f32) {
+                norm::rms_norm_in_place($lanes, x, weight, n, eps)
             }
             $(#[$features])?
-            fn silu_mul(gate: &mut [f32], up: &[f32]) {
-                activation::silu_mul($lanes, gate, up)
+            fn add_scaled(x: &mut [f32], y: &[f32], scale: f32) {
+                norm::add_scaled($lanes, x, y, scale)
+            }
+            $(#[$features])?
+            fn rotate(pairs: Pairs, head: &mut [f32], turns: &[f32]) {
+                rope::rotate($lanes, pairs, head, turns)
+            }
+            $(#[$features])?
+            fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
+                activation::gated($lanes, activation, gate, up)
+            }
+            $(#[$features])?
+            fn cap(numbers: &mut [f32], limit: f32) {
+                activation::cap_all($lanes, numbers, limit)
             }
             $(#[$features])?
             fn peak(load: &peak::Load, rounds: usize) -> usize {
@@ -172,8 +189,11 @@ macro_rules! tier {
                 },
                 quantize,
                 rms_norm,
-                rotate_pairs,
-                silu_mul,
+                rms_norm_in_place,
+                add_scaled,
+                rotate,
+                gated,
+                cap,
                 peak,
                 scores: |ty| match ty {
                     CacheType::F32 => scores::<f32>,
@@ -381,16 +401,34 @@ impl Kernels {
         unsafe { (self.rms_norm)(x, weight, n, eps, out) }
     }
 
-    /// See [`rope::rotate_pairs`].
-    pub(crate) fn rotate_pairs(&self, head: &mut [f32], turns: &[f32]) {
+    /// See [`norm::rms_norm_in_place`].
+    pub(crate) fn rms_norm_in_place(&self, x: &mut [f32], weight: &[f32], n: usize, eps: f32) {
         // SAFETY: a tier is only handed out where its instructions were detected.
-        unsafe { (self.rotate_pairs)(head, turns) }
+        unsafe { (self.rms_norm_in_place)(x, weight, n, eps) }
     }
 
-    /// See [`activation::silu_mul`].
-    pub(crate) fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
+    /// See [`norm::add_scaled`].
+    pub(crate) fn add_scaled(&self, x: &mut [f32], y: &[f32], scale: f32) {
         // SAFETY: a tier is only handed out where its instructions were detected.
-        unsafe { (self.silu_mul)(gate, up) }
+        unsafe { (self.add_scaled)(x, y, scale) }
+    }
+
+    /// See [`rope::rotate`].
+    pub(crate) fn rotate(&self, pairs: Pairs, head: &mut [f32], turns: &[f32]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.rotate)(pairs, head, turns) }
+    }
+
+    /// See [`activation::gated`].
+    pub(crate) fn gated(&self, activation: Activation, gate: &mut [f32], up: &[f32]) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.gated)(activation, gate, up) }
+    }
+
+    /// See [`activation::cap_all`].
+    pub(crate) fn cap(&self, numbers: &mut [f32], limit: f32) {
+        // SAFETY: a tier is only handed out where its instructions were detected.
+        unsafe { (self.cap)(numbers, limit) }
     }
 
     /// See [`peak::peak`].

@@ -211,47 +211,122 @@ fn norms_equal_scalar_and_their_definition() {
 }
 
 #[test]
-fn rotations_equal_scalar_and_their_definition() {
-    for (dim, rotated) in [(64, 64), (80, 80), (24, 24), (6, 6), (64, 32)] {
-        let frequencies: Vec<f32> =
-            (0..rotated / 2).map(|i| 1e4f32.powf(-2.0 * i as f32 / rotated as f32)).collect();
-        let mut turns = vec![0.0; 2 * rotated];
-        rope::fill_turns(&mut turns, 123, &frequencies);
-        let head = Random(6).vector(dim, 2.0);
-        let mut expected = head.clone();
-        scalar().rotate_pairs(&mut expected, &turns);
-        for kernels in others() {
-            let mut out = head.clone();
-            kernels.rotate_pairs(&mut out, &turns);
-            assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
+fn norms_in_place_are_norms_of_each_run() {
+    let eps = 1e-6;
+    for (n, runs) in [(16, 3), (24, 5), (100, 2), (128, 4)] {
+        let padded = usize::next_multiple_of(n, 16);
+        let x = Random(3).vector(n * runs, 3.0);
+        let mut weight = Random(4).vector(padded, 1.0);
+        weight[n..].fill(0.0);
+        for kernels in others().chain([scalar()]) {
+            let mut out = x.clone();
+            kernels.rms_norm_in_place(&mut out, &weight, n, eps);
+            for (x, out) in x.chunks(n).zip(out.chunks(n)) {
+                let mut row = vec![0.0; padded];
+                row[..n].copy_from_slice(x);
+                let mut expected = vec![0.0; padded];
+                scalar().rms_norm(&row, &weight, n, eps, &mut expected);
+                assert_eq!(bits(out), bits(&expected[..n]), "{}", kernels.name());
+            }
         }
-        for (i, frequency) in frequencies.iter().enumerate() {
-            let (sin, cos) = f64::from(123.0 * frequency).sin_cos();
-            let (a, b) = (f64::from(head[2 * i]), f64::from(head[2 * i + 1]));
-            assert!((f64::from(expected[2 * i]) - (a * cos - b * sin)).abs() < 1e-6);
-            assert!((f64::from(expected[2 * i + 1]) - (a * sin + b * cos)).abs() < 1e-6);
-        }
-        assert_eq!(expected[rotated..], head[rotated..]);
     }
 }
 
 #[test]
-fn silu_equals_scalar_and_its_definition() {
-    let mut x = Random(13).vector(4096, 100.0);
-    x[..6].copy_from_slice(&[0.0, -0.0, 1e-40, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]);
-    let up = vec![1.0; x.len()];
-    let mut expected = x.clone();
-    scalar().silu_mul(&mut expected, &up);
-    for kernels in others() {
+fn sums_with_a_factor_are_rounded_once() {
+    let (x, y) = (activations(1, 256, 5), activations(1, 256, 6));
+    for kernels in others().chain([scalar()]) {
         let mut out = x.clone();
-        kernels.silu_mul(&mut out, &up);
+        kernels.add_scaled(&mut out, &y, 0.22);
+        let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| y.mul_add(0.22, *x)).collect();
         assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
     }
-    for (x, out) in x.iter().zip(&expected).skip(6) {
-        let exact = f64::from(*x) / (1.0 + (-f64::from(*x)).exp());
-        assert!(
-            (f64::from(*out) - exact).abs() <= 1e-6 * exact.abs() + 1e-36,
-            "silu({x}) = {out}, not {exact}"
-        );
+}
+
+#[test]
+fn rotations_equal_scalar_and_their_definition() {
+    for pairs in [Pairs::Neighbours, Pairs::Halves] {
+        for (dim, rotated) in [(64, 64), (80, 80), (24, 24), (6, 6), (64, 32), (96, 72)] {
+            let frequencies: Vec<f32> =
+                (0..rotated / 2).map(|i| 1e4f32.powf(-2.0 * i as f32 / rotated as f32)).collect();
+            let mut turns = vec![0.0; 2 * rotated];
+            rope::fill_turns(&mut turns, pairs, 123, &frequencies, 1.5);
+            let head = Random(6).vector(dim, 2.0);
+            let mut expected = head.clone();
+            scalar().rotate(pairs, &mut expected, &turns);
+            for kernels in others() {
+                let mut out = head.clone();
+                kernels.rotate(pairs, &mut out, &turns);
+                assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
+            }
+            for (i, frequency) in frequencies.iter().enumerate() {
+                let (first, second) = match pairs {
+                    Pairs::Neighbours => (2 * i, 2 * i + 1),
+                    Pairs::Halves => (i, rotated / 2 + i),
+                };
+                let (sin, cos) = f64::from(123.0 * frequency).sin_cos();
+                let (a, b) = (1.5 * f64::from(head[first]), 1.5 * f64::from(head[second]));
+                assert!((f64::from(expected[first]) - (a * cos - b * sin)).abs() < 1e-6);
+                assert!((f64::from(expected[second]) - (a * sin + b * cos)).abs() < 1e-6);
+            }
+            assert_eq!(expected[rotated..], head[rotated..]);
+            rope::reverse(&mut turns);
+            scalar().rotate(pairs, &mut expected, &turns);
+            for (back, x) in expected[..rotated].iter().zip(&head) {
+                assert!((back / 2.25 - x).abs() < 1e-6, "turned back");
+            }
+        }
+    }
+}
+
+#[test]
+fn gates_equal_scalar_and_their_definition() {
+    let exact = |activation, x: f64| match activation {
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Gelu => {
+            // (1 + tanh u) / 2 where the gate is open, the same without cancellation where it is shut.
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            x / (1.0 + (-2.0 * u).exp())
+        }
+        Activation::ReluSquared => x.max(0.0).powi(2),
+    };
+    for activation in [Activation::Silu, Activation::Gelu, Activation::ReluSquared] {
+        let mut x = Random(13).vector(4096, 100.0);
+        x[2048..].iter_mut().for_each(|x| *x /= 30.0);
+        x[..6].copy_from_slice(&[0.0, -0.0, 1e-40, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]);
+        let up = vec![1.0; x.len()];
+        let mut expected = x.clone();
+        scalar().gated(activation, &mut expected, &up);
+        for kernels in others() {
+            let mut out = x.clone();
+            kernels.gated(activation, &mut out, &up);
+            assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
+        }
+        for (x, out) in x.iter().zip(&expected).skip(6) {
+            let exact = exact(activation, f64::from(*x));
+            let error = (f64::from(*out) - exact).abs();
+            // e^u takes on the rounding of u, times u.
+            let tolerance = if activation == Activation::Gelu { 2e-5 } else { 1e-6 };
+            assert!(error <= tolerance * exact.abs() + 1e-36, "{activation:?}({x}) = {out}, not {exact}");
+        }
+    }
+}
+
+#[test]
+fn caps_equal_scalar_and_their_definition() {
+    let mut x = Random(14).vector(4096, 300.0);
+    x[2048..].iter_mut().for_each(|x| *x /= 100.0);
+    for limit in [30.0, 50.0] {
+        let mut expected = x.clone();
+        scalar().cap(&mut expected, limit);
+        for kernels in others() {
+            let mut out = x.clone();
+            kernels.cap(&mut out, limit);
+            assert_eq!(bits(&out), bits(&expected), "{}", kernels.name());
+        }
+        for (x, out) in x.iter().zip(&expected) {
+            let exact = (f64::from(*x) / f64::from(limit)).tanh() * f64::from(limit);
+            assert!((f64::from(*out) - exact).abs() <= 1e-6 * f64::from(limit), "{x}: {out}, not {exact}");
+        }
     }
 }

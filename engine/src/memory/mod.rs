@@ -13,7 +13,7 @@ pub use plan::Plan;
 use crate::error::Error;
 use crate::gguf::{FAULT_AROUND, Footprint, Gguf};
 use crate::machine::Memory;
-use crate::model::Llama;
+use crate::model::Network;
 use crate::panel;
 use crate::pass::{For, Settings};
 use crate::sampler;
@@ -23,7 +23,7 @@ use crate::team::Team;
 /// A model as its file's header describes it: checked, but not loaded.
 pub struct Outline {
     name: String,
-    family: Llama,
+    network: Network,
     /// Bytes of the weights' buffers.
     weights: usize,
     file: Footprint,
@@ -39,7 +39,7 @@ impl Outline {
     /// # Errors
     /// As for [`Model::from_gguf`](crate::Model::from_gguf), where names, shapes or types are wrong.
     pub fn of(file: &Gguf) -> Result<Self, Error> {
-        let (family, weights) = Llama::outline(file)?;
+        let (network, weights) = Network::outline(file)?;
         let footprint = file.footprint();
         let file_now = match footprint {
             Footprint::Mapped { metadata } | Footprint::Static { metadata, .. } => metadata,
@@ -47,7 +47,7 @@ impl Outline {
         };
         Ok(Self {
             name: file.name().to_owned(),
-            family,
+            network,
             weights,
             file: footprint,
             metadata: file.metadata_bytes(),
@@ -57,7 +57,7 @@ impl Outline {
 
     /// The longest sequence that the model was made for, in tokens.
     pub fn context_length(&self) -> usize {
-        self.family.config().context_length
+        self.network.config().context_length
     }
 
     /// What the model and `sessions` sessions of it will take, with a sampler for each, in this process.
@@ -70,9 +70,9 @@ impl Outline {
 
     fn plan_for(&self, settings: &Settings, sessions: usize) -> Plan {
         let times = |bytes: usize| (bytes as u64).saturating_mul(sessions as u64);
-        let session = settings.count(&self.family);
-        let sampler = sampler::bytes_for(self.family.config().vocabulary);
-        let in_place = self.family.bytes_in_file() as u64;
+        let session = settings.count(&self.network);
+        let sampler = sampler::bytes_for(self.network.config().vocabulary);
+        let in_place = self.network.bytes_in_file() as u64;
         let (in_place, passing) = match self.file {
             Footprint::Mapped { metadata } => (in_place, metadata + self.in_work()),
             Footprint::Read { bytes } if in_place == 0 => (0, bytes),

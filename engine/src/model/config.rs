@@ -1,12 +1,12 @@
 use twox_hash::XxHash3_128;
 
 use crate::error::Error;
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Value};
 
 /// Larger heads than any model has: a task's buffers grow with them.
 const MAX_HEAD_DIM: usize = 512;
 
-/// The sizes and constants of a decoder-only transformer.
+/// The sizes and constants that all layers of a decoder-only transformer share.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// The residual stream's width.
@@ -22,30 +22,38 @@ pub(crate) struct Config {
     /// Tokens of the longest sequence that the model was made for.
     pub(crate) context_length: usize,
     pub(crate) norm_epsilon: f32,
-    /// Numbers of a head that are rotated, from its first.
-    pub(crate) rotated: usize,
-    pub(crate) rope_base: f32,
-    /// What positions are divided by (linear RoPE scaling).
-    pub(crate) rope_factor: f32,
 }
 
 impl Config {
     /// Hashes all of it but the context length, which nothing is computed with.
     pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
         let &Self { width, layers, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = self;
-        let &Self { context_length: _, norm_epsilon, rotated, rope_base, rope_factor, .. } = self;
-        for size in [width, layers, heads, kv_heads, head_dim, feed_forward, vocabulary, rotated] {
+        let &Self { context_length: _, norm_epsilon, .. } = self;
+        for size in [width, layers, heads, kv_heads, head_dim, feed_forward, vocabulary] {
             hasher.write(&(size as u64).to_le_bytes());
         }
-        for number in [norm_epsilon, rope_base, rope_factor] {
-            hasher.write(&number.to_le_bytes());
-        }
+        hasher.write(&norm_epsilon.to_le_bytes());
+    }
+
+    /// Numbers of the queries of all heads.
+    pub(crate) fn queries(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Numbers of the keys of all heads.
+    pub(crate) fn keys(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
+    /// 1/√d, what most models scale scores by.
+    pub(crate) fn score_scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
     }
 }
 
 /// Reads one architecture's keys, which begin with its name.
 pub(crate) struct Keys<'a> {
-    file: &'a Gguf,
+    pub(crate) file: &'a Gguf,
     architecture: &'a str,
 }
 
@@ -68,7 +76,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A size of at least 1, and no larger than any model's.
-    fn size(&self, name: &str, default: Option<usize>) -> Result<usize, Error> {
+    pub(crate) fn size(&self, name: &str, default: Option<usize>) -> Result<usize, Error> {
         const LARGEST: usize = 1 << 24;
         let key = self.key(name);
         let found = match (self.file.u32(&key)?, default) {
@@ -83,7 +91,8 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn positive(&self, name: &str, default: Option<f32>) -> Result<f32, Error> {
+    /// A finite number above 0.
+    pub(crate) fn positive(&self, name: &str, default: Option<f32>) -> Result<f32, Error> {
         let key = self.key(name);
         let found = match (self.file.f32(&key)?, default) {
             (Some(found), _) => found,
@@ -128,11 +137,6 @@ impl<'a> Keys<'a> {
                 format!("the key length, {head_dim}"),
             ));
         }
-        let rotated = self.size("rope.dimension_count", Some(head_dim))?;
-        if rotated % 2 != 0 || rotated > head_dim {
-            let expected = format!("an even number, at most the head's {head_dim}");
-            return Err(self.refuse("rope.dimension_count", rotated, expected));
-        }
         let tokens = self.file.tensor("token_embd.weight").and_then(|t| t.shape.get(1)).copied().unwrap_or(0);
         Ok(Config {
             width,
@@ -144,21 +148,72 @@ impl<'a> Keys<'a> {
             vocabulary: usize::try_from(tokens).unwrap_or(0),
             context_length: self.size("context_length", None)?,
             norm_epsilon: self.positive("attention.layer_norm_rms_epsilon", None)?,
-            rotated,
-            rope_base: self.positive("rope.freq_base", Some(10_000.0))?,
-            rope_factor: self.rope_factor()?,
         })
     }
 
-    fn rope_factor(&self) -> Result<f32, Error> {
-        match self.file.str(&self.key("rope.scaling.type"))? {
-            None => self.positive("rope.scale_linear", Some(1.0)),
-            Some("none") => Ok(1.0),
-            Some("linear") => self.positive("rope.scaling.factor", None),
-            Some(other) => {
-                Err(self.refuse("rope.scaling.type", format!("{other:?}"), "\"none\" or \"linear\""))
-            }
+    /// A positive number, or None where the file does not give it.
+    pub(crate) fn optional_positive(&self, name: &str) -> Result<Option<f32>, Error> {
+        match self.file.f32(&self.key(name))? {
+            None => Ok(None),
+            Some(_) => self.positive(name, None).map(Some),
         }
+    }
+
+    /// A text, or None where the file does not give it.
+    pub(crate) fn str(&self, name: &str) -> Result<Option<&'a str>, Error> {
+        Ok(self.file.str(&self.key(name))?)
+    }
+
+    /// Numbers of a head that are rotated, from its first.
+    pub(crate) fn rotated(&self, head_dim: usize) -> Result<usize, Error> {
+        let rotated = self.size("rope.dimension_count", Some(head_dim))?;
+        if rotated % 2 != 0 || rotated > head_dim {
+            let expected = format!("an even number, at most the head's {head_dim}");
+            return Err(self.refuse("rope.dimension_count", rotated, expected));
+        }
+        Ok(rotated)
+    }
+
+    /// Which layers have the window. The file says it for each layer, or of how many the last has none (0: all have one);
+    /// `period` where it does not say it.
+    pub(crate) fn windowed(&self, layers: usize, period: usize) -> Result<Vec<bool>, Error> {
+        const NAME: &str = "attention.sliding_window_pattern";
+        let expected = || format!("a number, or true or false for each of the {layers} layers");
+        let period = match self.file.get(&self.key(NAME)) {
+            None => period,
+            Some(Value::Array(pattern)) => {
+                let flag = |value| if let Value::Bool(flag) = value { Some(flag) } else { None };
+                let flags: Option<Vec<bool>> = pattern.iter().map(flag).collect();
+                let flags = flags.filter(|flags| flags.len() == layers);
+                return flags.ok_or_else(|| self.refuse(NAME, "another list", expected()));
+            }
+            Some(value) => match value.as_u32() {
+                Some(period) => period as usize,
+                None => return Err(self.refuse(NAME, "another type", expected())),
+            },
+        };
+        Ok((0..layers).map(|layer| period == 0 || !(layer + 1).is_multiple_of(period)).collect())
+    }
+
+    /// Positions that a token of a windowed layer sees: its own and those next before it. None where there is no window.
+    pub(crate) fn window(&self) -> Result<Option<usize>, Error> {
+        match self.file.u32(&self.key("attention.sliding_window"))? {
+            None | Some(0) => Ok(None),
+            Some(window) => Ok(Some(window as usize)),
+        }
+    }
+
+    /// Refuses a file whose key switches something off that the family's code does.
+    pub(crate) fn must_not_be_false(&self, name: &str) -> Result<(), Error> {
+        match self.file.bool(&self.key(name))? {
+            Some(false) => Err(self.refuse(name, false, "true")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a file whose layers have windows.
+    pub(crate) fn must_have_no_window(&self) -> Result<(), Error> {
+        self.must_be_absent_or_zero("attention.sliding_window")
     }
 
     /// Refuses a file whose key asks for something that the family's code does not do.

@@ -1,5 +1,9 @@
 mod config;
-mod llama;
+mod experts;
+mod families;
+mod layer;
+mod network;
+mod rotation;
 mod state;
 mod weights;
 
@@ -12,7 +16,7 @@ use siskin_quant::TensorType;
 use twox_hash::XxHash3_128;
 
 pub(crate) use config::Config;
-pub(crate) use llama::{Buffers, Llama};
+pub(crate) use network::{Buffers, Network};
 pub(crate) use state::{State, StateOptions};
 
 use crate::error::Error;
@@ -32,7 +36,7 @@ pub struct Model(Arc<Inner>);
 #[derive(Clone)]
 struct Inner {
     name: String,
-    family: Llama,
+    network: Network,
     tokenizer: Arc<Tokenizer>,
     template: Arc<ChatTemplate>,
     sampling: SamplerOverrides,
@@ -54,11 +58,11 @@ impl Model {
     /// # Errors
     /// As for [`Model::open`].
     pub fn from_gguf(file: &Gguf) -> Result<Self, Error> {
-        let (family, tokenizer) = beside(|| Llama::load(file), || Tokenizer::from_gguf(file));
-        let family = family?;
+        let (network, tokenizer) = beside(|| Network::load(file), || Tokenizer::from_gguf(file));
+        let network = network?;
         let tokenizer =
             tokenizer.map_err(|source| Error::Tokenizer { file: file.name().to_owned(), source })?;
-        let vocabulary = family.config().vocabulary;
+        let vocabulary = network.config().vocabulary;
         if tokenizer.len() > vocabulary {
             return Err(Error::Hyperparameter {
                 file: file.name().to_owned(),
@@ -74,7 +78,7 @@ impl Model {
         file.release_metadata();
         let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
         let fingerprint = OnceLock::new();
-        Ok(Self(Arc::new(Inner { name, family, tokenizer, template, sampling, fingerprint })))
+        Ok(Self(Arc::new(Inner { name, network, tokenizer, template, sampling, fingerprint })))
     }
 
     /// This model with other weights in the matrix `name`: `rows` as a GGUF file has them, in any type that can be run.
@@ -86,7 +90,7 @@ impl Model {
     pub fn with_matrix(&self, name: &str, ty: TensorType, rows: &[u8]) -> Result<Self, Error> {
         let mut inner = Inner::clone(&self.0);
         let (file, tensor) = (inner.name.clone(), name.to_owned());
-        let Some(linear) = inner.family.linear_mut(name) else {
+        let Some(linear) = inner.network.linear_mut(name) else {
             return Err(Error::MissingTensor { file, tensor });
         };
         if !Kernels::supports(ty) {
@@ -123,14 +127,19 @@ impl Model {
         &self.0.name
     }
 
+    /// The model's family, as `general.architecture` names it.
+    pub fn architecture(&self) -> &'static str {
+        self.0.network.architecture()
+    }
+
     /// The longest sequence that the model was made for, in tokens.
     pub fn context_length(&self) -> usize {
-        self.0.family.config().context_length
+        self.0.network.config().context_length
     }
 
     /// Logits for each token: the rows of the output matrix. The tokenizer may name fewer.
     pub fn vocabulary(&self) -> usize {
-        self.0.family.config().vocabulary
+        self.0.network.config().vocabulary
     }
 
     /// Tells models with different logits apart: a hash of the weights, as the kernels read them, and of all else that
@@ -139,27 +148,27 @@ impl Model {
     pub fn fingerprint(&self) -> u128 {
         *self.0.fingerprint.get_or_init(|| {
             let mut hasher = XxHash3_128::new();
-            self.0.family.hash(&mut hasher);
+            self.0.network.hash(&mut hasher);
             hasher.finish_128()
         })
     }
 
     /// Bytes that the weights take in memory.
     pub fn weight_bytes(&self) -> usize {
-        self.0.family.weight_bytes()
+        self.0.network.weight_bytes()
     }
 
     /// Bytes of weights that one token's way through the model reads: all but the table of embeddings, of which it
     /// takes a row, unless that is the output too. Memory that gives `b` bytes a second lets a model decode no more
     /// than `b / bytes_per_token` tokens a second.
     pub fn bytes_per_token(&self) -> usize {
-        self.0.family.bytes_per_token()
+        self.0.network.bytes_per_token()
     }
 
     /// Multiplications by a weight, each with its addition, that feeding `tokens` tokens takes: all go through the
     /// layers, the last alone to the output. What attention multiplies is not among them.
     pub fn multiply_adds(&self, tokens: usize) -> u64 {
-        self.0.family.multiply_adds(tokens)
+        self.0.network.multiply_adds(tokens)
     }
 
     /// The model's tokenizer.
@@ -215,8 +224,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn family(&self) -> &Llama {
-        &self.0.family
+    pub(crate) fn network(&self) -> &Network {
+        &self.0.network
     }
 }
 

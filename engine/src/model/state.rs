@@ -8,12 +8,16 @@ use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
 use crate::attention::{Attention, Heads, Layer, Room};
 use crate::cache::Cache;
 use crate::error::Error;
+use crate::kernels::attention::Look;
 use crate::kernels::quantize::{BLOCK, TILE};
-use crate::kernels::{Activations, Kernels, Line, Output, Product, Q8Block, rope};
+use crate::kernels::{Activation, Activations, Kernels, Line, Output, Pairs, Product, Q8Block};
 use crate::model::config::Config;
-use crate::model::weights::Linear;
+use crate::model::experts::Route;
+use crate::model::network::Network;
+use crate::model::rotation::Rotation;
+use crate::model::weights::{Linear, LinearRows};
 use crate::observer::{Observer, Rows};
-use crate::panel::{Panels, ROWS};
+use crate::panel::ROWS;
 use crate::runs::{PAGE, Run, Runs};
 use crate::team::Team;
 
@@ -74,6 +78,20 @@ impl Hidden {
     }
 }
 
+/// A rotation, and what it comes to for each of a batch's tokens: `[token][Rotation::turns]`.
+struct Turning {
+    rotation: Rotation,
+    turns: Buf<f32>,
+}
+
+impl Turning {
+    /// What turns the heads of a row.
+    fn of(&self, row: usize) -> (Pairs, &[f32]) {
+        let len = self.rotation.turns();
+        (self.rotation.pairs, &self.turns[row * len..(row + 1) * len])
+    }
+}
+
 /// What a [`State`] is made for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateOptions {
@@ -95,10 +113,9 @@ pub(crate) struct State {
     team: Team,
     cache: Cache,
     attention: Attention,
-    turns: Buf<f32>,
     /// Each thread's own, for unpacked weights.
     scratch: Vec<Buf<Line>>,
-    rotated: usize,
+    turning: Vec<Turning>,
     /// The tokens that a batch's layers work on.
     pub(crate) runs: Runs,
     /// True when the work is to end.
@@ -119,23 +136,29 @@ impl State {
         kernels: &'static Kernels,
         team: Team,
         cache: Cache,
-        config: &Config,
+        network: &Network,
         options: StateOptions,
     ) -> Result<Self, OutOfMemory> {
-        let &Config { heads, kv_heads, head_dim, rotated, .. } = config;
+        let &Config { heads, kv_heads, head_dim, .. } = network.config();
         let StateOptions { sequences, context, batch, scratch } = options;
         let room = Room { batch, runs: sequences, context };
         let heads = Heads { heads, kv_heads, head_dim };
         let threads = team.threads();
         let scratch = (0..threads).map(|_| arena.buf(scratch)).collect::<Result<_, _>>()?;
+        let turning = |rotation: &Rotation| {
+            Ok(Turning {
+                turns: arena.buf(batch * rotation.turns())?,
+                rotation: rotation.in_context(context),
+            })
+        };
+        let turning = network.rotations().iter().map(turning).collect::<Result<_, _>>()?;
         Ok(Self {
             kernels,
             scratch,
             attention: Attention::new(arena, kernels, threads, heads, cache.types(), room)?,
             cache,
             team,
-            turns: arena.buf(batch * 2 * rotated)?,
-            rotated,
+            turning,
             runs: Runs::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
             cancel: Arc::default(),
             limit: Arc::new(AtomicUsize::new(usize::MAX)),
@@ -188,12 +211,14 @@ impl State {
         }
     }
 
-    /// Begins with the tokens of [`State::runs`], whose pairs turn by `frequencies`.
-    pub(crate) fn begin(&mut self, frequencies: &[f32]) {
+    /// Begins with the tokens of [`State::runs`].
+    pub(crate) fn begin(&mut self) {
         self.tokens = self.runs.tokens();
-        let positions = self.runs.iter().flat_map(|(rows, run)| run.start..run.start + rows.len());
-        for (turns, position) in self.turns.chunks_exact_mut(2 * self.rotated).zip(positions) {
-            rope::fill_turns(turns, position, frequencies);
+        for Turning { rotation, turns } in &mut self.turning {
+            let positions = self.runs.iter().flat_map(|(rows, run)| run.start..run.start + rows.len());
+            for (turns, position) in turns.chunks_exact_mut(rotation.turns()).zip(positions) {
+                rotation.fill(turns, position);
+            }
         }
     }
 
@@ -208,6 +233,73 @@ impl State {
         });
     }
 
+    /// `out = x`, quantized where `out` is to be.
+    pub(crate) fn copy(&mut self, x: &Hidden, out: &mut Hidden) {
+        let (kernels, stride) = (self.kernels, x.stride);
+        self.team.for_each(out.tiles(self.tokens), |tile, (rows, q)| {
+            for (token, out) in rows.chunks_exact_mut(stride).enumerate() {
+                out.copy_from_slice(x.row(TILE * tile + token));
+            }
+            kernels.quantize(rows, stride, stride, q);
+        });
+    }
+
+    /// [`State::norm`] of each `run` of the first `width` numbers of a row by itself, in place.
+    pub(crate) fn norm_in_place(
+        &mut self,
+        x: &mut Hidden,
+        weight: &[f32],
+        width: usize,
+        run: usize,
+        epsilon: f32,
+    ) {
+        let (kernels, stride) = (self.kernels, x.stride);
+        self.team.for_each(x.tiles(self.tokens), |_, (rows, _)| {
+            for row in rows.chunks_exact_mut(stride) {
+                kernels.rms_norm_in_place(&mut row[..width], weight, run, epsilon);
+            }
+        });
+    }
+
+    /// The routes' rows of `x`, quantized where `out` is to be. The rows that steps work on are as many as the routes.
+    pub(crate) fn gather(&mut self, x: &Hidden, routes: &[Route], out: &mut Hidden) {
+        let (kernels, stride) = (self.kernels, x.stride);
+        self.team.for_each(out.tiles(self.tokens), |tile, (rows, q)| {
+            for (out, route) in rows.chunks_exact_mut(stride).zip(&routes[TILE * tile..]) {
+                out.copy_from_slice(x.row(route.token));
+            }
+            kernels.quantize(rows, stride, stride, q);
+        });
+    }
+
+    /// Adds rows, times their routes' weights, to the tokens' rows of `out`.
+    pub(crate) fn scatter(&mut self, x: &Hidden, routes: &[Route], out: &mut Hidden) {
+        for (row, route) in routes.iter().enumerate() {
+            self.kernels.add_scaled(out.row_mut(route.token), x.row(row), route.weight);
+        }
+    }
+
+    /// `x += y * scale`.
+    pub(crate) fn add_scaled(&mut self, x: &mut Hidden, y: &Hidden, scale: f32) {
+        let (kernels, stride) = (self.kernels, x.stride);
+        self.team.for_each(x.tiles(self.tokens), |tile, (rows, _)| {
+            for (token, x) in rows.chunks_exact_mut(stride).enumerate() {
+                kernels.add_scaled(x, y.row(TILE * tile + token), scale);
+            }
+        });
+    }
+
+    /// `x = cap(x * scale)`, see [`Kernels::cap`].
+    pub(crate) fn scale_and_cap(&mut self, x: &mut Hidden, scale: f32, cap: Option<f32>) {
+        let kernels = self.kernels;
+        self.team.for_each(x.tiles(self.tokens), |_, (rows, _)| {
+            rows.iter_mut().for_each(|x| *x *= scale);
+            if let Some(cap) = cap {
+                kernels.cap(rows, cap);
+            }
+        });
+    }
+
     /// Quantizes `x` where it is to be.
     pub(crate) fn quantize(&mut self, x: &mut Hidden) {
         let (kernels, stride) = (self.kernels, x.stride);
@@ -215,8 +307,12 @@ impl State {
     }
 
     /// Shows `observer` what `weights` are multiplied with.
-    pub(crate) fn observe(&self, x: &Hidden, weights: &[&Linear], observer: &mut dyn Observer) {
-        for linear in weights {
+    pub(crate) fn observe(&self, x: &Hidden, weights: &[LinearRows<'_>], observer: &mut dyn Observer) {
+        for (i, LinearRows { linear, .. }) in weights.iter().enumerate() {
+            // A matrix that is several in one is shown once.
+            if weights[..i].iter().any(|before| before.linear.name == linear.name) {
+                continue;
+            }
             observer.product(&linear.name, x.rows(self.tokens, linear.weight.k()));
         }
     }
@@ -225,7 +321,7 @@ impl State {
     pub(crate) fn multiply<const N: usize>(
         &mut self,
         x: &Hidden,
-        weights: [&Linear; N],
+        weights: [LinearRows<'_>; N],
         outputs: [&mut Hidden; N],
         output: Output,
         observer: &mut dyn Observer,
@@ -234,16 +330,16 @@ impl State {
         let threads = self.team.threads();
         let mut index = 0..N;
         let tiles = outputs.map(|out| {
-            let weight = &weights[index.next().unwrap_or(0)].weight;
-            let rows = task_rows(weight, threads);
-            out.matrix(self.tokens).columns(weight.padded_rows(), rows)
+            let rows = weights[index.next().unwrap_or(0)].padded();
+            out.matrix(self.tokens).columns(rows, task_rows(rows, threads))
         });
         let (kernels, x) = (self.kernels, x.activations(self.tokens));
         self.team.for_each_with(&mut self.scratch, Concat(tiles), |scratch, _, part| {
             if let Some((index, _, mut tile)) = part {
-                let Linear { weight, bias, .. } = weights[index];
+                let LinearRows { linear: Linear { weight, bias, .. }, rows } = &weights[index];
                 let columns = tile.columns();
-                let panels = weight.panels(columns.start, columns.end);
+                let from = rows.start + columns.start;
+                let panels = weight.panels(from, from + columns.len());
                 kernels.matmul(
                     weight.ty(),
                     &Product { panels, k: weight.k(), x, output },
@@ -252,7 +348,7 @@ impl State {
                 );
                 if let Some(bias) = bias {
                     for row in 0..tile.rows().len() {
-                        tile.row(row).iter_mut().zip(&bias[columns.clone()]).for_each(|(x, bias)| *x += bias);
+                        tile.row(row).iter_mut().zip(&bias[from..]).for_each(|(x, bias)| *x += bias);
                     }
                 }
             }
@@ -264,6 +360,7 @@ impl State {
         &mut self,
         layer: usize,
         config: &Config,
+        rotation: Option<usize>,
         queries: &mut Hidden,
         keys: &mut Hidden,
         values: &Hidden,
@@ -271,20 +368,23 @@ impl State {
         let &Config { heads, kv_heads, head_dim: dim, .. } = config;
         let group = heads / kv_heads;
         let (kernels, tokens, types) = (self.kernels, self.tokens, self.cache.types());
-        let (turns, runs) = (&self.turns, &self.runs);
-        let turn = 2 * self.rotated;
+        let runs = &self.runs;
+        let turning = rotation.map(|number| &self.turning[number]);
+        let turn = |row: usize, heads: &mut [f32]| {
+            if let Some(turning) = turning {
+                let (pairs, turns) = turning.of(row);
+                heads.chunks_exact_mut(dim).for_each(|head| kernels.rotate(pairs, head, turns));
+            }
+        };
         let queries = queries.matrix(tokens).columns(heads * dim, group * dim);
         let keys = keys.matrix(tokens).columns(kv_heads * dim, dim);
         let split = ((queries, keys), self.cache.layer(layer));
         self.team.for_each_of(tokens, split, |head, ((mut queries, mut keys), (key_cache, value_cache))| {
             for (rows, run) in runs.iter() {
                 for (row, position) in rows.zip(run.start..) {
-                    let turns = &turns[row * turn..(row + 1) * turn];
-                    for query in queries.row(row).chunks_exact_mut(dim) {
-                        kernels.rotate_pairs(query, turns);
-                    }
+                    turn(row, queries.row(row));
                     let key = keys.row(row);
-                    kernels.rotate_pairs(key, turns);
+                    turn(row, key);
                     let value = &values.row(row)[head * dim..(head + 1) * dim];
                     types.store(run.slot(position), key, value, (&mut *key_cache, &mut *value_cache));
                 }
@@ -293,34 +393,41 @@ impl State {
     }
 
     /// Takes some tokens out of a sequence, whose length is `run`'s start, as if the later ones had stood nearer: they
-    /// keep what they know of those that are gone.
+    /// keep what they know of those that are gone. `rotation_of` a layer is the number of its rotation.
     pub(crate) fn forget(
         &mut self,
-        config: &Config,
-        frequencies: &[f32],
+        rotation_of: impl Fn(usize) -> Option<usize> + Sync,
+        layers: usize,
         run: Run<'_>,
         tokens: Range<usize>,
     ) {
-        let turns = &mut self.turns[..2 * self.rotated];
-        rope::fill_turns(turns, tokens.len(), frequencies);
-        rope::reverse(turns);
-        self.attention.forget(&mut self.team, &mut self.cache, config.layers, run, tokens, turns);
+        for Turning { rotation, turns } in &mut self.turning {
+            rotation.fill_back(&mut turns[..rotation.turns()], tokens.len());
+        }
+        let (kernels, turning) = (self.kernels, &self.turning);
+        let turn = |layer, key: &mut [f32]| {
+            if let Some(number) = rotation_of(layer) {
+                let (pairs, turns) = turning[number].of(0);
+                kernels.rotate(pairs, key, turns);
+            }
+        };
+        self.attention.forget(&mut self.team, &mut self.cache, layers, run, tokens, turn);
     }
 
     /// Causal self-attention: see [`Attention::attend`].
-    pub(crate) fn attend(&mut self, layer: usize, queries: &Hidden, out: &mut Hidden) {
+    pub(crate) fn attend(&mut self, layer: usize, look: Look, queries: &Hidden, out: &mut Hidden) {
         let Self { cache, runs, .. } = self;
-        let layer = Layer { cache, index: layer, runs, queries: &queries.x, stride: queries.stride };
+        let layer = Layer { cache, index: layer, runs, queries: &queries.x, stride: queries.stride, look };
         self.attention.attend(&mut self.team, &layer, &mut out.x);
         self.quantize(out);
     }
 
-    /// `gate = silu(gate) * up`, quantized where `gate` is to be.
-    pub(crate) fn silu_mul(&mut self, gate: &mut Hidden, up: &Hidden) {
+    /// `gate = activation(gate) * up`, quantized where `gate` is to be.
+    pub(crate) fn gated(&mut self, activation: Activation, gate: &mut Hidden, up: &Hidden) {
         let (kernels, stride) = (self.kernels, gate.stride);
         self.team.for_each(gate.tiles(self.tokens), |tile, (rows, q)| {
             for (token, gate) in rows.chunks_exact_mut(stride).enumerate() {
-                kernels.silu_mul(gate, up.row(TILE * tile + token));
+                kernels.gated(activation, gate, up.row(TILE * tile + token));
             }
             kernels.quantize(rows, stride, stride, q);
         });
@@ -329,8 +436,8 @@ impl State {
 
 /// Rows of a weight matrix for one task: enough tasks for the threads to even out, few enough for their sharing out
 /// not to count.
-fn task_rows(weight: &Panels, threads: usize) -> usize {
-    let panels = weight.padded_rows() / ROWS;
+fn task_rows(rows: usize, threads: usize) -> usize {
+    let panels = rows / ROWS;
     ROWS * (panels / (16 * threads)).clamp(1, 16)
 }
 

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::ops::{Index, Range};
 use std::sync::Arc;
 
 use twox_hash::XxHash3_128;
@@ -7,7 +8,7 @@ use crate::arena::{Arena, Buf};
 use crate::error::Error;
 use crate::gguf::{Gguf, Layout, TensorInfo};
 use crate::kernels::Kernels;
-use crate::panel::Panels;
+use crate::panel::{Panels, ROWS};
 
 /// A weight matrix and the vector that is added to its product. Cloning shares both.
 #[derive(Clone)]
@@ -17,12 +18,14 @@ pub(crate) struct Linear {
     pub(crate) weight: Panels,
     /// As long as the padded rows.
     pub(crate) bias: Option<Arc<Buf<f32>>>,
+    /// How many of how many parts a token is multiplied with.
+    pub(crate) used: (usize, usize),
 }
 
 impl Linear {
     /// Hashes its name and its numbers.
     pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
-        let Self { name, weight, bias } = self;
+        let Self { name, weight, bias, used: _ } = self;
         hasher.write(name.as_bytes());
         hasher.write(&weight.ty().id().to_le_bytes());
         hasher.write(weight.panels(0, weight.padded_rows()));
@@ -32,6 +35,95 @@ impl Linear {
     pub(crate) fn bytes(&self) -> usize {
         self.weight.bytes() + self.bias.as_ref().map_or(0, |bias| size_of_val(&***bias))
     }
+
+    /// Bytes that one token's product reads.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        let (used, of) = self.used;
+        self.bytes() / of * used
+    }
+
+    /// Multiply-adds of one token's product.
+    pub(crate) fn multiply_adds(&self) -> u64 {
+        let (used, of) = self.used;
+        self.weight.weights() / of as u64 * used as u64
+    }
+}
+
+/// All matrices and vectors of a model, which its layers name by number. Cloning shares their numbers.
+#[derive(Clone, Default)]
+pub(crate) struct Weights {
+    pub(crate) linears: Vec<Linear>,
+    pub(crate) vectors: Vec<Arc<Buf<f32>>>,
+}
+
+/// A matrix of [`Weights`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinearId(usize);
+
+/// A vector of [`Weights`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VectorId(usize);
+
+/// Some rows of a matrix of [`Weights`]: all of most, a part of one that is several in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowsId {
+    linear: LinearId,
+    rows: Range<usize>,
+}
+
+/// Some rows of a matrix, from a multiple of 16 on.
+#[derive(Clone)]
+pub(crate) struct LinearRows<'a> {
+    pub(crate) linear: &'a Linear,
+    pub(crate) rows: Range<usize>,
+}
+
+impl Index<LinearId> for Weights {
+    type Output = Linear;
+
+    fn index(&self, id: LinearId) -> &Linear {
+        &self.linears[id.0]
+    }
+}
+
+impl Index<VectorId> for Weights {
+    type Output = [f32];
+
+    fn index(&self, id: VectorId) -> &[f32] {
+        &self.vectors[id.0]
+    }
+}
+
+impl Weights {
+    /// The rows of this number.
+    pub(crate) fn rows(&self, id: &RowsId) -> LinearRows<'_> {
+        LinearRows { linear: &self[id.linear], rows: id.rows.clone() }
+    }
+
+    /// All matrices but these.
+    pub(crate) fn linears_but<const N: usize>(&self, but: [LinearId; N]) -> impl Iterator<Item = &Linear> {
+        let linears = self.linears.iter().enumerate();
+        linears.filter(move |&(id, _)| !but.contains(&LinearId(id))).map(|(_, linear)| linear)
+    }
+
+    /// Hashes their names and numbers.
+    pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
+        self.vectors.iter().for_each(|vector| hash_floats(vector, hasher));
+        self.linears.iter().for_each(|linear| linear.hash(hasher));
+    }
+
+    /// All rows of a matrix.
+    pub(crate) fn all(&self, id: LinearId) -> LinearRows<'_> {
+        let linear = &self[id];
+        LinearRows { linear, rows: 0..linear.weight.rows() }
+    }
+}
+
+impl LinearRows<'_> {
+    /// Rows with the padding of the last panel.
+    pub(crate) fn padded(&self) -> usize {
+        self.rows.len().next_multiple_of(ROWS)
+    }
 }
 
 /// Takes a model's tensors out of its file, and remembers which.
@@ -40,19 +132,20 @@ pub(crate) struct Loader<'a> {
     architecture: &'a str,
     arena: Arena,
     taken: HashSet<String>,
+    weights: Weights,
 }
 
 impl<'a> Loader<'a> {
     /// A loader that puts the weights into buffers of `arena`. With one that only counts it checks all that the file
     /// says of its tensors, and looks at no weight.
     pub(crate) fn new(file: &'a Gguf, architecture: &'a str, arena: Arena) -> Self {
-        Self { file, architecture, arena, taken: HashSet::new() }
+        Self { file, architecture, arena, taken: HashSet::new(), weights: Weights::default() }
     }
 
     /// The matrix `name` of `rows` rows of `k` weights.
-    pub(crate) fn matrix(&mut self, name: &str, rows: usize, k: usize) -> Result<Panels, Error> {
+    fn matrix(&mut self, name: &str, shape: &[u64], rows: usize, k: usize) -> Result<Panels, Error> {
         let tensor = self.take(name).ok_or_else(|| self.missing(name))?;
-        self.check_shape(tensor, &[k as u64, rows as u64])?;
+        self.check_shape(tensor, shape)?;
         if !Kernels::supports(tensor.ty) {
             let (file, tensor, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
             return Err(Error::Type { file, tensor, ty });
@@ -70,19 +163,87 @@ impl<'a> Loader<'a> {
     }
 
     /// The matrix `name.weight`, and `name.bias` where there is one.
-    pub(crate) fn linear(&mut self, name: &str, rows: usize, k: usize) -> Result<Linear, Error> {
-        let bias = self.optional_vector(&format!("{name}.bias"), rows)?;
+    pub(crate) fn linear(&mut self, name: &str, rows: usize, k: usize) -> Result<LinearId, Error> {
+        let bias = self.numbers(&format!("{name}.bias"), rows)?;
         let name = format!("{name}.weight");
-        Ok(Linear { weight: self.matrix(&name, rows, k)?, name, bias })
+        let weight = self.matrix(&name, &[k as u64, rows as u64], rows, k)?;
+        let linear = Linear { weight, name, bias: bias.map(Arc::new), used: (1, 1) };
+        Ok(self.push(linear))
+    }
+
+    fn push(&mut self, linear: Linear) -> LinearId {
+        self.weights.linears.push(linear);
+        LinearId(self.weights.linears.len() - 1)
+    }
+
+    /// The matrices `name.weight` of so many experts, of `rows` rows each, of which a token is multiplied with a few.
+    ///
+    /// # Errors
+    /// As for [`Loader::stacked`].
+    pub(crate) fn experts(
+        &mut self,
+        name: &str,
+        (used, experts): (usize, usize),
+        rows: usize,
+        k: usize,
+    ) -> Result<Vec<RowsId>, Error> {
+        let name = format!("{name}.weight");
+        if !rows.is_multiple_of(ROWS) {
+            return Err(Error::Stacked { file: self.file.name().to_owned(), tensor: name, row: rows });
+        }
+        let shape = [k as u64, rows as u64, experts as u64];
+        let weight = self.matrix(&name, &shape, rows.saturating_mul(experts), k)?;
+        let linear = self.push(Linear { name, weight, bias: None, used: (used, experts) });
+        Ok((0..experts).map(|i| RowsId { linear, rows: i * rows..(i + 1) * rows }).collect())
+    }
+
+    /// All rows of the matrix that [`Loader::linear`] loads.
+    pub(crate) fn rows(&mut self, name: &str, rows: usize, k: usize) -> Result<RowsId, Error> {
+        Ok(RowsId { linear: self.linear(name, rows, k)?, rows: 0..rows })
+    }
+
+    /// A matrix that is several, one below the other, of so many rows each.
+    ///
+    /// # Errors
+    /// As for [`Loader::linear`], and where one does not begin with a panel.
+    pub(crate) fn stacked<const N: usize>(
+        &mut self,
+        name: &str,
+        rows: [usize; N],
+        k: usize,
+    ) -> Result<[RowsId; N], Error> {
+        let all = rows.iter().sum();
+        let linear = self.linear(name, all, k)?;
+        let mut from = 0;
+        let parts = rows.map(|rows| {
+            from += rows;
+            RowsId { linear, rows: from - rows..from }
+        });
+        match parts.iter().find(|part| !part.rows.start.is_multiple_of(ROWS)) {
+            None => Ok(parts),
+            Some(part) => Err(Error::Stacked {
+                file: self.file.name().to_owned(),
+                tensor: format!("{name}.weight"),
+                row: part.rows.start,
+            }),
+        }
     }
 
     /// The vector `name` of `n` numbers, padded with zeros to a multiple of 32.
-    pub(crate) fn vector(&mut self, name: &str, n: usize) -> Result<Arc<Buf<f32>>, Error> {
+    pub(crate) fn vector(&mut self, name: &str, n: usize) -> Result<VectorId, Error> {
         self.optional_vector(name, n)?.ok_or_else(|| self.missing(name))
     }
 
     /// The vector `name`, or None where the file has no such tensor.
-    pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<Arc<Buf<f32>>>, Error> {
+    pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<VectorId>, Error> {
+        let Some(vector) = self.numbers(name, n)? else { return Ok(None) };
+        self.weights.vectors.push(Arc::new(vector));
+        Ok(Some(VectorId(self.weights.vectors.len() - 1)))
+    }
+
+    /// The numbers of the vector `name`, padded likewise; None where the file has no such tensor. Where weights are only
+    /// counted, there are none.
+    pub(crate) fn numbers(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
         let Some(tensor) = self.take(name) else { return Ok(None) };
         self.check_shape(tensor, &[n as u64])?;
         if tensor.layout == Layout::Panels {
@@ -97,7 +258,7 @@ impl<'a> Loader<'a> {
                 ty: tensor.ty,
             })?;
         }
-        Ok(Some(Arc::new(vector)))
+        Ok(Some(vector))
     }
 
     /// Whether the file has a tensor of this name.
@@ -105,15 +266,15 @@ impl<'a> Loader<'a> {
         self.file.tensor(name).is_some()
     }
 
-    /// Refuses a file with tensors that nobody took; the bytes of the buffers for those that were.
-    pub(crate) fn finish(self) -> Result<usize, Error> {
+    /// Refuses a file with tensors that nobody took; those that were, with the bytes of their buffers.
+    pub(crate) fn finish(self) -> Result<(Weights, usize), Error> {
         /// Tables of old files that follow from the hyperparameters; llama.cpp skips them too.
         const DERIVED: [&str; 2] = ["rope.freqs", "attn_rot_embd"];
         let unused = |t: &&TensorInfo| {
             !self.taken.contains(&t.name) && !DERIVED.iter().any(|derived| t.name.contains(derived))
         };
         match self.file.tensors().iter().find(unused) {
-            None => Ok(self.arena.bytes()),
+            None => Ok((self.weights, self.arena.bytes())),
             Some(tensor) => Err(Error::UnexpectedTensor {
                 file: self.file.name().to_owned(),
                 tensor: tensor.name.clone(),

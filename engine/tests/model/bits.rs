@@ -1,6 +1,6 @@
 //! The same bits in the logits on any instruction set, at any thread count, batch size and cutting of the prompt.
 
-use crate::parts::{Parts, ids, llama_cpp};
+use crate::parts::{Parts, family, ids, ids_in, llama_cpp};
 use siskin::{CacheType, CacheTypes, Error, Isa, Model, SessionOptions};
 use siskin_quant::TensorType::{self, *};
 
@@ -91,5 +91,13 @@ fn weights_in_superblocks() {
 fn weights_that_llama_cpp_wrote() {
     for name in ["codebooks", "ternary_mxfp4"] {
         check(name, &Model::open(llama_cpp(&format!("{name}.gguf"))).unwrap(), &ids("kquant"));
+    }
+}
+
+#[test]
+fn families() {
+    for name in ["gemma2", "gemma3", "qwen3-moe", "granite", "phi3", "bitnet"] {
+        let model = Model::open(family(&format!("{name}.gguf"))).unwrap();
+        check(name, &model, &ids_in(&family(name)));
     }
 }

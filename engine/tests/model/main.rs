@@ -6,6 +6,7 @@
 mod again;
 mod bits;
 mod context;
+mod families;
 mod llama;
 mod llama_cpp;
 mod loading;

@@ -1,4 +1,4 @@
-//! The tiny LLaMA checkpoints under `goldens/llama`, and changed copies of them.
+//! The tiny checkpoints under `goldens`, and changed copies of them.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,11 @@ fn goldens() -> PathBuf {
 
 pub(crate) fn golden(name: &str) -> PathBuf {
     goldens().join("llama").join(name)
+}
+
+/// What came with a checkpoint of another family, or the file that llama.cpp's converter made of it.
+pub(crate) fn family(name: &str) -> PathBuf {
+    goldens().join("families").join(name)
 }
 
 /// What llama.cpp made of the `kquant` checkpoint.
@@ -49,8 +54,12 @@ pub(crate) fn nmse(found: &[f32], expected: &[f32]) -> f64 {
 
 /// The prompt that came with a checkpoint.
 pub(crate) fn ids(name: &str) -> Vec<u32> {
-    let text = std::fs::read_to_string(golden(name).join("ids.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    ids_in(&golden(name))
+}
+
+/// The prompt in a checkpoint's folder.
+pub(crate) fn ids_in(folder: &Path) -> Vec<u32> {
+    serde_json::from_str(&std::fs::read_to_string(folder.join("ids.json")).unwrap()).unwrap()
 }
 
 /// A tensor of a file that is about to be written.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 pub(crate) use element::{Element, Q8_0, WIDTH, load_key, load_value, store_key, store_value};
 
-use super::activation::exp;
+use super::activation::{cap, exp};
 use super::{Activations, Line, Output, Product, Q8Block, formats, matmul};
 use crate::arena::Matrix;
 use crate::lanes::{Lanes, unroll};
@@ -31,8 +31,19 @@ pub(crate) struct Queries<'a> {
     pub(crate) group: usize,
     /// Positions that the first token looks at: its own and all before it.
     pub(crate) seen: usize,
+    pub(crate) look: Look,
+}
+
+/// How queries look at keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Look {
     /// What the dot product of query and key is multiplied by.
     pub(crate) scale: f32,
+    /// Scores s become tanh(s / cap) · cap (Gemma 2: arXiv 2408.00118).
+    pub(crate) cap: Option<f32>,
+    /// Positions that a token sees at most: its own and those next before it (Beltagy et al. 2020, arXiv 2004.05150).
+    /// At least 1; `usize::MAX` for all.
+    pub(crate) window: usize,
 }
 
 impl Queries<'_> {
@@ -46,7 +57,19 @@ impl Queries<'_> {
         (self.seen + query / self.group).saturating_sub(start).min(most)
     }
 
-    /// How many positions the last token looks at.
+    /// How many of those at the front are behind the query's window.
+    #[inline(always)]
+    pub(crate) fn hidden(&self, query: usize, start: usize, most: usize) -> usize {
+        let first = (self.seen + query / self.group).saturating_sub(self.look.window);
+        first.saturating_sub(start).min(most)
+    }
+
+    /// The first position that the first token looks at.
+    pub(crate) fn first(&self) -> usize {
+        self.seen.saturating_sub(self.look.window)
+    }
+
+    /// How many positions the last token looks at, those behind its window among them.
     pub(crate) fn most(&self) -> usize {
         self.seen + (self.len() - 1) / self.group
     }
@@ -201,14 +224,23 @@ pub(crate) fn softmax<L: Lanes>(
     parts: &mut [f32],
 ) {
     for (query, (scores, part)) in scores.iter_mut().zip(parts.chunks_exact_mut(queries.part())).enumerate() {
-        let count = queries.seen(query, start, SPAN);
-        let scores = &mut scores.as_chunks_mut().0[..count.div_ceil(16)];
-        let scale = l.splat(queries.scale);
+        let (count, hidden) = (queries.seen(query, start, SPAN), queries.hidden(query, start, SPAN));
+        let first = hidden / 16;
+        let scores = scores.as_chunks_mut().0.get_mut(first..count.div_ceil(16)).unwrap_or_default();
+        let scale = l.splat(queries.look.scale);
         let mut maximum = l.splat(f32::NEG_INFINITY);
-        for (panel, score) in scores.iter_mut().enumerate() {
+        for (panel, score) in (first..).zip(scores.iter_mut()) {
             let mut scaled = l.mul(l.load(score), scale);
+            if let Some(limit) = queries.look.cap {
+                scaled = cap(l, scaled, limit);
+            }
             if count < 16 * (panel + 1) {
                 scaled = l.keep(scaled, count - 16 * panel, f32::NEG_INFINITY);
+            }
+            if hidden > 16 * panel {
+                l.store(scaled, score);
+                score[..hidden - 16 * panel].fill(f32::NEG_INFINITY);
+                scaled = l.load(score);
             }
             maximum = l.max(scaled, maximum);
             l.store(scaled, score);
@@ -276,7 +308,8 @@ fn value<L: Lanes, E: Element>(l: L, block: &E::Block, scales: &[f32; 16], i: us
     if E::SCALED { l.mul(value, l.splat(scales[i / 2])) } else { value }
 }
 
-/// The tile's part of [`weigh`]: together the positions that all of its queries look at, then each query's own.
+/// The tile's part of [`weigh`]. Each query's positions come in their order: its own before those that all queries look
+/// at, these together, its own after them.
 #[inline(always)]
 fn add<L: Lanes, E: Element, const Q: usize, const V: usize>(
     l: L,
@@ -288,13 +321,25 @@ fn add<L: Lanes, E: Element, const Q: usize, const V: usize>(
     parts: &mut [f32],
 ) {
     let seen = |query: usize| queries.seen(first + query, values.start, BLOCK);
+    let hidden = |query: usize| queries.hidden(first + query, values.start, BLOCK);
     let (weights, parts) = (&weights[first..], &mut parts[first * queries.part()..]);
-    add_range::<L, E, Q, V>(l, queries, values, 0..seen(0), next, weights, parts);
-    for query in 1..Q {
-        if seen(query) > seen(0) {
+    let (from, to) = (hidden(Q - 1), seen(0));
+    let alone = |query: usize, range: Range<usize>, next: &mut Next<'_>, parts: &mut [f32]| {
+        if !range.is_empty() {
             let (weights, parts) = (&weights[query..], &mut parts[query * queries.part()..]);
-            add_range::<L, E, 1, 2>(l, queries, values, seen(0)..seen(query), next, weights, parts);
+            add_range::<L, E, 1, 2>(l, queries, values, range, next, weights, parts);
         }
+    };
+    if from > hidden(0) {
+        for query in 0..Q {
+            alone(query, hidden(query)..seen(query).min(from), next, parts);
+        }
+    }
+    if from < to {
+        add_range::<L, E, Q, V>(l, queries, values, from..to, next, weights, parts);
+    }
+    for query in 0..Q {
+        alone(query, hidden(query).max(from).max(to)..seen(query), next, parts);
     }
 }
 

@@ -1,0 +1,290 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use siskin_quant::TensorType;
+use twox_hash::XxHash3_128;
+
+use super::config::{Config, Keys};
+use super::experts::Routing;
+use super::families;
+use super::layer::{Layer, Work};
+use super::rotation::Rotation;
+use super::state::{Hidden, State, scratch_lines};
+use super::weights::{Linear, LinearId, Loader, VectorId, Weights};
+use crate::arena::{Arena, OutOfMemory};
+use crate::error::Error;
+use crate::gguf::Gguf;
+use crate::kernels::Output;
+use crate::observer::Observer;
+use crate::runs::Run;
+
+/// A decoder-only transformer with its weights: an embedding, layers, and a last norm and product that give logits.
+/// Cloning shares the weights.
+#[derive(Clone)]
+pub(crate) struct Network {
+    architecture: &'static str,
+    design: Arc<Design>,
+    weights: Weights,
+    embedding: LinearId,
+    norm: VectorId,
+    /// The embedding, where that serves as output too.
+    output: LinearId,
+}
+
+/// What a family makes of a file's keys and tensors.
+pub(crate) struct Design {
+    pub(crate) config: Config,
+    pub(crate) rotations: Vec<Rotation>,
+    pub(crate) layers: Vec<Layer>,
+    /// What embeddings are multiplied by.
+    pub(crate) embedding_scale: f32,
+    /// What logits are multiplied by.
+    pub(crate) logit_scale: f32,
+    /// Logits s become tanh(s / cap) · cap.
+    pub(crate) logit_cap: Option<f32>,
+}
+
+/// The buffers of a forward pass over a batch of tokens.
+pub(crate) struct Buffers {
+    pub(crate) stream: Stream,
+    pub(crate) queries: Hidden,
+    pub(crate) keys: Hidden,
+    pub(crate) values: Hidden,
+    pub(crate) attended: Hidden,
+    pub(crate) gate: Hidden,
+    pub(crate) up: Hidden,
+    /// None where no layer has experts.
+    pub(crate) routing: Option<Routing>,
+    /// Logits of some tokens, and what they are worked out from.
+    logits: Hidden,
+    last: Hidden,
+}
+
+/// The residual stream, and the two ends of a branch.
+pub(crate) struct Stream {
+    pub(crate) x: Hidden,
+    pub(crate) normed: Hidden,
+    /// Empty where branches end in a product that is added to the stream.
+    pub(crate) branch: Hidden,
+}
+
+impl Network {
+    /// The model in `file`. Its tensors are all looked at before the first one is loaded.
+    pub(crate) fn load(file: &Gguf) -> Result<Self, Error> {
+        Self::outline(file)?;
+        Ok(Self::take(file, Arena::reserving())?.0)
+    }
+
+    /// The model without its weights, which has all sizes and cannot run, and the bytes that the weights will reserve.
+    pub(crate) fn outline(file: &Gguf) -> Result<(Self, usize), Error> {
+        Self::take(file, Arena::counting())
+    }
+
+    fn take(file: &Gguf, arena: Arena) -> Result<(Self, usize), Error> {
+        let name = file.require_str("general.architecture")?;
+        let Some(family) = families::named(name) else {
+            let (file, found) = (file.name().to_owned(), name.to_owned());
+            return Err(Error::Architecture { file, found, supported: families::names() });
+        };
+        let architecture = family.architecture;
+        let keys = Keys::new(file, architecture);
+        let config = keys.config()?;
+        let &Config { width, vocabulary, .. } = &config;
+        let mut loader = Loader::new(file, architecture, arena);
+        let embedding = loader.linear("token_embd", vocabulary, width)?;
+        let design = (family.design)(&keys, &mut loader, config)?;
+        let norm = loader.vector("output_norm.weight", width)?;
+        let output = match loader.has("output.weight") {
+            true => loader.linear("output", vocabulary, width)?,
+            false => embedding,
+        };
+        let (weights, bytes) = loader.finish()?;
+        let design = Arc::new(design);
+        Ok((Self { architecture, design, weights, embedding, norm, output }, bytes))
+    }
+
+    /// What `general.architecture` says.
+    pub(crate) fn architecture(&self) -> &'static str {
+        self.architecture
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.design.config
+    }
+
+    pub(crate) fn rotations(&self) -> &[Rotation] {
+        &self.design.rotations
+    }
+
+    /// The matrix `name`, if there is one.
+    pub(crate) fn linear_mut(&mut self, name: &str) -> Option<&mut Linear> {
+        self.weights.linears.iter_mut().find(|linear| linear.name == name)
+    }
+
+    /// Hashes all that logits depend on.
+    pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
+        let Design { config, rotations, layers, embedding_scale, logit_scale, logit_cap } = &*self.design;
+        hasher.write(self.architecture.as_bytes());
+        config.hash(hasher);
+        rotations.iter().for_each(|rotation| rotation.hash(hasher));
+        hasher.write(format!("{layers:?} {embedding_scale} {logit_scale} {logit_cap:?}").as_bytes());
+        self.weights.hash(hasher);
+    }
+
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.linears().map(Linear::bytes).sum()
+    }
+
+    /// Bytes of matrices that are used where the file is.
+    pub(crate) fn bytes_in_file(&self) -> usize {
+        self.linears().map(|linear| linear.weight.bytes_in_file()).sum()
+    }
+
+    /// Bytes that the products with one token's activations read.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        self.layer_linears().chain([self.output()]).map(Linear::bytes_per_token).sum()
+    }
+
+    /// Multiply-adds with weights for so many tokens, of which only the last needs logits.
+    pub(crate) fn multiply_adds(&self, tokens: usize) -> u64 {
+        let layers: u64 = self.layer_linears().map(Linear::multiply_adds).sum();
+        layers * tokens as u64 + if tokens > 0 { self.output().multiply_adds() } else { 0 }
+    }
+
+    /// Buffers for batches of up to `batch` tokens, of which so many have logits at a time.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn buffers(
+        &self,
+        arena: &mut Arena,
+        batch: usize,
+        logits: usize,
+    ) -> Result<Buffers, OutOfMemory> {
+        let config = self.config();
+        let &Config { width, feed_forward, vocabulary, .. } = config;
+        let quantized = self.linears().any(|linear| !is_float(linear.weight.ty()));
+        let ends_apart = self.design.layers.iter().any(Layer::ends_apart);
+        let experts =
+            self.design.layers.iter().filter_map(Layer::experts).max_by_key(|experts| experts.count());
+        let routing = match experts {
+            Some(experts) => Some(experts.routing(arena, batch, width, quantized)?),
+            None => None,
+        };
+        let mut hidden = |batch, width, quantized| Hidden::new(arena, batch, width, quantized);
+        Ok(Buffers {
+            stream: Stream {
+                x: hidden(batch, width, false)?,
+                normed: hidden(batch, width, quantized)?,
+                branch: hidden(if ends_apart { batch } else { 0 }, width, false)?,
+            },
+            queries: hidden(batch, config.queries(), false)?,
+            keys: hidden(batch, config.keys(), false)?,
+            values: hidden(batch, config.keys(), false)?,
+            attended: hidden(batch, config.queries(), quantized)?,
+            gate: hidden(batch, feed_forward, quantized)?,
+            up: hidden(batch, feed_forward, false)?,
+            routing,
+            logits: hidden(logits, vocabulary, false)?,
+            last: hidden(logits, width, quantized)?,
+        })
+    }
+
+    /// Lines of scratch that each thread needs for batches of up to `batch` tokens.
+    pub(crate) fn scratch(&self, batch: usize) -> usize {
+        scratch_lines(self.linears(), batch)
+    }
+
+    /// Runs a batch of tokens, those of [`State::runs`], through all layers.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], within a layer of when it is asked for.
+    pub(crate) fn forward(
+        &self,
+        state: &mut State,
+        buffers: &mut Buffers,
+        tokens: &[u32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let Design { config, layers, embedding_scale, .. } = &*self.design;
+        state.begin();
+        let embedding = &self.weights[self.embedding].weight;
+        for (i, &token) in tokens.iter().enumerate() {
+            let row = &mut buffers.stream.x.row_mut(i)[..config.width];
+            embedding.decode_row(token as usize, row);
+            if *embedding_scale != 1.0 {
+                row.iter_mut().for_each(|x| *x *= embedding_scale);
+            }
+        }
+        let mut work = Work { config, weights: &self.weights, state, observer };
+        for (index, layer) in layers.iter().enumerate() {
+            work.state.go_on()?;
+            layer.forward(index, &mut work, buffers);
+        }
+        Ok(())
+    }
+
+    /// Takes some tokens out of a sequence: see [`State::forget`].
+    pub(crate) fn forget(&self, state: &mut State, run: Run<'_>, tokens: Range<usize>) {
+        let layers = &self.design.layers;
+        state.forget(|layer| layers[layer].attention.rotation, layers.len(), run, tokens);
+    }
+
+    /// Works out the logits after some tokens of the batch, all in one product: see [`Buffers::logits`].
+    pub(crate) fn logits(&self, state: &mut State, buffers: &mut Buffers, tokens: &[usize]) {
+        let Design { config, logit_scale, logit_cap, .. } = &*self.design;
+        let Buffers { stream: Stream { x, normed, .. }, logits, last, .. } = buffers;
+        for (row, &token) in tokens.iter().enumerate() {
+            last.row_mut(row).copy_from_slice(x.row(token));
+        }
+        state.tokens = tokens.len();
+        state.norm(last, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
+        state.multiply(normed, [self.weights.all(self.output)], [&mut *logits], Output::Replace, &mut ());
+        if *logit_scale != 1.0 || logit_cap.is_some() {
+            state.scale_and_cap(logits, *logit_scale, *logit_cap);
+        }
+    }
+
+    /// Shows `observer` what the output matrix is multiplied with after each token of the batch, without the products.
+    pub(crate) fn observe_output(
+        &self,
+        state: &mut State,
+        buffers: &mut Buffers,
+        observer: &mut dyn Observer,
+    ) {
+        let Stream { x, normed, .. } = &mut buffers.stream;
+        let config = self.config();
+        state.norm(x, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
+        state.observe(normed, &[self.weights.all(self.output)], observer);
+    }
+
+    /// The matrix whose product is the logits.
+    fn output(&self) -> &Linear {
+        &self.weights[self.output]
+    }
+
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.weights.linears.iter()
+    }
+
+    fn layer_linears(&self) -> impl Iterator<Item = &Linear> {
+        self.weights.linears_but([self.embedding, self.output])
+    }
+}
+
+impl Buffers {
+    /// What [`Network::logits`] left for the token of this number among those it was asked for: one number for each entry
+    /// of the vocabulary.
+    pub(crate) fn logits(&self, token: usize, vocabulary: usize) -> &[f32] {
+        &self.logits.row(token)[..vocabulary]
+    }
+
+    /// The same, to be filled with what was worked out before.
+    pub(crate) fn logits_mut(&mut self, token: usize, vocabulary: usize) -> &mut [f32] {
+        &mut self.logits.row_mut(token)[..vocabulary]
+    }
+}
+
+fn is_float(ty: TensorType) -> bool {
+    matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+}
