@@ -6,7 +6,8 @@ mod random_model;
 mod report;
 mod shape;
 
-use crate::model::ModelArguments;
+use crate::memory::MemoryLimit;
+use crate::model::{ModelArguments, in_file};
 use crate::output::Output;
 use crate::quantize::FileType;
 use crate::session::{SessionArguments, count};
@@ -15,6 +16,8 @@ use clap::Args;
 use measure::Plan;
 use shape::Shape;
 use siskin::Model;
+use siskin::gguf::Gguf;
+use siskin::memory::Outline;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsRawFd;
@@ -57,6 +60,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    memory: MemoryLimit,
+    #[command(flatten)]
     session: SessionArguments,
 }
 
@@ -78,7 +83,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         runs: arguments.runs,
         session: arguments.session.options(Some(context)),
     };
-    let measured = measure::measure(&plan, || subject.open())?;
+    let room = subject.check(&plan, &arguments.memory)?;
+    let measured = measure::measure(&plan, room, || subject.open())?;
     let report = match arguments.json {
         true => format!("{:#}\n", report::json(&plan, &subject.described(), &measured)),
         false => report::text(&plan, &subject.described(), &measured),
@@ -118,11 +124,27 @@ impl<'a> Subject<'a> {
         Ok(Subject::Shape { shape, file_type, path, _unnamed: unnamed })
     }
 
-    fn open(&self) -> Result<Model> {
+    fn file(&self) -> Result<Gguf> {
         match self {
-            Subject::Model(arguments) => arguments.open(),
-            Subject::Shape { path, .. } => Ok(Model::open(path)?),
+            Subject::Model(arguments) => arguments.file(),
+            Subject::Shape { path, .. } => Ok(Gguf::open(path)?),
         }
+    }
+
+    /// Refuses what there is no memory for, before anything is loaded. Returns how many bytes are left beside it; None
+    /// where nobody says.
+    fn check(&self, plan: &Plan, limit: &MemoryLimit) -> Result<Option<u64>> {
+        let file = self.file()?;
+        let failed = |error: siskin::Error| in_file(&file, error);
+        let outline = Outline::of(&file).map_err(failed)?;
+        let sessions = if plan.parallel > 1 { plan.parallel.saturating_add(1) } else { 1 };
+        let memory = limit.check(&outline, &plan.session, sessions).map_err(failed)?;
+        Ok(limit.budget().map(|budget| budget.bytes().saturating_sub(memory.peak())))
+    }
+
+    fn open(&self) -> Result<Model> {
+        let file = self.file()?;
+        Model::from_gguf(&file).map_err(|error| in_file(&file, error))
     }
 
     /// The shape's name and its type.

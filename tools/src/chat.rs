@@ -3,6 +3,7 @@
 mod conversation;
 mod input;
 mod lines;
+mod termination;
 
 use crate::answer::{self, AnswerArguments, Ending, note};
 use crate::context::ContextArguments;
@@ -13,17 +14,19 @@ use crate::neighbour::NeighbourArguments;
 use crate::sampling::SamplingArguments;
 use crate::session::SessionArguments;
 use crate::speculation::SpeculationArguments;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use conversation::Conversation;
 use input::Input;
 use lines::Lines;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io;
+use termination::Termination;
 
 /// Talk with a model in the terminal.
 ///
 /// In a terminal, lines can be edited and those of earlier conversations recalled; Ctrl-C stops an answer. Lines from
-/// a pipe are answered one by one. A line that begins with a slash is a command: /help lists them.
+/// a pipe are answered one by one, until Ctrl-C. A line that begins with a slash is a command: /help lists them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -72,19 +75,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = arguments.sampling.options(&model);
     let (name, context) = (model.name().to_owned(), session.context());
     let mut lines = Lines::open()?;
-    let interrupt = if lines.is_terminal() { Interrupt::on_ctrl_c()? } else { Interrupt::default() };
+    // In a terminal, Ctrl-C is about an answer or a line.
+    let (interrupt, ending): (_, &[_]) = match lines.is_terminal() {
+        true => (Interrupt::on_ctrl_c()?, &[SIGTERM]),
+        false => (Interrupt::default(), &[SIGINT, SIGTERM]),
+    };
+    let termination = Termination::on(ending, &interrupt)?;
     session.cancel_when(interrupt.flag());
     let (system, when_full) = (arguments.system.as_deref(), arguments.context.when_full());
     let mut conversation = Conversation::new(model, session, options, system, when_full)?;
     if lines.is_terminal() {
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }
-    while let Some(line) = lines.next()? {
+    while let Some(line) = termination.while_reading(|| lines.next())? {
         match Input::parse(&line) {
             Input::Nothing => {}
             Input::Say(text) => {
                 interrupt.reset();
-                say(&mut conversation, text, &arguments.answer, &interrupt)?;
+                ensure!(!termination.came(), "interrupted before the answer began");
+                let ending = say(&mut conversation, text, &arguments.answer, &interrupt)?;
+                let ended = ending == Ending::Interrupted && termination.came();
+                ensure!(!ended, "interrupted: the answer is not complete");
             }
             Input::Reset => conversation.reset()?,
             Input::Save(path) => match conversation.save(path) {
@@ -99,13 +110,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Answers a message and says if it could not be done as it should.
+/// Answers a message, says if it could not be done as it should, and returns how it ended.
 fn say(
     conversation: &mut Conversation,
     text: &str,
     arguments: &AnswerArguments,
     interrupt: &Interrupt,
-) -> Result<()> {
+) -> Result<Ending> {
     let mut out = io::stdout().lock();
     let answer = conversation.say(text, arguments, || !interrupt.came(), &mut out)?;
     let (begun, context) = (!answer.tokens.is_empty(), conversation.context());
@@ -123,5 +134,5 @@ fn say(
             "the context of {context} tokens is full: {what}; /reset begins a new conversation"
         ));
     }
-    Ok(())
+    Ok(answer.ending)
 }

@@ -15,6 +15,7 @@ mod weights;
 mod worker;
 
 use crate::answer::{AnswerArguments, note};
+use crate::memory::MemoryLimit;
 use crate::output::Output;
 use crate::session::{SessionArguments, count};
 use anyhow::{Context, Result, bail, ensure};
@@ -79,6 +80,8 @@ pub(crate) struct Arguments {
     ctx_size: Option<usize>,
     #[command(flatten)]
     answer: AnswerArguments,
+    #[command(flatten)]
+    memory: MemoryLimit,
     #[command(flatten)]
     session: SessionArguments,
     /// One job of an evaluation, for the processes that this command starts

@@ -4,6 +4,7 @@ mod collector;
 mod file;
 mod legacy;
 
+use crate::memory::MemoryLimit;
 use crate::model::ModelArguments;
 use crate::output::Output;
 use crate::progress;
@@ -65,16 +66,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     chunks: Option<u32>,
     #[command(flatten)]
+    memory: MemoryLimit,
+    #[command(flatten)]
     session: SessionArguments,
 }
 
 /// Reads the text with the model, writes the file, and prints a line about it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let text = Text::open(arguments.text.as_deref())?;
-    let model = arguments.model.open()?;
+    let options = arguments.session.options(Some(arguments.ctx_size as usize));
+    let model = arguments.model.open_limited(&arguments.memory, &options)?;
     let inputs: Vec<_> = arguments.model.path().into_iter().chain(&arguments.text).cloned().collect();
     let output = Output::create(&arguments.output, &inputs)?;
-    let options = arguments.session.options(Some(arguments.ctx_size as usize));
     let imatrix = Imatrix::measure(&model, &text, arguments.ctx_size, arguments.chunks, &options)?;
     let (written, matrices) = (output.name().to_owned(), imatrix.entries.len());
     let (chunks, size) = (imatrix.chunks, imatrix.chunk_size);

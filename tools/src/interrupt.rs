@@ -40,6 +40,11 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Makes it as if a signal came.
+    pub(crate) fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Forgets the signals that came.
     pub(crate) fn reset(&self) {
         self.0.store(false, Ordering::Relaxed);

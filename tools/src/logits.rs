@@ -1,5 +1,6 @@
 //! The `logits` command: a model's raw output, for comparisons.
 
+use crate::memory::MemoryLimit;
 use crate::model::ModelArguments;
 use crate::npy;
 use crate::output::Output;
@@ -24,16 +25,19 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    memory: MemoryLimit,
+    #[command(flatten)]
     session: SessionArguments,
 }
 
 /// Writes the file.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let model = arguments.model.open()?;
     let tokens = &arguments.tokens;
+    let options = arguments.session.options(Some(tokens.len()));
+    let model = arguments.model.open_limited(&arguments.memory, &options)?;
     let longest = model.context_length();
     ensure!(tokens.len() <= longest, "{} tokens: the model's context has room for {longest}", tokens.len());
-    let mut session = model.session(&arguments.session.options(Some(tokens.len())))?;
+    let mut session = model.session(&options)?;
     let output = Output::create(&arguments.out, &[])?;
     let mut writer = output.writer();
     npy::write_header(&mut writer, tokens.len(), model.vocabulary())

@@ -6,31 +6,65 @@ use clap::Args;
 use siskin::memory::{Budget, Outline, Plan};
 use siskin::{CacheTypes, Error, SessionOptions};
 
-/// How much memory there is, and what to do where that is too little.
+/// How much memory there is.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct MemoryArguments {
+pub(crate) struct MemoryLimit {
     /// Memory that the whole program may take, such as 700MB or 1.5GiB [default: what the machine and the control group
     /// have left, less a reserve]
     #[arg(long, value_name = "SIZE")]
     memory: Option<Size>,
-    /// Where that is too little, shorten the context, and keep the cache in q8_0 if that does not suffice
-    #[arg(long)]
-    fit: bool,
     /// Bytes that something else will take.
     #[arg(skip)]
     beside: u64,
 }
 
-impl MemoryArguments {
+impl MemoryLimit {
     /// What the program may take; None where nobody says.
     pub(crate) fn budget(&self) -> Option<Budget> {
         let budget = self.memory.map_or_else(Budget::here, |Size(bytes)| Some(Budget::of(bytes)));
         budget.map(|budget| budget.less(self.beside))
     }
 
+    /// The plan of `sessions` sessions of the model. A context longer than the model's counts as that: who asks for it is
+    /// told elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where there is too little memory; an option without meaning.
+    pub(crate) fn check(
+        &self,
+        outline: &Outline,
+        options: &SessionOptions,
+        sessions: usize,
+    ) -> Result<Plan, Error> {
+        let context = options.context.map(|context| context.min(outline.context_length()));
+        let options = SessionOptions { context, ..options.clone() };
+        match self.budget() {
+            Some(budget) => outline.within(&options, sessions, &budget),
+            None => outline.plan(&options, sessions),
+        }
+    }
+}
+
+/// How much memory there is, and what to do where that is too little.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct MemoryArguments {
+    #[command(flatten)]
+    limit: MemoryLimit,
+    /// Where that is too little, shorten the context, and keep the cache in q8_0 if that does not suffice
+    #[arg(long)]
+    fit: bool,
+}
+
+impl MemoryArguments {
+    /// As [`MemoryLimit::budget`].
+    pub(crate) fn budget(&self) -> Option<Budget> {
+        self.limit.budget()
+    }
+
     /// The same, for what is to live beside something that will take so many bytes.
     pub(crate) fn beside(&self, bytes: u64) -> Self {
-        Self { beside: self.beside.saturating_add(bytes), ..self.clone() }
+        let beside = self.limit.beside.saturating_add(bytes);
+        Self { limit: MemoryLimit { beside, ..self.limit.clone() }, ..self.clone() }
     }
 
     /// The options that `sessions` sessions of the model can have, and their plan. Where they are not those that were

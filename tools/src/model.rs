@@ -1,7 +1,7 @@
 //! Opening the model that a command works with.
 
 use crate::hash;
-use crate::memory::MemoryArguments;
+use crate::memory::{MemoryArguments, MemoryLimit};
 use anyhow::{Context, Error, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -41,10 +41,17 @@ impl ModelArguments {
         open(self.model.as_deref(), self.no_mmap)
     }
 
-    /// Opens the model.
-    pub(crate) fn open(&self) -> Result<Model> {
+    /// Opens the model if there is memory for it and a session with `options`.
+    ///
+    /// # Errors
+    /// As for [`ModelArguments::open_within`].
+    pub(crate) fn open_limited(&self, limit: &MemoryLimit, options: &SessionOptions) -> Result<Model> {
         let file = self.file()?;
-        Model::from_gguf(&file).map_err(|error| in_file(&file, error))
+        let failed = |error: siskin::Error| in_file(&file, error);
+        let outline = Outline::of(&file).map_err(failed)?;
+        limit.check(&outline, options, 1).map_err(failed)?;
+        drop(outline);
+        Model::from_gguf(&file).map_err(failed)
     }
 
     /// Opens the model for one session with `options`, or with those that there is memory for, which are returned too.

@@ -6,7 +6,8 @@ mod space;
 use crate::answer::{AnswerArguments, note};
 use crate::bench::measure::{Series, decode, prefill, tokens};
 use crate::eval::{answers, tasks};
-use crate::model::ModelArguments;
+use crate::memory::MemoryLimit;
+use crate::model::{ModelArguments, in_file};
 use crate::session::{SessionArguments, count};
 use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
@@ -14,6 +15,7 @@ use clap::{Args, ValueEnum};
 use search::{Method, Search};
 use serde_json::{Map, Value, json};
 use siskin::machine::default_threads;
+use siskin::memory::Outline;
 use siskin::sampler::SamplerOptions;
 use siskin::{Model, SessionOptions};
 use space::Dimension;
@@ -60,6 +62,8 @@ pub(crate) struct Arguments {
     ctx_size: Option<usize>,
     #[command(flatten)]
     answer: AnswerArguments,
+    #[command(flatten)]
+    memory: MemoryLimit,
     #[command(flatten)]
     session: SessionArguments,
 }
@@ -124,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let space = arguments.space()?;
     let tasks = arguments.tasks()?;
     let mut search = Search::new(arguments.search, &space, arguments.trials, arguments.seed)?;
-    let subject = Subject { arguments, space: &space, model: arguments.model.open()?, tasks };
+    let subject = Subject::open(arguments, &space, tasks)?;
     let mut trials = vec![Trial { number: 0, point: None, score: subject.score(None)? }];
     for number in 1..=arguments.trials {
         let Some(point) = search.next()? else { break };
@@ -177,11 +181,23 @@ impl Arguments {
 struct Subject<'a> {
     arguments: &'a Arguments,
     space: &'a [Dimension],
+    /// Tells whether there is memory for a session.
+    outline: Outline,
     model: Model,
     tasks: Vec<Task>,
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    fn open(arguments: &'a Arguments, space: &'a [Dimension], tasks: Vec<Task>) -> Result<Subject<'a>> {
+        let file = arguments.model.file()?;
+        let failed = |error: siskin::Error| in_file(&file, error);
+        let outline = Outline::of(&file).map_err(failed)?;
+        let options = arguments.session.options(arguments.ctx_size);
+        arguments.memory.check(&outline, &options, 1).map_err(failed)?;
+        let model = Model::from_gguf(&file).map_err(failed)?;
+        Ok(Subject { arguments, space, outline, model, tasks })
+    }
+
     /// How good the model is at a point of the space, or with its own settings.
     fn score(&self, point: Option<&[f64]>) -> Result<f64> {
         let arguments = self.arguments;
@@ -191,6 +207,7 @@ impl Subject<'_> {
         for (dimension, &value) in self.space.iter().zip(point.unwrap_or_default()) {
             dimension.knob.turn(&mut sampling, &mut session, value);
         }
+        arguments.memory.check(&self.outline, &session, 1)?;
         let score = match arguments.metric {
             Goal::DecodeTps | Goal::PrefillTps => self.speed(&session),
             Goal::Exact | Goal::Json | Goal::Rouge => self.quality(&session, &sampling),

@@ -134,6 +134,47 @@ fn answers_are_refused_or_fitted_and_the_change_is_told() {
 }
 
 #[test]
+fn every_command_that_runs_a_model_keeps_to_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        text(&path).to_owned()
+    };
+    let prompts = file("in.jsonl", "{\"prompt\": \"hello\"}\n");
+    let words = file("words.txt", &"once upon a time there was a wolf. ".repeat(40));
+    let out = text(&folder.path().join("out")).to_owned();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/siskin-demo.gguf");
+    let model = text(&model);
+    let commands: [&[&str]; 9] = [
+        &["run", model, "-p", "hello", "-n", "1"],
+        &["chat", model],
+        &["batch", &prompts, &out, "--model", model],
+        &["summarize", &words, "--model", model],
+        &["logits", model, "--tokens", "1,2", "--out", &out],
+        &["bench", model, "-p", "8", "-n", "0", "-r", "1"],
+        &["eval", model, "--text", &words, "--window", "32", "--n-prompt", "8", "--runs", "1"],
+        &["imatrix", model, &words, "-o", &out, "-c", "32"],
+        &["tune", model, "--metric", "decode_tps", "--space", "threads=1", "--trials", "1"],
+    ];
+    for command in commands {
+        let line = failure(&siskin(&[command, &["--memory", "1MB"]].concat()));
+        assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{command:?}: {line}");
+        assert!(line.ends_with("there is room for 1.0 MiB"), "{command:?}: {line}");
+        assert_eq!(common::names(folder.path()), ["in.jsonl", "words.txt"], "{command:?}");
+    }
+    // Those that measure a model never change what is measured, so they do not fit it.
+    for command in &commands[4..] {
+        assert_eq!(siskin(&[command, &["--fit"][..]].concat()).status.code(), Some(2), "{command:?}");
+        let run = siskin(&[command, &["--memory", "1GiB"][..]].concat());
+        assert!(run.status.success(), "{command:?}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+    let reference = ["--against", model, "--text", &words, "--window", "32", "--logits-cache", &out];
+    let line = failure(&siskin(&[&["eval", model, "--memory", "1MB"], &reference[..]].concat()));
+    assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{line}");
+}
+
+#[test]
 fn nonsense_is_refused_in_one_line() {
     let model = goldens().join("gqa.gguf");
     let line = failure(&siskin(&["plan", text(&model), "--context", "1099511627776"]));

@@ -49,8 +49,9 @@ pub(super) struct Measured {
     pub(super) peak: Option<Series>,
 }
 
-/// Opens the model with `open` and runs the plan.
-pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<Measured> {
+/// Opens the model with `open` and runs the plan. What the memory gives is measured where at least [`Probe::LEAST`] of
+/// the `room` bytes beside model and sessions can be had for it.
+pub(super) fn measure(plan: &Plan, room: Option<u64>, open: impl Fn() -> Result<Model>) -> Result<Measured> {
     let threads = plan.session.threads.unwrap_or_else(default_threads);
     let options = SessionOptions { threads: Some(threads), ..plan.session.clone() };
     let load = || -> Result<(Model, Session, f64)> {
@@ -83,7 +84,9 @@ pub(super) fn measure(plan: &Plan, open: impl Fn() -> Result<Model>) -> Result<M
         many.decode(answer)?;
     }
 
-    let mut probe = (!answer.is_empty()).then(|| Probe::new(threads)).transpose()?;
+    let room = room.unwrap_or(u64::MAX);
+    let probed = !answer.is_empty() && room >= Probe::LEAST;
+    let mut probe = probed.then(|| Probe::new(threads, room)).transpose()?;
     let isa = options.isa.map_or_else(Isa::choose, Ok)?;
     let mut peak = (!prompt.is_empty()).then(|| PeakProbe::new(isa, threads)).transpose()?;
     let (mut prefills, mut probes, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
@@ -178,10 +181,15 @@ fn rate(tokens: usize, time: Duration) -> Option<f64> {
 struct Probe(ReadProbe);
 
 impl Probe {
-    fn new(threads: usize) -> Result<Probe> {
+    /// Less would be read from a cache.
+    const LEAST: u64 = 64 << 20;
+
+    fn new(threads: usize, room: u64) -> Result<Probe> {
         const BYTES: u64 = 256 << 20;
         let most = Memory::here().available.map_or(BYTES, |available| available / 2);
-        Ok(Probe(ReadProbe::new(threads, usize::try_from(BYTES.min(most))?).context("the read probe")?))
+        Ok(Probe(
+            ReadProbe::new(threads, usize::try_from(BYTES.min(most).min(room))?).context("the read probe")?,
+        ))
     }
 
     /// Over a tenth of a second or more, as a decode has no quiet moment to itself either.

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use siskin::gguf::Gguf;
 use siskin::machine::default_threads;
+use siskin::memory::Outline;
 use siskin::{Model, Session, SessionOptions};
 use std::ffi::OsString;
 use std::io::Write;
@@ -90,7 +91,7 @@ pub(super) fn run(arguments: &Arguments, job: &Job) -> Result<()> {
     let evaluation = match job {
         Job::Reference { logits } => {
             let path = arguments.against.as_ref().context("no reference")?;
-            reference(arguments, path, logits).with_context(|| path.display().to_string())?
+            reference(arguments, path, logits).map_err(|error| named(path, error))?
         }
         Job::Model { index, logits } => {
             let path = arguments.models.get(*index).context("no such model")?;
@@ -110,6 +111,7 @@ fn named(path: &Path, error: anyhow::Error) -> anyhow::Error {
 
 /// Writes the reference's logits.
 fn reference(arguments: &Arguments, path: &Path, logits: &Logits) -> Result<Evaluation> {
+    check(arguments, path, &arguments.session.options(Some(arguments.window)))?;
     let model = open(path)?.1;
     let windows = windows(arguments, &model)?.context("no text")?;
     let mut writer = Writer::create(&logits.path, &logits.key, &model, &windows)?;
@@ -117,6 +119,15 @@ fn reference(arguments: &Arguments, path: &Path, logits: &Logits) -> Result<Eval
     windows.run(&mut session, |_, row| writer.push(row))?;
     writer.finish()?;
     Ok(Evaluation::default())
+}
+
+/// Refuses a session that there is no memory for, before the model is loaded.
+fn check(arguments: &Arguments, path: &Path, options: &SessionOptions) -> Result<()> {
+    let file = Gguf::open(path)?;
+    let failed = |error: siskin::Error| in_file(&file, error);
+    let outline = Outline::of(&file).map_err(failed)?;
+    arguments.memory.check(&outline, options, 1).map_err(failed)?;
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<(Gguf, Model)> {
@@ -140,6 +151,10 @@ impl Evaluation {
     fn new(arguments: &Arguments, path: &Path, logits: Option<&Logits>) -> Result<Evaluation> {
         let mut evaluation = Evaluation::default();
         let options = arguments.session.options(arguments.ctx_size);
+        check(arguments, path, &options)?;
+        if arguments.text.is_some() {
+            check(arguments, path, &arguments.session.options(Some(arguments.window)))?;
+        }
         let both = || -> Result<(Model, Session)> {
             let model = open(path)?.1;
             let session = model.session(&options)?;
