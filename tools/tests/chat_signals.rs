@@ -131,7 +131,7 @@ fn a_signal_ends_a_chat_behind_pipes() {
         assert!(said.ends_with("siskin: interrupted: the answer is not complete\n"), "{said}");
         assert_eq!(ended.status.code(), Some(1));
 
-        // While it waits for a line: that it does is known from the answer to the one before.
+        // While it waits for a line: that it does is known from what /help said.
         let mut child = piped();
         let mut input = child.stdin.take().unwrap();
         input.write_all(b"/help\n").unwrap();

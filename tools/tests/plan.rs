@@ -169,7 +169,8 @@ fn every_command_that_runs_a_model_keeps_to_its_limit() {
         let run = siskin(&[command, &["--memory", "1GiB"][..]].concat());
         assert!(run.status.success(), "{command:?}: {}", String::from_utf8_lossy(&run.stderr));
     }
-    let reference = ["--against", model, "--text", &words, "--window", "32", "--logits-cache", &out];
+    let kept = text(&folder.path().join("reference")).to_owned();
+    let reference = ["--against", model, "--text", &words, "--window", "32", "--logits-cache", &kept];
     let line = failure(&siskin(&[&["eval", model, "--memory", "1MB"], &reference[..]].concat()));
     assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{line}");
 }
