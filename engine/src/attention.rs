@@ -447,25 +447,30 @@ mod tests {
         equal.chain([CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 }])
     }
 
+    /// Every tier, batch and team gives the scalar tier's bits of single tokens.
+    fn check_bits(sequence: &Sequence) {
+        let Sequence { heads, look, types, .. } = sequence;
+        for start in [0, 50, SPAN - 5, 2 * SPAN - 1] {
+            let single = |i| sequence.attend(scalar(), 1, start + i, 1);
+            let expected: Vec<u32> = (0..13).flat_map(single).collect();
+            for isa in Isa::available() {
+                for (tokens, threads) in [(1, 2), (3, 1), (13, 2)] {
+                    let found = sequence.attend(isa, threads, start, tokens);
+                    assert!(
+                        found == expected[..found.len()],
+                        "{isa} {types:?} {heads:?} {look:?}: {tokens} tokens from {start}, {threads} threads"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_tier_batch_and_team_gives_the_scalar_tier_s_bits_of_single_tokens() {
         for types in all_types() {
             for (kv_heads, group, head_dim) in [(1, 1, 64), (2, 4, 64), (1, 7, 24), (1, 11, 80)] {
                 let heads = Heads { heads: kv_heads * group, kv_heads, head_dim };
-                let sequence = Sequence::new(heads, types, 2 * SPAN + 70);
-                for start in [0, 50, SPAN - 5, 2 * SPAN - 1] {
-                    let single = |i| sequence.attend(scalar(), 1, start + i, 1);
-                    let expected: Vec<u32> = (0..13).flat_map(single).collect();
-                    for isa in Isa::available() {
-                        for (tokens, threads) in [(1, 2), (3, 1), (13, 2)] {
-                            let found = sequence.attend(isa, threads, start, tokens);
-                            assert!(
-                                found == expected[..found.len()],
-                                "{isa} {types:?} {heads:?}: {tokens} tokens from {start}, {threads} threads"
-                            );
-                        }
-                    }
-                }
+                check_bits(&Sequence::new(heads, types, 2 * SPAN + 70));
             }
         }
     }
@@ -476,20 +481,7 @@ mod tests {
         for types in all_types() {
             for window in [1, 5, 64, 100, SPAN, SPAN + 30] {
                 let look = Look { scale: 0.3, cap: Some(4.0), window };
-                let sequence = Sequence::looking(heads, look, types, 2 * SPAN + 70);
-                for start in [0, 50, SPAN - 5, 2 * SPAN - 1] {
-                    let single = |i| sequence.attend(scalar(), 1, start + i, 1);
-                    let expected: Vec<u32> = (0..13).flat_map(single).collect();
-                    for isa in Isa::available() {
-                        for (tokens, threads) in [(1, 2), (3, 1), (13, 2)] {
-                            let found = sequence.attend(isa, threads, start, tokens);
-                            assert!(
-                                found == expected[..found.len()],
-                                "{isa} {types:?} window {window}: {tokens} tokens from {start}"
-                            );
-                        }
-                    }
-                }
+                check_bits(&Sequence::looking(heads, look, types, 2 * SPAN + 70));
             }
         }
     }
