@@ -84,6 +84,7 @@ goldens! {
     qwen_2: "qwen2",
     qwen_3_5: "qwen35",
     gpt_4o: "gpt-4o",
+    tekken: "tekken",
     gpt_2: "gpt-2",
     smol_lm_with_bytes_missing: "smollm",
     demo: "demo",

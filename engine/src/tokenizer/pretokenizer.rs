@@ -14,6 +14,8 @@ const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M
 /// GPT-4o's words: as Llama 3's, but a capital begins a new one, contractions belong to the word before, and signs take
 /// slashes with them.
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Tekken's words, those of Mistral since Nemo: GPT-4o's, but each digit is a word and there are no contractions.
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// GPT-2's words; what Hugging Face's `ByteLevel` does with `use_regex`.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 /// A single digit, as a step of its own before [`GPT2`]: SmolLM, StarCoder.
@@ -30,6 +32,8 @@ pub(super) enum Pattern {
     Qwen35,
     /// [`GPT4O`]
     Gpt4o,
+    /// [`TEKKEN`]
+    Tekken,
     /// [`GPT2`]
     Gpt2,
     /// [`DIGIT`], then [`GPT2`] on what is between the digits.
@@ -86,6 +90,7 @@ const KNOWN: &[PreTokenizer] = &[
     plain("stablelm2", Pattern::Qwen2),
     composed("qwen35", Pattern::Qwen35),
     plain("gpt-4o", Pattern::Gpt4o),
+    PreTokenizer { whole_words: true, add_bos: true, ..plain("tekken", Pattern::Tekken) },
     plain("gpt-2", Pattern::Gpt2),
     plain("a.x-4.0", Pattern::Gpt2),
     plain("exaone4", Pattern::Gpt2),
@@ -174,6 +179,7 @@ fn pattern_of(regex: &str) -> Option<Pattern> {
         QWEN2 => Some(Pattern::Qwen2),
         QWEN35 => Some(Pattern::Qwen35),
         GPT4O => Some(Pattern::Gpt4o),
+        TEKKEN => Some(Pattern::Tekken),
         GPT2 => Some(Pattern::Gpt2),
         _ => None,
     }
@@ -186,7 +192,8 @@ impl Pattern {
             Pattern::Llama3 => words(text, |text, at| modern(text, at, 3, false), &mut word),
             Pattern::Qwen2 => words(text, |text, at| modern(text, at, 1, false), &mut word),
             Pattern::Qwen35 => words(text, |text, at| modern(text, at, 1, true), &mut word),
-            Pattern::Gpt4o => words(text, gpt4o, &mut word),
+            Pattern::Gpt4o => words(text, |text, at| cased(text, at, 3, true), &mut word),
+            Pattern::Tekken => words(text, |text, at| cased(text, at, 1, false), &mut word),
             Pattern::Gpt2 => words(text, gpt2, &mut word),
             Pattern::Digits => words(text, digit_or_between, &mut |part| words(part, gpt2, &mut word)),
             Pattern::Default => words(text, signs_or_between, &mut |part| {
@@ -236,18 +243,18 @@ fn modern(text: &[u8], at: usize, most_digits: usize, marks: bool) -> usize {
     white_space(text, at, true)
 }
 
-/// [`GPT4O`]
-fn gpt4o(text: &[u8], at: usize) -> usize {
+/// [`GPT4O`], and its kin that differ in how many digits make a word and whether contractions belong to the word before.
+fn cased(text: &[u8], at: usize, most_digits: usize, contractions: bool) -> usize {
     let Some((class, len)) = class_at(text, at) else { return at };
     // The optional character before a word: kept where the word behind it is one.
     let before = !matches!(class, Class::Newline | Class::Letter | Class::Number);
     let starts = [before.then_some(at + len), Some(at)].into_iter().flatten();
     let word = starts.clone().find_map(|start| cased_word(text, start));
     if let Some(end) = word.or_else(|| starts.clone().find_map(|start| capitals(text, start))) {
-        return contraction(text, end, true).unwrap_or(end);
+        return contraction(text, end, true).filter(|_| contractions).unwrap_or(end);
     }
     if class == Class::Number {
-        return run_of_at_most(text, at, 3, |class| class == Class::Number);
+        return run_of_at_most(text, at, most_digits, |class| class == Class::Number);
     }
     //  ?[^\s\p{L}\p{N}]+[\r\n/]*
     let end = run(text, at + len, Class::is_sign);
@@ -433,6 +440,12 @@ mod tests {
     }
 
     #[test]
+    fn capitals_begin_words() {
+        assert_eq!(words_of(Pattern::Gpt4o, "itIT's 1234/\n"), ["it", "IT's", " ", "123", "4", "/\n"]);
+        assert_eq!(words_of(Pattern::Tekken, "itIT's 123/\n"), ["it", "IT", "'s", " ", "1", "2", "3", "/\n"]);
+    }
+
+    #[test]
     fn digits_one_by_one() {
         assert_eq!(words_of(Pattern::Digits, "a 12  b½"), ["a", " ", "1", "2", " ", " b", "½"]);
     }
@@ -467,8 +480,8 @@ mod tests {
         for _ in 0..2000 {
             let text: Vec<u8> =
                 (0..next() % 12).flat_map(|_| parts[next() as usize % parts.len()]).copied().collect();
-            use Pattern::{Default, Digits, Gpt2, Llama3, Qwen2, Qwen35};
-            for pattern in [Llama3, Qwen2, Qwen35, Gpt2, Digits, Default] {
+            use Pattern::{Default, Digits, Gpt2, Gpt4o, Llama3, Qwen2, Qwen35, Tekken};
+            for pattern in [Llama3, Qwen2, Qwen35, Gpt4o, Tekken, Gpt2, Digits, Default] {
                 let mut joined = Vec::new();
                 pattern.split(&text, |word| {
                     assert!(!word.is_empty());

@@ -72,7 +72,7 @@ fn the_longest_special_token_is_taken_at_each_place() {
 #[test]
 fn bytes_that_are_not_utf8_become_their_own_tokens() {
     let invalid = b"a\xFF\xE6\xBC b\xC0\x80";
-    for pre in ["llama-bpe", "qwen2", "qwen35", "gpt-4o", "gpt-2", "smollm", "default"] {
+    for pre in ["llama-bpe", "qwen2", "qwen35", "gpt-4o", "tekken", "gpt-2", "smollm", "default"] {
         let tokenizer = made(Draft::byte_level().bpe(pre));
         let ids = plain(&tokenizer, invalid);
         assert_eq!(ids, invalid.map(u32::from), "{pre}");

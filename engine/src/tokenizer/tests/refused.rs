@@ -6,9 +6,11 @@ fn unknown_models_and_pre_tokenizers_are_refused_by_name() {
         error(Draft::byte_level().metadata("t5")),
         r#"tokenizer.ggml.model: "t5" is not supported, expected one of gpt2, llama"#
     );
-    let message = error(Draft::byte_level().bpe("tekken"));
+    let message = error(Draft::byte_level().bpe("deepseek-llm"));
     assert!(
-        message.starts_with(r#"tokenizer.ggml.pre: "tekken" is not supported, expected one of llama-bpe, "#)
+        message.starts_with(
+            r#"tokenizer.ggml.pre: "deepseek-llm" is not supported, expected one of llama-bpe, "#
+        )
     );
     assert!(message.contains("qwen2, ") && message.contains("smollm, ") && message.contains("gpt-2, "));
     assert_eq!(error(Builder::new()), "tokenizer.ggml.model: missing, expected gpt2 or llama");
