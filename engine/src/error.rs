@@ -1,5 +1,6 @@
 use siskin_quant::TensorType;
 
+use crate::adapter::AdapterError;
 use crate::arena::OutOfMemory;
 use crate::gguf::GgufError;
 use crate::kernels::UnknownIsa;
@@ -185,6 +186,28 @@ pub enum Error {
         used: usize,
         /// Tokens that were to be added.
         wanted: usize,
+    },
+    /// An adapter that cannot be used.
+    #[error("{file}: {problem}")]
+    Adapter {
+        /// The adapter's file.
+        file: String,
+        /// What is wrong with it.
+        problem: AdapterError,
+    },
+    /// An adapter of a model with matrices of other shapes.
+    #[error("{adapter}: made for a model with matrices of other shapes")]
+    AdapterMismatch {
+        /// The adapter's name.
+        adapter: String,
+    },
+    /// An adapter's scale is no number that anything could be multiplied by.
+    #[error("{adapter}: expected a finite scale, found {scale}")]
+    AdapterScale {
+        /// The adapter's name.
+        adapter: String,
+        /// The scale.
+        scale: f32,
     },
     /// A model that is to guess for another has other tokens.
     #[error("the draft model has another vocabulary: token {token} is not the same")]

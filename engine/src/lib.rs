@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+mod adapter;
 #[allow(unsafe_code)] // Parts of buffers for parallel tasks.
 mod arena;
 mod attention;
@@ -36,6 +37,7 @@ pub mod template;
 mod test_data;
 pub mod tokenizer;
 
+pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
 pub use arena::OutOfMemory;
 pub use cache::{CacheType, CacheTypes};
 pub use error::Error;

@@ -2,12 +2,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
+use twox_hash::XxHash3_128;
+
+use crate::adapter::{Adapter, Attached};
 use crate::arena::{Arena, OutOfMemory};
 use crate::cache::{Cache, CacheTypes};
 use crate::error::Error;
 use crate::kernels::Isa;
 use crate::machine::{Machine, default_threads};
-use crate::model::{Buffers, Config, Model, Network, State, StateOptions};
+use crate::model::{Buffers, Config, Model, Network, State, StateOptions, adapter_buffers};
 use crate::observer::Observer;
 use crate::runs::{PAGE, Run};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
@@ -23,6 +26,8 @@ pub(crate) struct Pass {
     state: State,
     buffers: Buffers,
     bytes: usize,
+    /// Those of them that adapters work with.
+    adapter_bytes: usize,
     /// Tokens of a sequence, at most.
     pub(crate) context: usize,
     /// Tokens of a forward pass, at most.
@@ -111,11 +116,14 @@ impl Settings {
         Ok(Self { context, threads, batch, cache: options.cache, isa, sequences, logits, pages })
     }
 
-    /// What a pass takes of `network`, counted alone.
-    pub(crate) fn count(&self, network: &Network) -> PassArena {
+    /// What a pass takes of `network` with adapters of up to this rank, which is 0 without any, counted alone.
+    pub(crate) fn count(&self, network: &Network, rank: usize) -> PassArena {
         let mut arena = PassArena { cache: Arena::counting(), buffers: Arena::counting() };
         // An arena that counts never fails.
         let _ = self.reserve(network, Team::alone(self.threads), &mut arena);
+        if rank > 0 {
+            let _ = adapter_buffers(&mut arena.buffers, self.batch, rank);
+        }
         arena
     }
 
@@ -150,7 +158,17 @@ impl Pass {
         let mut arena = PassArena { cache: Arena::reserving(), buffers: Arena::reserving() };
         let (state, buffers) = settings.reserve(model.network(), team, &mut arena)?;
         let pages = pages.unwrap_or(context.div_ceil(PAGE));
-        Ok(Self { model, state, buffers, bytes: arena.bytes(), context, batch, rows: logits, pages })
+        Ok(Self {
+            model,
+            state,
+            buffers,
+            bytes: arena.bytes(),
+            adapter_bytes: 0,
+            context,
+            batch,
+            rows: logits,
+            pages,
+        })
     }
 
     /// Bytes that were reserved: KV cache and buffers.
@@ -234,14 +252,41 @@ impl Pass {
         self.state.cache_mut()
     }
 
-    /// What states of its sequences are of.
-    pub(crate) fn shape(&self) -> Shape {
+    /// What states of a sequence with these adapters are of.
+    pub(crate) fn shape(&self, adapters: &[Attached]) -> Shape {
         let network = self.model.network();
         let &Config { layers, kv_heads, vocabulary, .. } = network.config();
         // The same tokens have other keys in a long context.
         let long = network.rotations().iter().any(|rotation| rotation.is_long(self.context));
-        let model = self.model.fingerprint() ^ u128::from(long);
+        let mut model = self.model.fingerprint() ^ u128::from(long);
+        let mut adapters = adapters.iter().filter(|attached| attached.scale != 0.0).peekable();
+        if adapters.peek().is_some() {
+            let mut hasher = XxHash3_128::new();
+            hasher.write(&model.to_le_bytes());
+            adapters.for_each(|attached| attached.hash(&mut hasher));
+            model = hasher.finish_128();
+        }
         Shape { model, layers, kv_heads, vocabulary }
+    }
+
+    /// Makes room for an adapter, one of so many that all runs of a batch have.
+    ///
+    /// # Errors
+    /// One that does not fit the model, a scale without meaning, or [`OutOfMemory`].
+    pub(crate) fn take_up(&mut self, adapter: &Adapter, scale: f32, adapters: usize) -> Result<(), Error> {
+        let name = || adapter.name().to_owned();
+        if !scale.is_finite() {
+            return Err(Error::AdapterScale { adapter: name(), scale });
+        }
+        if !adapter.fits(self.model.network()) {
+            return Err(Error::AdapterMismatch { adapter: name() });
+        }
+        let mut arena = Arena::reserving();
+        self.state.reserve_adapters(&mut arena, self.batch, adapter.rank(), adapters)?;
+        if arena.bytes() > 0 {
+            self.bytes += arena.bytes() - std::mem::replace(&mut self.adapter_bytes, arena.bytes());
+        }
+        Ok(())
     }
 
     /// Copies a page of the cache to another.

@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use crate::adapter::Attached;
 use crate::arena::{Arena, OutOfMemory};
 use crate::kernels::attention::SPAN;
 
@@ -14,6 +15,8 @@ pub(crate) struct Run<'a> {
     pub(crate) tokens: usize,
     /// The cache's pages that hold the sequence, in its order, as far as the run's last token.
     pub(crate) pages: &'a [u32],
+    /// What the products of its tokens are changed by.
+    pub(crate) adapters: &'a [Attached],
 }
 
 impl Run<'_> {
@@ -25,9 +28,19 @@ impl Run<'_> {
 
 /// The tokens of a batch: runs of different sequences, one after the other.
 pub(crate) struct Runs {
-    /// Each run's rows of the batch, its first position, its part of `pages`.
-    runs: Vec<(Range<usize>, usize, Range<usize>)>,
+    runs: Vec<Part>,
     pages: Vec<u32>,
+    adapters: Vec<Attached>,
+}
+
+/// What there is of a run.
+struct Part {
+    /// Its rows of the batch.
+    rows: Range<usize>,
+    start: usize,
+    /// Its part of all pages, and of all adapters.
+    pages: Range<usize>,
+    adapters: Range<usize>,
 }
 
 impl Runs {
@@ -36,24 +49,43 @@ impl Runs {
     /// # Errors
     /// [`OutOfMemory`].
     pub(crate) fn new(arena: &mut Arena, runs: usize, pages: usize) -> Result<Self, OutOfMemory> {
-        Ok(Self { runs: arena.list(runs)?, pages: arena.list(pages)? })
+        Ok(Self { runs: arena.list(runs)?, pages: arena.list(pages)?, adapters: Vec::new() })
+    }
+
+    /// Makes room for so many adapters of all runs together.
+    pub(crate) fn reserve_adapters(&mut self, adapters: usize) {
+        self.adapters.clear();
+        self.adapters.reserve(adapters);
+    }
+
+    /// Whether a run has an adapter.
+    pub(crate) fn are_adapted(&self) -> bool {
+        !self.adapters.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.runs.clear();
         self.pages.clear();
+        self.adapters.clear();
     }
 
     /// Adds a run. Its rows follow those before.
-    pub(crate) fn push(&mut self, Run { start, tokens, pages }: Run<'_>) {
-        let (row, page) = (self.tokens(), self.pages.len());
+    pub(crate) fn push(&mut self, Run { start, tokens, pages, adapters }: Run<'_>) {
+        let (row, page, adapter) = (self.tokens(), self.pages.len(), self.adapters.len());
         self.pages.extend_from_slice(&pages[..(start + tokens).div_ceil(PAGE)]);
-        self.runs.push((row..row + tokens, start, page..self.pages.len()));
+        // One of no effect must not change a zero's sign.
+        self.adapters.extend(adapters.iter().filter(|attached| attached.scale != 0.0).cloned());
+        self.runs.push(Part {
+            rows: row..row + tokens,
+            start,
+            pages: page..self.pages.len(),
+            adapters: adapter..self.adapters.len(),
+        });
     }
 
     /// Tokens of all runs.
     pub(crate) fn tokens(&self) -> usize {
-        self.runs.last().map_or(0, |(rows, ..)| rows.end)
+        self.runs.last().map_or(0, |part| part.rows.end)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -62,9 +94,9 @@ impl Runs {
 
     /// The run of this number, and its rows of the batch.
     pub(crate) fn get(&self, run: usize) -> (Range<usize>, Run<'_>) {
-        let (rows, start, pages) = &self.runs[run];
-        let run = Run { start: *start, tokens: rows.len(), pages: &self.pages[pages.clone()] };
-        (rows.clone(), run)
+        let Part { rows, start, pages, adapters } = &self.runs[run];
+        let (pages, adapters) = (&self.pages[pages.clone()], &self.adapters[adapters.clone()]);
+        (rows.clone(), Run { start: *start, tokens: rows.len(), pages, adapters })
     }
 
     /// All runs with their rows of the batch.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
+use crate::adapter::{Adapter, Attached};
 use crate::cache::CacheTypes;
 use crate::error::Error;
 use crate::kernels::Isa;
@@ -88,6 +89,7 @@ pub struct Session {
     pass: Pass,
     /// All pages of the cache, in their order.
     pages: Vec<u32>,
+    adapters: Vec<Attached>,
     /// What the session holds.
     tokens: Vec<u32>,
     /// The number of the last token's logits among those of the last pass; None where it has none.
@@ -112,6 +114,7 @@ impl Session {
         Ok(Self {
             pass,
             pages,
+            adapters: Vec::new(),
             tokens,
             logits: None,
             speculation: None,
@@ -137,8 +140,8 @@ impl Session {
         self.pass.context
     }
 
-    /// How many of the first tokens know of nothing but each other: all of them, unless some were forgotten. Whatever
-    /// takes a session's tokens for the whole of what it was fed must not look further.
+    /// How many of the first tokens know of nothing but each other: all of them, unless some were forgotten, or other
+    /// adapters were attached meanwhile. Whatever takes a session's tokens for the whole of what it was fed must not look further.
     pub fn pristine(&self) -> usize {
         self.first_after_gap.unwrap_or(self.tokens.len())
     }
@@ -177,6 +180,41 @@ impl Session {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.pass.model
+    }
+
+    /// Changes what follows by an adapter, times `scale`, from the next token on; or changes the scale of one that is there.
+    /// Several are added up in the order in which they came. What the session holds stays as it was worked out.
+    ///
+    /// Room for its work is made now, so that none is needed later.
+    ///
+    /// # Errors
+    /// An adapter of a model of another shape, a scale that is not finite, or too little memory.
+    pub fn attach(&mut self, adapter: &Adapter, scale: f32) -> Result<(), Error> {
+        let at = self.adapters.iter().position(|attached| attached.adapter.is(adapter));
+        self.pass.take_up(adapter, scale, self.adapters.len() + usize::from(at.is_none()))?;
+        match at.and_then(|at| self.adapters.get_mut(at)) {
+            Some(attached) if attached.scale == scale => return Ok(()),
+            Some(attached) => attached.scale = scale,
+            None => self.adapters.push(Attached { adapter: adapter.clone(), scale }),
+        }
+        self.adapters_changed();
+        Ok(())
+    }
+
+    /// Takes an adapter off again; whether it was there.
+    pub fn detach(&mut self, adapter: &Adapter) -> bool {
+        let count = self.adapters.len();
+        self.adapters.retain(|attached| !attached.adapter.is(adapter));
+        let was_there = self.adapters.len() < count;
+        if was_there {
+            self.adapters_changed();
+        }
+        was_there
+    }
+
+    /// The adapters and their scales, in their order.
+    pub fn adapters(&self) -> impl Iterator<Item = (&Adapter, f32)> {
+        self.adapters.iter().map(|Attached { adapter, scale }| (adapter, *scale))
     }
 
     /// Has answers guessed ahead, up to [`SessionOptions::drafts`] tokens at a time. That changes how fast they come, and
@@ -308,7 +346,10 @@ impl Session {
             return self.truncate(tokens.start);
         }
         self.ahead.clear();
-        self.pass.forget(Run { start: len, tokens: 0, pages: &self.pages }, tokens.clone());
+        self.pass.forget(
+            Run { start: len, tokens: 0, pages: &self.pages, adapters: &self.adapters },
+            tokens.clone(),
+        );
         let first = self.first_after_gap.map_or(tokens.start, |first| first.min(tokens.start));
         self.first_after_gap = Some(first);
         self.tokens.drain(tokens);
@@ -324,7 +365,7 @@ impl Session {
     pub fn save(&self, out: impl Write) -> io::Result<()> {
         let logits = self.logits.map(|row| self.pass.logits(row));
         let held = Tokens { all: &self.tokens, pristine: self.pristine() };
-        saved::save(out, self.pass.shape(), held, logits, self.pass.cache())
+        saved::save(out, self.pass.shape(&self.adapters), held, logits, self.pass.cache())
     }
 
     /// Goes on from a saved state: what the session held is forgotten. Logits are those that a session would have that
@@ -334,7 +375,8 @@ impl Session {
     /// Bytes that are no such state, that are damaged, or that are of another model, cache or length; the session stays as
     /// it was.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
-        let state = Saved::check(state, self.pass.shape(), self.pass.cache(), self.pass.context)?;
+        let state =
+            Saved::check(state, self.pass.shape(&self.adapters), self.pass.cache(), self.pass.context)?;
         state.fill(self.pass.cache_mut());
         self.ahead.clear();
         self.tokens.clear();
@@ -382,6 +424,12 @@ impl Session {
         (!batch.is_empty()).then_some(batch)
     }
 
+    /// What the session holds was not worked out with the adapters of now.
+    fn adapters_changed(&mut self) {
+        self.ahead.clear();
+        self.first_after_gap = (!self.tokens.is_empty()).then_some(0);
+    }
+
     fn control_speculation(&mut self) {
         let (cancel, limit) = self.pass.control();
         if let Some(speculation) = &mut self.speculation {
@@ -399,7 +447,12 @@ impl Session {
     fn forward(&mut self, batch: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
         self.ahead.clear();
         self.pass.begin();
-        self.pass.push(Run { start: self.tokens.len(), tokens: batch.len(), pages: &self.pages });
+        self.pass.push(Run {
+            start: self.tokens.len(),
+            tokens: batch.len(),
+            pages: &self.pages,
+            adapters: &self.adapters,
+        });
         self.pass.forward(batch, observer)?;
         self.tokens.extend_from_slice(batch);
         self.logits = None;
@@ -439,7 +492,12 @@ impl Session {
         self.ahead.push(token);
         speculation.guess(&self.tokens, most - 1, &mut self.ahead);
         self.pass.begin();
-        self.pass.push(Run { start: position, tokens: self.ahead.len(), pages: &self.pages });
+        self.pass.push(Run {
+            start: position,
+            tokens: self.ahead.len(),
+            pages: &self.pages,
+            adapters: &self.adapters,
+        });
         if let Err(cancelled) = self.pass.forward(&self.ahead, &mut ()) {
             self.tokens.truncate(position);
             self.ahead.clear();

@@ -6,8 +6,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+use siskin::gguf::Gguf;
+use siskin::gguf::write::Builder;
 use siskin::sampler::SamplerOptions;
-use siskin::{CacheType, Model, SequencesOptions, SessionOptions, Speculation, WhenFull};
+use siskin::{Adapter, CacheType, Model, SequencesOptions, SessionOptions, Speculation, WhenFull};
+use siskin_quant::TensorType;
 
 /// Counts allocations and releases of all threads while it is armed.
 struct Counting {
@@ -48,13 +51,40 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// An adapter of rank 5 for all matrices of the layers.
+fn adapter(path: &Path, model: &Model) -> Adapter {
+    let base = Gguf::open(path).unwrap();
+    let mut builder = Builder::new();
+    builder.set("general.type", "adapter").unwrap();
+    builder.set("general.architecture", model.architecture()).unwrap();
+    builder.set("adapter.type", "lora").unwrap().set("adapter.lora.alpha", 8f32).unwrap();
+    let matrices = base.tensors().iter().filter(|t| t.name.starts_with("blk.") && t.shape.len() == 2);
+    let halves: Vec<_> = matrices
+        .flat_map(|t| {
+            let (a, b) = ([t.shape[0], 5], [5, t.shape[1]]);
+            [(format!("{}.lora_a", t.name), a), (format!("{}.lora_b", t.name), b)]
+        })
+        .collect();
+    for (name, shape) in &halves {
+        builder.tensor(name, shape, TensorType::F32).unwrap();
+    }
+    let mut writer = builder.start(Vec::new()).unwrap();
+    for (name, [k, rows]) in &halves {
+        let numbers: Vec<u8> = (0..k * rows).flat_map(|i| (i as f32 % 7.0 * 0.01).to_le_bytes()).collect();
+        writer.tensor(name, &numbers).unwrap();
+    }
+    Adapter::from_gguf(&Gguf::from_bytes("adapter", writer.finish().unwrap()).unwrap(), model).unwrap()
+}
+
 // One test alone in this file: another one's allocations would be counted too.
 #[test]
 fn an_answer_allocates_nothing() {
     assert!(COUNTING.during(|| drop(vec![1u8])) >= 2, "the allocator counts");
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-    for name in ["llama/gqa", "llama_cpp/q4_k_m", "families/gemma3", "families/qwen3-moe"] {
-        let model = Model::open(goldens.join(format!("{name}.gguf"))).unwrap();
+    for name in ["llama/gqa", "llama_cpp/q4_k_m", "families/gemma3", "families/phi3", "families/qwen3-moe"] {
+        let path = goldens.join(format!("{name}.gguf"));
+        let model = Model::open(&path).unwrap();
+        let adapter = adapter(&path, &model);
         for cache in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
             let options = SessionOptions {
                 threads: Some(3),
@@ -84,12 +114,13 @@ fn an_answer_allocates_nothing() {
             assert_eq!(decode, 0, "{name}: decode");
             assert!(characters > 0, "{name}: something was said");
 
+            session.attach(&adapter, 0.5).unwrap();
             session.set_when_full(WhenFull::Window { keep: 4 }).unwrap();
             let beyond = COUNTING.during(|| {
                 session.feed(&prompt).unwrap();
                 prompt.iter().for_each(|&token| session.feed(&[token]).unwrap());
             });
-            assert_eq!(beyond, 0, "{name}: beyond the context");
+            assert_eq!(beyond, 0, "{name}: beyond the context, with an adapter");
 
             for speculation in [Speculation::lookup(), Speculation::of(model.session(&options).unwrap())] {
                 let mut session = model.session(&SessionOptions { drafts: 4, ..options.clone() }).unwrap();

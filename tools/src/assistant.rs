@@ -1,5 +1,6 @@
 //! Prompts answered one after the other, each as if it were the first.
 
+use crate::adapter::AdapterArguments;
 use crate::answer::{Answer, AnswerArguments, Ending};
 use crate::held::Held;
 use crate::interrupt::Interrupt;
@@ -17,6 +18,8 @@ use std::io::Write;
 pub(crate) struct Assistant {
     model: Model,
     hash: String,
+    /// Hashes of the adapters, and their scales.
+    adapters: Vec<(u128, f32)>,
     options: SessionOptions,
     held: Held,
 }
@@ -25,15 +28,18 @@ impl Assistant {
     /// Opens the model and makes the session.
     pub(crate) fn open(
         model: &ModelFlag,
+        adapters: &AdapterArguments,
         memory: &MemoryArguments,
         neighbour: &NeighbourArguments,
         options: SessionOptions,
     ) -> Result<Assistant> {
-        let (opened, options) = model.open_within(memory, neighbour.begin(options)?)?;
+        let (opened, options, adapters) = model.open_within(memory, neighbour.begin(options)?, adapters)?;
         let hash = model.hash()?;
         let mut session = opened.session(&options)?;
         neighbour.watch(&mut session)?;
-        Ok(Assistant { model: opened, hash, options, held: Held::new(session) })
+        adapters.attach(&mut session)?;
+        let adapters = adapters.identity();
+        Ok(Assistant { model: opened, hash, adapters, options, held: Held::new(session) })
     }
 
     /// Ends what it is at when the program is interrupted.
@@ -60,6 +66,9 @@ impl Assistant {
         let mut settings = Settings::default();
         settings.set("version", env!("CARGO_PKG_VERSION"));
         settings.set("model", &self.hash);
+        if !self.adapters.is_empty() {
+            settings.set("adapters", &self.adapters);
+        }
         settings.set("context", self.context());
         settings.set("cache type", self.options.cache);
         settings.set("sampling", sampling);
@@ -100,6 +109,8 @@ mod tests {
         #[command(flatten)]
         model: ModelFlag,
         #[command(flatten)]
+        adapters: AdapterArguments,
+        #[command(flatten)]
         memory: MemoryArguments,
         #[command(flatten)]
         neighbour: NeighbourArguments,
@@ -111,8 +122,8 @@ mod tests {
     fn an_answer_does_not_depend_on_those_before_it() {
         let flags = Flags::parse_from(["siskin", "-n", "12"]);
         let fresh = || {
-            let Flags { model, memory, neighbour, .. } = &flags;
-            Assistant::open(model, memory, neighbour, SessionOptions::default()).unwrap()
+            let Flags { model, adapters, memory, neighbour, .. } = &flags;
+            Assistant::open(model, adapters, memory, neighbour, SessionOptions::default()).unwrap()
         };
         let ask = |assistant: &mut Assistant, prompt: &str| {
             let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();

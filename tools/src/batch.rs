@@ -4,6 +4,7 @@ mod answers;
 mod input;
 mod request;
 
+use crate::adapter::AdapterArguments;
 use crate::answer::{AnswerArguments, Ending};
 use crate::assistant::Assistant;
 use crate::interrupt::Interrupt;
@@ -65,6 +66,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
     #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
     neighbour: NeighbourArguments,
@@ -83,8 +86,8 @@ Examples:
 /// Answers what is not answered yet, and prints a line about it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut input = Input::open(&arguments.input)?;
-    let Arguments { model, memory, neighbour, session, ctx_size, .. } = arguments;
-    let assistant = Assistant::open(model, memory, neighbour, session.options(*ctx_size))?;
+    let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
+    let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;
     let sampling = arguments.sampling.options(assistant.model());
     let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
     let mut settings = assistant.settings(&sampling, &arguments.answer)?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod measure;
 mod random;
+mod random_adapter;
 mod random_model;
 mod report;
 mod shape;
@@ -15,9 +16,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use measure::Plan;
 use shape::Shape;
-use siskin::Model;
 use siskin::gguf::Gguf;
 use siskin::memory::Outline;
+use siskin::{AdapterOutline, Model};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsRawFd;
@@ -53,6 +54,9 @@ pub(crate) struct Arguments {
     /// Decode with so many sequences at once, too
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     parallel: usize,
+    /// Decode with a LoRA adapter of this rank on all matrices of the layers, too, with random numbers in F32
+    #[arg(long, value_name = "RANK", value_parser = count)]
+    adapter_rank: Option<usize>,
     /// How often each is timed
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = count)]
     runs: usize,
@@ -83,8 +87,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         runs: arguments.runs,
         session: arguments.session.options(Some(context)),
     };
-    let room = subject.check(&plan, &arguments.memory)?;
-    let measured = measure::measure(&plan, room, || subject.open())?;
+    let adapter =
+        arguments.adapter_rank.map(|rank| random_adapter::make(&subject.file()?, rank)).transpose()?;
+    let room = subject.check(&plan, adapter.as_ref(), &arguments.memory)?;
+    let measured = measure::measure(&plan, room, adapter.as_ref(), || subject.open())?;
     let report = match arguments.json {
         true => format!("{:#}\n", report::json(&plan, &subject.described(), &measured)),
         false => report::text(&plan, &subject.described(), &measured),
@@ -133,10 +139,13 @@ impl<'a> Subject<'a> {
 
     /// Refuses what there is no memory for, before anything is loaded. Returns how many bytes are left beside it; None
     /// where nobody says.
-    fn check(&self, plan: &Plan, limit: &MemoryLimit) -> Result<Option<u64>> {
+    fn check(&self, plan: &Plan, adapter: Option<&Gguf>, limit: &MemoryLimit) -> Result<Option<u64>> {
         let file = self.file()?;
         let failed = |error: siskin::Error| in_file(&file, error);
-        let outline = Outline::of(&file).map_err(failed)?;
+        let mut outline = Outline::of(&file).map_err(failed)?;
+        if let Some(adapter) = adapter {
+            outline.add_adapter(&AdapterOutline::of(adapter)?)?;
+        }
         let sessions = if plan.parallel > 1 { plan.parallel.saturating_add(1) } else { 1 };
         let memory = limit.check(&outline, &plan.session, sessions).map_err(failed)?;
         Ok(limit.budget().map(|budget| budget.bytes().saturating_sub(memory.peak())))

@@ -5,6 +5,7 @@ mod input;
 mod lines;
 mod termination;
 
+use crate::adapter::AdapterArguments;
 use crate::answer::{self, AnswerArguments, Ending, note};
 use crate::context::ContextArguments;
 use crate::interrupt::Interrupt;
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     /// What the model is told before the conversation
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    #[command(flatten)]
+    adapters: AdapterArguments,
     #[command(flatten)]
     answer: AnswerArguments,
     #[command(flatten)]
@@ -67,9 +70,12 @@ const HELP: &str = "\
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let options = arguments.speculation.options(options);
-    let (speculation, memory) = arguments.speculation.open(&options, &arguments.memory)?;
-    let (model, options) = arguments.model.open_within(&memory, options)?;
+    let draft = arguments.speculation.draft()?;
+    let (model, options, adapters) =
+        arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
+    let speculation = arguments.speculation.load(draft.as_ref(), &options)?;
     let mut session = model.session(&options)?;
+    adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;
     arguments.neighbour.watch(&mut session)?;
     let options = arguments.sampling.options(&model);

@@ -4,6 +4,7 @@ mod collector;
 mod file;
 mod legacy;
 
+use crate::adapter::AdapterArguments;
 use crate::memory::MemoryLimit;
 use crate::model::ModelArguments;
 use crate::output::Output;
@@ -75,7 +76,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let text = Text::open(arguments.text.as_deref())?;
     let options = arguments.session.options(Some(arguments.ctx_size as usize));
-    let model = arguments.model.open_limited(&arguments.memory, &options)?;
+    let (model, _) =
+        arguments.model.open_limited(&arguments.memory, &options, &AdapterArguments::default())?;
     let inputs: Vec<_> = arguments.model.path().into_iter().chain(&arguments.text).cloned().collect();
     let output = Output::create(&arguments.output, &inputs)?;
     let imatrix = Imatrix::measure(&model, &text, arguments.ctx_size, arguments.chunks, &options)?;

@@ -1,5 +1,6 @@
 //! The `logits` command: a model's raw output, for comparisons.
 
+use crate::adapter::AdapterArguments;
 use crate::memory::MemoryLimit;
 use crate::model::ModelArguments;
 use crate::npy;
@@ -25,6 +26,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
     memory: MemoryLimit,
     #[command(flatten)]
     session: SessionArguments,
@@ -34,10 +37,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tokens = &arguments.tokens;
     let options = arguments.session.options(Some(tokens.len()));
-    let model = arguments.model.open_limited(&arguments.memory, &options)?;
+    let (model, adapters) = arguments.model.open_limited(&arguments.memory, &options, &arguments.adapters)?;
     let longest = model.context_length();
     ensure!(tokens.len() <= longest, "{} tokens: the model's context has room for {longest}", tokens.len());
     let mut session = model.session(&options)?;
+    adapters.attach(&mut session)?;
     let output = Output::create(&arguments.out, &[])?;
     let mut writer = output.writer();
     npy::write_header(&mut writer, tokens.len(), model.vocabulary())

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod answer;
 mod assistant;
 mod batch;
@@ -78,6 +79,7 @@ enum Command {
     Summarize(Box<summarize::Arguments>),
     Quantize(quantize::Arguments),
     Pack(pack::Arguments),
+    Adapter(adapter::Arguments),
     Plan(plan::Arguments),
     Imatrix(imatrix::Arguments),
     /// Show what a GGUF file holds
@@ -112,6 +114,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Summarize(arguments) => summarize::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
+        Command::Adapter(arguments) => adapter::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Imatrix(arguments) => imatrix::run(&arguments),
         Command::Inspect { file, json } => inspect::run(&file, json),

@@ -13,16 +13,12 @@ pub(crate) struct MemoryLimit {
     /// have left, less a reserve]
     #[arg(long, value_name = "SIZE")]
     memory: Option<Size>,
-    /// Bytes that something else will take.
-    #[arg(skip)]
-    beside: u64,
 }
 
 impl MemoryLimit {
     /// What the program may take; None where nobody says.
     pub(crate) fn budget(&self) -> Option<Budget> {
-        let budget = self.memory.map_or_else(Budget::here, |Size(bytes)| Some(Budget::of(bytes)));
-        budget.map(|budget| budget.less(self.beside))
+        self.memory.map_or_else(Budget::here, |Size(bytes)| Some(Budget::of(bytes)))
     }
 
     /// The plan of `sessions` sessions of the model. A context longer than the model's counts as that: who asks for it is
@@ -59,12 +55,6 @@ impl MemoryArguments {
     /// As [`MemoryLimit::budget`].
     pub(crate) fn budget(&self) -> Option<Budget> {
         self.limit.budget()
-    }
-
-    /// The same, for what is to live beside something that will take so many bytes.
-    pub(crate) fn beside(&self, bytes: u64) -> Self {
-        let beside = self.limit.beside.saturating_add(bytes);
-        Self { limit: MemoryLimit { beside, ..self.limit.clone() }, ..self.clone() }
     }
 
     /// The options that `sessions` sessions of the model can have, and their plan. Where they are not those that were

@@ -1,5 +1,6 @@
 //! Opening the model that a command works with.
 
+use crate::adapter::{AdapterArguments, Adapters};
 use crate::hash;
 use crate::memory::{MemoryArguments, MemoryLimit};
 use anyhow::{Context, Error, Result};
@@ -41,20 +42,30 @@ impl ModelArguments {
         open(self.model.as_deref(), self.no_mmap)
     }
 
-    /// Opens the model if there is memory for it and a session with `options`.
+    /// Opens the model and its adapters if there is memory for them and a session with `options`.
     ///
     /// # Errors
     /// As for [`ModelArguments::open_within`].
-    pub(crate) fn open_limited(&self, limit: &MemoryLimit, options: &SessionOptions) -> Result<Model> {
+    pub(crate) fn open_limited(
+        &self,
+        limit: &MemoryLimit,
+        options: &SessionOptions,
+        adapters: &AdapterArguments,
+    ) -> Result<(Model, Adapters)> {
         let file = self.file()?;
         let failed = |error: siskin::Error| in_file(&file, error);
-        let outline = Outline::of(&file).map_err(failed)?;
+        let mut outline = Outline::of(&file).map_err(failed)?;
+        let adapters = adapters.files(&file)?;
+        adapters.count(&mut outline)?;
         limit.check(&outline, options, 1).map_err(failed)?;
         drop(outline);
-        Model::from_gguf(&file).map_err(failed)
+        let model = Model::from_gguf(&file).map_err(failed)?;
+        let adapters = adapters.load(&model)?;
+        Ok((model, adapters))
     }
 
-    /// Opens the model for one session with `options`, or with those that there is memory for, which are returned too.
+    /// Opens the model and its adapters for one session with `options`, or with those that there is memory for, which are
+    /// returned too. The model in `draft` will be loaded afterwards, to guess ahead.
     ///
     /// # Errors
     /// Too little memory, told before anything is loaded, and all that is wrong with the file or the options.
@@ -62,8 +73,10 @@ impl ModelArguments {
         &self,
         memory: &MemoryArguments,
         options: SessionOptions,
-    ) -> Result<(Model, SessionOptions)> {
-        open_within(&self.file()?, memory, options)
+        adapters: &AdapterArguments,
+        draft: Option<&Gguf>,
+    ) -> Result<(Model, SessionOptions, Adapters)> {
+        open_within(&self.file()?, memory, options, adapters, draft)
     }
 }
 
@@ -86,13 +99,24 @@ pub(crate) struct ModelFlag {
 }
 
 impl ModelFlag {
+    /// The model's file; None for the demo model.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        self.model.as_ref()
+    }
+
+    /// Opens the model's file.
+    pub(crate) fn file(&self) -> Result<Gguf> {
+        open(self.model.as_deref(), self.no_mmap)
+    }
+
     /// Opens the model as [`ModelArguments::open_within`] does.
     pub(crate) fn open_within(
         &self,
         memory: &MemoryArguments,
         options: SessionOptions,
-    ) -> Result<(Model, SessionOptions)> {
-        open_within(&open(self.model.as_deref(), self.no_mmap)?, memory, options)
+        adapters: &AdapterArguments,
+    ) -> Result<(Model, SessionOptions, Adapters)> {
+        open_within(&self.file()?, memory, options, adapters, None)
     }
 
     /// The hash of all bytes of the model's file, which tells it from other models.
@@ -108,12 +132,21 @@ fn open_within(
     file: &Gguf,
     memory: &MemoryArguments,
     options: SessionOptions,
-) -> Result<(Model, SessionOptions)> {
+    adapters: &AdapterArguments,
+    draft: Option<&Gguf>,
+) -> Result<(Model, SessionOptions, Adapters)> {
     let failed = |error: siskin::Error| in_file(file, error);
-    let outline = Outline::of(file).map_err(failed)?;
+    let mut outline = Outline::of(file).map_err(failed)?;
+    let adapters = adapters.files(file)?;
+    adapters.count(&mut outline)?;
+    if let Some(draft) = draft {
+        outline.add_draft(Outline::of(draft).map_err(|error| in_file(draft, error))?);
+    }
     let (options, _) = memory.options(&outline, options, 1).map_err(failed)?;
     drop(outline);
-    Ok((Model::from_gguf(file).map_err(failed)?, options))
+    let model = Model::from_gguf(file).map_err(failed)?;
+    let adapters = adapters.load(&model)?;
+    Ok((model, options, adapters))
 }
 
 fn open(path: Option<&Path>, no_mmap: bool) -> Result<Gguf> {

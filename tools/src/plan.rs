@@ -1,14 +1,17 @@
 //! The `plan` command: the memory that a model will take.
 
+use crate::adapter::AdapterArguments;
 use crate::memory::{MemoryArguments, types};
 use crate::model::{ModelArguments, in_file};
 use crate::session::{SessionArguments, count};
 use anyhow::{Context, Error, Result};
 use clap::Args;
 use serde_json::{Value, json};
+use siskin::gguf::Gguf;
 use siskin::memory::{Budget, Outline, Plan};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 /// Tell what memory a model will take, without loading it.
 ///
@@ -25,6 +28,11 @@ pub(crate) struct Arguments {
     /// Sessions of the model at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     parallel: usize,
+    #[command(flatten)]
+    adapters: AdapterArguments,
+    /// A model that guesses ahead for each session, a GGUF file
+    #[arg(long, value_name = "FILE")]
+    draft_model: Option<PathBuf>,
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
@@ -44,7 +52,12 @@ Examples:
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let file = arguments.model.file()?;
     let failed = |error: siskin::Error| in_file(&file, error);
-    let outline = Outline::of(&file).map_err(failed)?;
+    let mut outline = Outline::of(&file).map_err(failed)?;
+    arguments.adapters.files(&file)?.count(&mut outline)?;
+    if let Some(path) = &arguments.draft_model {
+        let draft = Gguf::open(path)?;
+        outline.add_draft(Outline::of(&draft).map_err(|error| in_file(&draft, error))?);
+    }
     let options = arguments.session.options(arguments.ctx_size);
     let wanted = outline.plan(&options, arguments.parallel).map_err(failed)?;
     let (plan, refused) = match arguments.memory.options(&outline, options, arguments.parallel) {
@@ -76,6 +89,7 @@ fn to_text(name: &str, plan: &Plan, budget: Option<&Budget>) -> String {
     let parts = [
         ("weights", plan.weights),
         ("weights in place", plan.in_place),
+        ("adapters", plan.adapters),
         ("KV cache", plan.cache),
         ("scratch", plan.scratch),
         ("program", plan.program),
@@ -103,6 +117,7 @@ fn to_json(name: &str, plan: &Plan, budget: Option<&Budget>) -> Value {
         "cache_type_v": plan.cache_types.values.name(),
         "weights_bytes": plan.weights,
         "in_place_bytes": plan.in_place,
+        "adapter_bytes": plan.adapters,
         "cache_bytes": plan.cache,
         "scratch_bytes": plan.scratch,
         "program_bytes": plan.program,

@@ -22,6 +22,7 @@ use mix::Choice;
 use plan::{Plan, Recipe};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use siskin::SessionOptions;
+use siskin_quant::TensorType;
 use std::path::PathBuf;
 
 /// Convert a Hugging Face folder, or quantize a GGUF file, into a GGUF file
@@ -102,6 +103,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             })
         }
     }
+}
+
+/// Writes `model`, whose weights may be others than its file's, as a file of the type, or with each tensor in its type of
+/// `types`.
+pub(crate) fn rewrite(
+    model: &Model,
+    file_type: Option<FileType>,
+    types: &[TensorType],
+    output: Output,
+    pool: &ThreadPool,
+) -> Result<()> {
+    let choices: Vec<Choice> = match file_type {
+        Some(file_type) => choose(&model.tensors, model.shape, file_type, false),
+        None => types.iter().map(|&ty| Choice::exactly(ty)).collect(),
+    };
+    let id = model.mapped.as_ref().and_then(|file| file.u32("general.file_type").ok()?);
+    let known = file_type.or_else(|| FileType::ALL.into_iter().find(|known| Some(known.id()) == id));
+    let recipe = known.map_or_else(|| Recipe::fitted(model, &choices), Recipe::Mix);
+    let plan = Plan::new(model, &choices, recipe, None, false)?;
+    plan.write(output, pool)?;
+    plan.report_notes();
+    Ok(())
 }
 
 /// Writes the file, if it is to be written, and prints what it is; prints `otherwise` if it is not.

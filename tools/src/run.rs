@@ -1,5 +1,6 @@
 //! The `run` command: one prompt, one answer.
 
+use crate::adapter::AdapterArguments;
 use crate::answer::{self, AnswerArguments, Ending, note};
 use crate::context::ContextArguments;
 use crate::interrupt::Interrupt;
@@ -43,6 +44,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
     answer: AnswerArguments,
     #[command(flatten)]
     context: ContextArguments,
@@ -79,11 +82,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let interrupt = Interrupt::on_termination()?;
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let options = arguments.speculation.options(options);
-    let (speculation, memory) = arguments.speculation.open(&options, &arguments.memory)?;
-    let (model, options) = arguments.model.open_within(&memory, options)?;
+    let draft = arguments.speculation.draft()?;
+    let (model, options, adapters) =
+        arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
+    let speculation = arguments.speculation.load(draft.as_ref(), &options)?;
     let tokens = arguments.tokens(&model, prompt)?;
     let mut session = model.session(&options)?;
     session.set_when_full(arguments.context.when_full())?;
+    adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;
     arguments.neighbour.watch(&mut session)?;
     let mut sampler = session.sampler(&arguments.sampling.options(&model))?;

@@ -1,10 +1,11 @@
 //! The flags that have answers guessed ahead.
 
 use crate::answer::note;
-use crate::memory::MemoryArguments;
+use crate::model::in_file;
 use crate::session::count;
 use anyhow::{Context, Result};
 use clap::Args;
+use siskin::gguf::Gguf;
 use siskin::{Model, Score, Session, SessionOptions, Speculation};
 use std::path::PathBuf;
 
@@ -30,22 +31,19 @@ impl SpeculationArguments {
         SessionOptions { drafts, ..options }
     }
 
-    /// What guesses for a session with these options; a model is loaded for that. Besides, the flags for the other model,
-    /// which has less memory then.
-    pub(crate) fn open(
-        &self,
-        options: &SessionOptions,
-        memory: &MemoryArguments,
-    ) -> Result<(Option<Speculation>, MemoryArguments)> {
-        let Some(path) = &self.draft_model else {
-            return Ok((self.lookup.then(Speculation::lookup), memory.clone()));
-        };
-        let model = Model::open(path)?;
+    /// The file of the model that guesses, where there is one.
+    pub(crate) fn draft(&self) -> Result<Option<Gguf>> {
+        Ok(self.draft_model.as_deref().map(Gguf::open).transpose()?)
+    }
+
+    /// What guesses for a session with these options; the model in `draft` is loaded for that.
+    pub(crate) fn load(&self, draft: Option<&Gguf>, options: &SessionOptions) -> Result<Option<Speculation>> {
+        let Some(file) = draft else { return Ok(self.lookup.then(Speculation::lookup)) };
+        let failed = |error: siskin::Error| in_file(file, error);
+        let model = Model::from_gguf(file).map_err(failed)?;
         let context = options.context.map(|context| context.min(model.context_length()));
         let options = SessionOptions { context, drafts: 0, ..options.clone() };
-        let session = model.session(&options).with_context(|| path.display().to_string())?;
-        let memory = memory.beside(session.bytes() as u64);
-        Ok((Some(Speculation::of(session)), memory))
+        Ok(Some(Speculation::of(model.session(&options).map_err(failed)?)))
     }
 
     /// Has it guess for a session.

@@ -9,6 +9,7 @@ mod room;
 mod split;
 mod work;
 
+use crate::adapter::AdapterArguments;
 use crate::answer::AnswerArguments;
 use crate::assistant::Assistant;
 use crate::hash;
@@ -70,6 +71,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
     #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
     neighbour: NeighbourArguments,
@@ -94,8 +97,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return pdf::work();
     }
     let documents = arguments.files.iter().map(|path| Document::open(path)).collect::<Result<Vec<_>>>()?;
-    let Arguments { model, memory, neighbour, session, ctx_size, .. } = arguments;
-    let assistant = Assistant::open(model, memory, neighbour, session.options(*ctx_size))?;
+    let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
+    let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;
     let sampling = arguments.sampling.options(assistant.model());
     let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
     let instructions = arguments.instructions(assistant.model().name());

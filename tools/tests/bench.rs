@@ -16,10 +16,19 @@ fn bench(arguments: &[&str]) -> Value {
 #[test]
 #[cfg(feature = "demo")]
 fn the_demo_model_is_measured() {
-    let report = bench(&["-p", "20", "-n", "3", "--threads", "2", "--isa", "scalar", "--parallel", "3"]);
-    for key in
-        ["prefill_tps", "decode_tps", "parallel_tps", "probe_gbps", "load_ms", "decode_gbps", "prefill_gmacs"]
-    {
+    let more = ["--threads", "2", "--isa", "scalar", "--parallel", "3", "--adapter-rank", "4"];
+    let report = bench(&[&["-p", "20", "-n", "3"], &more[..]].concat());
+    for key in [
+        "prefill_tps",
+        "decode_tps",
+        "parallel_tps",
+        "adapted_tps",
+        "attach_ms",
+        "probe_gbps",
+        "load_ms",
+        "decode_gbps",
+        "prefill_gmacs",
+    ] {
         assert!(report[key].as_f64().unwrap() > 0.0, "{key}: {report:#}");
     }
     assert_eq!((&report["tier"], &report["threads"]), (&"scalar".into(), &2.into()));
@@ -38,7 +47,7 @@ fn what_is_not_wanted_is_left_out() {
     let model = goldens().join("gqa.gguf");
     let report = bench(&[text(&model), "-p", "0", "-n", "2", "-t", "1"]);
     assert!(report["prefill_tps"].is_null() && report["decode_tps"].is_f64());
-    assert!(report["parallel_tps"].is_null() && report["parallel"] == 1);
+    assert!(report["adapted_tps"].is_null() && report["parallel_tps"].is_null() && report["parallel"] == 1);
     // Its output is a matrix of its own, so of the embedding a token reads one row only.
     assert!(report["bytes_per_token"].as_u64() < report["model_bytes"].as_u64());
     let report = bench(&[text(&model), "-p", "2", "-n", "0", "-t", "1"]);

@@ -6,7 +6,9 @@ mod common;
 use common::{failure, goldens, siskin, text};
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 /// What `siskin plan --json` prints.
 fn plan(arguments: &[&str]) -> Value {
@@ -29,6 +31,25 @@ fn model(folder: &Path) -> String {
     text(&path).to_owned()
 }
 
+/// The most memory that a command has at once, in bytes.
+fn peak(arguments: &[&str]) -> u64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let code = loop {
+        let told = std::fs::read_to_string(&status).unwrap_or_default();
+        let kibibytes = told.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak = kibibytes.map_or(peak, |number| number.parse::<u64>().unwrap() << 10).max(peak);
+        match child.try_wait().unwrap() {
+            Some(code) => break code,
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(code.success(), "{arguments:?}");
+    peak
+}
+
 #[test]
 fn a_plan_of_a_model_that_counts_is_what_is_measured() {
     let folder = tempfile::tempdir().unwrap();
@@ -45,6 +66,18 @@ fn a_plan_of_a_model_that_counts_is_what_is_measured() {
         let ratio = measured as f64 / planned as f64;
         assert!((0.95..1.05).contains(&ratio), "{model} {more:?}: {measured} measured, {planned} planned");
     }
+
+    // A model that guesses for itself is there twice.
+    let shared = [&*plain, "-c", "96", "-t", "2", "--draft-model", &plain];
+    let planned = number(&plan(&shared), "peak_bytes");
+    let prompt = "a".repeat(80);
+    let measured =
+        peak(&[&["run"], &shared[..], &["--raw", "-p", &prompt, "-n", "12", "--temp", "0"]].concat());
+    let ratio = measured as f64 / planned as f64;
+    assert!((0.95..1.05).contains(&ratio), "with a draft model: {measured} measured, {planned} planned");
+    let limit = (planned - (8 << 20)).to_string();
+    let line = failure(&siskin(&[&["run"], &shared[..], &["-p", "a", "--memory", &limit]].concat()));
+    assert!(line.contains("needs "), "{line}");
 
     // More than may be addressed: the cache of this context alone is 377 MB.
     let limited = "ulimit -v 491520; exec \"$@\"";

@@ -44,11 +44,6 @@ impl Budget {
         [machine, group].into_iter().flatten().min_by_key(|budget| budget.bytes)
     }
 
-    /// The same without so many bytes, which something else will take.
-    pub fn less(self, bytes: u64) -> Self {
-        Self { bytes: self.bytes.saturating_sub(bytes), ..self }
-    }
-
     /// How many bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes

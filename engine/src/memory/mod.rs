@@ -10,6 +10,7 @@ mod plan;
 pub use budget::Budget;
 pub use plan::Plan;
 
+use crate::adapter::AdapterOutline;
 use crate::error::Error;
 use crate::gguf::{FAULT_AROUND, Footprint, Gguf};
 use crate::machine::Memory;
@@ -26,6 +27,11 @@ pub struct Outline {
     network: Network,
     /// Bytes of the weights' buffers.
     weights: usize,
+    /// Bytes of adapters, and their largest rank.
+    adapters: u64,
+    rank: usize,
+    /// A model that guesses ahead for each session.
+    draft: Option<Box<Outline>>,
     file: Footprint,
     /// Bytes of the file's metadata, most of which are the vocabulary's.
     metadata: u64,
@@ -49,10 +55,31 @@ impl Outline {
             name: file.name().to_owned(),
             network,
             weights,
+            adapters: 0,
+            rank: 0,
+            draft: None,
             file: footprint,
             metadata: file.metadata_bytes(),
             present: Memory::here().resident.unwrap_or(0).saturating_sub(file_now),
         })
+    }
+
+    /// Counts an adapter too, which all sessions will have.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] for one of another model.
+    pub fn add_adapter(&mut self, adapter: &AdapterOutline) -> Result<(), Error> {
+        adapter.check(&self.network)?;
+        self.adapters = self.adapters.saturating_add(adapter.bytes());
+        self.rank = self.rank.max(adapter.rank());
+        Ok(())
+    }
+
+    /// Counts a model too that guesses ahead for each session, with a session of its own whose context is as long as the
+    /// other's or as its model allows: see [`Speculation::of`](crate::Speculation::of). The models are loaded one after the
+    /// other, before there is a session.
+    pub fn add_draft(&mut self, draft: Outline) {
+        self.draft = Some(Box::new(draft));
     }
 
     /// The longest sequence that the model was made for, in tokens.
@@ -69,9 +96,31 @@ impl Outline {
     }
 
     fn plan_for(&self, settings: &Settings, sessions: usize) -> Plan {
+        let plan = self.plan_alone(settings, sessions);
+        let samplers = sampler::bytes_for(self.network.config().vocabulary) as u64;
+        let draft = self.draft.as_ref().map(|draft| {
+            let context = settings.context.min(draft.context_length());
+            let batch = settings.batch.min(context);
+            draft.plan_alone(&Settings { context, batch, logits: 1, ..*settings }, sessions)
+        });
+        let both = |part: fn(&Plan) -> u64| draft.as_ref().map_or(0, part).saturating_add(part(&plan));
+        Plan {
+            weights: both(|plan| plan.weights),
+            adapters: both(|plan| plan.adapters),
+            in_place: both(|plan| plan.in_place),
+            cache: both(|plan| plan.cache),
+            scratch: both(|plan| plan.scratch).saturating_add(samplers.saturating_mul(sessions as u64)),
+            program: both(|plan| plan.program).saturating_add(self.present).saturating_add(CODE),
+            // One after the other.
+            loading: draft.as_ref().map_or(0, |draft| draft.loading).max(plan.loading),
+            ..plan
+        }
+    }
+
+    /// A plan of this model without samplers and without what the process has whatever it runs.
+    fn plan_alone(&self, settings: &Settings, sessions: usize) -> Plan {
         let times = |bytes: usize| (bytes as u64).saturating_mul(sessions as u64);
-        let session = settings.count(&self.network);
-        let sampler = sampler::bytes_for(self.network.config().vocabulary);
+        let session = settings.count(&self.network, self.rank);
         let in_place = self.network.bytes_in_file() as u64;
         let (in_place, passing) = match self.file {
             Footprint::Mapped { metadata } => (in_place, metadata + self.in_work()),
@@ -85,12 +134,11 @@ impl Outline {
             cache_types: settings.cache,
             sessions,
             weights: self.weights as u64,
+            adapters: self.adapters,
             in_place,
             cache: times(session.cache.bytes()),
-            scratch: times(session.buffers.bytes().saturating_add(sampler)),
-            program: [self.present, CODE, self.tokenizer(), times(Team::worker_bytes(settings.threads))]
-                .into_iter()
-                .fold(0, u64::saturating_add),
+            scratch: times(session.buffers.bytes()),
+            program: self.tokenizer().saturating_add(times(Team::worker_bytes(settings.threads))),
             loading: passing.saturating_add(self.tokenizer()),
         }
     }

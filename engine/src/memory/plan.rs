@@ -18,6 +18,8 @@ pub struct Plan {
     pub sessions: usize,
     /// Weights in memory of their own: matrices in panels, vectors.
     pub weights: u64,
+    /// The numbers of adapters; what sessions work with for them is in `scratch`.
+    pub adapters: u64,
     /// Weights that are used where the file is, as those of a packed file are. If it is mapped they are in memory as
     /// long as the system has no better use for it, and shared by all processes that run the file.
     pub in_place: u64,
@@ -37,7 +39,7 @@ impl Plan {
     /// model is loaded, or once its sessions are there and their contexts are full.
     pub fn peak(&self) -> u64 {
         let sessions = self.cache.saturating_add(self.scratch);
-        [self.weights, self.in_place, self.program, sessions.max(self.loading)]
+        [self.weights, self.adapters, self.in_place, self.program, sessions.max(self.loading)]
             .into_iter()
             .fold(0, u64::saturating_add)
     }
@@ -53,6 +55,9 @@ impl fmt::Display for Plan {
             f,
             "{peak:.1} MiB (weights {weights:.1}, cache {cache:.1}, scratch {scratch:.1}, program {program:.1}"
         )?;
+        if self.adapters > 0 {
+            write!(f, ", adapters {:.1}", mebibytes(self.adapters))?;
+        }
         match self.loading > self.cache.saturating_add(self.scratch) {
             true => write!(f, "; {:.1} while loading)", mebibytes(self.loading)),
             false => f.write_str(")"),
@@ -76,6 +81,7 @@ mod tests {
             cache_types: CacheTypes::default(),
             sessions: 1,
             weights: 5 << 20,
+            adapters: 0,
             in_place: 1 << 20,
             cache: 2 << 20,
             scratch: 3 << 19,
@@ -91,5 +97,7 @@ mod tests {
         let said = plan(10 << 20).to_string();
         assert_eq!(said, "21.0 MiB (weights 6.0, cache 2.0, scratch 1.5, program 5.0; 10.0 while loading)");
         assert_eq!(plan(u64::MAX).peak(), u64::MAX);
+        let said = Plan { adapters: 1 << 20, ..plan(0) }.to_string();
+        assert_eq!(said, "15.5 MiB (weights 6.0, cache 2.0, scratch 1.5, program 5.0, adapters 1.0)");
     }
 }

@@ -17,7 +17,8 @@ use twox_hash::XxHash3_128;
 
 pub(crate) use config::Config;
 pub(crate) use network::{Buffers, Network};
-pub(crate) use state::{State, StateOptions};
+pub(crate) use state::{State, StateOptions, adapter_buffers};
+pub(crate) use weights::{Linear, LinearId};
 
 use crate::error::Error;
 use crate::gguf::Gguf;

@@ -267,7 +267,8 @@ impl Network {
         self.weights.linears.iter()
     }
 
-    fn layer_linears(&self) -> impl Iterator<Item = &Linear> {
+    /// The matrices of the layers, which adapters may change.
+    pub(crate) fn layer_linears(&self) -> impl Iterator<Item = &Linear> {
         self.weights.linears_but([self.embedding, self.output])
     }
 }

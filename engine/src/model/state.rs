@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::adapter::{Attached, Pair};
 use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
 use crate::attention::{Attention, Heads, Layer, Room};
 use crate::cache::Cache;
@@ -60,6 +61,17 @@ impl Hidden {
         Activations { x: &self.x[..tokens * self.stride], stride: self.stride, q, tokens }
     }
 
+    /// Some rows as floats alone.
+    fn floats(&self, rows: Range<usize>) -> Activations<'_> {
+        let x = &self.x[rows.start * self.stride..rows.end * self.stride];
+        Activations { x, stride: self.stride, q: &[], tokens: rows.len() }
+    }
+
+    /// Some rows.
+    fn rows_mut(&mut self, rows: Range<usize>) -> Matrix<'_> {
+        Matrix::new(&mut self.x[rows.start * self.stride..rows.end * self.stride], self.stride)
+    }
+
     fn matrix(&mut self, tokens: usize) -> Matrix<'_> {
         Matrix::new(&mut self.x[..tokens * self.stride], self.stride)
     }
@@ -92,6 +104,21 @@ impl Turning {
     }
 }
 
+/// Matrices that are multiplied with at once, at most.
+const AT_ONCE: usize = 3;
+
+/// What adapters of up to this rank work with, for batches of up to `batch` tokens.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub(crate) fn adapter_buffers(
+    arena: &mut Arena,
+    batch: usize,
+    rank: usize,
+) -> Result<Vec<Hidden>, OutOfMemory> {
+    (0..AT_ONCE).map(|_| Hidden::new(arena, batch, rank.next_multiple_of(ROWS), false)).collect()
+}
+
 /// What a [`State`] is made for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateOptions {
@@ -122,6 +149,8 @@ pub(crate) struct State {
     pub(crate) cancel: Arc<AtomicBool>,
     /// Threads that may work.
     limit: Arc<AtomicUsize>,
+    /// What an adapter's first halves come to, for each of the matrices that are multiplied with at once.
+    low: Vec<Hidden>,
     /// Rows that the steps work on: those of all the batch's tokens, or of the few that need logits.
     pub(crate) tokens: usize,
 }
@@ -162,6 +191,7 @@ impl State {
             runs: Runs::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
             cancel: Arc::default(),
             limit: Arc::new(AtomicUsize::new(usize::MAX)),
+            low: Vec::new(),
             tokens: 0,
         })
     }
@@ -317,23 +347,98 @@ impl State {
         }
     }
 
+    /// Makes room for adapters of this rank, so many of them in all runs of a batch of up to `batch` tokens.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn reserve_adapters(
+        &mut self,
+        arena: &mut Arena,
+        batch: usize,
+        rank: usize,
+        adapters: usize,
+    ) -> Result<(), OutOfMemory> {
+        self.runs.reserve_adapters(adapters);
+        if self.low.first().is_none_or(|low| low.stride < rank) {
+            self.low = adapter_buffers(arena, batch, rank)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what adapters change in the products of `x` with several matrices.
+    fn adapt<const N: usize>(
+        &mut self,
+        x: &Hidden,
+        weights: &[LinearRows<'_>; N],
+        outputs: &mut [&mut Hidden; N],
+    ) {
+        let Self { kernels, team, scratch, low, runs, .. } = self;
+        let threads = team.threads();
+        for (rows, run) in runs.iter() {
+            for Attached { adapter, scale } in run.adapters {
+                let pairs = weights.each_ref().map(|rows| adapter.pair(rows.linear.id));
+                if pairs.iter().all(Option::is_none) {
+                    continue;
+                }
+                let Some(low) = low.first_chunk_mut::<N>() else { continue };
+                let mut index = 0..N;
+                let tiles = low.each_mut().map(|low| {
+                    let rank = pairs[index.next().unwrap_or(0)].map_or(0, |pair| pair.a.padded_rows());
+                    low.rows_mut(0..rows.len()).columns(rank, ROWS)
+                });
+                let x = x.floats(rows.clone());
+                team.for_each_with(scratch, Concat(tiles), |scratch, _, part| {
+                    if let Some((index, _, mut tile)) = part
+                        && let Some(Pair { a, scale: own, .. }) = pairs[index]
+                    {
+                        let columns = tile.columns();
+                        let panels = a.panels(columns.start, columns.end);
+                        let product = Product { panels, k: a.k(), x, output: Output::Replace };
+                        kernels.matmul(a.ty(), &product, scratch, &mut tile);
+                        for row in 0..tile.rows().len() {
+                            tile.row(row).iter_mut().for_each(|x| *x *= scale * own);
+                        }
+                    }
+                });
+                let mut index = 0..N;
+                let tiles = outputs.each_mut().map(|out| {
+                    let index = index.next().unwrap_or(0);
+                    let columns = pairs[index].map_or(0, |_| weights[index].padded());
+                    out.rows_mut(rows.clone()).columns(columns, task_rows(columns, threads))
+                });
+                let low = low.each_ref().map(|low| low.floats(0..rows.len()));
+                team.for_each_with(scratch, Concat(tiles), |scratch, _, part| {
+                    if let Some((index, _, mut tile)) = part
+                        && let Some(Pair { b, .. }) = pairs[index]
+                    {
+                        let columns = tile.columns();
+                        let from = weights[index].rows.start + columns.start;
+                        let panels = b.panels(from, from + columns.len());
+                        let product = Product { panels, k: b.k(), x: low[index], output: Output::Add };
+                        kernels.matmul(b.ty(), &product, scratch, &mut tile);
+                    }
+                });
+            }
+        }
+    }
+
     /// Products of `x` with several matrices, each stored in, or added to, its own output; `observer` sees `x`.
     pub(crate) fn multiply<const N: usize>(
         &mut self,
         x: &Hidden,
         weights: [LinearRows<'_>; N],
-        outputs: [&mut Hidden; N],
+        mut outputs: [&mut Hidden; N],
         output: Output,
         observer: &mut dyn Observer,
     ) {
         self.observe(x, &weights, observer);
         let threads = self.team.threads();
         let mut index = 0..N;
-        let tiles = outputs.map(|out| {
+        let tiles = outputs.each_mut().map(|out| {
             let rows = weights[index.next().unwrap_or(0)].padded();
             out.matrix(self.tokens).columns(rows, task_rows(rows, threads))
         });
-        let (kernels, x) = (self.kernels, x.activations(self.tokens));
+        let (kernels, activations) = (self.kernels, x.activations(self.tokens));
         self.team.for_each_with(&mut self.scratch, Concat(tiles), |scratch, _, part| {
             if let Some((index, _, mut tile)) = part {
                 let LinearRows { linear: Linear { weight, bias, .. }, rows } = &weights[index];
@@ -342,7 +447,7 @@ impl State {
                 let panels = weight.panels(from, from + columns.len());
                 kernels.matmul(
                     weight.ty(),
-                    &Product { panels, k: weight.k(), x, output },
+                    &Product { panels, k: weight.k(), x: activations, output },
                     scratch,
                     &mut tile,
                 );
@@ -353,6 +458,9 @@ impl State {
                 }
             }
         });
+        if self.runs.are_adapted() {
+            self.adapt(x, &weights, &mut outputs);
+        }
     }
 
     /// Rotates queries and keys by their positions, and puts keys and values into the cache.

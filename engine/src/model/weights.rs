@@ -13,6 +13,7 @@ use crate::panel::{Panels, ROWS};
 /// A weight matrix and the vector that is added to its product. Cloning shares both.
 #[derive(Clone)]
 pub(crate) struct Linear {
+    pub(crate) id: LinearId,
     /// The matrix's name in the file.
     pub(crate) name: String,
     pub(crate) weight: Panels,
@@ -25,11 +26,16 @@ pub(crate) struct Linear {
 impl Linear {
     /// Hashes its name and its numbers.
     pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
-        let Self { name, weight, bias, used: _ } = self;
+        let Self { name, weight, bias, id: _, used: _ } = self;
         hasher.write(name.as_bytes());
         hasher.write(&weight.ty().id().to_le_bytes());
         hasher.write(weight.panels(0, weight.padded_rows()));
         bias.iter().for_each(|bias| hash_floats(bias, hasher));
+    }
+
+    /// Whether these are matrices of several experts, one below the other.
+    pub(crate) fn is_experts(&self) -> bool {
+        self.used.1 > 1
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -76,6 +82,13 @@ pub(crate) struct RowsId {
 pub(crate) struct LinearRows<'a> {
     pub(crate) linear: &'a Linear,
     pub(crate) rows: Range<usize>,
+}
+
+impl LinearId {
+    /// Its number among all matrices of the model.
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
 }
 
 impl Index<LinearId> for Weights {
@@ -167,13 +180,19 @@ impl<'a> Loader<'a> {
         let bias = self.numbers(&format!("{name}.bias"), rows)?;
         let name = format!("{name}.weight");
         let weight = self.matrix(&name, &[k as u64, rows as u64], rows, k)?;
-        let linear = Linear { weight, name, bias: bias.map(Arc::new), used: (1, 1) };
-        Ok(self.push(linear))
+        Ok(self.push(name, weight, bias.map(Arc::new), (1, 1)))
     }
 
-    fn push(&mut self, linear: Linear) -> LinearId {
-        self.weights.linears.push(linear);
-        LinearId(self.weights.linears.len() - 1)
+    fn push(
+        &mut self,
+        name: String,
+        weight: Panels,
+        bias: Option<Arc<Buf<f32>>>,
+        used: (usize, usize),
+    ) -> LinearId {
+        let id = LinearId(self.weights.linears.len());
+        self.weights.linears.push(Linear { id, name, weight, bias, used });
+        id
     }
 
     /// The matrices `name.weight` of so many experts, of `rows` rows each, of which a token is multiplied with a few.
@@ -193,7 +212,7 @@ impl<'a> Loader<'a> {
         }
         let shape = [k as u64, rows as u64, experts as u64];
         let weight = self.matrix(&name, &shape, rows.saturating_mul(experts), k)?;
-        let linear = self.push(Linear { name, weight, bias: None, used: (used, experts) });
+        let linear = self.push(name, weight, None, (used, experts));
         Ok((0..experts).map(|i| RowsId { linear, rows: i * rows..(i + 1) * rows }).collect())
     }
 

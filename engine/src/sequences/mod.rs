@@ -3,6 +3,7 @@ mod pages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
+use crate::adapter::{Adapter, Attached};
 use crate::error::Error;
 use crate::model::Model;
 use crate::pass::{For, Pass};
@@ -78,6 +79,7 @@ pub struct Sequences {
 struct Member {
     /// None of a place that is free.
     id: Option<SequenceId>,
+    adapters: Vec<Attached>,
     /// All that was fed.
     tokens: Vec<u32>,
     /// How many of them are in the cache.
@@ -96,6 +98,7 @@ impl Sequences {
         let pass = Pass::new(model, &options.session, made_for)?;
         let member = || Member {
             id: None,
+            adapters: Vec::new(),
             tokens: Vec::with_capacity(pass.context),
             worked: 0,
             pages: Vec::with_capacity(pass.context.div_ceil(PAGE)),
@@ -142,12 +145,28 @@ impl Sequences {
     /// # Errors
     /// [`Error::NoPlace`] where there are as many as there may be.
     pub fn join(&mut self) -> Result<SequenceId, Error> {
+        self.join_with(&[])
+    }
+
+    /// A new sequence that these adapters change, each times its scale, as [`Session::attach`](crate::Session::attach) does.
+    /// Others have their own; a beginning is shared by those that have the same.
+    ///
+    /// # Errors
+    /// As for [`Sequences::join`], and those of [`Session::attach`](crate::Session::attach).
+    pub fn join_with(&mut self, adapters: &[(&Adapter, f32)]) -> Result<SequenceId, Error> {
         let most = self.members.len();
         let free = self.members.iter().position(|member| member.id.is_none());
         let place = free.ok_or(Error::NoPlace { most })?;
+        let all = self.members.iter().map(|member| member.adapters.len()).sum::<usize>() + adapters.len();
+        for (adapter, scale) in adapters {
+            self.pass.take_up(adapter, *scale, all)?;
+        }
         self.generation += 1;
         let id = SequenceId { place, generation: self.generation };
-        self.members[place].id = Some(id);
+        let member = &mut self.members[place];
+        member.id = Some(id);
+        let attached = |&(adapter, scale): &(&Adapter, f32)| Attached { adapter: adapter.clone(), scale };
+        member.adapters.extend(adapters.iter().map(attached));
         Ok(id)
     }
 
@@ -157,7 +176,9 @@ impl Sequences {
     /// [`Error::NoSequence`] where it has left before.
     pub fn leave(&mut self, id: SequenceId) -> Result<(), Error> {
         self.truncate(id, 0)?;
-        self.members[id.place].id = None;
+        let member = &mut self.members[id.place];
+        member.id = None;
+        member.adapters.clear();
         Ok(())
     }
 
@@ -184,7 +205,7 @@ impl Sequences {
         if tokens.is_empty() {
             return Ok(());
         }
-        let donor = if held == 0 { self.most_alike(tokens) } else { None };
+        let donor = if held == 0 { self.most_alike(place, tokens) } else { None };
         let shared = donor.map_or(0, |(_, common)| common / PAGE);
         // A page that others use as well must not be written to behind what is common.
         let kept = self.members[place].pages.last().filter(|_| !held.is_multiple_of(PAGE));
@@ -268,7 +289,12 @@ impl Sequences {
                     continue;
                 }
                 let (start, end) = (member.worked, member.worked + count);
-                self.pass.push(Run { start, tokens: count, pages: &member.pages });
+                self.pass.push(Run {
+                    start,
+                    tokens: count,
+                    pages: &member.pages,
+                    adapters: &member.adapters,
+                });
                 self.tokens.extend_from_slice(&member.tokens[start..end]);
                 self.before.push((place, start));
                 member.worked = end;
@@ -321,14 +347,16 @@ impl Sequences {
         member.map(|_| id.place).ok_or(Error::NoSequence)
     }
 
-    /// The sequence that begins with most of these tokens, the one fed first of several, and how many. The last token is
-    /// not among them: its logits are asked for.
-    fn most_alike(&self, tokens: &[u32]) -> Option<(SequenceId, usize)> {
+    /// The sequence with the adapters of the one at `place` that begins with most of these tokens, the one fed first of
+    /// several, and how many. The last token is not among them: its logits are asked for.
+    fn most_alike(&self, place: usize, tokens: &[u32]) -> Option<(SequenceId, usize)> {
+        let adapters = &self.members[place].adapters;
         let common = |member: &Member| {
             let both = member.tokens.iter().zip(&tokens[..tokens.len() - 1]);
             both.take_while(|(a, b)| a == b).count()
         };
-        let alike = self.members.iter().filter_map(|member| Some((member.id?, common(member))));
+        let others = self.members.iter().filter(|member| member.adapters == *adapters);
+        let alike = others.filter_map(|member| Some((member.id?, common(member))));
         let first = alike.filter(|&(_, common)| common > 0);
         first.max_by_key(|&(id, common)| (common, u64::MAX - id.generation))
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adapters;
 #[path = "../again/mod.rs"]
 mod again;
 mod bits;

@@ -1,8 +1,9 @@
 use super::random::Random;
 use anyhow::{Context, Result};
+use siskin::gguf::Gguf;
 use siskin::machine::{Memory, default_threads};
 use siskin::measure::{PeakProbe, ReadProbe};
-use siskin::{Isa, Model, SequenceId, Sequences, SequencesOptions, Session, SessionOptions};
+use siskin::{Adapter, Isa, Model, SequenceId, Sequences, SequencesOptions, Session, SessionOptions};
 use std::time::{Duration, Instant};
 
 /// What is to be measured.
@@ -43,15 +44,24 @@ pub(super) struct Measured {
     pub(super) decode: Option<Series>,
     /// Tokens per second of all sequences together.
     pub(super) together: Option<Series>,
+    /// Tokens per second of one sequence with the adapter.
+    pub(super) adapted: Option<Series>,
+    /// Milliseconds until an adapter that is in memory as a file is attached.
+    pub(super) attach: Option<Series>,
     /// Gigabytes (10^9) read per second.
     pub(super) probe: Option<Series>,
     /// 10^9 multiply-adds per second of the dot products alone.
     pub(super) peak: Option<Series>,
 }
 
-/// Opens the model with `open` and runs the plan. What the memory gives is measured where at least [`Probe::LEAST`] of
-/// the `room` bytes beside model and sessions can be had for it.
-pub(super) fn measure(plan: &Plan, room: Option<u64>, open: impl Fn() -> Result<Model>) -> Result<Measured> {
+/// Opens the model with `open` and runs the plan, a part of it again with the `adapter`. What the memory gives is measured
+/// where at least [`Probe::LEAST`] of the `room` bytes beside model and sessions can be had for it.
+pub(super) fn measure(
+    plan: &Plan,
+    room: Option<u64>,
+    adapter: Option<&Gguf>,
+    open: impl Fn() -> Result<Model>,
+) -> Result<Measured> {
     let threads = plan.session.threads.unwrap_or_else(default_threads);
     let options = SessionOptions { threads: Some(threads), ..plan.session.clone() };
     let load = || -> Result<(Model, Session, f64)> {
@@ -91,6 +101,7 @@ pub(super) fn measure(plan: &Plan, room: Option<u64>, open: impl Fn() -> Result<
     let mut peak = (!prompt.is_empty()).then(|| PeakProbe::new(isa, threads)).transpose()?;
     let (mut prefills, mut probes, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     let (mut decodes, mut together) = (Vec::new(), Vec::new());
+    let (mut adapted, mut attached) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         peaks.extend(peak.as_mut().map(gigas_per_second));
         prefills.extend(prefill(&mut session, prompt)?);
@@ -98,6 +109,14 @@ pub(super) fn measure(plan: &Plan, room: Option<u64>, open: impl Fn() -> Result<
         decodes.extend(decode(&mut session, answer)?);
         if let Some(many) = &mut many {
             together.extend(many.decode(answer)?);
+        }
+        if let Some(file) = adapter {
+            let start = Instant::now();
+            let adapter = Adapter::from_gguf(file, &model)?;
+            session.attach(&adapter, 1.0)?;
+            attached.push(start.elapsed().as_secs_f64() * 1e3);
+            adapted.extend(decode(&mut session, answer)?);
+            session.detach(&adapter);
         }
     }
     Ok(Measured {
@@ -114,6 +133,8 @@ pub(super) fn measure(plan: &Plan, room: Option<u64>, open: impl Fn() -> Result<
         prefill: Series::new(prefills),
         decode: Series::new(decodes),
         together: Series::new(together),
+        adapted: Series::new(adapted),
+        attach: Series::new(attached),
         probe: Series::new(probes),
         peak: Series::new(peaks),
     })

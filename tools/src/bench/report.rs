@@ -21,6 +21,8 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
         "decode_tps": median(&measured.decode),
         "parallel": plan.parallel,
         "parallel_tps": median(&measured.together),
+        "adapted_tps": median(&measured.adapted),
+        "attach_ms": median(&measured.attach),
         "probe_gbps": median(&measured.probe),
         "decode_gbps": measured.decode_gbps(),
         "decode_percent_of_probe": measured.decode_percent(),
@@ -37,6 +39,8 @@ pub(super) fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
             "prefill_tps": samples(&measured.prefill),
             "decode_tps": samples(&measured.decode),
             "parallel_tps": samples(&measured.together),
+            "adapted_tps": samples(&measured.adapted),
+            "attach_ms": samples(&measured.attach),
             "probe_gbps": samples(&measured.probe),
             "peak_gmacs": samples(&measured.peak),
             "load_ms": measured.load.samples,
@@ -69,6 +73,8 @@ pub(super) fn text(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measu
     row(&format!("prefill of {}, tokens/s", plan.prompt), measured.prefill.as_ref());
     row(&format!("decode of {}, tokens/s", plan.tokens), measured.decode.as_ref());
     row(&format!("the same of {} together", plan.parallel), measured.together.as_ref());
+    row("the same with the adapter", measured.adapted.as_ref());
+    row("attaching it, ms", measured.attach.as_ref());
     row("reading memory, GB/s", measured.probe.as_ref());
     row("dot products alone, G/s", measured.peak.as_ref());
     text.push('\n');

@@ -1,11 +1,13 @@
 //! Models on their way into a GGUF file: a Hugging Face checkpoint or another GGUF file becomes a [`Model`], which is
 //! metadata and tensors whose rows can be read in any order.
 
+mod changed;
 mod document;
 mod families;
 mod gguf;
 mod hugging_face;
 mod metadata;
+pub(crate) mod peft;
 mod safetensors;
 mod sentencepiece;
 mod special;
@@ -13,6 +15,7 @@ mod tensor;
 mod tokenizer_json;
 mod vocabulary;
 
+pub(crate) use changed::{Change, Changed};
 pub(crate) use document::Document;
 pub(crate) use families::{Description, Family};
 pub(crate) use metadata::size_label;

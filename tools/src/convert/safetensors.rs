@@ -40,13 +40,16 @@ impl Weights {
     pub(crate) fn open(folder: &Path) -> Result<Weights> {
         match Document::open_optional(folder, INDEX)? {
             Some(index) => Self::open_shards(folder, &index),
-            None if folder.join(SINGLE).exists() => {
-                let mut weights = Weights { tensors: BTreeMap::new(), files: Vec::new() };
-                weights.add(folder, SINGLE)?;
-                Ok(weights)
-            }
+            None if folder.join(SINGLE).exists() => Self::of_file(folder, SINGLE),
             None => bail!("{}: found neither {SINGLE} nor {INDEX}", folder.display()),
         }
+    }
+
+    /// Reads the header of one file.
+    pub(crate) fn of_file(folder: &Path, name: &str) -> Result<Weights> {
+        let mut weights = Weights { tensors: BTreeMap::new(), files: Vec::new() };
+        weights.add(folder, name)?;
+        Ok(weights)
     }
 
     fn open_shards(folder: &Path, index: &Document<'_>) -> Result<Weights> {

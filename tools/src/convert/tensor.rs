@@ -1,3 +1,4 @@
+use super::changed::Changed;
 use anyhow::{Context, Result};
 use siskin::gguf::Gguf;
 use siskin_quant::TensorType;
@@ -28,6 +29,8 @@ pub(crate) enum Source {
     File(Vec<FileBytes>),
     /// The tensor of this index in a GGUF file.
     Gguf(Arc<Gguf>, usize),
+    /// The same with something added.
+    Changed(Changed),
     /// Made by the conversion.
     Memory(Vec<u8>),
 }
@@ -92,6 +95,7 @@ impl Tensor {
         match &self.source {
             Source::File(_) => self.ty.row_bytes(self.elements()).unwrap_or(0),
             Source::Gguf(gguf, index) => gguf.tensors().get(*index).map_or(0, |tensor| tensor.bytes),
+            Source::Changed(_) => self.elements() * size_of::<f32>() as u64,
             Source::Memory(bytes) => bytes.len() as u64,
         }
     }
@@ -137,6 +141,10 @@ impl Source {
             Source::Gguf(gguf, index) => {
                 let tensor = gguf.tensors().get(*index).context("no such tensor")?;
                 part(gguf.data(tensor), offset, len)
+            }
+            Source::Changed(changed) => {
+                changed.read(offset, len, buffer)?;
+                part(buffer, 0, len)
             }
             Source::Memory(bytes) => part(bytes, offset, len),
         }

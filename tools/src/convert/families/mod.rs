@@ -115,6 +115,14 @@ impl Family {
         bail!("general.architecture: {name} is not supported, expected one of {known}")
     }
 
+    /// Whether files of this `general.architecture` have the rows of queries and keys in the order in which neighbours
+    /// rotate together.
+    pub(crate) fn interleaves(name: &str) -> bool {
+        [&llama::LLAMA, &llama::SMOLLM3, &granite::GRANITE, &granite::GRANITE_MOE]
+            .iter()
+            .any(|family| family.architecture == name)
+    }
+
     /// Whether files of this `general.architecture` may have experts.
     pub(crate) fn has_experts(name: &str) -> bool {
         [&qwen::QWEN3_MOE, &granite::GRANITE_MOE].iter().any(|family| family.architecture == name)
