@@ -58,6 +58,16 @@ impl Runs {
         self.adapters.reserve(adapters);
     }
 
+    /// The rows that the same adapters change, and these.
+    pub(crate) fn adapted(&self) -> impl Iterator<Item = (Range<usize>, &[Attached])> {
+        let adapters = |part: &Part| &self.adapters[part.adapters.clone()];
+        let alike = self.runs.chunk_by(move |a, b| adapters(a) == adapters(b));
+        alike.map(move |parts| {
+            let rows = parts[0].rows.start..parts[parts.len() - 1].rows.end;
+            (rows, adapters(&parts[0]))
+        })
+    }
+
     /// Whether a run has an adapter.
     pub(crate) fn are_adapted(&self) -> bool {
         !self.adapters.is_empty()

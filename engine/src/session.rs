@@ -141,7 +141,8 @@ impl Session {
     }
 
     /// How many of the first tokens know of nothing but each other: all of them, unless some were forgotten, or other
-    /// adapters were attached meanwhile. Whatever takes a session's tokens for the whole of what it was fed must not look further.
+    /// adapters were attached meanwhile. Whatever takes a session's tokens for the whole of what it was fed must not look
+    /// further.
     pub fn pristine(&self) -> usize {
         self.first_after_gap.unwrap_or(self.tokens.len())
     }

@@ -374,8 +374,8 @@ impl State {
     ) {
         let Self { kernels, team, scratch, low, runs, .. } = self;
         let threads = team.threads();
-        for (rows, run) in runs.iter() {
-            for Attached { adapter, scale } in run.adapters {
+        for (rows, adapters) in runs.adapted() {
+            for Attached { adapter, scale } in adapters {
                 let pairs = weights.each_ref().map(|rows| adapter.pair(rows.linear.id));
                 if pairs.iter().all(Option::is_none) {
                     continue;
