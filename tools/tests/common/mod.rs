@@ -81,8 +81,9 @@ impl Checkpoint {
     pub(crate) fn copy_of(from: &Path, name: &str) -> Checkpoint {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(name)).unwrap();
-        for file in names(&from.join(name)) {
-            fs::copy(from.join(name).join(&file), folder.path().join(name).join(&file)).unwrap();
+        // Not the folder of an adapter.
+        for file in names(&from.join(name)).iter().filter(|file| from.join(name).join(file).is_file()) {
+            fs::copy(from.join(name).join(file), folder.path().join(name).join(file)).unwrap();
         }
         let bytes = fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
         let (size, rest) = bytes.split_first_chunk().unwrap();
