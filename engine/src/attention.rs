@@ -379,7 +379,8 @@ mod tests {
                 let row = |x: &[f32], i: usize| x[(i * *kv_heads + head) * *head_dim..][..*head_dim].to_vec();
                 for position in 0..keys.len() / (*kv_heads * *head_dim) {
                     let (key, value) = (row(keys, position), row(values, position));
-                    let slot = Run { start: 0, tokens: 0, pages: &PAGES, adapters: &[] }.slot(position);
+                    let slot =
+                        Run { sequence: 0, start: 0, tokens: 0, pages: &PAGES, adapters: &[] }.slot(position);
                     types.store(slot, &key, &value, (&mut *key_cache, &mut *value_cache));
                 }
             });
@@ -403,7 +404,7 @@ mod tests {
             let stride = self.stride();
             let queries = &self.queries[start * stride..(start + tokens) * stride];
             let mut runs = Runs::new(arena, 1, PAGES.len()).unwrap();
-            runs.push(Run { start, tokens, pages: &PAGES, adapters: &[] });
+            runs.push(Run { sequence: 0, start, tokens, pages: &PAGES, adapters: &[] });
             let layer = Layer { cache: &self.cache, index: 0, runs: &runs, queries, stride, look: self.look };
             let mut out = vec![0.0; tokens * stride];
             attention.attend(&mut team, &layer, &mut out);

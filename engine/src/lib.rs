@@ -13,6 +13,7 @@ mod attention;
 mod cache;
 mod error;
 pub mod gguf;
+mod inputs;
 mod kernels;
 #[allow(unsafe_code)] // Vector instructions.
 mod lanes;

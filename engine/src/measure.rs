@@ -195,7 +195,7 @@ impl Attention {
         let attention = attention::Attention::new(&mut arena, isa.kernels(), threads, heads, types, room)?;
         let pages: Vec<u32> = (0..).take(positions.div_ceil(PAGE)).collect();
         let mut runs = Runs::new(&mut arena, 1, pages.len())?;
-        runs.push(Run { start: positions - tokens, tokens, pages: &pages, adapters: &[] });
+        runs.push(Run { sequence: 0, start: positions - tokens, tokens, pages: &pages, adapters: &[] });
         let out = Buf::zeroed(tokens * stride)?;
         Ok(Self { team, attention, cache, runs, cache_bytes, queries, out, shape })
     }

@@ -8,6 +8,7 @@ use crate::adapter::{Adapter, Attached};
 use crate::arena::{Arena, OutOfMemory};
 use crate::cache::{Cache, CacheTypes};
 use crate::error::Error;
+use crate::inputs::Inputs;
 use crate::kernels::Isa;
 use crate::machine::{Machine, default_threads};
 use crate::model::{Buffers, Config, Model, Network, State, StateOptions, adapter_buffers};
@@ -136,11 +137,16 @@ impl Settings {
         let &Self { context, batch, cache, isa, sequences, logits, pages, .. } = self;
         let config = network.config();
         let slots = pages.map_or(context, |pages| pages.saturating_mul(PAGE));
-        let cache =
-            Cache::new(&mut arena.cache, cache, config.layers, config.kv_heads, config.head_dim, slots)?;
+        let layers = network.attentions().count();
+        let cache = Cache::new(&mut arena.cache, cache, layers, config.kv_heads, config.head_dim, slots)?;
+        let pages = pages.unwrap_or(context.div_ceil(PAGE));
+        let inputs = match network.convolutions() {
+            Some(reach) => Some(Inputs::new(&mut arena.cache, reach, sequences, pages)?),
+            None => None,
+        };
         let options = StateOptions { sequences, context, batch, scratch: network.scratch(batch) };
         let arena = &mut arena.buffers;
-        let state = State::new(arena, isa.kernels(), team, cache, network, options)?;
+        let state = State::new(arena, isa.kernels(), team, (cache, inputs), network, options)?;
         Ok((state, network.buffers(arena, batch, logits)?))
     }
 }
@@ -244,8 +250,26 @@ impl Pass {
         self.model.network().observe_output(&mut self.state, &mut self.buffers, observer);
     }
 
-    pub(crate) fn cache(&self) -> &Cache {
-        self.state.cache()
+    /// Where work on a sequence can go on that has `len` tokens, of which the first `sound` follow from each other alone:
+    /// nearly always behind the last one.
+    pub(crate) fn resume(&self, sequence: usize, len: usize, sound: usize) -> usize {
+        self.state.inputs().map_or(len, |inputs| inputs.resume(sequence, len, sound))
+    }
+
+    /// Forgets all of a sequence behind the first `len` tokens.
+    pub(crate) fn truncate(&mut self, sequence: usize, len: usize) {
+        if let Some(inputs) = self.state.inputs_mut() {
+            inputs.truncate(sequence, len);
+        }
+    }
+
+    /// What a sequence looks back at.
+    pub(crate) fn past(&self) -> (&Cache, Option<&Inputs>) {
+        (self.state.cache(), self.state.inputs())
+    }
+
+    pub(crate) fn past_mut(&mut self) -> (&mut Cache, Option<&mut Inputs>) {
+        self.state.past_mut()
     }
 
     pub(crate) fn cache_mut(&mut self) -> &mut Cache {
@@ -255,7 +279,8 @@ impl Pass {
     /// What states of a sequence with these adapters are of.
     pub(crate) fn shape(&self, adapters: &[Attached]) -> Shape {
         let network = self.model.network();
-        let &Config { layers, kv_heads, vocabulary, .. } = network.config();
+        let &Config { kv_heads, vocabulary, .. } = network.config();
+        let layers = network.attentions().count();
         // The same tokens have other keys in a long context.
         let long = network.rotations().iter().any(|rotation| rotation.is_long(self.context));
         let mut model = self.model.fingerprint() ^ u128::from(long);

@@ -10,6 +10,8 @@ pub(crate) const PAGE: usize = SPAN;
 /// Consecutive tokens of one sequence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
+    /// The number of the sequence among those that there is room for.
+    pub(crate) sequence: usize,
     /// The first token's position in the sequence.
     pub(crate) start: usize,
     pub(crate) tokens: usize,
@@ -35,6 +37,7 @@ pub(crate) struct Runs {
 
 /// What there is of a run.
 struct Part {
+    sequence: usize,
     /// Its rows of the batch.
     rows: Range<usize>,
     start: usize,
@@ -80,12 +83,13 @@ impl Runs {
     }
 
     /// Adds a run. Its rows follow those before.
-    pub(crate) fn push(&mut self, Run { start, tokens, pages, adapters }: Run<'_>) {
+    pub(crate) fn push(&mut self, Run { sequence, start, tokens, pages, adapters }: Run<'_>) {
         let (row, page, adapter) = (self.tokens(), self.pages.len(), self.adapters.len());
         self.pages.extend_from_slice(&pages[..(start + tokens).div_ceil(PAGE)]);
         // One of no effect must not change a zero's sign.
         self.adapters.extend(adapters.iter().filter(|attached| attached.scale != 0.0).cloned());
         self.runs.push(Part {
+            sequence,
             rows: row..row + tokens,
             start,
             pages: page..self.pages.len(),
@@ -104,9 +108,14 @@ impl Runs {
 
     /// The run of this number, and its rows of the batch.
     pub(crate) fn get(&self, run: usize) -> (Range<usize>, Run<'_>) {
-        let Part { rows, start, pages, adapters } = &self.runs[run];
+        let Part { sequence, rows, start, pages, adapters } = &self.runs[run];
         let (pages, adapters) = (&self.pages[pages.clone()], &self.adapters[adapters.clone()]);
-        (rows.clone(), Run { start: *start, tokens: rows.len(), pages, adapters })
+        (rows.clone(), Run { sequence: *sequence, start: *start, tokens: rows.len(), pages, adapters })
+    }
+
+    /// The run that has a row of the batch, and all its rows.
+    pub(crate) fn of(&self, row: usize) -> (Range<usize>, Run<'_>) {
+        self.get(self.runs.partition_point(|part| part.rows.end <= row))
     }
 
     /// All runs with their rows of the batch.

@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use twox_hash::XxHash3_128;
 
 use crate::cache::{Cache, CacheType, CacheTypes};
+use crate::inputs::Inputs;
 
 /// Why a saved state cannot be restored. The session stays as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +40,8 @@ pub enum StateError {
 
 const MAGIC: [u8; 8] = *b"siskin-s";
 const VERSION: u32 = 2;
-/// Magic, version, types of keys and values, whether there are logits, a zero, the model's fingerprint, tokens, the first
-/// of them that are pristine.
+/// Magic, version, types of keys and values, whether there are logits and what convolutions look back at from the end, the
+/// model's fingerprint, tokens, the first of them that are pristine.
 const HEADER: usize = 8 + 4 + 4 + 16 + 8 + 8;
 /// The XXH3 hash of all bytes before it.
 const CHECKSUM: usize = 16;
@@ -69,14 +70,15 @@ pub(crate) fn save(
     shape: Shape,
     tokens: Tokens<'_>,
     logits: Option<&[f32]>,
-    cache: &Cache,
+    (cache, inputs): (&Cache, Option<&Inputs>),
 ) -> io::Result<()> {
     let Tokens { all: tokens, pristine } = tokens;
     let mut out = Hashing { out, hasher: XxHash3_128::new() };
     let CacheTypes { keys, values } = cache.types();
     out.write(&MAGIC)?;
     out.write(&VERSION.to_le_bytes())?;
-    out.write(&[number(keys), number(values), logits.is_some().into(), 0])?;
+    let ends = inputs.is_some_and(|inputs| inputs.ends_at(0, tokens.len()));
+    out.write(&[number(keys), number(values), logits.is_some().into(), ends.into()])?;
     out.write(&shape.model.to_le_bytes())?;
     out.write(&(tokens.len() as u64).to_le_bytes())?;
     out.write(&(pristine as u64).to_le_bytes())?;
@@ -92,6 +94,9 @@ pub(crate) fn save(
             out.write(cache.values(layer, head, 0..tokens.len()))?;
         }
     }
+    for number in inputs.iter().flat_map(|inputs| inputs.state(0, tokens.len())) {
+        out.write(&number.to_le_bytes())?;
+    }
     let checksum = out.hasher.finish_128();
     out.out.write_all(&checksum.to_le_bytes())
 }
@@ -103,6 +108,9 @@ pub(crate) struct Saved<'a> {
     pristine: usize,
     logits: &'a [[u8; 4]],
     cache: &'a [u8],
+    /// Whether there is what convolutions look back at from the last token.
+    ends: bool,
+    inputs: &'a [[u8; 4]],
 }
 
 impl<'a> Saved<'a> {
@@ -110,7 +118,7 @@ impl<'a> Saved<'a> {
     pub(crate) fn check(
         bytes: &'a [u8],
         shape: Shape,
-        cache: &Cache,
+        (cache, inputs): (&Cache, Option<&Inputs>),
         context: usize,
     ) -> Result<Self, StateError> {
         let mut rest = Reader(bytes);
@@ -125,7 +133,7 @@ impl<'a> Saved<'a> {
         if body.len() < HEADER || XxHash3_128::oneshot(body) != u128::from_le_bytes(*checksum) {
             return Err(StateError::Damaged);
         }
-        let [keys, values, has_logits, _] = rest.array().ok_or(StateError::Damaged)?;
+        let [keys, values, has_logits, ends] = rest.array().ok_or(StateError::Damaged)?;
         let types = cache_type(keys).zip(cache_type(values)).ok_or(StateError::Damaged)?;
         if rest.array().map(u128::from_le_bytes) != Some(shape.model) {
             return Err(StateError::OtherModel);
@@ -144,16 +152,20 @@ impl<'a> Saved<'a> {
         }
         let of_head = cache.keys(0, 0, 0..tokens).len() + cache.values(0, 0, 0..tokens).len();
         let numbers = tokens + if has_logits == 1 { shape.vocabulary } else { 0 };
-        let length = HEADER + 4 * numbers + shape.layers * shape.kv_heads * of_head;
-        if body.len() != length || has_logits > 1 || pristine > tokens {
+        let of_cache = shape.layers * shape.kv_heads * of_head;
+        let of_inputs = inputs.map_or(0, |inputs| inputs.state_bytes(tokens, ends == 1));
+        let length = HEADER + 4 * numbers + of_cache + of_inputs;
+        if body.len() != length || has_logits > 1 || ends > 1 || pristine > tokens {
             return Err(StateError::Damaged);
         }
-        let (numbers, cache) = body[HEADER..].split_at(4 * numbers);
+        let (numbers, past) = body[HEADER..].split_at(4 * numbers);
+        let (cache, inputs) = past.split_at(of_cache);
         let (tokens, logits) = numbers.as_chunks().0.split_at(tokens);
         if tokens.iter().any(|&token| u32::from_le_bytes(token) as usize >= shape.vocabulary) {
             return Err(StateError::Damaged);
         }
-        Ok(Self { shape, tokens, pristine, logits, cache })
+        let inputs = inputs.as_chunks().0;
+        Ok(Self { shape, tokens, pristine, logits, cache, ends: ends == 1, inputs })
     }
 
     pub(crate) fn tokens(&self) -> impl Iterator<Item = u32> {
@@ -171,8 +183,8 @@ impl<'a> Saved<'a> {
         (!self.logits.is_empty()).then_some(logits)
     }
 
-    /// Puts keys and values into the cache they were checked for.
-    pub(crate) fn fill(&self, cache: &mut Cache) {
+    /// Puts all into the cache and the inputs that it was checked for.
+    pub(crate) fn fill(&self, (cache, inputs): (&mut Cache, Option<&mut Inputs>)) {
         let mut rest = self.cache;
         for layer in 0..self.shape.layers {
             for head in 0..self.shape.kv_heads {
@@ -182,6 +194,10 @@ impl<'a> Saved<'a> {
                     rest = others;
                 }
             }
+        }
+        if let Some(inputs) = inputs {
+            let numbers = self.inputs.iter().map(|&number| f32::from_le_bytes(number));
+            inputs.take_up(0, self.tokens.len(), self.ends, numbers);
         }
     }
 }

@@ -348,7 +348,7 @@ impl Session {
         }
         self.ahead.clear();
         self.pass.forget(
-            Run { start: len, tokens: 0, pages: &self.pages, adapters: &self.adapters },
+            Run { sequence: 0, start: len, tokens: 0, pages: &self.pages, adapters: &self.adapters },
             tokens.clone(),
         );
         let first = self.first_after_gap.map_or(tokens.start, |first| first.min(tokens.start));
@@ -366,7 +366,7 @@ impl Session {
     pub fn save(&self, out: impl Write) -> io::Result<()> {
         let logits = self.logits.map(|row| self.pass.logits(row));
         let held = Tokens { all: &self.tokens, pristine: self.pristine() };
-        saved::save(out, self.pass.shape(&self.adapters), held, logits, self.pass.cache())
+        saved::save(out, self.pass.shape(&self.adapters), held, logits, self.pass.past())
     }
 
     /// Goes on from a saved state: what the session held is forgotten. Logits are those that a session would have that
@@ -377,8 +377,8 @@ impl Session {
     /// it was.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
         let state =
-            Saved::check(state, self.pass.shape(&self.adapters), self.pass.cache(), self.pass.context)?;
-        state.fill(self.pass.cache_mut());
+            Saved::check(state, self.pass.shape(&self.adapters), self.pass.past(), self.pass.context)?;
+        state.fill(self.pass.past_mut());
         self.ahead.clear();
         self.tokens.clear();
         self.tokens.extend(state.tokens());
@@ -445,10 +445,27 @@ impl Session {
         }
     }
 
+    /// Works again on the last tokens where what convolutions look back at is gone, as after a long cut.
+    fn catch_up(&mut self) -> Result<(), Error> {
+        let len = self.tokens.len();
+        let mut start = self.pass.resume(0, len, self.pristine());
+        while start < len {
+            let end = len.min(start + self.pass.batch);
+            self.pass.begin();
+            let (pages, adapters) = (&self.pages, &self.adapters);
+            self.pass.push(Run { sequence: 0, start, tokens: end - start, pages, adapters });
+            self.pass.forward(&self.tokens[start..end], &mut ())?;
+            start = end;
+        }
+        Ok(())
+    }
+
     fn forward(&mut self, batch: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
         self.ahead.clear();
+        self.catch_up()?;
         self.pass.begin();
         self.pass.push(Run {
+            sequence: 0,
             start: self.tokens.len(),
             tokens: batch.len(),
             pages: &self.pages,
@@ -486,6 +503,7 @@ impl Session {
         let start = Instant::now();
         self.checked(&[token])?;
         self.make_room();
+        self.catch_up()?;
         let position = self.tokens.len();
         let most = (self.pass.context - position).min(self.pass.rows).min(self.pass.batch);
         self.tokens.push(token);
@@ -494,6 +512,7 @@ impl Session {
         speculation.guess(&self.tokens, most - 1, &mut self.ahead);
         self.pass.begin();
         self.pass.push(Run {
+            sequence: 0,
             start: position,
             tokens: self.ahead.len(),
             pages: &self.pages,

@@ -164,7 +164,7 @@ mod tests {
     use crate::{CacheType, CacheTypes, Model};
     use std::path::{Path, PathBuf};
 
-    const NAMES: [&str; 4] = ["llama/gqa", "llama/tied", "llama/bias", "llama_cpp/q4_k_m"];
+    const NAMES: [&str; 5] = ["llama/gqa", "llama/tied", "llama/bias", "llama_cpp/q4_k_m", "families/lfm2"];
 
     fn golden(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(format!("{name}.gguf"))

@@ -2,6 +2,9 @@ use twox_hash::XxHash3_128;
 
 use crate::error::Error;
 use crate::gguf::{Gguf, Value};
+use crate::inputs::Reach;
+
+const KV_HEADS: &str = "attention.head_count_kv";
 
 /// Larger heads than any model has: a task's buffers grow with them.
 const MAX_HEAD_DIM: usize = 512;
@@ -110,7 +113,8 @@ impl<'a> Keys<'a> {
     pub(crate) fn config(&self) -> Result<Config, Error> {
         let width = self.size("embedding_length", None)?;
         let heads = self.size("attention.head_count", None)?;
-        let kv_heads = self.size("attention.head_count_kv", Some(heads))?;
+        let layers = self.size("block_count", None)?;
+        let kv_heads = self.kv_heads(layers, heads)?;
         if heads % kv_heads != 0 {
             return Err(self.refuse(
                 "attention.head_count_kv",
@@ -140,7 +144,7 @@ impl<'a> Keys<'a> {
         let tokens = self.file.tensor("token_embd.weight").and_then(|t| t.shape.get(1)).copied().unwrap_or(0);
         Ok(Config {
             width,
-            layers: self.size("block_count", None)?,
+            layers,
             heads,
             kv_heads,
             head_dim,
@@ -149,6 +153,61 @@ impl<'a> Keys<'a> {
             context_length: self.size("context_length", None)?,
             norm_epsilon: self.positive("attention.layer_norm_rms_epsilon", None)?,
         })
+    }
+
+    /// Heads of keys and values of a layer. Some files have a list, in which layers without attention have none.
+    fn kv_heads(&self, layers: usize, heads: usize) -> Result<usize, Error> {
+        let Some(counts) = self.kv_heads_by_layer(layers)? else { return self.size(KV_HEADS, Some(heads)) };
+        let most = counts.iter().copied().max().unwrap_or(0);
+        match counts.iter().all(|&count| count == 0 || count == most) && (1..=heads).contains(&most) {
+            true => Ok(most),
+            false => Err(self.refuse(KV_HEADS, "other numbers", "one number in all layers with attention")),
+        }
+    }
+
+    /// None where the file has no list of them.
+    fn kv_heads_by_layer(&self, layers: usize) -> Result<Option<Vec<usize>>, Error> {
+        let Some(Value::Array(list)) = self.file.get(&self.key(KV_HEADS)) else { return Ok(None) };
+        let counts = list.iter().map(|count| count.as_u32().map(|count| count as usize));
+        match counts.collect::<Option<Vec<_>>>().filter(|counts| counts.len() == layers) {
+            Some(counts) => Ok(Some(counts)),
+            None => {
+                let expected = format!("a number for each of the {layers} layers");
+                Err(self.refuse(KV_HEADS, "another list", expected))
+            }
+        }
+    }
+
+    /// Which layers have attention: those that the file's list gives heads of keys and values.
+    pub(crate) fn attends(&self, layers: usize) -> Result<Vec<bool>, Error> {
+        match self.kv_heads_by_layer(layers)? {
+            Some(counts) => Ok(counts.into_iter().map(|count| count > 0).collect()),
+            None => {
+                Err(self.refuse(KV_HEADS, "no list", format!("a number for each of the {layers} layers")))
+            }
+        }
+    }
+
+    /// Refuses a file that says of layers that they have attention, or none, and the family has it otherwise.
+    pub(crate) fn must_attend(&self, attention: &[bool]) -> Result<(), Error> {
+        let as_said = match self.kv_heads_by_layer(attention.len())? {
+            Some(counts) => counts.iter().map(|&count| count > 0).eq(attention.iter().copied()),
+            None => attention.iter().all(|&attends| attends),
+        };
+        match as_said {
+            true => Ok(()),
+            false => Err(self.refuse(KV_HEADS, "0 in some layers", "a number of at least 1 in each")),
+        }
+    }
+
+    /// Tokens that a short convolution is over.
+    pub(crate) fn taps(&self) -> Result<usize, Error> {
+        const NAME: &str = "shortconv.l_cache";
+        let taps = self.size(NAME, None)?;
+        match (2..=Reach::MOST + 1).contains(&taps) {
+            true => Ok(taps),
+            false => Err(self.refuse(NAME, taps, format!("2 to {}", Reach::MOST + 1))),
+        }
     }
 
     /// A positive number, or None where the file does not give it.

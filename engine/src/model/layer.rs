@@ -1,4 +1,5 @@
 use super::config::Config;
+use super::convolution::ShortConvolution;
 use super::experts::Experts;
 use super::network::{Buffers, Stream};
 use super::state::{Hidden, State};
@@ -7,17 +8,24 @@ use crate::kernels::attention::Look;
 use crate::kernels::{Activation, Output};
 use crate::observer::Observer;
 
-/// A layer of a decoder (Vaswani et al. 2017, arXiv 1706.03762): attention, then a feed-forward network, each on a branch
-/// that is added to the residual stream.
+/// A layer of a decoder (Vaswani et al. 2017, arXiv 1706.03762): a mixer of tokens, attention in most, then a feed-forward
+/// network, each on a branch that is added to the residual stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
-    pub(crate) attention_branch: Branch,
-    pub(crate) attention: SelfAttention,
+    pub(crate) mixer_branch: Branch,
+    pub(crate) mixer: Mixer,
     pub(crate) feed_forward_branch: Branch,
     pub(crate) feed_forward: FeedForward,
 }
 
-/// What follows attention.
+/// What has tokens know of those before them.
+#[derive(Clone, Debug)]
+pub(crate) enum Mixer {
+    Attention(SelfAttention),
+    Convolution(ShortConvolution),
+}
+
+/// What follows the mixer.
 #[derive(Clone, Debug)]
 pub(crate) enum FeedForward {
     Gated(Gated),
@@ -80,12 +88,23 @@ pub(crate) struct Work<'a> {
 }
 
 impl Layer {
-    /// The layer's part of a forward pass. `index` is its place in the cache.
-    pub(crate) fn forward(&self, index: usize, work: &mut Work<'_>, buffers: &mut Buffers) {
-        self.attention_branch.begin(work, &mut buffers.stream);
-        self.attention.forward(index, work, buffers);
-        let end = (&buffers.attended, self.attention.output);
-        self.attention_branch.end(work, end, &mut buffers.stream);
+    /// The layer's part of a forward pass. `place` is its number among those with the same kind of mixer.
+    pub(crate) fn forward(&self, place: usize, work: &mut Work<'_>, buffers: &mut Buffers) {
+        self.mixer_branch.begin(work, &mut buffers.stream);
+        let output = match &self.mixer {
+            Mixer::Attention(attention) => {
+                attention.forward(place, work, buffers);
+                attention.output
+            }
+            Mixer::Convolution(convolution) => {
+                let Buffers { stream, convolving, attended, .. } = buffers;
+                if let Some(convolving) = convolving {
+                    convolution.forward(place, work, &stream.normed, convolving, attended);
+                }
+                convolution.output
+            }
+        };
+        self.mixer_branch.end(work, (&buffers.attended, output), &mut buffers.stream);
 
         self.feed_forward_branch.begin(work, &mut buffers.stream);
         match &self.feed_forward {
@@ -105,7 +124,7 @@ impl Layer {
 
     /// Whether a branch ends in more than a product that is added to the stream.
     pub(crate) fn ends_apart(&self) -> bool {
-        let branches = [self.attention_branch, self.feed_forward_branch];
+        let branches = [self.mixer_branch, self.feed_forward_branch];
         self.experts().is_some() || branches.iter().any(Branch::ends_apart)
     }
 
@@ -160,8 +179,8 @@ impl Branch {
 }
 
 impl SelfAttention {
-    /// From `normed` to `attended`.
-    fn forward(&self, index: usize, work: &mut Work<'_>, buffers: &mut Buffers) {
+    /// From `normed` to `attended`. `place` is the layer's in the cache.
+    fn forward(&self, place: usize, work: &mut Work<'_>, buffers: &mut Buffers) {
         let Work { config, weights, state, observer } = work;
         let Buffers { stream, queries, keys, values, attended, .. } = buffers;
         let projections = [&self.query, &self.key, &self.value].map(|rows| weights.rows(rows));
@@ -173,8 +192,8 @@ impl SelfAttention {
             let all = config.keys();
             state.norm_in_place(keys, &weights[key], all, run(all), epsilon);
         }
-        state.rotate_and_store(index, config, self.rotation, queries, keys, values);
-        state.attend(index, self.look, queries, attended);
+        state.rotate_and_store(place, config, self.rotation, queries, keys, values);
+        state.attend(place, self.look, queries, attended);
         if let Some(norm) = self.inner_norm {
             let all = config.queries();
             state.norm_in_place(attended, &weights[norm], all, all, config.norm_epsilon);

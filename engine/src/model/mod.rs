@@ -1,4 +1,5 @@
 mod config;
+mod convolution;
 mod experts;
 mod families;
 mod layer;

@@ -5,15 +5,17 @@ use siskin_quant::TensorType;
 use twox_hash::XxHash3_128;
 
 use super::config::{Config, Keys};
+use super::convolution::Convolving;
 use super::experts::Routing;
 use super::families;
-use super::layer::{Layer, Work};
+use super::layer::{Layer, Mixer, SelfAttention, Work};
 use super::rotation::Rotation;
 use super::state::{Hidden, State, scratch_lines};
 use super::weights::{Linear, LinearId, Loader, VectorId, Weights};
 use crate::arena::{Arena, OutOfMemory};
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::inputs::Reach;
 use crate::kernels::Output;
 use crate::observer::Observer;
 use crate::runs::Run;
@@ -36,6 +38,8 @@ pub(crate) struct Design {
     pub(crate) config: Config,
     pub(crate) rotations: Vec<Rotation>,
     pub(crate) layers: Vec<Layer>,
+    /// The tensor of the norm before the output.
+    pub(crate) norm: &'static str,
     /// What embeddings are multiplied by.
     pub(crate) embedding_scale: f32,
     /// What logits are multiplied by.
@@ -55,6 +59,8 @@ pub(crate) struct Buffers {
     pub(crate) up: Hidden,
     /// None where no layer has experts.
     pub(crate) routing: Option<Routing>,
+    /// None where no layer has a convolution.
+    pub(crate) convolving: Option<Convolving>,
     /// Logits of some tokens, and what they are worked out from.
     logits: Hidden,
     last: Hidden,
@@ -93,7 +99,9 @@ impl Network {
         let mut loader = Loader::new(file, architecture, arena);
         let embedding = loader.linear("token_embd", vocabulary, width)?;
         let design = (family.design)(&keys, &mut loader, config)?;
-        let norm = loader.vector("output_norm.weight", width)?;
+        let attends = |layer: &Layer| matches!(layer.mixer, Mixer::Attention(_));
+        keys.must_attend(&design.layers.iter().map(attends).collect::<Vec<_>>())?;
+        let norm = loader.vector(design.norm, width)?;
         let output = match loader.has("output.weight") {
             true => loader.linear("output", vocabulary, width)?,
             false => embedding,
@@ -123,7 +131,8 @@ impl Network {
 
     /// Hashes all that logits depend on.
     pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
-        let Design { config, rotations, layers, embedding_scale, logit_scale, logit_cap } = &*self.design;
+        let Design { config, rotations, layers, norm: _, embedding_scale, logit_scale, logit_cap } =
+            &*self.design;
         hasher.write(self.architecture.as_bytes());
         config.hash(hasher);
         rotations.iter().for_each(|rotation| rotation.hash(hasher));
@@ -171,6 +180,10 @@ impl Network {
             Some(experts) => Some(experts.routing(arena, batch, width, quantized)?),
             None => None,
         };
+        let convolving = match self.convolutions() {
+            Some(_) => Some(Convolving::new(arena, batch, width)?),
+            None => None,
+        };
         let mut hidden = |batch, width, quantized| Hidden::new(arena, batch, width, quantized);
         Ok(Buffers {
             stream: Stream {
@@ -185,6 +198,7 @@ impl Network {
             gate: hidden(batch, feed_forward, quantized)?,
             up: hidden(batch, feed_forward, false)?,
             routing,
+            convolving,
             logits: hidden(logits, vocabulary, false)?,
             last: hidden(logits, width, quantized)?,
         })
@@ -217,17 +231,23 @@ impl Network {
             }
         }
         let mut work = Work { config, weights: &self.weights, state, observer };
-        for (index, layer) in layers.iter().enumerate() {
+        let (mut attentions, mut convolutions) = (0.., 0..);
+        for layer in layers {
             work.state.go_on()?;
-            layer.forward(index, &mut work, buffers);
+            let place = match layer.mixer {
+                Mixer::Attention(_) => attentions.next(),
+                Mixer::Convolution(_) => convolutions.next(),
+            };
+            layer.forward(place.unwrap_or(0), &mut work, buffers);
         }
+        state.end();
         Ok(())
     }
 
     /// Takes some tokens out of a sequence: see [`State::forget`].
     pub(crate) fn forget(&self, state: &mut State, run: Run<'_>, tokens: Range<usize>) {
-        let layers = &self.design.layers;
-        state.forget(|layer| layers[layer].attention.rotation, layers.len(), run, tokens);
+        let rotation = |place| self.attentions().nth(place).and_then(|attention| attention.rotation);
+        state.forget(rotation, self.attentions().count(), run, tokens);
     }
 
     /// Works out the logits after some tokens of the batch, all in one product: see [`Buffers::logits`].
@@ -256,6 +276,24 @@ impl Network {
         let config = self.config();
         state.norm(x, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
         state.observe(normed, &[self.weights.all(self.output)], observer);
+    }
+
+    /// The layers' attention, which has a place in the cache each.
+    pub(crate) fn attentions(&self) -> impl Iterator<Item = &SelfAttention> {
+        self.design.layers.iter().filter_map(|layer| match &layer.mixer {
+            Mixer::Attention(attention) => Some(attention),
+            Mixer::Convolution(_) => None,
+        })
+    }
+
+    /// What the layers' convolutions look back at; None where no layer has one.
+    pub(crate) fn convolutions(&self) -> Option<Reach> {
+        let taps = self.design.layers.iter().filter_map(|layer| match &layer.mixer {
+            Mixer::Attention(_) => None,
+            Mixer::Convolution(convolution) => Some(convolution.taps),
+        });
+        let (layers, taps) = taps.fold((0, 0), |(layers, most), taps| (layers + 1, taps.max(most)));
+        (layers > 0).then(|| Reach { layers, width: self.config().width, positions: taps - 1 })
     }
 
     /// The matrix whose product is the logits.

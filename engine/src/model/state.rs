@@ -9,6 +9,7 @@ use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
 use crate::attention::{Attention, Heads, Layer, Room};
 use crate::cache::Cache;
 use crate::error::Error;
+use crate::inputs::Inputs;
 use crate::kernels::attention::Look;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activation, Activations, Kernels, Line, Output, Pairs, Product, Q8Block};
@@ -143,6 +144,8 @@ pub(crate) struct State {
     /// Each thread's own, for unpacked weights.
     scratch: Vec<Buf<Line>>,
     turning: Vec<Turning>,
+    /// None where no layer has a convolution.
+    inputs: Option<Inputs>,
     /// The tokens that a batch's layers work on.
     pub(crate) runs: Runs,
     /// True when the work is to end.
@@ -156,7 +159,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// A state that looks back in `cache`, which is as long as the context.
+    /// A state that looks back in the cache, which is as long as the context, and in the inputs of convolutions.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -164,7 +167,7 @@ impl State {
         arena: &mut Arena,
         kernels: &'static Kernels,
         team: Team,
-        cache: Cache,
+        (cache, inputs): (Cache, Option<Inputs>),
         network: &Network,
         options: StateOptions,
     ) -> Result<Self, OutOfMemory> {
@@ -188,6 +191,7 @@ impl State {
             cache,
             team,
             turning,
+            inputs,
             runs: Runs::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
             cancel: Arc::default(),
             limit: Arc::new(AtomicUsize::new(usize::MAX)),
@@ -211,6 +215,18 @@ impl State {
 
     pub(crate) fn cache_mut(&mut self) -> &mut Cache {
         &mut self.cache
+    }
+
+    pub(crate) fn past_mut(&mut self) -> (&mut Cache, Option<&mut Inputs>) {
+        (&mut self.cache, self.inputs.as_mut())
+    }
+
+    pub(crate) fn inputs(&self) -> Option<&Inputs> {
+        self.inputs.as_ref()
+    }
+
+    pub(crate) fn inputs_mut(&mut self) -> Option<&mut Inputs> {
+        self.inputs.as_mut()
     }
 
     /// The flag that ends the work, and the limit of threads.
@@ -244,11 +260,21 @@ impl State {
     /// Begins with the tokens of [`State::runs`].
     pub(crate) fn begin(&mut self) {
         self.tokens = self.runs.tokens();
+        if let Some(inputs) = &mut self.inputs {
+            self.runs.iter().for_each(|(_, run)| inputs.begin(&run));
+        }
         for Turning { rotation, turns } in &mut self.turning {
             let positions = self.runs.iter().flat_map(|(rows, run)| run.start..run.start + rows.len());
             for (turns, position) in turns.chunks_exact_mut(rotation.turns()).zip(positions) {
                 rotation.fill(turns, position);
             }
+        }
+    }
+
+    /// Ends with these tokens, of which all layers are through.
+    pub(crate) fn end(&mut self) {
+        if let Some(inputs) = &mut self.inputs {
+            self.runs.iter().for_each(|(_, run)| inputs.finish(&run));
         }
     }
 
@@ -519,7 +545,63 @@ impl State {
                 kernels.rotate(pairs, key, turns);
             }
         };
+        if let Some(inputs) = &mut self.inputs {
+            inputs.forget(run.sequence, tokens.clone());
+        }
         self.attention.forget(&mut self.team, &mut self.cache, layers, run, tokens, turn);
+    }
+
+    /// `x *= y`.
+    pub(crate) fn multiply_elements(&mut self, x: &mut Hidden, y: &Hidden) {
+        let stride = x.stride;
+        self.team.for_each(x.tiles(self.tokens), |tile, (rows, _)| {
+            for (token, x) in rows.chunks_exact_mut(stride).enumerate() {
+                x.iter_mut().zip(y.row(TILE * tile + token)).for_each(|(x, y)| *x *= y);
+            }
+        });
+    }
+
+    /// A causal convolution of each channel over the last tokens of its sequence, times `gate`: see
+    /// [`ShortConvolution`](super::convolution::ShortConvolution). `kernel` is `[tap][channel]`, of `taps` taps, and `place`
+    /// the layer's number among those with a convolution. `out` is quantized where it is to be.
+    pub(crate) fn convolve(
+        &mut self,
+        place: usize,
+        (kernel, taps): (&[f32], usize),
+        input: &Hidden,
+        gate: &Hidden,
+        out: &mut Hidden,
+    ) {
+        let Some(inputs) = &mut self.inputs else { return };
+        let (kernels, runs, stride) = (self.kernels, &self.runs, out.stride);
+        let before = &*inputs;
+        // The input so many positions before that of a row.
+        let back = |row: usize, distance: usize| {
+            let (rows, run) = runs.of(row);
+            let token = row - rows.start;
+            match token.checked_sub(distance) {
+                Some(token) => input.row(rows.start + token),
+                None => before.before(place, &run, distance - token),
+            }
+        };
+        self.team.for_each(out.tiles(self.tokens), |tile, (rows, q)| {
+            for (token, out) in rows.chunks_exact_mut(stride).enumerate() {
+                let row = TILE * tile + token;
+                out.fill(0.0);
+                // The oldest first, whichever tokens are in the batch.
+                for (tap, distance) in kernel.chunks_exact(kernel.len() / taps).zip((0..taps).rev()) {
+                    let input = back(row, distance);
+                    for ((out, tap), input) in out.iter_mut().zip(tap).zip(input) {
+                        *out += tap * input;
+                    }
+                }
+                out.iter_mut().zip(gate.row(row)).for_each(|(out, gate)| *out *= gate);
+            }
+            kernels.quantize(rows, stride, stride, q);
+        });
+        for (rows, run) in runs.iter() {
+            inputs.keep(place, &run, |token| input.row(rows.start + token));
+        }
     }
 
     /// Causal self-attention: see [`Attention::attend`].

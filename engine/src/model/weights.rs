@@ -260,11 +260,31 @@ impl<'a> Loader<'a> {
         Ok(Some(VectorId(self.weights.vectors.len() - 1)))
     }
 
+    /// The kernels `name` of a convolution, of so many taps for each channel: see
+    /// [`ShortConvolution::kernel`](super::convolution::ShortConvolution::kernel).
+    pub(crate) fn taps(&mut self, name: &str, channels: usize, taps: usize) -> Result<VectorId, Error> {
+        let stride = channels.next_multiple_of(32);
+        let numbers =
+            self.shaped(name, &[taps as u64, channels as u64])?.ok_or_else(|| self.missing(name))?;
+        let mut kernel = self.arena.buf(taps * stride)?;
+        for (channel, numbers) in numbers.chunks_exact(taps).take(channels).enumerate() {
+            let taps = kernel.chunks_exact_mut(stride).zip(numbers);
+            taps.for_each(|(tap, &number)| tap[channel] = number);
+        }
+        self.weights.vectors.push(Arc::new(kernel));
+        Ok(VectorId(self.weights.vectors.len() - 1))
+    }
+
     /// The numbers of the vector `name`, padded likewise; None where the file has no such tensor. Where weights are only
     /// counted, there are none.
     pub(crate) fn numbers(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
+        self.shaped(name, &[n as u64])
+    }
+
+    fn shaped(&mut self, name: &str, shape: &[u64]) -> Result<Option<Buf<f32>>, Error> {
         let Some(tensor) = self.take(name) else { return Ok(None) };
-        self.check_shape(tensor, &[n as u64])?;
+        self.check_shape(tensor, shape)?;
+        let n = shape.iter().product::<u64>() as usize;
         if tensor.layout == Layout::Panels {
             let (file, tensor) = (self.file.name().to_owned(), tensor.name.clone());
             return Err(Error::PackedVector { file, tensor });

@@ -252,6 +252,7 @@ impl Sequences {
             return Ok(());
         }
         self.hand_over(id, len);
+        self.pass.truncate(place, len);
         let member = &mut self.members[place];
         member.tokens.truncate(len);
         member.worked = member.worked.min(len);
@@ -283,6 +284,7 @@ impl Sequences {
         for single in [true, false] {
             for &place in &self.queue {
                 let member = &mut self.members[place];
+                member.worked = self.pass.resume(place, member.worked, usize::MAX);
                 let room = self.pass.batch - self.tokens.len();
                 let count = member.waiting().min(room);
                 if (member.waiting() == 1) != single || member.donor.is_some() || count == 0 {
@@ -290,6 +292,7 @@ impl Sequences {
                 }
                 let (start, end) = (member.worked, member.worked + count);
                 self.pass.push(Run {
+                    sequence: place,
                     start,
                     tokens: count,
                     pages: &member.pages,

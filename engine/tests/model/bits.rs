@@ -96,7 +96,7 @@ fn weights_that_llama_cpp_wrote() {
 
 #[test]
 fn families() {
-    for name in ["gemma2", "gemma3", "qwen3-moe", "granite", "phi3", "bitnet"] {
+    for name in ["gemma2", "gemma3", "qwen3-moe", "granite", "phi3", "bitnet", "lfm2"] {
         let model = Model::open(family(&format!("{name}.gguf"))).unwrap();
         check(name, &model, &ids_in(&family(name)));
     }

@@ -49,6 +49,7 @@ families! {
     phi_3_with_one_matrix_for_all_projections: "phi3",
     phi_4_mini_beyond_the_original_context: "phi4-mini",
     bitnet_with_norms_within_the_branches: "bitnet",
+    lfm_2_with_short_convolutions: "lfm2",
 }
 
 /// llama.cpp's converter drops the window, so a file says it as ours does.
@@ -120,7 +121,7 @@ fn unknown_families_are_refused_by_name_with_those_that_are_known() {
 
 #[test]
 fn all_kinds_of_weights_give_the_same_bits_in_any_batch() {
-    for name in ["qwen3-moe", "gemma3", "phi3"] {
+    for name in ["qwen3-moe", "gemma3", "phi3", "lfm2"] {
         let parts = Parts::read(&family(&format!("{name}.gguf"))).quantized(TensorType::Q8_0);
         let model = Model::from_gguf(&parts.gguf()).unwrap();
         let ids = ids_in(&family(name));

@@ -7,6 +7,7 @@ mod adapters;
 mod again;
 mod bits;
 mod context;
+mod convolution;
 mod families;
 mod llama;
 mod llama_cpp;

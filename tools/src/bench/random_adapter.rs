@@ -4,15 +4,15 @@ use siskin::gguf::Gguf;
 use siskin::gguf::write::Builder;
 use siskin_quant::TensorType;
 
-/// A LoRA adapter of this rank with random numbers, for all matrices of the layers of the model in `base` but those of
-/// experts.
+/// A LoRA adapter of this rank with random numbers, for all matrices of the layers of the model in `base`: those of experts
+/// and the kernels of convolutions are none.
 pub(super) fn make(base: &Gguf, rank: usize) -> Result<Gguf> {
     let mut builder = Builder::new();
     builder.set("general.type", "adapter")?;
     builder.set("general.architecture", base.require_str("general.architecture")?)?;
     builder.set("adapter.type", "lora")?.set("adapter.lora.alpha", rank as f32)?;
     let (rank, mut halves) = (rank as u64, Vec::new());
-    for tensor in base.tensors().iter().filter(|tensor| tensor.name.starts_with("blk.")) {
+    for tensor in base.tensors().iter().filter(|tensor| is_of_layer(&tensor.name)) {
         if let [row_len, rows] = *tensor.shape {
             halves.push((format!("{}.lora_a", tensor.name), [row_len, rank]));
             halves.push((format!("{}.lora_b", tensor.name), [rank, rows]));
@@ -29,4 +29,8 @@ pub(super) fn make(base: &Gguf, rank: usize) -> Result<Gguf> {
         writer.tensor(name, &numbers.collect::<Vec<u8>>())?;
     }
     Ok(Gguf::from_bytes("the random adapter", writer.finish()?)?)
+}
+
+fn is_of_layer(name: &str) -> bool {
+    name.starts_with("blk.") && !name.ends_with(".shortconv.conv.weight")
 }

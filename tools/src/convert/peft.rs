@@ -16,7 +16,7 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// The matrices of a layer, as Hugging Face and GGUF call them, of all families. Rows of the first two are in another
 /// order in some families.
-const MATRICES: [(&str, &str); 10] = [
+const MATRICES: [(&str, &str); 16] = [
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
     ("self_attn.v_proj", "attn_v"),
@@ -27,6 +27,12 @@ const MATRICES: [(&str, &str); 10] = [
     ("mlp.gate_up_proj", "ffn_up"),
     ("mlp.down_proj", "ffn_down"),
     ("mlp.gate", "ffn_gate_inp"),
+    ("self_attn.out_proj", "attn_output"),
+    ("feed_forward.w1", "ffn_gate"),
+    ("feed_forward.w3", "ffn_up"),
+    ("feed_forward.w2", "ffn_down"),
+    ("conv.in_proj", "shortconv.in_proj"),
+    ("conv.out_proj", "shortconv.out_proj"),
 ];
 const ROTATED: usize = 2;
 

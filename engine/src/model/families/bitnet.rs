@@ -2,7 +2,7 @@ use super::{Family, attention, gated, layers, named_in};
 use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
-use crate::model::layer::{Branch, FeedForward, Layer};
+use crate::model::layer::{Branch, FeedForward, Layer, Mixer};
 use crate::model::network::Design;
 use crate::model::rotation::Rotation;
 use crate::model::weights::Loader;
@@ -26,8 +26,8 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
         let mut gated = gated(loader, &config, index, Activation::ReluSquared)?;
         gated.inner_norm = Some(in_feed_forward);
         Ok(Layer {
-            attention_branch: Branch::normed_before(before_attention),
-            attention,
+            mixer_branch: Branch::normed_before(before_attention),
+            mixer: Mixer::Attention(attention),
             feed_forward_branch: Branch::normed_before(before_feed_forward),
             feed_forward: FeedForward::Gated(gated),
         })

@@ -2,7 +2,7 @@ use super::{Family, attention, gated, head_norms, layers, named_in};
 use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
-use crate::model::layer::{Branch, FeedForward, Layer, SelfAttention};
+use crate::model::layer::{Branch, FeedForward, Layer, Mixer, SelfAttention};
 use crate::model::network::Design;
 use crate::model::rotation::{Rotation, linear_factor};
 use crate::model::weights::Loader;
@@ -74,8 +74,8 @@ fn layer(
     let mut branch =
         |before, after| Ok::<_, Error>(Branch { before: norm(before)?, after: norm(after)?, scale: 1.0 });
     Ok(Layer {
-        attention_branch: branch("attn_norm.weight", "post_attention_norm.weight")?,
-        attention,
+        mixer_branch: branch("attn_norm.weight", "post_attention_norm.weight")?,
+        mixer: Mixer::Attention(attention),
         feed_forward_branch: branch("ffn_norm.weight", "post_ffw_norm.weight")?,
         feed_forward: FeedForward::Gated(gated(loader, config, index, Activation::Gelu)?),
     })

@@ -1,8 +1,8 @@
-use super::{Family, layer_of_experts, layers, llama_layer};
+use super::{Family, attention, layer_of_experts, layers, llama_layer};
 use crate::error::Error;
 use crate::kernels::Pairs;
 use crate::model::config::{Config, Keys};
-use crate::model::layer::Layer;
+use crate::model::layer::{Layer, SelfAttention};
 use crate::model::network::Design;
 use crate::model::rotation::Rotation;
 use crate::model::weights::Loader;
@@ -20,14 +20,16 @@ fn granite(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<D
 }
 
 fn granite_moe(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
-    design(keys, loader, config, |loader, config, index| layer_of_experts(keys, loader, config, index))
+    design(keys, loader, config, |loader, config, index, attention| {
+        layer_of_experts(keys, loader, config, index, attention)
+    })
 }
 
 fn design(
     keys: &Keys<'_>,
     loader: &mut Loader<'_>,
     config: Config,
-    layer: impl Fn(&mut Loader<'_>, &Config, usize) -> Result<Layer, Error>,
+    layer: impl Fn(&mut Loader<'_>, &Config, usize, SelfAttention) -> Result<Layer, Error>,
 ) -> Result<Design, Error> {
     keys.must_have_no_window()?;
     keys.must_not_be_false("rope.scaling.finetuned")?;
@@ -38,9 +40,10 @@ fn design(
     // The file has what logits are divided by.
     let logit_scale = 1.0 / keys.positive("logit_scale", Some(1.0))?;
     let layers = layers(&config, |index| {
-        let mut layer = layer(loader, &config, index)?;
-        layer.attention.look.scale = score_scale;
-        layer.attention_branch.scale = branch_scale;
+        let mut attention = attention(loader, &config, index)?;
+        attention.look.scale = score_scale;
+        let mut layer = layer(loader, &config, index, attention)?;
+        layer.mixer_branch.scale = branch_scale;
         layer.feed_forward_branch.scale = branch_scale;
         Ok(layer)
     })?;

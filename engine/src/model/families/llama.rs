@@ -1,4 +1,4 @@
-use super::{Family, layers, llama_layer};
+use super::{Family, attention, layers, llama_layer};
 use crate::error::Error;
 use crate::kernels::Pairs;
 use crate::model::config::{Config, Keys};
@@ -15,9 +15,9 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     let rotation = Rotation::of(keys, loader, &config, Pairs::Neighbours)?;
     let window = keys.window()?;
     let layers = layers(&config, |index| {
-        let mut layer = llama_layer(loader, &config, index)?;
-        layer.attention.look.window = window.unwrap_or(usize::MAX);
-        Ok(layer)
+        let mut attention = attention(loader, &config, index)?;
+        attention.look.window = window.unwrap_or(usize::MAX);
+        llama_layer(loader, &config, index, attention)
     })?;
     Ok(Design::plain(config, vec![rotation], layers))
 }

@@ -3,6 +3,7 @@
 mod bitnet;
 mod gemma;
 mod granite;
+mod lfm;
 mod llama;
 mod olmo;
 mod phi;
@@ -11,7 +12,7 @@ mod smollm;
 
 use super::config::{Config, Keys};
 use super::experts::Experts;
-use super::layer::{Branch, FeedForward, Gated, Layer, QueryKeyNorms, SelfAttention};
+use super::layer::{Branch, FeedForward, Gated, Layer, Mixer, QueryKeyNorms, SelfAttention};
 use super::network::Design;
 use super::rotation::Rotation;
 use super::weights::Loader;
@@ -27,7 +28,7 @@ pub(super) struct Family {
     pub(super) design: fn(&Keys<'_>, &mut Loader<'_>, Config) -> Result<Design, Error>,
 }
 
-const FAMILIES: [Family; 12] = [
+const FAMILIES: [Family; 13] = [
     llama::LLAMA,
     qwen::QWEN2,
     qwen::QWEN3,
@@ -40,6 +41,7 @@ const FAMILIES: [Family; 12] = [
     granite::GRANITE_MOE,
     olmo::OLMO2,
     bitnet::BITNET,
+    lfm::LFM2,
 ];
 
 /// The family of this architecture.
@@ -55,7 +57,15 @@ pub(super) fn names() -> String {
 impl Design {
     /// Layers between an embedding and logits that are used as they are.
     fn plain(config: Config, rotations: Vec<Rotation>, layers: Vec<Layer>) -> Self {
-        Self { config, rotations, layers, embedding_scale: 1.0, logit_scale: 1.0, logit_cap: None }
+        Self {
+            config,
+            rotations,
+            layers,
+            norm: "output_norm.weight",
+            embedding_scale: 1.0,
+            logit_scale: 1.0,
+            logit_cap: None,
+        }
     }
 }
 
@@ -70,9 +80,14 @@ fn named_in(layer: usize, part: &str) -> String {
 }
 
 /// LLaMA's layer, which most others are like: a norm before each branch, RoPE in all heads, SwiGLU.
-fn llama_layer(loader: &mut Loader<'_>, config: &Config, layer: usize) -> Result<Layer, Error> {
+fn llama_layer(
+    loader: &mut Loader<'_>,
+    config: &Config,
+    layer: usize,
+    attention: SelfAttention,
+) -> Result<Layer, Error> {
     let feed_forward = FeedForward::Gated(gated(loader, config, layer, Activation::Silu)?);
-    layer_with(loader, config, layer, feed_forward)
+    layer_of(loader, config, layer, Mixer::Attention(attention), feed_forward)
 }
 
 /// A [`llama_layer`] whose feed-forward network is several experts'.
@@ -81,15 +96,18 @@ fn layer_of_experts(
     loader: &mut Loader<'_>,
     config: &Config,
     layer: usize,
+    attention: SelfAttention,
 ) -> Result<Layer, Error> {
     let feed_forward = FeedForward::Experts(experts(keys, loader, config, layer)?);
-    layer_with(loader, config, layer, feed_forward)
+    layer_of(loader, config, layer, Mixer::Attention(attention), feed_forward)
 }
 
-fn layer_with(
+/// A layer of these two parts, a norm before each.
+fn layer_of(
     loader: &mut Loader<'_>,
     config: &Config,
     layer: usize,
+    mixer: Mixer,
     feed_forward: FeedForward,
 ) -> Result<Layer, Error> {
     let mut branch = |norm: &str| {
@@ -97,9 +115,9 @@ fn layer_with(
         Ok::<_, Error>(Branch::normed_before(norm))
     };
     Ok(Layer {
-        attention_branch: branch("attn_norm.weight")?,
+        mixer_branch: branch("attn_norm.weight")?,
         feed_forward_branch: branch("ffn_norm.weight")?,
-        attention: attention(loader, config, layer)?,
+        mixer,
         feed_forward,
     })
 }

@@ -2,7 +2,7 @@ use super::{Family, attention, gated, layers, named_in};
 use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
-use crate::model::layer::{Branch, FeedForward, Layer, QueryKeyNorms};
+use crate::model::layer::{Branch, FeedForward, Layer, Mixer, QueryKeyNorms};
 use crate::model::network::Design;
 use crate::model::rotation::Rotation;
 use crate::model::weights::Loader;
@@ -26,8 +26,8 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
             Ok::<_, Error>(Branch { before: None, after, scale: 1.0 })
         };
         Ok(Layer {
-            attention_branch: branch("post_attention_norm.weight")?,
-            attention,
+            mixer_branch: branch("post_attention_norm.weight")?,
+            mixer: Mixer::Attention(attention),
             feed_forward_branch: branch("post_ffw_norm.weight")?,
             feed_forward: FeedForward::Gated(gated(loader, &config, index, Activation::Silu)?),
         })

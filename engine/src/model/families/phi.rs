@@ -2,7 +2,7 @@ use super::{Family, everywhere, layers, named_in};
 use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
-use crate::model::layer::{Branch, FeedForward, Gated, Layer, SelfAttention};
+use crate::model::layer::{Branch, FeedForward, Gated, Layer, Mixer, SelfAttention};
 use crate::model::network::Design;
 use crate::model::rotation::{LongContext, Rotation};
 use crate::model::weights::Loader;
@@ -18,7 +18,7 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     let &Config { width, feed_forward, .. } = &config;
     let layers = layers(&config, |index| {
         let mut norm = |name: &str| loader.vector(&named_in(index, name), width).map(Branch::normed_before);
-        let (attention_branch, feed_forward_branch) = (norm("attn_norm.weight")?, norm("ffn_norm.weight")?);
+        let (mixer_branch, feed_forward_branch) = (norm("attn_norm.weight")?, norm("ffn_norm.weight")?);
         let parts = [config.queries(), config.keys(), config.keys()];
         let [query, key, value] = loader.stacked(&named_in(index, "attn_qkv"), parts, width)?;
         let output = loader.linear(&named_in(index, "attn_output"), width, config.queries())?;
@@ -31,7 +31,7 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
         let down = loader.linear(&named_in(index, "ffn_down"), width, feed_forward)?;
         let gated = Gated { gate, up, down, activation: Activation::Silu, inner_norm: None };
         let feed_forward = FeedForward::Gated(gated);
-        Ok(Layer { attention_branch, attention, feed_forward_branch, feed_forward })
+        Ok(Layer { mixer_branch, mixer: Mixer::Attention(attention), feed_forward_branch, feed_forward })
     })?;
     Ok(Design::plain(config, vec![rotation], layers))
 }

@@ -1,4 +1,4 @@
-use super::{Family, head_norms, layer_of_experts, layers, llama_layer};
+use super::{Family, attention, head_norms, layer_of_experts, layers, llama_layer};
 use crate::error::Error;
 use crate::kernels::Pairs;
 use crate::model::config::{Config, Keys};
@@ -18,7 +18,10 @@ pub(super) const QWEN3_MOE: Family = Family { architecture: "qwen3moe", design: 
 fn qwen2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
     keys.must_have_no_window()?;
     let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
-    let layers = layers(&config, |index| llama_layer(loader, &config, index))?;
+    let layers = layers(&config, |index| {
+        let attention = attention(loader, &config, index)?;
+        llama_layer(loader, &config, index, attention)
+    })?;
     Ok(Design::plain(config, vec![rotation], layers))
 }
 
@@ -26,9 +29,9 @@ fn qwen3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Des
     keys.must_have_no_window()?;
     let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
-        let mut layer = llama_layer(loader, &config, index)?;
-        layer.attention.norms = Some(head_norms(loader, &config, index)?);
-        Ok(layer)
+        let mut attention = attention(loader, &config, index)?;
+        attention.norms = Some(head_norms(loader, &config, index)?);
+        llama_layer(loader, &config, index, attention)
     })?;
     Ok(Design::plain(config, vec![rotation], layers))
 }
@@ -38,9 +41,9 @@ fn qwen3_moe(keys: &Keys<'_>, loader: &mut Loader<'_>, mut config: Config) -> Re
     keys.must_have_no_window()?;
     let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
-        let mut layer = layer_of_experts(keys, loader, &config, index)?;
-        layer.attention.norms = Some(head_norms(loader, &config, index)?);
-        Ok(layer)
+        let mut attention = attention(loader, &config, index)?;
+        attention.norms = Some(head_norms(loader, &config, index)?);
+        layer_of_experts(keys, loader, &config, index, attention)
     })?;
     Ok(Design::plain(config, vec![rotation], layers))
 }

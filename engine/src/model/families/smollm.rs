@@ -1,4 +1,4 @@
-use super::{Family, layers, llama_layer};
+use super::{Family, attention, layers, llama_layer};
 use crate::error::Error;
 use crate::kernels::Pairs;
 use crate::model::config::{Config, Keys};
@@ -17,9 +17,9 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     keys.must_have_no_window()?;
     let rotation = Rotation::of(keys, loader, &config, Pairs::Neighbours)?;
     let layers = layers(&config, |index| {
-        let mut layer = llama_layer(loader, &config, index)?;
-        layer.attention.rotation = (!(index + 1).is_multiple_of(WITHOUT_POSITIONS)).then_some(0);
-        Ok(layer)
+        let mut attention = attention(loader, &config, index)?;
+        attention.rotation = (!(index + 1).is_multiple_of(WITHOUT_POSITIONS)).then_some(0);
+        llama_layer(loader, &config, index, attention)
     })?;
     Ok(Design::plain(config, vec![rotation], layers))
 }
