@@ -8,6 +8,7 @@ use crate::arena::{Arena, Buf};
 use crate::error::Error;
 use crate::gguf::{Gguf, Layout, TensorInfo};
 use crate::kernels::Kernels;
+use crate::packed::unpack;
 use crate::panel::{Panels, ROWS};
 
 /// A weight matrix and the vector that is added to its product. Cloning shares both.
@@ -281,23 +282,33 @@ impl<'a> Loader<'a> {
         self.shaped(name, &[n as u64])
     }
 
+    /// The numbers of a tensor of any shape, also of one that was packed as if it were a matrix.
     fn shaped(&mut self, name: &str, shape: &[u64]) -> Result<Option<Buf<f32>>, Error> {
         let Some(tensor) = self.take(name) else { return Ok(None) };
         self.check_shape(tensor, shape)?;
+        let (file, ty) = (self.file, tensor.ty);
         let n = shape.iter().product::<u64>() as usize;
-        if tensor.layout == Layout::Panels {
-            let (file, tensor) = (self.file.name().to_owned(), tensor.name.clone());
-            return Err(Error::PackedVector { file, tensor });
-        }
-        let mut vector = self.arena.buf(n.next_multiple_of(32))?;
-        if let Some(numbers) = vector.get_mut(..n) {
-            siskin_quant::decode(tensor.ty, self.file.data(tensor), numbers).map_err(|_| Error::Type {
-                file: self.file.name().to_owned(),
-                tensor: tensor.name.clone(),
-                ty: tensor.ty,
-            })?;
-        }
-        Ok(Some(vector))
+        let mut numbers = self.arena.buf(n.next_multiple_of(32))?;
+        let Some(wanted) = numbers.get_mut(..n) else { return Ok(Some(numbers)) };
+        let packed = || Error::PackedVector { file: file.name().to_owned(), tensor: tensor.name.clone() };
+        let mut rows = Vec::new();
+        let bytes = match tensor.layout {
+            Layout::Rows => file.data(tensor),
+            Layout::Panels => {
+                rows.resize(n / ty.block_len() * ty.block_bytes(), 0);
+                let vector = shape.len() == 1;
+                if vector || !unpack(ty, tensor.row_len(), &file.panels(tensor), &mut rows) {
+                    return Err(packed());
+                }
+                &rows
+            }
+        };
+        siskin_quant::decode(ty, bytes, wanted).map_err(|_| Error::Type {
+            file: file.name().to_owned(),
+            tensor: tensor.name.clone(),
+            ty,
+        })?;
+        Ok(Some(numbers))
     }
 
     /// Whether the file has a tensor of this name.

@@ -1,7 +1,7 @@
 //! Packed files: the bits of the unpacked ones, from where the file is mapped; and what is refused.
 
 use crate::again::run_again;
-use crate::parts::{Parts, Tensor, ids, llama_cpp, logits};
+use crate::parts::{Parts, Tensor, family, ids, ids_in, llama_cpp, logits};
 use siskin::gguf::write::Builder;
 use siskin::gguf::{Gguf, exit_on_bus_error};
 use siskin::packed::Packer;
@@ -102,6 +102,13 @@ fn mixes_of_llama_cpp() {
 fn biases_and_tied_embeddings() {
     for name in ["bias", "tied"] {
         same_bits(&with_odd_rows(Parts::of(name)), &ids(name));
+    }
+}
+
+#[test]
+fn experts_and_convolutions() {
+    for name in ["qwen3-moe", "lfm2"] {
+        same_bits(&Parts::read(&family(&format!("{name}.gguf"))), &ids_in(&family(name)));
     }
 }
 
