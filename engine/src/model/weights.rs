@@ -264,13 +264,17 @@ impl<'a> Loader<'a> {
     /// The kernels `name` of a convolution, of so many taps for each channel: see
     /// [`ShortConvolution::kernel`](super::convolution::ShortConvolution::kernel).
     pub(crate) fn taps(&mut self, name: &str, channels: usize, taps: usize) -> Result<VectorId, Error> {
+        let tensor = self.take(name).ok_or_else(|| self.missing(name))?;
+        self.check_shape(tensor, &[taps as u64, channels as u64])?;
         let stride = channels.next_multiple_of(32);
-        let numbers =
-            self.shaped(name, &[taps as u64, channels as u64])?.ok_or_else(|| self.missing(name))?;
-        let mut kernel = self.arena.buf(taps * stride)?;
-        for (channel, numbers) in numbers.chunks_exact(taps).take(channels).enumerate() {
-            let taps = kernel.chunks_exact_mut(stride).zip(numbers);
-            taps.for_each(|(tap, &number)| tap[channel] = number);
+        let mut kernel = self.arena.buf(taps.saturating_mul(stride))?;
+        if !self.arena.counts_only() {
+            let mut numbers = vec![0.0; channels * taps];
+            self.decode(tensor, &mut numbers)?;
+            for (channel, numbers) in numbers.chunks_exact(taps).enumerate() {
+                let taps = kernel.chunks_exact_mut(stride).zip(numbers);
+                taps.for_each(|(tap, &number)| tap[channel] = number);
+            }
         }
         self.weights.vectors.push(Arc::new(kernel));
         Ok(VectorId(self.weights.vectors.len() - 1))
@@ -279,36 +283,33 @@ impl<'a> Loader<'a> {
     /// The numbers of the vector `name`, padded likewise; None where the file has no such tensor. Where weights are only
     /// counted, there are none.
     pub(crate) fn numbers(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
-        self.shaped(name, &[n as u64])
+        let Some(tensor) = self.take(name) else { return Ok(None) };
+        self.check_shape(tensor, &[n as u64])?;
+        if tensor.layout == Layout::Panels {
+            return Err(self.packed_vector(tensor));
+        }
+        let mut vector = self.arena.buf(n.next_multiple_of(32))?;
+        if let Some(numbers) = vector.get_mut(..n) {
+            self.decode(tensor, numbers)?;
+        }
+        Ok(Some(vector))
     }
 
-    /// The numbers of a tensor of any shape, also of one that was packed as if it were a matrix.
-    fn shaped(&mut self, name: &str, shape: &[u64]) -> Result<Option<Buf<f32>>, Error> {
-        let Some(tensor) = self.take(name) else { return Ok(None) };
-        self.check_shape(tensor, shape)?;
-        let (file, ty) = (self.file, tensor.ty);
-        let n = shape.iter().product::<u64>() as usize;
-        let mut numbers = self.arena.buf(n.next_multiple_of(32))?;
-        let Some(wanted) = numbers.get_mut(..n) else { return Ok(Some(numbers)) };
-        let packed = || Error::PackedVector { file: file.name().to_owned(), tensor: tensor.name.clone() };
+    /// All numbers of a tensor, also of one that was packed as if it were a matrix.
+    fn decode(&self, tensor: &TensorInfo, numbers: &mut [f32]) -> Result<(), Error> {
+        let (file, name, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
         let mut rows = Vec::new();
         let bytes = match tensor.layout {
-            Layout::Rows => file.data(tensor),
+            Layout::Rows => self.file.data(tensor),
             Layout::Panels => {
-                rows.resize(n / ty.block_len() * ty.block_bytes(), 0);
-                let vector = shape.len() == 1;
-                if vector || !unpack(ty, tensor.row_len(), &file.panels(tensor), &mut rows) {
-                    return Err(packed());
+                rows.resize(numbers.len() / ty.block_len() * ty.block_bytes(), 0);
+                if !unpack(ty, tensor.row_len(), &self.file.panels(tensor), &mut rows) {
+                    return Err(self.packed_vector(tensor));
                 }
                 &rows
             }
         };
-        siskin_quant::decode(ty, bytes, wanted).map_err(|_| Error::Type {
-            file: file.name().to_owned(),
-            tensor: tensor.name.clone(),
-            ty,
-        })?;
-        Ok(Some(numbers))
+        siskin_quant::decode(ty, bytes, numbers).map_err(|_| Error::Type { file, tensor: name, ty })
     }
 
     /// Whether the file has a tensor of this name.
@@ -339,6 +340,10 @@ impl<'a> Loader<'a> {
             self.taken.insert(name.to_owned());
         }
         tensor
+    }
+
+    fn packed_vector(&self, tensor: &TensorInfo) -> Error {
+        Error::PackedVector { file: self.file.name().to_owned(), tensor: tensor.name.clone() }
     }
 
     fn missing(&self, name: &str) -> Error {
