@@ -232,6 +232,13 @@ impl Gguf {
         self.storage.release(at(part.start).saturating_sub(FAULT_AROUND)..at(part.end));
     }
 
+    /// Gives back the memory of a tensor's data, and of what the kernel mapped around it.
+    pub(crate) fn release_around(&self, tensor: &TensorInfo) {
+        let range = tensor.range();
+        self.storage
+            .release(range.start.saturating_sub(FAULT_AROUND)..range.end.saturating_add(FAULT_AROUND));
+    }
+
     /// Gives the memory of the metadata back, if the file is mapped.
     pub(crate) fn release_metadata(&self) {
         self.storage.release(0..self.catalog.scan.data_start);

@@ -309,7 +309,10 @@ impl<'a> Loader<'a> {
                 &rows
             }
         };
-        siskin_quant::decode(ty, bytes, numbers).map_err(|_| Error::Type { file, tensor: name, ty })
+        siskin_quant::decode(ty, bytes, numbers).map_err(|_| Error::Type { file, tensor: name, ty })?;
+        // Vectors are small and stand among matrices that may be packed already.
+        self.file.release_around(tensor);
+        Ok(())
     }
 
     /// Whether the file has a tensor of this name.
