@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
-use siskin::template::{ChatTemplate, Message, TemplateError};
+use siskin::template::{ChatTemplate, Json, Message, Rendering, TemplateError};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("goldens/template/template.json")).expect("JSON")
@@ -53,6 +53,83 @@ fn agree(found: &Result<String, TemplateError>, expected: &Value) -> bool {
         (Err(TemplateError::Raised { message, .. }), Value::String(expected)) => message == expected,
         _ => false,
     }
+}
+
+/// A conversation of `published.json`.
+struct Conversation {
+    title: String,
+    messages: Vec<Message>,
+    rendering: Rendering,
+}
+
+impl Conversation {
+    fn read(title: &str, value: &Json, now: u64) -> Self {
+        let mut rendering = Rendering { seconds: Some(now), ..Rendering::default() };
+        let mut messages = Vec::new();
+        for (key, value) in entries(value) {
+            match (key.as_str(), value) {
+                ("messages", Json::Array(turns)) => {
+                    messages =
+                        turns.iter().cloned().map(|turn| Message::try_from(turn).expect("a turn")).collect();
+                }
+                ("tools", Json::Array(tools)) => rendering.tools = Some(tools.clone()),
+                ("variables", Json::Object(variables)) => rendering.variables = variables.clone(),
+                ("add_generation_prompt", Json::Bool(prompt)) => rendering.add_generation_prompt = *prompt,
+                _ => unreachable!("{title}: {key}"),
+            }
+        }
+        Conversation { title: title.to_owned(), messages, rendering }
+    }
+}
+
+fn entries(value: &Json) -> &[(String, Json)] {
+    let Json::Object(entries) = value else { unreachable!("an object") };
+    entries
+}
+
+fn field<'j>(value: &'j Json, name: &str) -> &'j Json {
+    entries(value).iter().find(|(key, _)| key == name).map(|(_, value)| value).expect("a field")
+}
+
+fn text(value: &Json) -> &str {
+    let Json::String(text) = value else { unreachable!("a text") };
+    text
+}
+
+/// Where transformers fails for want of a value, ours may go on with an empty text, as llama.cpp's does; it never refuses.
+#[test]
+fn templates_of_published_models_render_as_in_transformers() {
+    let golden: Json = include_str!("goldens/template/published.json").parse().expect("JSON");
+    let Json::Integer(now) = *field(&golden, "now") else { unreachable!("seconds") };
+    let conversations: Vec<Conversation> = entries(field(&golden, "conversations"))
+        .iter()
+        .map(|(title, value)| Conversation::read(title, value, now as u64))
+        .collect();
+    let Json::Array(templates) = field(&golden, "templates") else { unreachable!("templates") };
+    let (mut same, mut differences) = (0, Vec::new());
+    for case in templates {
+        let name = text(field(case, "name"));
+        let template = ChatTemplate::new(text(field(case, "template")), Some("<s>"), Some("</s>"));
+        let template = template.unwrap_or_else(|error| unreachable!("{name}: {error}"));
+        for Conversation { title, messages, rendering } in &conversations {
+            let expected = field(field(case, "outputs"), title);
+            let found = template.render_with(messages, rendering);
+            let agree = match (&found, expected) {
+                (Ok(found), Json::String(expected)) => found == expected,
+                (Err(TemplateError::Raised { message, .. }), Json::Object(_)) => {
+                    entries(expected) == [("refuses".to_owned(), Json::from(message.as_str()))]
+                }
+                (Err(TemplateError::Failed { .. }), Json::Object(refused)) => refused[0].0 == "fails",
+                _ => false,
+            };
+            same += usize::from(agree);
+            if !agree {
+                differences.push(format!("{name}, {title}:\n  found    {found:?}\n  expected {expected:?}"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{same} agree, these do not:\n{}", differences.join("\n"));
+    assert_eq!(same, 17 * 24);
 }
 
 #[test]

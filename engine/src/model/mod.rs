@@ -28,7 +28,7 @@ use crate::panel::Panels;
 use crate::sampler::SamplerOverrides;
 use crate::sequences::{Sequences, SequencesOptions};
 use crate::session::{Session, SessionOptions};
-use crate::template::{self, ChatTemplate, Message};
+use crate::template::{ChatTemplate, Message, Rendering};
 use crate::tokenizer::{Special, Tokenizer};
 
 /// A model in memory: weights, tokenizer and chat template. Cloning shares it.
@@ -189,7 +189,7 @@ impl Model {
     /// # Errors
     /// A template that fails.
     pub fn chat_tokens(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
-        self.chat_tokens_at(messages, template::now())
+        self.chat_tokens_with(messages, &Rendering::default())
     }
 
     /// As [`chat_tokens`](Self::chat_tokens), with the time that the template may ask for: seconds since 1970, UTC. So
@@ -198,10 +198,19 @@ impl Model {
     /// # Errors
     /// A template that fails.
     pub fn chat_tokens_at(&self, messages: &[Message], seconds: u64) -> Result<Vec<u32>, Error> {
+        self.chat_tokens_with(messages, &Rendering { seconds: Some(seconds), ..Rendering::default() })
+    }
+
+    /// As [`chat_tokens`](Self::chat_tokens), with tools and variables. Control tokens that these or a message's fields
+    /// spell are text as well.
+    ///
+    /// # Errors
+    /// A template that fails, and values that no template is given: see [`ChatTemplate::render_with`].
+    pub fn chat_tokens_with(&self, messages: &[Message], rendering: &Rendering) -> Result<Vec<u32>, Error> {
         let tokenizer = &self.0.tokenizer;
-        let shielded: Vec<_> =
-            messages.iter().map(|m| Message::new(&m.role, tokenizer.shield(&m.content))).collect();
-        let text = self.0.template.render_at(&shielded, true, seconds)?;
+        let shield = |text: &str| tokenizer.shield(text).into_owned();
+        let shielded: Vec<Message> = messages.iter().map(|message| message.map_texts(&shield)).collect();
+        let text = self.0.template.render_with(&shielded, &rendering.map_texts(&shield))?;
         let mut tokens = Vec::new();
         tokenizer.encode_shielded(&text, &mut tokens);
         self.begin(&mut tokens);

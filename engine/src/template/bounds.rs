@@ -3,22 +3,28 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
-use super::Turn;
+use super::given::Given;
+use super::value;
 
 /// The deepest nesting of lists and mappings.
 const MAX_DEPTH: usize = 24;
 /// The most values in a value, each counted as often as it is reached; also the longest `range`.
 pub(super) const MAX_NODES: usize = 4096;
-/// The most messages in a value, which are not among those.
-const MAX_TURNS: usize = 1 << 16;
+/// The most values in a value that are the rendering's own, which are not among those: all that it is given, and as much
+/// again.
+const MAX_GIVEN: usize = 2 * value::MAX_VALUES;
 
-/// Returns the value, unless it nests deeper or holds more than a chat template needs.
+/// Returns the value, unless it nests deeper or holds more than a chat template needs. A value that is `iterated` is not
+/// none either, which the engine takes for an empty list.
 ///
 /// A namespace may be given a name, but lie in no other value: it is the only one that could come to hold itself.
-pub(super) fn bounded(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
+pub(super) fn bounded(state: &State<'_, '_>, value: Value, iterated: Option<bool>) -> Result<Value, Error> {
+    if iterated == Some(true) && value.is_none() {
+        return Err(Error::new(ErrorKind::InvalidOperation, "none is not iterable"));
+    }
     let too_large =
         || Error::new(ErrorKind::InvalidOperation, "a value nests too deep or holds too many others");
-    let (mut nodes, mut turns) = (1, 0);
+    let (mut nodes, mut leaves, mut given) = (1, 0, 0);
     let mut open = vec![(value.clone(), 0)];
     while let Some((outer, depth)) = open.pop() {
         let Some(inner) = contents(&outer) else { continue };
@@ -26,12 +32,13 @@ pub(super) fn bounded(state: &State<'_, '_>, value: Value) -> Result<Value, Erro
             return Err(Error::new(ErrorKind::InvalidOperation, "a namespace lies within another value"));
         }
         for value in inner {
-            if value.downcast_object_ref::<Turn>().is_some() {
-                turns += 1;
+            if let Some(leaf) = value.downcast_object_ref::<Given>() {
+                leaves += 1;
+                given += leaf.values();
             } else {
                 nodes += 1;
             }
-            if nodes > MAX_NODES || turns > MAX_TURNS || depth == MAX_DEPTH {
+            if nodes > MAX_NODES || given > MAX_GIVEN || depth == MAX_DEPTH {
                 return Err(too_large());
             }
             if is_container(&value) {
@@ -39,7 +46,7 @@ pub(super) fn bounded(state: &State<'_, '_>, value: Value) -> Result<Value, Erro
             }
         }
     }
-    state.consume_fuel((nodes + turns) as u64 / 8)?;
+    state.consume_fuel((nodes + leaves) as u64 / 8)?;
     Ok(value)
 }
 
@@ -52,7 +59,7 @@ fn is_container(value: &Value) -> bool {
             | ValueKind::Number
             | ValueKind::String
             | ValueKind::Bytes
-    ) && value.downcast_object_ref::<Turn>().is_none()
+    ) && value.downcast_object_ref::<Given>().is_none()
 }
 
 /// The values directly in a container: of a mapping, keys and values.

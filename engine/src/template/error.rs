@@ -60,6 +60,18 @@ pub enum TemplateError {
         /// The greatest length in bytes.
         limit: usize,
     },
+    /// A value that the template is to be given is not JSON, or too large.
+    #[error("JSON value: {problem}")]
+    Json {
+        /// What is wrong or expected.
+        problem: String,
+    },
+    /// A variable has a name that another value has.
+    #[error("variable {name:?}: the name is taken")]
+    Variable {
+        /// Its name.
+        name: String,
+    },
     /// The model file's keys are malformed.
     #[error(transparent)]
     File(#[from] GgufError),
@@ -99,7 +111,7 @@ impl TemplateError {
 }
 
 /// A stranger's text made fit for one line of a terminal.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 300;
     let cut: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MOST).is_some() { cut + "..." } else { cut }

@@ -272,7 +272,7 @@ impl<'s> Tokens<'s> {
     fn rewrite(&self, out: &mut String) -> Result<(), String> {
         match self.keyword() {
             "set" => match self.find(|text| text == "=") {
-                Some(assign) => self.wrap(out, assign + 1, self.tokens.len()),
+                Some(assign) => self.wrap(out, assign + 1, self.tokens.len(), ""),
                 None => self.copy(out),
             },
             "for" => {
@@ -281,7 +281,7 @@ impl<'s> Tokens<'s> {
                     return Err("a recursive loop has no use in a chat template".to_owned());
                 }
                 match self.find(|text| text == "in") {
-                    Some(within) => self.wrap(out, within + 1, end),
+                    Some(within) => self.wrap(out, within + 1, end, ", true"),
                     None => self.copy(out),
                 }
             }
@@ -307,8 +307,8 @@ impl<'s> Tokens<'s> {
     }
 
     /// Copies the tag with the tokens `first..end` as the argument of the bounding function, in parentheses of their
-    /// own because they may be a tuple.
-    fn wrap(&self, out: &mut String, first: usize, end: usize) {
+    /// own because they may be a tuple, with `more` arguments behind them.
+    fn wrap(&self, out: &mut String, first: usize, end: usize, more: &str) {
         let offset = |index: usize| self.tokens.get(index).map_or(self.inside.len(), |(at, _)| *at);
         let (start, stop) = (offset(first), offset(end));
         if start >= stop {
@@ -321,7 +321,9 @@ impl<'s> Tokens<'s> {
             BOUNDED,
             "((",
             part(start, stop),
-            ")) ",
+            ")",
+            more,
+            ") ",
             part(stop, self.inside.len()),
         ] {
             out.push_str(text);

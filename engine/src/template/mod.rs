@@ -8,36 +8,57 @@
 mod bounds;
 mod clock;
 mod error;
+mod given;
 mod guard;
 mod json;
+mod message;
 mod methods;
 mod python;
+mod value;
 
 pub use error::TemplateError;
+pub use message::Message;
+pub use value::Json;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use minijinja::value::{Enumerator, Object};
 use minijinja::{Environment, Value};
 
 use crate::gguf::{Gguf, GgufError};
+use given::{Given, Weight};
 
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
-    pub role: String,
-    /// What is said.
-    pub content: String,
+/// What a conversation is rendered with: the arguments of Hugging Face's `apply_chat_template`. The default offers no tools
+/// and ends where the assistant's answer begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendering {
+    /// The tools that the model may call, each as its JSON schema. Templates may tell none from an empty list.
+    pub tools: Option<Vec<Json>>,
+    /// Further values that the template knows by name, such as `enable_thinking`; also `documents`.
+    pub variables: Vec<(String, Json)>,
+    /// Whether the text ends where the assistant's answer begins.
+    pub add_generation_prompt: bool,
+    /// The time that the template may ask for (`strftime_now`): seconds since 1970, UTC. None: now. A template that asks
+    /// gives the same text only for the same time.
+    pub seconds: Option<u64>,
 }
 
-impl Message {
-    /// A turn of `role` that says `content`.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into() }
+impl Default for Rendering {
+    fn default() -> Self {
+        Rendering { tools: None, variables: Vec::new(), add_generation_prompt: true, seconds: None }
+    }
+}
+
+impl Rendering {
+    /// This rendering with all its texts changed, but for the names of variables.
+    pub(crate) fn map_texts(&self, change: &impl Fn(&str) -> String) -> Self {
+        let mapped = |(name, value): &(String, Json)| (name.clone(), value.map_texts(change));
+        Rendering {
+            tools: self.tools.as_ref().map(|tools| tools.iter().map(|tool| tool.map_texts(change)).collect()),
+            variables: self.variables.iter().map(mapped).collect(),
+            ..*self
+        }
     }
 }
 
@@ -51,10 +72,14 @@ pub const MAX_OUTPUT: usize = 16 << 20;
 
 const NAME: &str = "chat_template";
 
-/// Fuel of a rendering: some steps for the template itself, more for each message and for each byte it says. A step is
-/// worth 64 bytes of data, so this bounds memory too.
+/// The names of values that no variable may replace.
+const TAKEN: [&str; 4] = ["messages", "tools", "add_generation_prompt", guard::BOUNDED];
+
+/// Fuel of a rendering: some steps for the template itself, more for each message, for each value of its fields, of tools
+/// and variables, and for each byte that they say. A step is worth 64 bytes of data, so this bounds memory too.
 const FUEL: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
+const FUEL_PER_VALUE: u64 = 200;
 const BYTES_PER_FUEL: u64 = 2;
 
 /// A compiled chat template.
@@ -116,20 +141,36 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         seconds: u64,
     ) -> Result<String, TemplateError> {
-        let bytes: usize = messages.iter().map(|m| m.role.len() + m.content.len()).sum();
-        let fuel = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + bytes as u64 / BYTES_PER_FUEL;
+        let seconds = Some(seconds);
+        self.render_with(messages, &Rendering { add_generation_prompt, seconds, ..Rendering::default() })
+    }
+
+    /// The conversation as text, with tools and variables.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render); [`TemplateError::Json`] for values that nest too deep or are too many, and
+    /// [`TemplateError::Variable`] for a variable that is named as what else a template is given.
+    pub fn render_with(&self, messages: &[Message], rendering: &Rendering) -> Result<String, TemplateError> {
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(fuel));
-        let turns: Vec<Value> = messages.iter().map(|m| Value::from_object(Turn::new(m))).collect();
+        environment.set_fuel(Some(fuel(messages, rendering)?));
+        let tools = rendering.tools.as_ref().map(|tools| Given::list(tools.iter().map(given::value)));
         let mut context = BTreeMap::from([
-            ("messages", Value::from(turns)),
-            ("add_generation_prompt", Value::from(add_generation_prompt)),
-            ("tools", Value::from(())),
             ("documents", Value::from(())),
-            ("strftime_now", python::strftime_now(seconds)),
+            ("strftime_now", python::strftime_now(rendering.seconds.unwrap_or_else(now))),
         ]);
         context.extend(self.bos.as_deref().map(|text| ("bos_token", Value::from(text))));
         context.extend(self.eos.as_deref().map(|text| ("eos_token", Value::from(text))));
+        for (name, json) in &rendering.variables {
+            if TAKEN.contains(&name.as_str()) {
+                return Err(TemplateError::Variable { name: name.clone() });
+            }
+            context.insert(name, given::value(json));
+        }
+        context.extend([
+            ("messages", Given::list(messages.iter().map(Given::message))),
+            ("add_generation_prompt", Value::from(rendering.add_generation_prompt)),
+            ("tools", tools.unwrap_or_else(|| Value::from(()))),
+        ]);
 
         let mut output = Limited { bytes: Vec::new(), overflowed: false };
         let template = environment.get_template(NAME).map_err(|error| TemplateError::from_engine(&error))?;
@@ -142,8 +183,20 @@ impl ChatTemplate {
     }
 }
 
+/// The fuel that a rendering may use.
+fn fuel(messages: &[Message], rendering: &Rendering) -> Result<u64, TemplateError> {
+    let mut weight = Weight::default();
+    messages.iter().try_for_each(|message| weight.add_message(message))?;
+    rendering.tools.iter().flatten().try_for_each(|tool| weight.add(tool))?;
+    rendering.variables.iter().try_for_each(|(_, value)| weight.add(value))?;
+    Ok(FUEL
+        + FUEL_PER_MESSAGE * messages.len() as u64
+        + FUEL_PER_VALUE * weight.values as u64
+        + weight.bytes as u64 / BYTES_PER_FUEL)
+}
+
 /// The time: seconds since 1970, UTC.
-pub(crate) fn now() -> u64 {
+fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
@@ -154,33 +207,6 @@ fn token_text(file: &Gguf, key: &str) -> Result<Option<String>, GgufError> {
     };
     let token = tokens.iter().nth(id as usize);
     Ok(token.and_then(|token| token.as_bytes()).map(|text| String::from_utf8_lossy(text).into_owned()))
-}
-
-/// A message as templates see it: a mapping of `role` and `content`, in this order.
-#[derive(Debug)]
-struct Turn {
-    role: Value,
-    content: Value,
-}
-
-impl Turn {
-    fn new(message: &Message) -> Self {
-        Turn { role: Value::from(message.role.as_str()), content: Value::from(message.content.as_str()) }
-    }
-}
-
-impl Object for Turn {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        match key.as_str()? {
-            "role" => Some(self.role.clone()),
-            "content" => Some(self.content.clone()),
-            _ => None,
-        }
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Str(&["role", "content"])
-    }
 }
 
 /// Collects the output, up to [`MAX_OUTPUT`].

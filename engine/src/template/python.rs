@@ -1,6 +1,7 @@
 //! What Hugging Face's `apply_chat_template` gives a template, under the same names.
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 use super::error::Raised;
@@ -20,6 +21,8 @@ pub(super) fn environment() -> Environment<'static> {
     environment.set_debug(false);
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("range", range);
     environment.add_function(guard::BOUNDED, bounds::bounded);
@@ -41,6 +44,16 @@ fn range(first: isize, second: Option<isize>, step: Option<isize>) -> Result<Val
         return Err(Error::new(ErrorKind::InvalidOperation, format!("a range of more than {limit} numbers")));
     }
     Ok(range)
+}
+
+/// Whether Python's `iter` takes the value; the engine's own test takes none too.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
+}
+
+/// Whether the value has a length and items, as texts and mappings have too; the engine's own test takes lists alone.
+fn is_sequence(value: &Value) -> bool {
+    is_iterable(value) && value.kind() != ValueKind::Iterable
 }
 
 /// The function `strftime_now(format)` at a fixed time.

@@ -130,7 +130,7 @@ impl Conversation {
             role: &'m str,
             content: &'m str,
         }
-        let saved = self.messages.iter().map(|Message { role, content }| Saved { role, content });
+        let saved = self.messages.iter().map(|Message { role, content, .. }| Saved { role, content });
         let json = serde_json::to_string_pretty(&saved.collect::<Vec<_>>())?;
         let output = Output::create(path, &[])?;
         writeln!(output.writer(), "{json}").with_context(|| output.name().to_owned())?;
