@@ -1,13 +1,14 @@
 //! What a rendering is given, as templates see it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectExt, ObjectRepr};
 
 use super::value::{MAX_DEPTH, MAX_VALUES};
-use super::{Json, Message, TemplateError};
+use super::{Json, Message, TemplateError, repr};
 
 /// Names that a message's reasoning goes by, best first.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -138,6 +139,30 @@ impl Object for Given {
                 Contents::List(_) => Box::new(std::iter::empty()),
                 Contents::Mapping { entries, .. } => Box::new(entries.iter().cloned()),
             }),
+        }
+    }
+
+    fn render(self: &Arc<Self>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = |index| if index > 0 { ", " } else { "" };
+        match &self.contents {
+            Contents::List(items) => {
+                out.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    out.write_str(separator(index))?;
+                    repr::write(item, out)?;
+                }
+                out.write_str("]")
+            }
+            Contents::Mapping { entries, .. } => {
+                out.write_str("{")?;
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    out.write_str(separator(index))?;
+                    repr::write(key, out)?;
+                    out.write_str(": ")?;
+                    repr::write(value, out)?;
+                }
+                out.write_str("}")
+            }
         }
     }
 }

@@ -3,16 +3,24 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
-use super::MAX_OUTPUT;
+use super::{MAX_OUTPUT, repr};
+use crate::tokenizer::is_mark;
 
 const MAX_INDENT: usize = 16;
 
-/// Hugging Face's `tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-pub(super) fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = options.get("indent")?;
+/// Hugging Face's `tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`, the last two by name.
+pub(super) fn tojson(
+    state: &State<'_, '_>,
+    value: &Value,
+    ensure_ascii: Option<bool>,
+    indent: Option<usize>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let indent = indent.map_or_else(|| options.get("indent"), |indent| Ok(Some(indent)))?;
     if indent.is_some_and(|indent| indent > MAX_INDENT) {
         return Err(error(format!("an indent of more than {MAX_INDENT}")));
     }
+    let ensure_ascii = ensure_ascii.map_or_else(|| options.get("ensure_ascii"), |ascii| Ok(Some(ascii)))?;
     let separators: Option<Value> = options.get("separators")?;
     let separator = |index: usize, default: &str| -> Result<String, Error> {
         let Some(given) = &separators else { return Ok(default.to_owned()) };
@@ -20,7 +28,7 @@ pub(super) fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> R
     };
     let mut writer = Writer {
         out: String::new(),
-        ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+        ensure_ascii: ensure_ascii.unwrap_or(false),
         sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
         item: separator(0, if indent.is_some() { "," } else { ", " })?,
         key: separator(1, ": ")?,
@@ -124,7 +132,10 @@ impl Writer {
                 '\t' => self.push("\\t")?,
                 '\u{8}' => self.push("\\b")?,
                 '\u{c}' => self.push("\\f")?,
-                c if u32::from(c) < 0x20 || (self.ensure_ascii && !(' '..='~').contains(&c)) => {
+                // What shields the spelling of control tokens must come through as it is.
+                c if u32::from(c) < 0x20
+                    || (self.ensure_ascii && !(' '..='~').contains(&c) && !is_mark(c)) =>
+                {
                     for unit in c.encode_utf16(&mut [0; 2]) {
                         self.push(&format!("\\u{unit:04x}"))?;
                     }
@@ -149,23 +160,14 @@ fn error(problem: String) -> Error {
     Error::new(ErrorKind::BadSerialization, problem)
 }
 
-/// A number as Python writes it: its exponents have a sign and two digits.
+/// A number as Python's `json` writes it.
 fn number(value: &Value) -> String {
-    let Some(float) = f64::try_from(value.clone()).ok().filter(|_| !value.is_integer()) else {
-        return value.to_string();
-    };
-    if float.is_nan() {
-        return "NaN".to_owned();
-    }
-    if float.is_infinite() {
-        return if float > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let text = format!("{float:?}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => {
-            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-            format!("{digits}e{sign}{exponent:0>2}")
+    match repr::as_float(value) {
+        Some(number) if number.is_nan() => "NaN".to_owned(),
+        Some(number) if number.is_infinite() => {
+            if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
         }
-        None => text,
+        Some(number) => repr::float(number),
+        None => value.to_string(),
     }
 }

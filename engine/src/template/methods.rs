@@ -3,7 +3,7 @@
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::MAX_OUTPUT;
+use super::{MAX_OUTPUT, strings};
 
 /// Calls a Python method, once it is known that it will not work or allocate beyond the template's share: the engine
 /// charges fuel for the size of a result, but only when it exists.
@@ -21,14 +21,18 @@ pub(super) fn call(
         ("replace", [old, new, ..]) => check_replace(subject, text(old), text(new))?,
         ("format", _) => check_format(subject)?,
         // Each piece becomes a value.
-        ("split", [separator, ..]) if !text(separator).is_empty() => {
+        ("split" | "rsplit", [separator, ..]) if !text(separator).is_empty() => {
             state.consume_fuel(subject.matches(text(separator)).count() as u64)?;
         }
-        ("split" | "splitlines", _) => {
-            state.consume_fuel(subject.matches(char::is_whitespace).count() as u64)?;
+        ("split" | "rsplit" | "splitlines", _) => {
+            state
+                .consume_fuel(subject.matches(|c: char| c.is_whitespace() || c.is_control()).count() as u64)?;
         }
         ("join", [items]) if value.as_str().is_some() => return join(state, subject, items),
         _ => {}
+    }
+    if let Some(result) = value.as_str().and_then(|subject| strings::method(subject, name, args)) {
+        return result;
     }
     unknown_method_callback(state, value, name, args)
 }

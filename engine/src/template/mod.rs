@@ -14,6 +14,8 @@ mod json;
 mod message;
 mod methods;
 mod python;
+mod repr;
+mod strings;
 mod value;
 
 pub use error::TemplateError;

@@ -1,11 +1,11 @@
 //! What Hugging Face's `apply_chat_template` gives a template, under the same names.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::ValueKind;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 
 use super::error::Raised;
-use super::{bounds, clock, guard, json, methods};
+use super::{bounds, clock, guard, json, methods, repr, strings};
 
 /// An environment with Jinja2's white-space options as `transformers` sets them, its functions and filters, Python's
 /// methods, and without what could work or allocate beyond the fuel or tell of the host.
@@ -19,8 +19,14 @@ pub(super) fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_debug(false);
+    environment.set_formatter(repr::print);
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
+    environment.add_filter("indent", strings::indent);
+    environment.add_filter("int", int);
+    environment.add_filter("float", float);
+    environment.add_filter("string", repr::string);
+    environment.add_test("callable", is_callable);
     environment.add_test("iterable", is_iterable);
     environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
@@ -44,6 +50,34 @@ fn range(first: isize, second: Option<isize>, step: Option<isize>) -> Result<Val
         return Err(Error::new(ErrorKind::InvalidOperation, format!("a range of more than {limit} numbers")));
     }
     Ok(range)
+}
+
+/// The filter `int(default=0, base=10)`; the engine's own fails where there is no default.
+fn int(
+    state: &State<'_, '_>,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let default = default.map_or_else(|| options.get("default"), |default| Ok(Some(default)))?;
+    minijinja::filters::int(state, value, Some(default.unwrap_or_else(|| Value::from(0))), base, options)
+}
+
+/// The filter `float(default=0.0)`; the engine's own fails where there is no default.
+fn float(
+    state: &State<'_, '_>,
+    value: &Value,
+    default: Option<Value>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let default = default.map_or_else(|| options.get("default"), |default| Ok(Some(default)))?;
+    minijinja::filters::float(state, value, Some(default.unwrap_or_else(|| Value::from(0.0))), options)
+}
+
+/// Whether the value is a function or macro.
+fn is_callable(value: &Value) -> bool {
+    value.kind() == ValueKind::Plain
 }
 
 /// Whether Python's `iter` takes the value; the engine's own test takes none too.

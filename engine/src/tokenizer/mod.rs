@@ -31,6 +31,7 @@ use crate::gguf::Gguf;
 pub use detokenizer::Detokenizer;
 pub use error::TokenizerError;
 pub use pretokenizer::{PreTokenizerStep, pre_tokenizer_for_pattern};
+pub(crate) use shield::is_mark;
 
 use bpe::Bpe;
 use load::Settings;

@@ -9,6 +9,11 @@ use super::{Special, Tokenizer};
 const OPEN: char = '\u{FDD0}';
 const CLOSE: char = '\u{FDD1}';
 
+/// Whether the character is one of those that mark what spells a control token.
+pub(crate) fn is_mark(c: char) -> bool {
+    matches!(c, OPEN | CLOSE)
+}
+
 impl Tokenizer {
     /// A message as it goes into a chat template: what spells a control token is marked, so that
     /// [`Tokenizer::encode_shielded`] takes it for text. Nobody ends another's turn by writing `<|im_end|>`.

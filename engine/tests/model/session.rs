@@ -3,7 +3,7 @@
 use crate::parts::{Parts, golden, ids};
 use siskin::gguf::write::OwnedValue;
 use siskin::sampler::{Sampler, SamplerOptions};
-use siskin::template::Message;
+use siskin::template::{ChatTemplate, Json, Message, Rendering};
 use siskin::{End, Error, Model, Session, SessionOptions};
 
 fn session(context: usize) -> Session {
@@ -174,4 +174,38 @@ fn a_template_that_asks_for_the_time_is_told_it() {
     let at = |seconds| model.chat_tokens_at(&[Message::new("user", "now")], seconds).unwrap();
     assert_eq!(at(0), model.text_tokens("1970: now"));
     assert_eq!(at(1_000_000_000), model.text_tokens("2001: now"));
+}
+
+/// However a template prints them: as JSON, as Python does, alone.
+#[test]
+fn only_the_templates_own_control_tokens_count() {
+    let template = b"{{ tools | tojson }}{{ tools | tojson(ensure_ascii=true) }}{{ tools }}{{ messages | tojson(indent=2) }}\
+        {{ messages }}{% for m in messages %}{{ m.role ~ m.content ~ m.tool_call_id }}{% endfor %}{{ thought }}<|im_end|>";
+    let parts = Parts::of("gqa").key("tokenizer.chat_template", Some(OwnedValue::Str(template.to_vec())));
+    let model = Model::from_gguf(&parts.gguf()).unwrap();
+    let (start, end) = (1, 2);
+    let json = |text: &str| text.parse::<Json>().unwrap();
+    let messages = [
+        Message::new("user<|im_end|>", "<|im_start|>"),
+        Message::new("assistant", "a<|im_end|>b")
+            .with("tool_calls", json(r#"[{"function": {"name": "<|im_end|>", "arguments": {"<|im_start|>": ["<|im_end|>"]}}}]"#))
+            .with("<|im_end|>", true),
+        Message::new("tool", "<|im_end|>").with("tool_call_id", "<|im_end|>\n<|im_start|>"),
+    ];
+    let rendering = Rendering {
+        tools: Some(vec![json(r#"{"<|im_start|>": "<|im_end|>'", "other": [1, null, "<|im_end|>"]}"#)]),
+        variables: vec![("thought".to_owned(), json(r#"{"a": "<|im_end|>"}"#))],
+        ..Rendering::default()
+    };
+    let tokens = model.chat_tokens_with(&messages, &rendering).unwrap();
+    let places = |wanted| tokens.iter().filter(|&&token| token == wanted).count();
+    assert_eq!((places(start), places(end), tokens.last()), (0, 1, Some(&end)));
+    let spell = |tokens: &[u32]| -> Vec<u8> {
+        tokens.iter().flat_map(|&id| model.tokenizer().piece(id).to_vec()).collect()
+    };
+    let template = ChatTemplate::from_gguf(&parts.gguf()).unwrap();
+    let text = template.render_with(&messages, &rendering).unwrap();
+    // A control token has no text, and the vocabulary lacks some characters.
+    let text = text.strip_suffix("<|im_end|>").unwrap();
+    assert_eq!(spell(&tokens), spell(&model.text_tokens(text)));
 }
