@@ -3,16 +3,12 @@
 
 mod common;
 
-use common::{failure, families, quantized, siskin, text};
+use common::{failure, families, here, ids, logits_of, nmse, npy, quantized, siskin, text};
 use serde_json::{Value, json};
 use siskin::gguf::Gguf;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 /// The checkpoint in single precision.
 fn full_precision(folder: &TempDir) -> PathBuf {
@@ -25,21 +21,6 @@ fn factory() -> PathBuf {
     here("demo/factory")
 }
 
-/// The numbers of a float32 .npy file.
-fn npy(path: &Path) -> Vec<f32> {
-    let bytes = fs::read(path).unwrap();
-    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    bytes[10 + header..].as_chunks().0.iter().map(|number| f32::from_le_bytes(*number)).collect()
-}
-
-/// The squared error relative to the squares of what is expected.
-fn nmse(found: &[f32], expected: &[f32]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let square = |x: f64| x * x;
-    let error: f64 = found.iter().zip(expected).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
-    error / expected.iter().map(|&b| square(f64::from(b))).sum::<f64>()
-}
-
 /// The reference of `demo/CARD.md`: PEFT in float32.
 fn golden() -> Value {
     serde_json::from_slice(&fs::read(here("tests/goldens/demo/factory.json")).unwrap()).unwrap()
@@ -47,21 +28,8 @@ fn golden() -> Value {
 
 /// The logits after every token of the first golden prompt.
 fn logits(model: &Path, adapters: &[&str]) -> Vec<f32> {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("logits.npy");
-    let ids = golden()["cases"][0]["prompt_ids"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(Value::to_string)
-        .collect::<Vec<_>>();
-    let mut arguments = vec!["logits", text(model), "--cache-type", "f32", "--out", text(&out), "--tokens"];
-    let ids = ids.join(",");
-    arguments.push(&ids);
-    adapters.iter().for_each(|adapter| arguments.extend(["--adapter", adapter]));
-    let run = siskin(&arguments);
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    npy(&out)
+    let ids: Vec<u32> = serde_json::from_value(golden()["cases"][0]["prompt_ids"].clone()).unwrap();
+    logits_of(model, &ids, adapters)
 }
 
 #[test]
@@ -82,27 +50,12 @@ fn logits_are_those_of_peft() {
 #[test]
 fn adapters_of_other_families_are_peft_s_too() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, out) = (folder.path().join("model.gguf"), folder.path().join("logits.npy"));
+    let model = folder.path().join("model.gguf");
     for name in ["granite", "phi3", "qwen3", "qwen3-moe", "gemma3"] {
         let checkpoint = families().join(name);
         quantized(&checkpoint, &model, "f32");
-        let ids: Vec<u32> = serde_json::from_slice(&fs::read(checkpoint.join("ids.json")).unwrap()).unwrap();
-        let ids = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        let adapter = checkpoint.join("adapter");
-        let run = siskin(&[
-            "logits",
-            text(&model),
-            "--cache-type",
-            "f32",
-            "--out",
-            text(&out),
-            "--tokens",
-            &ids,
-            "--adapter",
-            text(&adapter),
-        ]);
-        assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stderr));
-        let error = nmse(&npy(&out), &npy(&checkpoint.join("logits-adapted.npy")));
+        let found = logits_of(&model, &ids(&checkpoint), &[text(&checkpoint.join("adapter"))]);
+        let error = nmse(&found, &npy(&checkpoint.join("logits-adapted.npy")));
         assert!(error < 1e-9, "{name}: {error:e}");
     }
 }

@@ -5,9 +5,7 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-
-use common::quantized;
+use common::{here, nmse, npy, quantized};
 use serde::Deserialize;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
@@ -24,10 +22,6 @@ struct Case {
     prompt: String,
     prompt_ids: Vec<u32>,
     output_ids: Vec<u32>,
-}
-
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 fn goldens() -> Goldens {
@@ -84,21 +78,16 @@ fn the_checkpoint_s_greedy_answers_are_those_of_transformers() {
 
 #[test]
 fn the_checkpoint_s_logits_are_those_of_transformers() {
-    let bytes = std::fs::read(here("tests/goldens/demo/golden-logits.npy")).unwrap();
-    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    let expected = bytes[header..].as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b)));
+    let expected = npy(&here("tests/goldens/demo/golden-logits.npy"));
     let model = full_precision();
     let mut found = Vec::new();
     let each = |logits: &[f32]| {
-        found.extend(logits.iter().map(|&x| f64::from(x)));
+        found.extend_from_slice(logits);
         Ok::<_, Error>(())
     };
     session(&model).feed_each(&goldens().cases[0].prompt_ids, each).unwrap();
-    let square = |x: f64| x * x;
-    assert_eq!(found.len(), expected.len());
-    let size: f64 = expected.clone().map(square).sum();
-    let error: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
-    assert!(error / size <= 1e-9, "{:e}", error / size);
+    let error = nmse(&found, &expected);
+    assert!(error <= 1e-9, "{error:e}");
 }
 
 #[test]

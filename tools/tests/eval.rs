@@ -4,14 +4,9 @@
 
 mod common;
 
-use common::{failure, goldens, names, quantized, siskin, text};
+use common::{failure, goldens, here, names, quantized, siskin, text};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 /// Runs `siskin eval --json` on the demo model with the least work, which must succeed.
 fn eval(arguments: &[&str]) -> Value {

@@ -4,16 +4,12 @@
 
 mod common;
 
-use common::{failure, goldens, names, quantized, siskin, text};
+use common::{failure, goldens, here, names, quantized, siskin, text};
 use serde_json::Value;
 use siskin::gguf::Gguf;
 use siskin_quant::TensorType;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 /// Runs `siskin quantize` with little to read, which must succeed, and returns what it prints.
 fn fit(input: &Path, output: &Path, arguments: &[&str]) -> String {

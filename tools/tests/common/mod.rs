@@ -8,12 +8,17 @@ use tempfile::TempDir;
 
 /// The tiny checkpoints, and the GGUF files made from them.
 pub(crate) fn goldens() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/goldens/llama")
+    here("../engine/tests/goldens/llama")
 }
 
 /// The tiny checkpoints of the other families, and the GGUF files that llama.cpp's converter made from them.
 pub(crate) fn families() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/goldens/families")
+    here("../engine/tests/goldens/families")
+}
+
+/// A file of this crate.
+pub(crate) fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Runs the program.
@@ -45,6 +50,39 @@ pub(crate) fn failure(run: &Output) -> String {
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// The numbers of a float32 .npy file.
+pub(crate) fn npy(path: &Path) -> Vec<f32> {
+    let bytes = fs::read(path).unwrap();
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[10 + header..].as_chunks().0.iter().map(|number| f32::from_le_bytes(*number)).collect()
+}
+
+/// The squared error relative to the squares of what is expected.
+pub(crate) fn nmse(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let square = |x: f64| x * x;
+    let error: f64 = found.iter().zip(expected).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+    error / expected.iter().map(|&b| square(f64::from(b))).sum::<f64>()
+}
+
+/// The prompt of a family's checkpoint.
+pub(crate) fn ids(checkpoint: &Path) -> Vec<u32> {
+    serde_json::from_slice(&fs::read(checkpoint.join("ids.json")).unwrap()).unwrap()
+}
+
+/// What `siskin logits` computes with keys and values in single precision.
+pub(crate) fn logits_of(model: &Path, ids: &[u32], adapters: &[&str]) -> Vec<f32> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("logits.npy");
+    let ids = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let mut arguments =
+        vec!["logits", text(model), "--cache-type", "f32", "--out", text(&out), "--tokens", &ids];
+    adapters.iter().for_each(|adapter| arguments.extend(["--adapter", adapter]));
+    let run = siskin(&arguments);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    npy(&out)
 }
 
 /// Names of the files in a folder, in order.
