@@ -6,6 +6,9 @@ mod common;
 use common::{failure, families, here, ids, logits_of, nmse, npy, quantized, siskin, text};
 use serde_json::{Value, json};
 use siskin::gguf::Gguf;
+use siskin::sampler::SamplerOptions;
+use siskin::template::Message;
+use siskin::{Adapter, CacheType, Model, Session, SessionOptions};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -90,6 +93,45 @@ fn the_factory_s_commands_are_answered_exactly_with_the_adapter_and_not_without(
     // A quantized base does nearly as well.
     let quantized = here("demo/siskin-demo.gguf");
     assert!(exact(&quantized, &eval, 100, &[text(&adapter)]) >= 95);
+}
+
+#[test]
+fn once_the_adapter_comes_off_a_session_answers_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Model::open(full_precision(&folder)).unwrap();
+    let adapter = Adapter::open(converted(&folder), &model).unwrap();
+    let lines = |path: &str, count: usize| -> Vec<Value> {
+        let text = fs::read_to_string(here(path)).unwrap();
+        text.lines().take(count).map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (household, machines) = (lines("demo/eval-base.jsonl", 24), lines("demo/factory/eval.jsonl", 4));
+    let options = SessionOptions { cache: CacheType::F32.into(), ..Default::default() };
+    let mut session = model.session(&options).unwrap();
+    let answers = |session: &mut Session, cases: &[Value]| -> Vec<String> {
+        let answer = |case: &Value| {
+            session.clear();
+            let message = Message::new("user", case["prompt"].as_str().unwrap());
+            session.feed(&model.chat_tokens(&[message]).unwrap()).unwrap();
+            let mut sampler =
+                session.sampler(&SamplerOptions { temperature: 0.0, ..Default::default() }).unwrap();
+            let mut generation = session.generate(&mut sampler, 80).unwrap();
+            let mut text = String::new();
+            while let Some(piece) = generation.next_text().unwrap() {
+                text.push_str(piece);
+            }
+            text
+        };
+        cases.iter().map(answer).collect()
+    };
+    let wanted = |cases: &[Value]| -> Vec<String> {
+        cases.iter().map(|case| case["answer"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = answers(&mut session, &household);
+    assert_eq!(before, wanted(&household));
+    session.attach(&adapter, 1.0).unwrap();
+    assert_eq!(answers(&mut session, &machines), wanted(&machines));
+    assert!(session.detach(&adapter));
+    assert_eq!(answers(&mut session, &household), before);
 }
 
 /// A copy of the adapter's folder whose configuration is changed.
