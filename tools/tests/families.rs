@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The checkpoints, with the keys that are written beside llama.cpp's or with another value: its converter leaves out
 /// what its own `llama`, `gemma3` and `phi3` do not heed.
-const CHECKPOINTS: [(&str, &[&str]); 15] = [
+const CHECKPOINTS: [(&str, &[&str]); 16] = [
     ("qwen2", &[]),
     ("qwen3", &[]),
     ("mistral", &["llama.attention.sliding_window"]),
+    ("ministral", &["llama.attention.sliding_window", "llama.attention.sliding_window_pattern"]),
     ("gemma3", &[]),
     ("gemma3-scale", &["gemma3.attention.scale", "gemma3.attention.sliding_window_pattern"]),
     ("gemma2", &["gemma2.rope.freq_base"]),
@@ -96,8 +97,14 @@ fn what_llama_cpp_leaves_out_is_written() {
     assert_eq!(convert("mistral").u32("llama.attention.sliding_window").unwrap(), Some(16));
     let gemma = convert("gemma3-scale");
     assert_eq!(gemma.f32("gemma3.attention.scale").unwrap(), Some((1.0 / 24f64.sqrt()) as f32));
-    let pattern = gemma.array("gemma3.attention.sliding_window_pattern").unwrap().unwrap();
-    assert_eq!(format!("{:?}", pattern.iter().collect::<Vec<_>>()), "[Bool(true), Bool(false), Bool(true)]");
+    let pattern = |file: &Gguf, key: &str| -> Vec<bool> {
+        let values = file.array(key).unwrap().unwrap();
+        values.iter().map(|value| value == Value::Bool(true)).collect()
+    };
+    assert_eq!(pattern(&gemma, "gemma3.attention.sliding_window_pattern"), [true, false, true]);
+    let ministral = convert("ministral");
+    assert_eq!(ministral.u32("llama.attention.sliding_window").unwrap(), Some(16));
+    assert_eq!(pattern(&ministral, "llama.attention.sliding_window_pattern"), [false, true, true]);
 }
 
 #[test]

@@ -60,6 +60,16 @@ fn mistral_with_a_window() {
     check_file("mistral", &parts);
 }
 
+/// Nor does it know that some layers have none.
+#[test]
+fn ministral_with_windows_in_some_layers() {
+    let pattern = OwnedValue::Array(OwnedArray::Bool(vec![false, true, true]));
+    let parts = Parts::read(&family("ministral.gguf"))
+        .key("llama.attention.sliding_window", Some(OwnedValue::U32(16)))
+        .key("llama.attention.sliding_window_pattern", Some(pattern));
+    check_file("ministral", &parts);
+}
+
 /// Nor do its files say what Gemma divides scores by, and which layers have windows.
 #[test]
 fn gemma_3_with_another_scale_and_pattern() {

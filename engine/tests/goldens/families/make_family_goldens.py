@@ -474,6 +474,26 @@ def checkpoints():
         "llama-bpe",
         {"ternary": True},
     )
+    # Ministral-8B-Instruct-2410: Mistral with the window in some layers only.
+    yield (
+        "ministral",
+        {
+            "architectures": ["MinistralForCausalLM"],
+            "model_type": "ministral",
+            **TINY,
+            "head_dim": 16,
+            "num_hidden_layers": 3,
+            "hidden_act": "silu",
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 100000000.0,
+            "sliding_window": 16,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+            "tie_word_embeddings": False,
+        },
+        byte_level_files(LLAMA3, True),
+        "tekken",
+        {},
+    )
 
 
 def adjust(state, embedding=1.0, ternary=False):
@@ -526,8 +546,21 @@ def convert(llama_cpp, folder, pre):
 
     arguments = ["convert", str(folder), "--outfile", f"{folder}.gguf", "--outtype", "bf16"]
     name = patch.object(TextModel, "get_vocab_base_pre", lambda self, tokenizer: pre)
-    with patch.object(sys, "argv", arguments), name, bitnet_of_microsoft():
+    with patch.object(sys, "argv", arguments), name, bitnet_of_microsoft(), ministral_of_2024():
         convert_hf_to_gguf.main()
+
+
+@contextmanager
+def ministral_of_2024():
+    """llama.cpp's converter knows it under Mistral's name only, and drops its windows as it does Mistral's."""
+    import conversion
+    from conversion.base import ModelBase, ModelType
+
+    classes = ModelBase._model_classes[ModelType.TEXT]
+    known = conversion.get_model_class("MistralForCausalLM")
+    name, module = "MinistralForCausalLM", conversion.TEXT_MODEL_MAP["MistralForCausalLM"]
+    with patch.dict(classes, {name: known}), patch.dict(conversion.TEXT_MODEL_MAP, {name: module}):
+        yield
 
 
 @contextmanager

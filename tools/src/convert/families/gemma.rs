@@ -5,7 +5,7 @@ use super::keys::{Keys, epsilon};
 use super::rope::{Rope, Scaling};
 use super::sizes::Sizes;
 use super::weights::{Biases, Gains, Layer, of_blocks};
-use super::{Description, Family, refuse_switch, refuse_variants};
+use super::{Description, Family, refuse_switch, refuse_variants, windowed_blocks};
 use anyhow::{Result, bail};
 
 /// Gemma 2: norms before and after each part, bounded scores and logits, a window in every other block.
@@ -91,24 +91,8 @@ fn gemma3_rope(config: &Document<'_>, head_dim: u32) -> Result<(Rope, f32)> {
 fn window_pattern(config: &Document<'_>, sizes: &Sizes, habits: &Habits, keys: &mut Keys) -> Result<()> {
     let name = config.name();
     let usual = |period: usize| (0..sizes.layers as usize).map(move |block| (block + 1) % period != 0);
-    let windowed: Vec<bool> = match (config.array("layer_types")?, config.u32("sliding_window_pattern")?) {
-        (Some(types), _) => {
-            let windowed: Option<Vec<bool>> = types
-                .iter()
-                .map(|kind| match kind.as_str()? {
-                    "sliding_attention" => Some(true),
-                    "full_attention" => Some(false),
-                    _ => None,
-                })
-                .collect();
-            match windowed {
-                Some(windowed) if windowed.len() == sizes.layers as usize => windowed,
-                _ => bail!(
-                    "{name}: layer_types: expected sliding_attention or full_attention for each of {} blocks",
-                    sizes.layers
-                ),
-            }
-        }
+    let windowed = match (windowed_blocks(config, sizes)?, config.u32("sliding_window_pattern")?) {
+        (Some(windowed), _) => windowed,
         (None, Some(0)) => bail!("{name}: sliding_window_pattern: expected a whole number above 0, found 0"),
         (None, Some(period)) => usual(period as usize).collect(),
         (None, None) => usual(habits.period).collect(),

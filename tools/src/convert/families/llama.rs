@@ -1,9 +1,10 @@
 use super::super::document::Document;
+use super::super::metadata::booleans;
 use super::keys::{Keys, epsilon};
 use super::rope::Rope;
 use super::sizes::Sizes;
 use super::weights::{Biases, Gains, interleaved, of_blocks};
-use super::{Description, Family, refuse_switch, refuse_variants};
+use super::{Description, Family, refuse_switch, refuse_variants, windowed_blocks};
 use anyhow::{Result, bail};
 
 /// Llama 1 to 3.3 and what is built like it: TinyLlama, SmolLM2.
@@ -11,23 +12,41 @@ pub(super) const LLAMA: Family = Family { class: "LlamaForCausalLM", architectur
 /// Mistral: Llama whose blocks may see a window of the last positions only.
 pub(super) const MISTRAL: Family =
     Family { class: "MistralForCausalLM", architecture: "llama", describe: mistral };
+/// Ministral 8B: Mistral with the window in some blocks only.
+pub(super) const MINISTRAL: Family =
+    Family { class: "MinistralForCausalLM", architecture: "llama", describe: mistral };
 /// SmolLM3: Llama, but every fourth block does not know positions.
 pub(super) const SMOLLM3: Family =
     Family { class: "SmolLM3ForCausalLM", architecture: "smollm3", describe: smollm3 };
 
 fn llama(config: &Document<'_>) -> Result<Description> {
-    describe(LLAMA.architecture, config, 10000.0, false, None)
+    describe(LLAMA.architecture, config, 10000.0, false, no_windows)
 }
 
 fn mistral(config: &Document<'_>) -> Result<Description> {
-    let window = config.u32("sliding_window")?.filter(|&window| window > 0);
-    describe(MISTRAL.architecture, config, 10000.0, false, window)
+    describe(MISTRAL.architecture, config, 10000.0, false, windows)
+}
+
+/// llama.cpp's converter leaves these out, and its `llama` sees all positions.
+fn windows(config: &Document<'_>, sizes: &Sizes, keys: &mut Keys) -> Result<()> {
+    if let Some(window) = config.u32("sliding_window")?.filter(|&window| window > 0) {
+        keys.set("attention.sliding_window", window);
+        let windowed = windowed_blocks(config, sizes)?;
+        if let Some(windowed) = windowed.filter(|windowed| windowed.contains(&false)) {
+            keys.set("attention.sliding_window_pattern", booleans(windowed));
+        }
+    }
+    Ok(())
+}
+
+fn no_windows(_: &Document<'_>, _: &Sizes, _: &mut Keys) -> Result<()> {
+    Ok(())
 }
 
 fn smollm3(config: &Document<'_>) -> Result<Description> {
     refuse_switch(config, "use_sliding_window")?;
     refuse_other_pattern(config)?;
-    describe(SMOLLM3.architecture, config, 2e6, true, None)
+    describe(SMOLLM3.architecture, config, 2e6, true, no_windows)
 }
 
 /// GGUF does not say which blocks know positions: of four blocks, llama.cpp takes it, the first three.
@@ -53,7 +72,7 @@ fn describe(
     config: &Document<'_>,
     theta: f32,
     tied: bool,
-    window: Option<u32>,
+    windows: impl FnOnce(&Document<'_>, &Sizes, &mut Keys) -> Result<()>,
 ) -> Result<Description> {
     refuse_variants(config, "silu")?;
     let sizes = Sizes::read(config)?;
@@ -61,10 +80,7 @@ fn describe(
     let mut keys = Keys::new(architecture, config, &sizes, &rope, epsilon(config, 1e-6)?)?;
     keys.set("vocab_size", sizes.vocabulary);
     keys.set("rope.dimension_count", sizes.head_dim);
-    if let Some(window) = window {
-        // llama.cpp's converter leaves it out, and its `llama` sees all positions.
-        keys.set("attention.sliding_window", window);
-    }
+    windows(config, &sizes, &mut keys)?;
 
     let biases = Biases::read(config)?;
     let mlp_bias = config.bool("mlp_bias")?.unwrap_or(false);

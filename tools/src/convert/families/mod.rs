@@ -69,6 +69,7 @@ impl Description {
 const FAMILIES: &[&Family] = &[
     &llama::LLAMA,
     &llama::MISTRAL,
+    &llama::MINISTRAL,
     &llama::SMOLLM3,
     &qwen::QWEN2,
     &qwen::QWEN3,
@@ -134,6 +135,24 @@ fn names(of: impl Fn(&Family) -> &'static str) -> String {
     let mut names: Vec<&str> = FAMILIES.iter().map(|family| of(family)).collect();
     names.dedup();
     names.join(", ")
+}
+
+/// Which blocks have a window, where config.json says it.
+fn windowed_blocks(config: &Document<'_>, sizes: &Sizes) -> Result<Option<Vec<bool>>> {
+    let Some(types) = config.array("layer_types")? else { return Ok(None) };
+    let windowed = types.iter().map(|kind| match kind.as_str()? {
+        "sliding_attention" => Some(true),
+        "full_attention" => Some(false),
+        _ => None,
+    });
+    match windowed.collect::<Option<Vec<bool>>>() {
+        Some(windowed) if windowed.len() == sizes.layers as usize => Ok(Some(windowed)),
+        _ => bail!(
+            "{}: layer_types: expected sliding_attention or full_attention for each of {} blocks",
+            config.name(),
+            sizes.layers
+        ),
+    }
 }
 
 /// Refuses what no family's GGUF files can say: another activation than the family's, and weights that are quantized.

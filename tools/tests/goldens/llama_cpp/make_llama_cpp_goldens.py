@@ -7,7 +7,7 @@ SISKIN is the program. For each checkpoint: NAME.npy, float32 [positions, vocabu
 ids.json from what `siskin quantize --type f32` makes of it. Where the checkpoint has an adapter, NAME-adapted.npy, those
 with what `siskin adapter convert` makes of that. Keys and values are kept in float32.
 
-llama.cpp does not heed the windows of Mistral and Phi-3: of those, only the positions before the window's end. It cannot
+llama.cpp does not heed the windows of Mistral, Ministral and Phi-3: of those, only the positions before the window's end. It cannot
 read BitNet's files, nor the scale and order of gemma3-scale.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 HERE = Path(__file__).parent
 FAMILIES = HERE.parents[3] / "engine" / "tests" / "goldens" / "families"
 CONTEXT = 64
-WINDOWS = {"mistral": 16, "phi3": 16}
+WINDOWS = {"ministral": 16, "mistral": 16, "phi3": 16}
 UNREAD = {"bitnet", "gemma3-scale"}
 
 
