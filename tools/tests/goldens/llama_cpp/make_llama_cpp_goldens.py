@@ -7,8 +7,8 @@ SISKIN is the program. For each checkpoint: NAME.npy, float32 [positions, vocabu
 ids.json from what `siskin quantize --type f32` makes of it. Where the checkpoint has an adapter, NAME-adapted.npy, those
 with what `siskin adapter convert` makes of that. Keys and values are kept in float32.
 
-llama.cpp does not heed the windows of Mistral, Ministral and Phi-3: of those, only the positions before the window's end. It cannot
-read BitNet's files, nor the scale and order of gemma3-scale.
+llama.cpp does not heed the windows of Mistral, Ministral and Phi-3: of those, only the positions before the window's end.
+It cannot read BitNet's files, nor the scale and order of gemma3-scale.
 """
 
 import json
