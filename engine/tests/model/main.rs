@@ -9,6 +9,7 @@ mod bits;
 mod context;
 mod convolution;
 mod families;
+mod hashes;
 mod llama;
 mod llama_cpp;
 mod loading;
