@@ -12,7 +12,7 @@ mod arena;
 mod attention;
 mod cache;
 mod error;
-pub mod gguf;
+mod file;
 mod inputs;
 mod kernels;
 #[allow(unsafe_code)] // Vector instructions.
@@ -26,22 +26,21 @@ pub mod packed;
 mod panel;
 mod pass;
 mod runs;
-pub mod sampler;
 mod saved;
 mod sequences;
 mod session;
 mod speculation;
 #[allow(unsafe_code)] // Threads that borrow from the one that waits for them.
 mod team;
-pub mod template;
 #[cfg(test)]
 mod test_data;
-pub mod tokenizer;
+mod text;
 
 pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
 pub use arena::OutOfMemory;
 pub use cache::{CacheType, CacheTypes};
 pub use error::Error;
+pub use file::gguf;
 pub use kernels::{Isa, UnknownIsa};
 pub use model::Model;
 pub use observer::{Observer, Rows};
@@ -49,3 +48,4 @@ pub use saved::StateError;
 pub use sequences::{SequenceId, Sequences, SequencesOptions};
 pub use session::{End, Generation, Session, SessionOptions, WhenFull};
 pub use speculation::{Score, Speculation};
+pub use text::{sampler, template, tokenizer};

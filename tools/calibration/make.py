@@ -14,7 +14,7 @@ ROOT = "../.."
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "targets/README.md", "benches/README.md"]
 CODE = [
     "engine/src/session.rs",
-    "engine/src/tokenizer/merge.rs",
+    "engine/src/text/tokenizer/merge.rs",
     "quant/src/legacy.rs",
     "tools/src/stop.rs",
     "tools/src/npy.rs",

@@ -31,9 +31,15 @@ impl Hashes {
         for (cache_name, cache) in CACHES {
             self.line(&format!("{name} {cache_name}"), session(model, ids, cache.into(), &[]));
             if !adapters.is_empty() {
-                self.line(&format!("{name} {cache_name} adapted"), session(model, ids, cache.into(), adapters));
+                self.line(
+                    &format!("{name} {cache_name} adapted"),
+                    session(model, ids, cache.into(), adapters),
+                );
             }
-            self.line(&format!("{name} {cache_name} sequences"), together(model, ids, cache.into(), adapters));
+            self.line(
+                &format!("{name} {cache_name} sequences"),
+                together(model, ids, cache.into(), adapters),
+            );
         }
     }
 }
@@ -115,7 +121,12 @@ fn hashes() -> String {
     }
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/demo/siskin-demo.gguf");
     let model = Model::open(demo).unwrap();
-    all.model("demo", &model, &model.text_tokens("please turn on the kitchen light, then play some music"), &[]);
+    all.model(
+        "demo",
+        &model,
+        &model.text_tokens("please turn on the kitchen light, then play some music"),
+        &[],
+    );
     all.0
 }
 

@@ -71,7 +71,7 @@ fn breakers(case: &Value) -> Breakers {
 #[test]
 fn every_sampler_agrees_with_llama_cpp() {
     let golden: Value =
-        serde_json::from_str(include_str!("../../tests/goldens/sampler/sampler.json")).expect("JSON");
+        serde_json::from_str(include_str!("../../../tests/goldens/sampler/sampler.json")).expect("JSON");
     let cases = golden["cases"].as_array().expect("cases");
     assert!(cases.len() > 150);
     for case in cases {
