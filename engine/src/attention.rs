@@ -325,7 +325,7 @@ impl Scratch {
 mod tests {
     use super::*;
     use crate::kernels::Isa;
-    use crate::test_data::Random;
+    use siskin_compute::test_data::Random;
 
     const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];
 

@@ -1,58 +1,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use half::f16;
-
 use crate::arena::{Arena, Buf, Chunks, OutOfMemory};
-use crate::kernels::attention::{BLOCK, Element, Q8_0, WIDTH, load_key, load_value, store_key, store_value};
-
-/// Works out an expression in which the name stands for a cache type's [`Element`].
-macro_rules! with_element {
-    ($ty:expr, $element:ident => $expression:expr) => {
-        match $ty {
-            CacheType::F32 => {
-                type $element = f32;
-                $expression
-            }
-            CacheType::F16 => {
-                type $element = f16;
-                $expression
-            }
-            CacheType::Q8_0 => {
-                type $element = Q8_0;
-                $expression
-            }
-        }
-    };
-}
-
-/// The numbers that keys or values are kept in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CacheType {
-    /// Single precision.
-    F32,
-    /// IEEE half precision, the default: half the memory, and what most models were trained with or finer.
-    #[default]
-    F16,
-    /// Bytes with a half-precision scale for each 32 numbers of a head: 17/32 of the memory of [`CacheType::F16`].
-    Q8_0,
-}
-
-impl CacheType {
-    /// The type's name as llama.cpp spells it: `f32`, `f16`, `q8_0`.
-    pub fn name(self) -> &'static str {
-        match self {
-            CacheType::F32 => "f32",
-            CacheType::F16 => "f16",
-            CacheType::Q8_0 => "q8_0",
-        }
-    }
-
-    /// Bytes of a block of 16 positions × [`WIDTH`] numbers.
-    const fn block_bytes(self) -> usize {
-        with_element!(self, E => size_of::<<E as Element>::Block>())
-    }
-}
+pub use crate::kernels::attention::CacheType;
+use crate::kernels::attention::{BLOCK, WIDTH};
 
 /// What keys and values are kept in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,7 +87,7 @@ impl Cache {
     }
 }
 
-/// The keys, or the values: `[layer][head][slot / 16][number / WIDTH]` blocks (see [`Element`]).
+/// The keys, or the values: `[layer][head][slot / 16][number / WIDTH]` blocks.
 struct Half {
     heads: usize,
     panel_bytes: usize,
@@ -197,8 +148,8 @@ impl CacheTypes {
         value: &[f32],
         (keys, values): (&mut [u8], &mut [u8]),
     ) {
-        with_element!(self.keys, E => store_key::<E>(slot, key, keys));
-        with_element!(self.values, E => store_value::<E>(slot, value, values));
+        self.keys.store_key(slot, key, keys);
+        self.values.store_value(slot, value, values);
     }
 
     /// Moves one token's key and value to another slot of the same head; the key becomes what `turn` makes of it.
@@ -211,12 +162,10 @@ impl CacheTypes {
         turn: impl FnOnce(&mut [f32]),
         (keys, values): (&mut [u8], &mut [u8]),
     ) {
-        with_element!(self.keys, E => load_key::<E>(from, numbers, keys));
+        self.keys.load_key(from, numbers, keys);
         turn(numbers);
-        with_element!(self.keys, E => store_key::<E>(to, numbers, keys));
-        with_element!(self.values, E => {
-            load_value::<E>(from, numbers, values);
-            store_value::<E>(to, numbers, values);
-        });
+        self.keys.store_key(to, numbers, keys);
+        self.values.load_value(from, numbers, values);
+        self.values.store_value(to, numbers, values);
     }
 }

@@ -7,34 +7,25 @@
 #![deny(unsafe_code)]
 
 mod adapter;
-#[allow(unsafe_code)] // Parts of buffers for parallel tasks.
-mod arena;
 mod attention;
 mod cache;
 mod error;
 mod file;
 mod inputs;
-mod kernels;
-#[allow(unsafe_code)] // Vector instructions.
-mod lanes;
 pub mod machine;
 pub mod measure;
 pub mod memory;
 mod model;
 mod observer;
-pub mod packed;
-mod panel;
 mod pass;
 mod runs;
 mod saved;
 mod sequences;
 mod session;
 mod speculation;
-#[allow(unsafe_code)] // Threads that borrow from the one that waits for them.
-mod team;
-#[cfg(test)]
-mod test_data;
 mod text;
+
+use siskin_compute::{arena, kernels, panel, team};
 
 pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
 pub use arena::OutOfMemory;
@@ -47,5 +38,6 @@ pub use observer::{Observer, Rows};
 pub use saved::StateError;
 pub use sequences::{SequenceId, Sequences, SequencesOptions};
 pub use session::{End, Generation, Session, SessionOptions, WhenFull};
+pub use siskin_compute::packed;
 pub use speculation::{Score, Speculation};
 pub use text::{sampler, template, tokenizer};

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 pub use limits::Limits;
 pub use memory::Memory;
+pub use siskin_compute::pin;
 #[cfg(test)]
 pub(crate) use tree::fake;
 pub use tree::{Tree, cpu_list};
@@ -93,27 +94,9 @@ impl Machine {
     }
 }
 
-/// Keeps the calling thread, and those that it starts, on one CPU.
-///
-/// # Errors
-/// The system's, where the thread may not run there.
-pub fn pin(cpu: usize) -> std::io::Result<()> {
-    let mut cpus = rustix::thread::CpuSet::new();
-    if cpu < rustix::thread::CpuSet::MAX_CPU {
-        cpus.set(cpu);
-    }
-    Ok(rustix::thread::sched_setaffinity(None, &cpus)?)
-}
-
 /// What [`Machine::default_threads`] says of the machine that the process runs on.
 pub fn default_threads() -> usize {
     Machine::read().default_threads()
-}
-
-/// The number of CPUs that the calling thread may run on, hardware threads counted; as many as there can be where the
-/// system does not say.
-pub(crate) fn allowed_cpus() -> usize {
-    rustix::thread::sched_getaffinity(None).map_or(usize::MAX, |cpus| cpus.count() as usize)
 }
 
 /// Cores of one kind differ by up to a tenth in their highest clocks; kinds of cores differ by a quarter or more.

@@ -268,7 +268,7 @@ impl PeakProbe {
     /// # Errors
     /// The system grants no thread.
     pub fn new(isa: Isa, threads: usize) -> Result<Self, MeasureError> {
-        Ok(Self { kernels: isa.kernels(), team: Team::new(threads)?, load: Load::new() })
+        Ok(Self { kernels: isa.kernels(), team: Team::new(threads)?, load: Load::default() })
     }
 
     /// Forms dot products for some milliseconds, on all threads, and says how many multiply-adds they were.

@@ -169,7 +169,7 @@ impl<'a> Loader<'a> {
             if !arena.counts_only() {
                 file.prefetch(tensor);
             }
-            return Ok(Panels::packed(arena, tensor.ty, rows, k, file.panels(tensor))?);
+            return Ok(Panels::packed(arena, tensor.ty, rows, k, Arc::new(file.panels(tensor)))?);
         }
         // The packed copy is the one that counts: the file's pages go as soon as they are read.
         let done = |part| file.release_part(tensor, part);

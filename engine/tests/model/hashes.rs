@@ -71,7 +71,7 @@ fn together(model: &Model, ids: &[u32], cache: CacheTypes, adapters: &[Adapter])
     let mut sequences = model.sequences(&options).unwrap();
     let adapters: Vec<_> = adapters.iter().map(|adapter| (adapter, 1.5)).collect();
     let half = ids.len() / 2;
-    let texts = [&ids[..], &ids[..half], &ids[half / 2..]];
+    let texts = [ids, &ids[..half], &ids[half / 2..]];
     let members = [&adapters[..], &[], &adapters[..]].map(|adapters| sequences.join_with(adapters).unwrap());
     for (&member, text) in members.iter().zip(texts) {
         sequences.feed(member, text).unwrap();

@@ -1,13 +1,13 @@
 use siskin_quant::TensorType;
 
-use crate::panel::ROWS;
+use crate::panel::{self, ROWS};
 
 /// The key of a packed file that says in which version of the layout its panels are.
 pub const PACKED_VERSION_KEY: &str = "siskin.packed.version";
 /// The version of the panel layout that is written and run: the order in which formats' blocks are interleaved.
-pub const PACKED_VERSION: u32 = 1;
+pub const PACKED_VERSION: u32 = panel::LAYOUT_VERSION;
 /// The alignment of panels in a packed file, at least: a cache line.
-pub const PANEL_ALIGNMENT: u32 = 64;
+pub const PANEL_ALIGNMENT: u32 = panel::ALIGNMENT as u32;
 
 /// Added to the number of a tensor's type where its data are panels. ggml numbers its types from 0, and every reader
 /// that knows a type by its number refuses one as large as this.

@@ -100,3 +100,25 @@ fn threads_may_share_a_file() {
     fn shared<T: Send + Sync>() {}
     shared::<Gguf>();
 }
+
+#[test]
+fn panels_stay_where_the_file_is_and_outlive_it() {
+    use crate::packed::Packer;
+    use siskin_quant::TensorType::Q8_0;
+    let rows = siskin_compute::test_data::random_blocks(Q8_0, 21 * 2, 9);
+    let panels = Packer::new(Q8_0, &[64, 21]).unwrap().push(&rows).to_vec();
+    let mut builder = Builder::new();
+    builder.panels("p", &[64, 21], Q8_0).unwrap();
+    let mut writer = builder.start(Vec::new()).unwrap();
+    writer.tensor("p", &panels).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), writer.finish().unwrap()).unwrap();
+    for open in [Gguf::open, Gguf::read] {
+        let data = {
+            let file = open(file.path()).unwrap();
+            file.panels(file.tensor("p").unwrap())
+        };
+        assert!(data.as_ptr().addr().is_multiple_of(PANEL_ALIGNMENT as usize));
+        assert_eq!(*data, panels);
+    }
+}

@@ -1,0 +1,189 @@
+// The formats keep the names that the field writes them with.
+#![allow(non_camel_case_types)]
+
+mod codebook;
+mod mxfp4;
+mod small;
+mod superblocks;
+mod ternary;
+
+pub(crate) use codebook::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
+pub(crate) use mxfp4::MXFP4;
+pub(crate) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use superblocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub(crate) use ternary::{TQ1_0, TQ2_0};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use crate::lanes::{Lanes, Range, unroll};
+use crate::q8::Q8Block;
+
+/// How a panel block of a quantized format becomes integers and scales. Layouts are [`crate::panel`]'s.
+pub(crate) trait Quantized: 'static {
+    /// One block of each of 16 rows.
+    type Block: FromBytes + Immutable + KnownLayout;
+    /// A block's scales, as far as they are worked out once for all of it.
+    type Scales<L: Lanes>: Scales<L>;
+
+    /// Weights of a row in a block: 32 or 256.
+    const LEN: usize;
+    /// Scales for each 32 weights: 1, or 2 where 16 weights share one.
+    const GRAINS: usize = 1;
+    const RANGE: Range;
+    /// What is taken from each unpacked weight.
+    const OFFSET: u8 = 0;
+    /// Whether a grain has a minimum besides its scale.
+    const MINS: bool = false;
+    /// Whether weights are looked up in memory, so that finding them twice would take twice as long.
+    const FROM_MEMORY: bool = false;
+
+    fn blocks(panels: &[u8]) -> &[Self::Block] {
+        // The lengths were checked when the panels were made; a remainder would belong to no panel.
+        <[Self::Block]>::ref_from_prefix_with_elems(panels, panels.len() / size_of::<Self::Block>())
+            .map_or(&[], |(blocks, _)| blocks)
+    }
+
+    fn scales<L: Lanes>(l: L, block: &Self::Block) -> Self::Scales<L>;
+
+    /// The `sub`-th 32 weights of each row, in groups of four.
+    fn weights<L: Lanes>(l: L, block: &Self::Block, sub: usize) -> [L::B; 8];
+
+    /// A panel's product with one token, where the format has a way of its own for the lanes.
+    #[inline(always)]
+    fn sum<L: Lanes>(_: L, _blocks: &[Self::Block], _x: &[Q8Block]) -> Option<L::F> {
+        None
+    }
+}
+
+/// A block's scales, and its minimums where it has them, grain by grain.
+pub(crate) trait Scales<L: Lanes>: Copy {
+    /// The scale of each row's grain.
+    fn scale(&self, l: L, grain: usize) -> L::F;
+
+    /// What each row's grain adds for each activation.
+    #[inline(always)]
+    fn min(&self, l: L, _grain: usize) -> L::F {
+        l.splat(0.0)
+    }
+}
+
+/// Weights that are multiplied as floats.
+pub(crate) trait Float: 'static {
+    /// One weight of each of 16 rows.
+    type Lanes16: FromBytes + Immutable + KnownLayout;
+
+    fn lanes(panels: &[u8]) -> &[Self::Lanes16];
+    fn load<L: Lanes>(l: L, weights: &Self::Lanes16) -> L::F;
+}
+
+macro_rules! float {
+    ($name:ident, $bytes:literal, $load:ident) => {
+        pub(crate) struct $name;
+        impl Float for $name {
+            type Lanes16 = [u8; $bytes];
+            fn lanes(panels: &[u8]) -> &[[u8; $bytes]] {
+                panels.as_chunks().0
+            }
+            #[inline(always)]
+            fn load<L: Lanes>(l: L, weights: &[u8; $bytes]) -> L::F {
+                l.$load(weights)
+            }
+        }
+    };
+}
+float!(F32, 64, load_f32);
+float!(F16, 32, load_f16);
+float!(BF16, 32, load_bf16);
+
+/// 16 f16, one for each row.
+type Halves = [u8; 32];
+/// Four bytes of each of 16 rows.
+type Quads = [u8; 64];
+/// One byte of each of 16 rows.
+type Bytes = [u8; 16];
+
+/// A run of eight groups' low bits, each group with its high bits of all runs.
+type WithHigh = [[Quads; 2]; 8];
+
+/// The low bits of a run.
+#[inline(always)]
+fn low(run: &WithHigh) -> [&Quads; 8] {
+    run.each_ref().map(|[low, _]| low)
+}
+
+/// The high bits of all runs.
+#[inline(always)]
+fn high(run: &WithHigh) -> [&Quads; 8] {
+    run.each_ref().map(|[_, high]| high)
+}
+
+/// The low (`high` 0) or high (1) nibbles of eight groups.
+#[inline(always)]
+fn nibbles<L: Lanes>(l: L, quads: [&Quads; 8], high: usize) -> [L::B; 8] {
+    let mask = l.splat_byte(0xf);
+    let mut out = [mask; 8];
+    unroll!(g < 8 => {
+        let b = l.load_in_order(quads[g]);
+        out[g] = if high == 0 { l.and(b, mask) } else { l.shr(b, 4) };
+    });
+    out
+}
+
+/// The `run`-th pairs of bits of eight groups.
+#[inline(always)]
+fn bit_pairs<L: Lanes>(l: L, quads: [&Quads; 8], run: usize) -> [L::B; 8] {
+    let three = l.splat_byte(3);
+    let mut out = [three; 8];
+    unroll!(g < 8 => { out[g] = l.and(l.shr(l.load_bytes(quads[g]), 2 * run as u32), three); });
+    out
+}
+
+/// Adds to each weight of `bits` bits the one that is the `run`-th of its byte in `high`.
+#[inline(always)]
+fn add_high_bit<L: Lanes>(
+    l: L,
+    mut weights: [L::B; 8],
+    high: [&Quads; 8],
+    run: usize,
+    bits: u32,
+) -> [L::B; 8] {
+    unroll!(g < 8 => { weights[g] = l.merge(weights[g], l.load_bytes(high[g]), run as u32, bits, 1 << bits); });
+    weights
+}
+
+/// The nibbles of four groups: the low ones are a row's first 16 weights, the high ones its second.
+#[inline(always)]
+fn split_nibbles<L: Lanes>(l: L, quads: &[Quads; 4]) -> [L::B; 8] {
+    let mask = l.splat_byte(0xf);
+    let mut out = [mask; 8];
+    unroll!(g < 4 => {
+        let b = l.load_in_order(&quads[g]);
+        out[g] = l.and(b, mask);
+        out[g + 4] = l.shr(b, 4);
+    });
+    out
+}
+
+/// Adds 16 to each weight whose bit is set in its row's `bits`.
+#[inline(always)]
+fn add_fifth_bits<L: Lanes>(l: L, mut weights: [L::B; 8], bits: &Quads) -> [L::B; 8] {
+    let bits = l.load_bytes(bits);
+    unroll!(g < 8 => { weights[g] = l.or(weights[g], l.spread_bits(bits, g, 16)); });
+    weights
+}
+
+#[inline(always)]
+fn look_up<L: Lanes>(l: L, values: &[i8; 16], mut index: [L::B; 8]) -> [L::B; 8] {
+    unroll!(g < 8 => { index[g] = l.lookup(values, index[g]); });
+    index
+}
+
+/// The values, divided by `divisor` where that leaves nothing over, and increased by `offset`.
+const fn shifted(mut values: [i8; 16], divisor: i8, offset: u8) -> [i8; 16] {
+    let mut i = 0;
+    while i < 16 {
+        assert!(values[i] % divisor == 0);
+        values[i] = values[i] / divisor + offset.cast_signed();
+        i += 1;
+    }
+    values
+}

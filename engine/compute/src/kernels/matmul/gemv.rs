@@ -1,0 +1,120 @@
+use super::super::formats::{Quantized, Scales};
+use super::{At, Line, Product, is_signed, ready, start};
+use crate::arena::Tile;
+use crate::lanes::{Lanes, Weights, unroll};
+use crate::q8::Q8Block;
+
+/// Multiplies with one token's activations.
+#[inline(always)]
+pub(super) fn gemv<L: Lanes, Q: Quantized>(l: L, product: &Product<'_>, out: &mut Tile<'_>) {
+    let per_panel = (product.k / Q::LEN).max(1);
+    for (panel, blocks) in Q::blocks(product.panels).chunks_exact(per_panel).enumerate() {
+        let mut at = At { out: &mut *out, output: product.output, panel, token: 0 };
+        let x = product.x.q;
+        at.put::<L, 1>(l, [Q::sum(l, blocks, x).unwrap_or_else(|| sum::<L, Q>(l, blocks, x))]);
+    }
+}
+
+/// One panel times the activations: 16 sums.
+#[inline(always)]
+fn sum<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F {
+    let mut acc = l.splat(0.0);
+    for (block, x) in blocks.iter().zip(x.chunks_exact(Q::LEN / 32)) {
+        let scales = Q::scales(l, block);
+        if let Some(x) = x.first_chunk::<8>() {
+            // Unrolled, shifts by what the place in the superblock asks for are constants.
+            unroll!(sub < 8 => { acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc); });
+        } else if let [x] = x {
+            acc = add_sub::<L, Q>(l, block, &scales, 0, x, acc);
+        }
+    }
+    acc
+}
+
+/// Adds the products of a block's `sub`-th 32 weights.
+#[inline(always)]
+fn add_sub<L: Lanes, Q: Quantized>(
+    l: L,
+    block: &Q::Block,
+    scales: &Q::Scales<L>,
+    sub: usize,
+    x: &Q8Block,
+    acc: L::F,
+) -> L::F {
+    let add = if is_signed(Q::RANGE) { L::S8_BIAS } else { 0 };
+    if Q::FROM_MEMORY {
+        let weights = ready(l, Q::weights(l, block, sub), add);
+        let mut lines = [[0; 64]; 8];
+        unroll!(g < 8 => { l.store_bytes(weights[g], &mut lines[g]); });
+        let lines = &lines;
+        add_grains::<L, Q, _>(l, |first| Unpacked { l, lines, first }, scales, sub, x, acc)
+    } else {
+        add_grains::<L, Q, _>(l, |first| Packed::<L, Q> { l, block, sub, first, add }, scales, sub, x, acc)
+    }
+}
+
+/// Adds the products of 32 weights, which `from` gives from a group on.
+#[inline(always)]
+fn add_grains<L: Lanes, Q: Quantized, W: Weights<L::B, 4> + Weights<L::B, 8>>(
+    l: L,
+    from: impl Fn(usize) -> W,
+    scales: &Q::Scales<L>,
+    sub: usize,
+    x: &Q8Block,
+    mut acc: L::F,
+) -> L::F {
+    let bias = if is_signed(Q::RANGE) { L::S8_BIAS } else { Q::OFFSET };
+    let x_scale = l.splat(x.scale);
+    if Q::GRAINS == 1 {
+        let isum = l.dot(start::<8>(bias, x, 0), from(0), x.groups::<8>(0), Q::RANGE);
+        acc = l.fma(l.to_f32(isum), l.mul(scales.scale(l, sub), x_scale), acc);
+    } else {
+        let low = l.dot(start::<4>(bias, x, 0), from(0), x.groups::<4>(0), Q::RANGE);
+        let high = l.dot(start::<4>(bias, x, 1), from(4), x.groups::<4>(1), Q::RANGE);
+        let sum = l.mul(l.to_f32(low), scales.scale(l, 2 * sub));
+        let sum = l.fma(l.to_f32(high), scales.scale(l, 2 * sub + 1), sum);
+        acc = l.fma(sum, x_scale, acc);
+    }
+    if Q::MINS && Q::GRAINS == 1 {
+        acc = l.fma(scales.min(l, sub), l.splat(x.weighted_sum::<8>(0)), acc);
+    } else if Q::MINS {
+        acc = l.fma(scales.min(l, 2 * sub), l.splat(x.weighted_sum::<4>(0)), acc);
+        acc = l.fma(scales.min(l, 2 * sub + 1), l.splat(x.weighted_sum::<4>(1)), acc);
+    }
+    acc
+}
+
+/// The `sub`-th 32 weights of a block, from the `first` group on, as dot products take them.
+struct Packed<'a, L, Q: Quantized> {
+    l: L,
+    block: &'a Q::Block,
+    sub: usize,
+    first: usize,
+    add: u8,
+}
+
+impl<L: Lanes, Q: Quantized, const G: usize> Weights<L::B, G> for Packed<'_, L, Q> {
+    #[inline(always)]
+    fn unpack(&self) -> [L::B; G] {
+        let all = ready(self.l, Q::weights(self.l, self.block, self.sub), self.add);
+        let mut groups = [all[0]; G];
+        unroll!(g < G => { groups[g] = all[self.first + g]; });
+        groups
+    }
+}
+
+/// 32 unpacked weights of each row, from the `first` group on.
+struct Unpacked<'a, L> {
+    l: L,
+    lines: &'a [Line; 8],
+    first: usize,
+}
+
+impl<L: Lanes, const G: usize> Weights<L::B, G> for Unpacked<'_, L> {
+    #[inline(always)]
+    fn unpack(&self) -> [L::B; G] {
+        let mut groups = [self.l.splat_byte(0); G];
+        unroll!(g < G => { groups[g] = self.l.load_bytes(&self.lines[self.first + g]); });
+        groups
+    }
+}
