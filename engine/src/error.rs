@@ -1,10 +1,10 @@
 use siskin_quant::TensorType;
 
-use crate::adapter::AdapterError;
 use crate::arena::OutOfMemory;
 use crate::gguf::GgufError;
 use crate::kernels::UnknownIsa;
 use crate::memory::{Budget, Plan};
+use crate::model::AdapterError;
 use crate::sampler::SamplerError;
 use crate::template::TemplateError;
 use crate::tokenizer::TokenizerError;
@@ -214,6 +214,12 @@ pub enum Error {
     DraftVocabulary {
         /// The first token that differs.
         token: u32,
+    },
+    /// Logits are not all numbers: the model, or what is kept of its tokens, has numbers too large for it.
+    #[error("the logits after the token at position {position} are not finite")]
+    NotFinite {
+        /// The token's position, from 0.
+        position: usize,
     },
     /// The work was cancelled from outside.
     #[error("cancelled")]

@@ -6,38 +6,37 @@
 
 #![deny(unsafe_code)]
 
-mod adapter;
-mod attention;
-mod cache;
 mod error;
 mod file;
-mod inputs;
 pub mod machine;
 pub mod measure;
 pub mod memory;
 mod model;
-mod observer;
-mod pass;
-mod runs;
-mod saved;
 mod sequences;
-mod session;
-mod speculation;
+mod state;
 mod text;
 
 use siskin_compute::{arena, kernels, panel, team};
 
-pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
 pub use arena::OutOfMemory;
-pub use cache::{CacheType, CacheTypes};
 pub use error::Error;
 pub use file::gguf;
 pub use kernels::{Isa, UnknownIsa};
-pub use model::Model;
-pub use observer::{Observer, Rows};
-pub use saved::StateError;
-pub use sequences::{SequenceId, Sequences, SequencesOptions};
-pub use session::{End, Generation, Session, SessionOptions, WhenFull};
+pub use model::{Adapter, AdapterChange, AdapterError, AdapterOutline, Model, Observer, Rows};
+pub use sequences::{
+    End, Generation, Score, SequenceId, Sequences, SequencesOptions, Session, SessionOptions, Speculation,
+    StateError, WhenFull,
+};
 pub use siskin_compute::packed;
-pub use speculation::{Score, Speculation};
+pub use state::{CacheType, CacheTypes};
 pub use text::{sampler, template, tokenizer};
+
+/// What may be handed from one thread to another.
+const _: () = {
+    const fn send<T: Send>() {}
+    send::<Model>();
+    send::<Session>();
+    send::<Sequences>();
+    send::<Adapter>();
+    send::<sampler::Sampler>();
+};

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use siskin_quant::TensorType;
 
 use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
-use crate::attention::{self, Heads, Layer, Room};
-use crate::cache::{Cache, CacheTypes};
 use crate::kernels::attention::Look;
 use crate::kernels::peak::Load;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
+use crate::model::{self, AttentionLayer, AttentionRoom, Batch, Heads};
 use crate::panel::Panels;
-use crate::runs::{PAGE, Run, Runs};
+use crate::state::{AttentionSpec, CacheTypes, InPages, KvStore, PAGE, Segment};
 use crate::team::Team;
 
 /// A measurement cannot be set up.
@@ -139,9 +138,9 @@ impl Matmul {
 /// One layer's attention, as a session does it.
 pub struct Attention {
     team: Team,
-    attention: attention::Attention,
-    cache: Cache,
-    runs: Runs,
+    attention: model::Attention,
+    store: KvStore,
+    batch: Batch,
     cache_bytes: usize,
     queries: Buf<f32>,
     out: Buf<f32>,
@@ -177,9 +176,10 @@ impl Attention {
         }
         let mut team = Team::new(threads)?;
         let mut arena = Arena::reserving();
-        let mut cache = Cache::new(&mut arena, types, 1, kv_heads, head_dim, positions)?;
+        let spec = AttentionSpec { kv_heads, head_dim, window: usize::MAX, rope: None };
+        let mut store = KvStore::new(&mut arena, &spec, types, 1, positions)?;
         let cache_bytes = arena.bytes();
-        team.for_each(cache.layer(0), |head, (keys, values)| {
+        team.for_each(store.layer(0), |head, (keys, values)| {
             let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
             let mut numbers = numbers(head as u64);
             for position in 0..positions {
@@ -191,22 +191,23 @@ impl Attention {
         let mut queries = Buf::zeroed(tokens * stride)?;
         queries.iter_mut().zip(numbers(!0)).for_each(|(to, x)| *to = x);
         let heads = Heads { heads, kv_heads, head_dim };
-        let room = Room { batch: tokens, runs: 1, context: positions };
-        let attention = attention::Attention::new(&mut arena, isa.kernels(), threads, heads, types, room)?;
+        let room = AttentionRoom { batch: tokens, segments: 1, context: positions };
+        let attention = model::Attention::new(&mut arena, isa.kernels(), threads, heads, types, room)?;
         let pages: Vec<u32> = (0..).take(positions.div_ceil(PAGE)).collect();
-        let mut runs = Runs::new(&mut arena, 1, pages.len())?;
-        runs.push(Run { sequence: 0, start: positions - tokens, tokens, pages: &pages, adapters: &[] });
+        let mut batch = Batch::new(&mut arena, 1, pages.len())?;
+        batch.push(Segment { sequence: 0, start: positions - tokens, tokens, pages: &pages }, &[]);
         let out = Buf::zeroed(tokens * stride)?;
-        Ok(Self { team, attention, cache, runs, cache_bytes, queries, out, shape })
+        Ok(Self { team, attention, store, batch, cache_bytes, queries, out, shape })
     }
 
     /// Attends: for each token as many numbers as its heads have.
     pub fn run(&mut self) -> &[f32] {
         let AttentionShape { heads, head_dim, .. } = self.shape;
-        let layer = Layer {
-            cache: &self.cache,
+        let layer = AttentionLayer {
+            store: &self.store,
+            placement: &InPages,
             index: 0,
-            runs: &self.runs,
+            batch: &self.batch,
             queries: &self.queries,
             stride: heads * head_dim,
             look: Look { scale: 1.0 / (head_dim as f32).sqrt(), cap: None, window: usize::MAX },

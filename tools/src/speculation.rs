@@ -60,6 +60,6 @@ impl SpeculationArguments {
 /// Says how many guesses were right.
 pub(crate) fn tell(session: &Session) {
     if let Some(Score { guessed, right }) = session.score() {
-        note(format_args!("guessed: {right} of {guessed} tokens right"));
+        note(format_args!("drafted: {accepted} of {drafted} tokens accepted"));
     }
 }

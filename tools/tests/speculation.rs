@@ -28,7 +28,7 @@ fn answers_are_those_of_a_run_without_guesses() {
         {
             let (answer, said) = run(sampling, more);
             assert_eq!(answer, plain, "{more:?}");
-            assert!(said.lines().any(|line| line.starts_with("guessed: ")), "{said}");
+            assert!(said.lines().any(|line| line.starts_with("drafted: ")), "{said}");
         }
     }
 }

@@ -1,8 +1,8 @@
 use super::{Budget, Outline, Plan};
-use crate::cache::{CacheType, CacheTypes};
 use crate::error::Error;
-use crate::pass::{For, Settings};
-use crate::session::SessionOptions;
+use crate::model::ContextOptions;
+use crate::sequences::{For, SessionOptions};
+use crate::state::{CacheType, CacheTypes};
 
 /// A context that answers most questions: it is shortened to this much before the cache is narrowed.
 const SHORT: usize = 1024;
@@ -36,13 +36,13 @@ impl Outline {
         sessions: usize,
         budget: &Budget,
     ) -> Result<(SessionOptions, Plan), Error> {
-        let wanted = Settings::new(options, self.context_length(), For::One)?;
+        let wanted = options.resolve(self.context_length(), For::One)?;
         let narrow = CacheTypes::from(CacheType::Q8_0);
         let attempts = [(wanted.cache, SHORT), (narrow, LEAST)];
         for (cache, least) in attempts {
             let plan = |context: usize| {
                 let batch = wanted.batch.min(context);
-                self.plan_for(&Settings { context, batch, cache, ..wanted }, sessions)
+                self.plan_for(&ContextOptions { context, batch, cache, ..wanted }, sessions)
             };
             let fits = |context: usize| plan(context).peak() <= budget.bytes();
             if let Some(context) = longest(least.min(wanted.context), wanted.context, fits) {
@@ -51,7 +51,7 @@ impl Outline {
             }
         }
         let context = LEAST.min(wanted.context);
-        let least = Settings { context, batch: wanted.batch.min(context), cache: narrow, ..wanted };
+        let least = ContextOptions { context, batch: wanted.batch.min(context), cache: narrow, ..wanted };
         Err(self.refusal(self.plan_for(&least, sessions), budget))
     }
 

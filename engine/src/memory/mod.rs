@@ -10,15 +10,15 @@ mod plan;
 pub use budget::Budget;
 pub use plan::Plan;
 
-use crate::adapter::AdapterOutline;
 use crate::error::Error;
 use crate::gguf::{FAULT_AROUND, Footprint, Gguf};
 use crate::machine::Memory;
+use crate::model::AdapterOutline;
+use crate::model::ContextOptions;
 use crate::model::Network;
 use crate::panel;
-use crate::pass::{For, Settings};
 use crate::sampler;
-use crate::session::SessionOptions;
+use crate::sequences::{For, SessionOptions};
 use crate::team::Team;
 
 /// A model as its file's header describes it: checked, but not loaded.
@@ -92,16 +92,16 @@ impl Outline {
     /// # Errors
     /// An option without meaning.
     pub fn plan(&self, options: &SessionOptions, sessions: usize) -> Result<Plan, Error> {
-        Ok(self.plan_for(&Settings::new(options, self.context_length(), For::One)?, sessions))
+        Ok(self.plan_for(&options.resolve(self.context_length(), For::One)?, sessions))
     }
 
-    fn plan_for(&self, settings: &Settings, sessions: usize) -> Plan {
+    fn plan_for(&self, settings: &ContextOptions, sessions: usize) -> Plan {
         let plan = self.plan_alone(settings, sessions);
         let samplers = sampler::bytes_for(self.network.config().vocabulary) as u64;
         let draft = self.draft.as_ref().map(|draft| {
             let context = settings.context.min(draft.context_length());
             let batch = settings.batch.min(context);
-            draft.plan_alone(&Settings { context, batch, logits: 1, ..*settings }, sessions)
+            draft.plan_alone(&ContextOptions { context, batch, logits: 1, ..*settings }, sessions)
         });
         let both = |part: fn(&Plan) -> u64| draft.as_ref().map_or(0, part).saturating_add(part(&plan));
         Plan {
@@ -118,7 +118,7 @@ impl Outline {
     }
 
     /// A plan of this model without samplers and without what the process has whatever it runs.
-    fn plan_alone(&self, settings: &Settings, sessions: usize) -> Plan {
+    fn plan_alone(&self, settings: &ContextOptions, sessions: usize) -> Plan {
         let times = |bytes: usize| (bytes as u64).saturating_mul(sessions as u64);
         let session = settings.count(&self.network, self.rank);
         let in_place = self.network.bytes_in_file() as u64;

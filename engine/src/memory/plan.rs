@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::cache::CacheTypes;
+use crate::state::CacheTypes;
 
 /// Bytes that a model and its sessions will take, and what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@ use twox_hash::XxHash3_128;
 
 use crate::error::Error;
 use crate::gguf::{Gguf, Value};
-use crate::inputs::Reach;
+use crate::state::ConvSpec;
 
 const KV_HEADS: &str = "attention.head_count_kv";
 
@@ -204,9 +204,9 @@ impl<'a> Keys<'a> {
     pub(crate) fn taps(&self) -> Result<usize, Error> {
         const NAME: &str = "shortconv.l_cache";
         let taps = self.size(NAME, None)?;
-        match (2..=Reach::MOST + 1).contains(&taps) {
+        match (2..=ConvSpec::MOST + 1).contains(&taps) {
             true => Ok(taps),
-            false => Err(self.refuse(NAME, taps, format!("2 to {}", Reach::MOST + 1))),
+            false => Err(self.refuse(NAME, taps, format!("2 to {}", ConvSpec::MOST + 1))),
         }
     }
 

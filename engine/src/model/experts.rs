@@ -1,6 +1,8 @@
-use super::layer::Work;
-use super::network::Stream;
-use super::state::Hidden;
+use super::context::Context;
+use super::fingerprint::fingerprint;
+use super::hidden::Hidden;
+use super::network::{Buffers, Network, Stream};
+use super::observer::Observer;
 use super::weights::{LinearId, RowsId};
 use crate::arena::{Arena, OutOfMemory};
 use crate::kernels::{Activation, Output};
@@ -36,6 +38,8 @@ pub(crate) struct Route {
     pub(crate) weight: f32,
 }
 
+fingerprint!(Experts { router, gates, ups, downs, used, activation });
+
 impl Experts {
     pub(crate) fn count(&self) -> usize {
         self.gates.len()
@@ -62,16 +66,12 @@ impl Experts {
 
     /// From `normed` to `branch`. Each token's experts are added up in the order of their numbers, whichever tokens are in
     /// the batch.
-    pub(crate) fn forward(
-        &self,
-        work: &mut Work<'_>,
-        Stream { normed, branch, .. }: &mut Stream,
-        Routing { scores, routes, rows, out }: &mut Routing,
-        (gate, up): (&mut Hidden, &mut Hidden),
-    ) {
-        let Work { weights, state, observer, .. } = work;
-        state.multiply(normed, [weights.all(self.router)], [&mut *scores], Output::Replace, *observer);
-        let tokens = state.tokens;
+    pub(crate) fn forward(&self, network: &Network, context: &mut Context, observer: &mut dyn Observer) {
+        let (weights, Context { ops, buffers, .. }) = (network.weights(), context);
+        let Buffers { stream: Stream { normed, branch, .. }, gate, up, routing, .. } = buffers;
+        let Some(Routing { scores, routes, rows, out }) = routing else { return };
+        ops.multiply(normed, [weights.all(self.router)], [&mut *scores], Output::Replace, observer);
+        let tokens = ops.tokens;
         routes.clear();
         for token in 0..tokens {
             branch.row_mut(token).fill(0.0);
@@ -80,16 +80,16 @@ impl Experts {
         routes.sort_unstable_by_key(|route| (route.expert, route.token));
         for routes in routes.chunk_by(|a, b| a.expert == b.expert) {
             let expert = routes[0].expert;
-            state.tokens = routes.len();
-            state.gather(normed, routes, rows);
+            ops.tokens = routes.len();
+            ops.gather(normed, routes, rows);
             let projections = [&self.gates[expert], &self.ups[expert]].map(|rows| weights.rows(rows));
-            state.multiply(rows, projections, [&mut *gate, &mut *up], Output::Replace, *observer);
-            state.gated(self.activation, gate, up);
+            ops.multiply(rows, projections, [&mut *gate, &mut *up], Output::Replace, observer);
+            ops.gated(self.activation, gate, up);
             let down = weights.rows(&self.downs[expert]);
-            state.multiply(gate, [down], [&mut *out], Output::Replace, *observer);
-            state.scatter(out, routes, branch);
+            ops.multiply(gate, [down], [&mut *out], Output::Replace, observer);
+            ops.scatter(out, routes, branch);
         }
-        state.tokens = tokens;
+        ops.tokens = tokens;
     }
 }
 

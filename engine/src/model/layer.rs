@@ -1,12 +1,18 @@
+use twox_hash::XxHash3_128;
+
 use super::config::Config;
-use super::convolution::ShortConvolution;
+use super::context::Context;
+use super::conv::ShortConv;
 use super::experts::Experts;
-use super::network::{Buffers, Stream};
-use super::state::{Hidden, State};
-use super::weights::{LinearId, RowsId, VectorId, Weights};
+use super::fingerprint::{Fingerprint, fingerprint};
+use super::hidden::Hidden;
+use super::network::{Buffers, Network, Stream};
+use super::observer::Observer;
+use super::ops::Ops;
+use super::weights::{LinearId, RowsId, VectorId};
 use crate::kernels::attention::Look;
 use crate::kernels::{Activation, Output};
-use crate::observer::Observer;
+use crate::state::{AttentionSpec, StateId, StateSpec};
 
 /// A layer of a decoder (Vaswani et al. 2017, arXiv 1706.03762): a mixer of tokens, attention in most, then a feed-forward
 /// network, each on a branch that is added to the residual stream.
@@ -22,7 +28,7 @@ pub(crate) struct Layer {
 #[derive(Clone, Debug)]
 pub(crate) enum Mixer {
     Attention(SelfAttention),
-    Convolution(ShortConvolution),
+    Conv(ShortConv),
 }
 
 /// What follows the mixer.
@@ -52,8 +58,8 @@ pub(crate) struct SelfAttention {
     pub(crate) output: LinearId,
     /// What queries and keys are normalized with before they are rotated.
     pub(crate) norms: Option<QueryKeyNorms>,
-    /// The number of one of the network's rotations; None where positions are not told.
-    pub(crate) rotation: Option<usize>,
+    /// The number of one of the network's RoPE tables; None where positions are not told.
+    pub(crate) rope: Option<usize>,
     pub(crate) look: Look,
     /// The norm of what goes into `output`.
     pub(crate) inner_norm: Option<VectorId>,
@@ -79,46 +85,84 @@ pub(crate) struct Gated {
     pub(crate) inner_norm: Option<VectorId>,
 }
 
-/// What a layer is worked out with, beside the buffers.
-pub(crate) struct Work<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) weights: &'a Weights,
-    pub(crate) state: &'a mut State,
-    pub(crate) observer: &'a mut dyn Observer,
+fingerprint!(Layer { mixer_branch, mixer, feed_forward_branch, feed_forward });
+fingerprint!(Branch { before, after, scale });
+fingerprint!(SelfAttention { query, key, value, output, norms, rope, look, inner_norm });
+fingerprint!(QueryKeyNorms { query, key, each_head });
+fingerprint!(Gated { gate, up, down, activation, inner_norm });
+
+impl Fingerprint for Mixer {
+    fn hash(&self, hasher: &mut XxHash3_128) {
+        match self {
+            Mixer::Attention(attention) => {
+                hasher.write(b"attention");
+                attention.hash(hasher);
+            }
+            Mixer::Conv(conv) => {
+                hasher.write(b"conv");
+                conv.hash(hasher);
+            }
+        }
+    }
+}
+
+impl Fingerprint for FeedForward {
+    fn hash(&self, hasher: &mut XxHash3_128) {
+        match self {
+            FeedForward::Gated(gated) => {
+                hasher.write(b"gated");
+                gated.hash(hasher);
+            }
+            FeedForward::Experts(experts) => {
+                hasher.write(b"experts");
+                experts.hash(hasher);
+            }
+        }
+    }
 }
 
 impl Layer {
-    /// The layer's part of a forward pass. `place` is its number among those with the same kind of mixer.
-    pub(crate) fn forward(&self, place: usize, work: &mut Work<'_>, buffers: &mut Buffers) {
-        self.mixer_branch.begin(work, &mut buffers.stream);
+    /// The layer's part of a forward pass; `id` names what it keeps of the tokens.
+    pub(crate) fn forward(
+        &self,
+        id: StateId,
+        network: &Network,
+        context: &mut Context,
+        observer: &mut dyn Observer,
+    ) {
+        self.mixer_branch.begin(network, context);
         let output = match &self.mixer {
             Mixer::Attention(attention) => {
-                attention.forward(place, work, buffers);
+                attention.forward(id, network, context, observer);
                 attention.output
             }
-            Mixer::Convolution(convolution) => {
-                let Buffers { stream, convolving, attended, .. } = buffers;
-                if let Some(convolving) = convolving {
-                    convolution.forward(place, work, &stream.normed, convolving, attended);
-                }
-                convolution.output
+            Mixer::Conv(conv) => {
+                conv.forward(id, network, context, observer);
+                conv.output
             }
         };
-        self.mixer_branch.end(work, (&buffers.attended, output), &mut buffers.stream);
+        let Context { ops, buffers: Buffers { stream, attended, .. }, .. } = context;
+        self.mixer_branch.end(network, ops, (attended, output), stream, observer);
 
-        self.feed_forward_branch.begin(work, &mut buffers.stream);
+        self.feed_forward_branch.begin(network, context);
         match &self.feed_forward {
             FeedForward::Gated(gated) => {
-                gated.forward(work, buffers);
-                self.feed_forward_branch.end(work, (&buffers.gate, gated.down), &mut buffers.stream);
+                gated.forward(network, context, observer);
+                let Context { ops, buffers: Buffers { stream, gate, .. }, .. } = context;
+                self.feed_forward_branch.end(network, ops, (gate, gated.down), stream, observer);
             }
             FeedForward::Experts(experts) => {
-                let Buffers { stream, gate, up, routing, .. } = buffers;
-                if let Some(routing) = routing {
-                    experts.forward(work, stream, routing, (gate, up));
-                }
-                self.feed_forward_branch.join(work, stream);
+                experts.forward(network, context, observer);
+                self.feed_forward_branch.join(network, &mut context.ops, &mut context.buffers.stream);
             }
+        }
+    }
+
+    /// What the layer needs kept of the tokens.
+    pub(crate) fn state(&self, config: &Config) -> StateSpec {
+        match &self.mixer {
+            Mixer::Attention(attention) => StateSpec::Attention(attention.state(config)),
+            Mixer::Conv(conv) => StateSpec::Conv(conv.state(config.width)),
         }
     }
 
@@ -148,71 +192,91 @@ impl Branch {
     }
 
     /// Fills `normed` with what goes into the branch.
-    fn begin(&self, work: &mut Work<'_>, Stream { x, normed, .. }: &mut Stream) {
-        let Work { config, weights, state, .. } = work;
+    fn begin(&self, network: &Network, Context { ops, buffers, .. }: &mut Context) {
+        let (config, Stream { x, normed, .. }) = (network.config(), &mut buffers.stream);
         match self.before {
-            Some(norm) => state.norm(x, &weights[norm], config.width, config.norm_epsilon, normed),
-            None => state.copy(x, normed),
+            Some(norm) => ops.norm(x, &network.weights()[norm], config.width, config.norm_epsilon, normed),
+            None => ops.copy(x, normed),
         }
     }
 
     /// Adds the product of the last matrix of the branch to the stream.
-    fn end(&self, work: &mut Work<'_>, (from, linear): (&Hidden, LinearId), stream: &mut Stream) {
-        let Work { weights, state, observer, .. } = work;
+    fn end(
+        &self,
+        network: &Network,
+        ops: &mut Ops,
+        (from, linear): (&Hidden, LinearId),
+        stream: &mut Stream,
+        observer: &mut dyn Observer,
+    ) {
         let Stream { x, branch, .. } = &mut *stream;
-        let weight = weights.all(linear);
+        let weight = network.weights().all(linear);
         if !self.ends_apart() {
-            return state.multiply(from, [weight], [x], Output::Add, *observer);
+            return ops.multiply(from, [weight], [x], Output::Add, observer);
         }
-        state.multiply(from, [weight], [branch], Output::Replace, *observer);
-        self.join(work, stream);
+        ops.multiply(from, [weight], [branch], Output::Replace, observer);
+        self.join(network, ops, stream);
     }
 
     /// Adds the branch to the stream.
-    fn join(&self, work: &mut Work<'_>, Stream { x, branch, .. }: &mut Stream) {
-        let Work { config, weights, state, .. } = work;
+    fn join(&self, network: &Network, ops: &mut Ops, Stream { x, branch, .. }: &mut Stream) {
+        let (config, weights) = (network.config(), network.weights());
         if let Some(norm) = self.after {
-            state.norm_in_place(branch, &weights[norm], config.width, config.width, config.norm_epsilon);
+            ops.norm_in_place(branch, &weights[norm], config.width, config.width, config.norm_epsilon);
         }
-        state.add_scaled(x, branch, self.scale);
+        ops.add_scaled(x, branch, self.scale);
     }
 }
 
 impl SelfAttention {
-    /// From `normed` to `attended`. `place` is the layer's in the cache.
-    fn forward(&self, place: usize, work: &mut Work<'_>, buffers: &mut Buffers) {
-        let Work { config, weights, state, observer } = work;
+    /// What it looks back at.
+    fn state(&self, config: &Config) -> AttentionSpec {
+        let &Config { kv_heads, head_dim, .. } = config;
+        AttentionSpec { kv_heads, head_dim, window: self.look.window, rope: self.rope }
+    }
+
+    /// From `normed` to `attended`.
+    fn forward(&self, id: StateId, network: &Network, context: &mut Context, observer: &mut dyn Observer) {
+        let (config, weights) = (network.config(), network.weights());
+        let Context { ops, buffers, .. } = context;
         let Buffers { stream, queries, keys, values, attended, .. } = buffers;
         let projections = [&self.query, &self.key, &self.value].map(|rows| weights.rows(rows));
-        state.multiply(&stream.normed, projections, [queries, keys, values], Output::Replace, *observer);
+        ops.multiply(
+            &stream.normed,
+            projections,
+            [&mut *queries, &mut *keys, &mut *values],
+            Output::Replace,
+            observer,
+        );
         if let Some(QueryKeyNorms { query, key, each_head }) = self.norms {
             let run = |all| if each_head { config.head_dim } else { all };
             let (all, epsilon) = (config.queries(), config.norm_epsilon);
-            state.norm_in_place(queries, &weights[query], all, run(all), epsilon);
+            ops.norm_in_place(queries, &weights[query], all, run(all), epsilon);
             let all = config.keys();
-            state.norm_in_place(keys, &weights[key], all, run(all), epsilon);
+            ops.norm_in_place(keys, &weights[key], all, run(all), epsilon);
         }
-        state.rotate_and_store(place, config, self.rotation, queries, keys, values);
-        state.attend(place, self.look, queries, attended);
+        ops.rotate_and_store(id, config, self.rope, [queries, keys], values);
+        ops.attend(id, self.look, queries, attended);
         if let Some(norm) = self.inner_norm {
             let all = config.queries();
-            state.norm_in_place(attended, &weights[norm], all, all, config.norm_epsilon);
-            state.quantize(attended);
+            ops.norm_in_place(attended, &weights[norm], all, all, config.norm_epsilon);
+            ops.quantize(attended);
         }
     }
 }
 
 impl Gated {
     /// From `normed` to `gate`.
-    fn forward(&self, work: &mut Work<'_>, Buffers { stream, gate, up, .. }: &mut Buffers) {
-        let Work { config, weights, state, observer } = work;
+    fn forward(&self, network: &Network, context: &mut Context, observer: &mut dyn Observer) {
+        let (config, weights) = (network.config(), network.weights());
+        let Context { ops, buffers: Buffers { stream, gate, up, .. }, .. } = context;
         let projections = [&self.gate, &self.up].map(|rows| weights.rows(rows));
-        state.multiply(&stream.normed, projections, [&mut *gate, &mut *up], Output::Replace, *observer);
-        state.gated(self.activation, gate, up);
+        ops.multiply(&stream.normed, projections, [&mut *gate, &mut *up], Output::Replace, observer);
+        ops.gated(self.activation, gate, up);
         if let Some(norm) = self.inner_norm {
             let all = config.feed_forward;
-            state.norm_in_place(gate, &weights[norm], all, all, config.norm_epsilon);
-            state.quantize(gate);
+            ops.norm_in_place(gate, &weights[norm], all, all, config.norm_epsilon);
+            ops.quantize(gate);
         }
     }
 }

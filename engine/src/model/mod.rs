@@ -1,11 +1,20 @@
+//! A model: weights, and the forward pass that families of models are written in.
+
+mod adapter;
+mod attention;
+mod batch;
 mod config;
-mod convolution;
+mod context;
+mod conv;
 mod experts;
 mod families;
+mod fingerprint;
+mod hidden;
 mod layer;
 mod network;
-mod rotation;
-mod state;
+mod observer;
+mod ops;
+mod rope;
 mod weights;
 
 use std::panic::resume_unwind;
@@ -16,9 +25,13 @@ use std::thread;
 use siskin_quant::TensorType;
 use twox_hash::XxHash3_128;
 
-pub(crate) use config::Config;
-pub(crate) use network::{Buffers, Network};
-pub(crate) use state::{State, StateOptions, adapter_buffers};
+pub(crate) use adapter::Attached;
+pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
+pub(crate) use attention::{Attention, Heads, Layer as AttentionLayer, Room as AttentionRoom};
+pub(crate) use batch::Batch;
+pub(crate) use context::{Context, ContextOptions};
+pub(crate) use network::Network;
+pub use observer::{Observer, Rows};
 pub(crate) use weights::{Linear, LinearId};
 
 use crate::error::Error;
@@ -26,8 +39,6 @@ use crate::gguf::Gguf;
 use crate::kernels::Kernels;
 use crate::panel::Panels;
 use crate::sampler::SamplerOverrides;
-use crate::sequences::{Sequences, SequencesOptions};
-use crate::session::{Session, SessionOptions};
 use crate::template::{ChatTemplate, Message, Rendering};
 use crate::tokenizer::{Special, Tokenizer};
 
@@ -106,22 +117,6 @@ impl Model {
         linear.weight = Panels::pack(ty, height, k, rows)?;
         inner.fingerprint = OnceLock::new();
         Ok(Self(Arc::new(inner)))
-    }
-
-    /// A session: a sequence of tokens with all the memory that it will ever use.
-    ///
-    /// # Errors
-    /// An option without meaning, or too little memory.
-    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        Session::new(self.clone(), options)
-    }
-
-    /// Room for several sequences that are worked on together, with all the memory that they will ever use.
-    ///
-    /// # Errors
-    /// As for [`Model::session`].
-    pub fn sequences(&self, options: &SequencesOptions) -> Result<Sequences, Error> {
-        Sequences::new(self.clone(), options)
     }
 
     /// The model's name, as `general.name` gives it.

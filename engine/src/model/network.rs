@@ -1,24 +1,24 @@
-use std::ops::Range;
 use std::sync::Arc;
 
 use siskin_quant::TensorType;
 use twox_hash::XxHash3_128;
 
 use super::config::{Config, Keys};
-use super::convolution::Convolving;
+use super::context::Context;
+use super::conv::ConvBuffers;
 use super::experts::Routing;
 use super::families;
-use super::layer::{Layer, Mixer, SelfAttention, Work};
-use super::rotation::Rotation;
-use super::state::{Hidden, State, scratch_lines};
+use super::fingerprint::Fingerprint;
+use super::hidden::Hidden;
+use super::layer::{Layer, Mixer};
+use super::observer::Observer;
+use super::rope::Rope;
 use super::weights::{Linear, LinearId, Loader, VectorId, Weights};
 use crate::arena::{Arena, OutOfMemory};
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::inputs::Reach;
 use crate::kernels::Output;
-use crate::observer::Observer;
-use crate::runs::Run;
+use crate::state::{StateId, StateSpecs};
 
 /// A decoder-only transformer with its weights: an embedding, layers, and a last norm and product that give logits.
 /// Cloning shares the weights.
@@ -26,6 +26,7 @@ use crate::runs::Run;
 pub(crate) struct Network {
     architecture: &'static str,
     design: Arc<Design>,
+    states: Arc<LayerStates>,
     weights: Weights,
     embedding: LinearId,
     norm: VectorId,
@@ -33,10 +34,16 @@ pub(crate) struct Network {
     output: LinearId,
 }
 
+/// What the layers need kept of the tokens, and the place of each in it.
+struct LayerStates {
+    specs: StateSpecs,
+    ids: Vec<StateId>,
+}
+
 /// What a family makes of a file's keys and tensors.
 pub(crate) struct Design {
     pub(crate) config: Config,
-    pub(crate) rotations: Vec<Rotation>,
+    pub(crate) ropes: Vec<Rope>,
     pub(crate) layers: Vec<Layer>,
     /// The tensor of the norm before the output.
     pub(crate) norm: &'static str,
@@ -60,7 +67,7 @@ pub(crate) struct Buffers {
     /// None where no layer has experts.
     pub(crate) routing: Option<Routing>,
     /// None where no layer has a convolution.
-    pub(crate) convolving: Option<Convolving>,
+    pub(crate) conv: Option<ConvBuffers>,
     /// Logits of some tokens, and what they are worked out from.
     logits: Hidden,
     last: Hidden,
@@ -107,8 +114,10 @@ impl Network {
             false => embedding,
         };
         let (weights, bytes) = loader.finish()?;
-        let design = Arc::new(design);
-        Ok((Self { architecture, design, weights, embedding, norm, output }, bytes))
+        let mut specs = StateSpecs::default();
+        let ids = design.layers.iter().map(|layer| specs.add(layer.state(&design.config))).collect();
+        let (design, states) = (Arc::new(design), Arc::new(LayerStates { specs, ids }));
+        Ok((Self { architecture, design, states, weights, embedding, norm, output }, bytes))
     }
 
     /// What `general.architecture` says.
@@ -120,8 +129,17 @@ impl Network {
         &self.design.config
     }
 
-    pub(crate) fn rotations(&self) -> &[Rotation] {
-        &self.design.rotations
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    pub(crate) fn ropes(&self) -> &[Rope] {
+        &self.design.ropes
+    }
+
+    /// What the layers need kept of the tokens.
+    pub(crate) fn states(&self) -> &StateSpecs {
+        &self.states.specs
     }
 
     /// The matrix `name`, if there is one.
@@ -131,12 +149,14 @@ impl Network {
 
     /// Hashes all that logits depend on.
     pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
-        let Design { config, rotations, layers, norm: _, embedding_scale, logit_scale, logit_cap } =
+        let Design { config, ropes, layers, norm: _, embedding_scale, logit_scale, logit_cap } =
             &*self.design;
         hasher.write(self.architecture.as_bytes());
         config.hash(hasher);
-        rotations.iter().for_each(|rotation| rotation.hash(hasher));
-        hasher.write(format!("{layers:?} {embedding_scale} {logit_scale} {logit_cap:?}").as_bytes());
+        ropes.hash(hasher);
+        layers.hash(hasher);
+        [*embedding_scale, *logit_scale].hash(hasher);
+        logit_cap.hash(hasher);
         self.weights.hash(hasher);
     }
 
@@ -180,9 +200,9 @@ impl Network {
             Some(experts) => Some(experts.routing(arena, batch, width, quantized)?),
             None => None,
         };
-        let convolving = match self.convolutions() {
-            Some(_) => Some(Convolving::new(arena, batch, width)?),
-            None => None,
+        let conv = match self.design.layers.iter().any(|layer| matches!(layer.mixer, Mixer::Conv(_))) {
+            true => Some(ConvBuffers::new(arena, batch, width)?),
+            false => None,
         };
         let mut hidden = |batch, width, quantized| Hidden::new(arena, batch, width, quantized);
         Ok(Buffers {
@@ -198,102 +218,64 @@ impl Network {
             gate: hidden(batch, feed_forward, quantized)?,
             up: hidden(batch, feed_forward, false)?,
             routing,
-            convolving,
+            conv,
             logits: hidden(logits, vocabulary, false)?,
             last: hidden(logits, width, quantized)?,
         })
     }
 
-    /// Lines of scratch that each thread needs for batches of up to `batch` tokens.
-    pub(crate) fn scratch(&self, batch: usize) -> usize {
-        scratch_lines(self.linears(), batch)
-    }
-
-    /// Runs a batch of tokens, those of [`State::runs`], through all layers.
+    /// Runs a batch of tokens, those of [`Ops::batch`](super::ops::Ops::batch), through all layers.
     ///
     /// # Errors
     /// [`Error::Cancelled`], within a layer of when it is asked for.
     pub(crate) fn forward(
         &self,
-        state: &mut State,
-        buffers: &mut Buffers,
+        context: &mut Context,
         tokens: &[u32],
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let Design { config, layers, embedding_scale, .. } = &*self.design;
-        state.begin();
+        context.ops.begin();
         let embedding = &self.weights[self.embedding].weight;
         for (i, &token) in tokens.iter().enumerate() {
-            let row = &mut buffers.stream.x.row_mut(i)[..config.width];
+            let row = &mut context.buffers.stream.x.row_mut(i)[..config.width];
             embedding.decode_row(token as usize, row);
             if *embedding_scale != 1.0 {
                 row.iter_mut().for_each(|x| *x *= embedding_scale);
             }
         }
-        let mut work = Work { config, weights: &self.weights, state, observer };
-        let (mut attentions, mut convolutions) = (0.., 0..);
-        for layer in layers {
-            work.state.go_on()?;
-            let place = match layer.mixer {
-                Mixer::Attention(_) => attentions.next(),
-                Mixer::Convolution(_) => convolutions.next(),
-            };
-            layer.forward(place.unwrap_or(0), &mut work, buffers);
+        for (layer, &id) in layers.iter().zip(&self.states.ids) {
+            context.ops.go_on()?;
+            layer.forward(id, self, context, observer);
         }
-        state.end();
+        context.ops.finish();
         Ok(())
     }
 
-    /// Takes some tokens out of a sequence: see [`State::forget`].
-    pub(crate) fn forget(&self, state: &mut State, run: Run<'_>, tokens: Range<usize>) {
-        let rotation = |place| self.attentions().nth(place).and_then(|attention| attention.rotation);
-        state.forget(rotation, self.attentions().count(), run, tokens);
-    }
-
     /// Works out the logits after some tokens of the batch, all in one product: see [`Buffers::logits`].
-    pub(crate) fn logits(&self, state: &mut State, buffers: &mut Buffers, tokens: &[usize]) {
+    pub(crate) fn logits(&self, Context { ops, buffers, .. }: &mut Context, tokens: &[usize]) {
         let Design { config, logit_scale, logit_cap, .. } = &*self.design;
         let Buffers { stream: Stream { x, normed, .. }, logits, last, .. } = buffers;
         for (row, &token) in tokens.iter().enumerate() {
             last.row_mut(row).copy_from_slice(x.row(token));
         }
-        state.tokens = tokens.len();
-        state.norm(last, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
-        state.multiply(normed, [self.weights.all(self.output)], [&mut *logits], Output::Replace, &mut ());
+        ops.tokens = tokens.len();
+        ops.norm(last, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
+        ops.multiply(normed, [self.weights.all(self.output)], [&mut *logits], Output::Replace, &mut ());
         if *logit_scale != 1.0 || logit_cap.is_some() {
-            state.scale_and_cap(logits, *logit_scale, *logit_cap);
+            ops.scale_and_cap(logits, *logit_scale, *logit_cap);
         }
     }
 
     /// Shows `observer` what the output matrix is multiplied with after each token of the batch, without the products.
     pub(crate) fn observe_output(
         &self,
-        state: &mut State,
-        buffers: &mut Buffers,
+        Context { ops, buffers, .. }: &mut Context,
         observer: &mut dyn Observer,
     ) {
-        let Stream { x, normed, .. } = &mut buffers.stream;
-        let config = self.config();
-        state.norm(x, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
-        state.observe(normed, &[self.weights.all(self.output)], observer);
-    }
-
-    /// The layers' attention, which has a place in the cache each.
-    pub(crate) fn attentions(&self) -> impl Iterator<Item = &SelfAttention> {
-        self.design.layers.iter().filter_map(|layer| match &layer.mixer {
-            Mixer::Attention(attention) => Some(attention),
-            Mixer::Convolution(_) => None,
-        })
-    }
-
-    /// What the layers' convolutions look back at; None where no layer has one.
-    pub(crate) fn convolutions(&self) -> Option<Reach> {
-        let taps = self.design.layers.iter().filter_map(|layer| match &layer.mixer {
-            Mixer::Attention(_) => None,
-            Mixer::Convolution(convolution) => Some(convolution.taps),
-        });
-        let (layers, taps) = taps.fold((0, 0), |(layers, most), taps| (layers + 1, taps.max(most)));
-        (layers > 0).then(|| Reach { layers, width: self.config().width, positions: taps - 1 })
+        let (config, Stream { x, normed, .. }) = (self.config(), &mut buffers.stream);
+        ops.norm(x, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
+        ops.observe(normed, &[self.weights.all(self.output)], observer);
     }
 
     /// The matrix whose product is the logits.
@@ -301,7 +283,7 @@ impl Network {
         &self.weights[self.output]
     }
 
-    fn linears(&self) -> impl Iterator<Item = &Linear> {
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
         self.weights.linears.iter()
     }
 

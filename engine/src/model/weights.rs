@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_128;
 
+use super::fingerprint::{Fingerprint, fingerprint};
 use crate::arena::{Arena, Buf};
 use crate::error::Error;
 use crate::gguf::{Gguf, Layout, TensorInfo};
@@ -84,6 +85,20 @@ pub(crate) struct LinearRows<'a> {
     pub(crate) linear: &'a Linear,
     pub(crate) rows: Range<usize>,
 }
+
+impl Fingerprint for LinearId {
+    fn hash(&self, hasher: &mut XxHash3_128) {
+        self.0.hash(hasher);
+    }
+}
+
+impl Fingerprint for VectorId {
+    fn hash(&self, hasher: &mut XxHash3_128) {
+        self.0.hash(hasher);
+    }
+}
+
+fingerprint!(RowsId { linear, rows });
 
 impl LinearId {
     /// Its number among all matrices of the model.
@@ -262,7 +277,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The kernels `name` of a convolution, of so many taps for each channel: see
-    /// [`ShortConvolution::kernel`](super::convolution::ShortConvolution::kernel).
+    /// [`ShortConv::kernel`](super::conv::ShortConv::kernel).
     pub(crate) fn taps(&mut self, name: &str, channels: usize, taps: usize) -> Result<VectorId, Error> {
         let tensor = self.take(name).ok_or_else(|| self.missing(name))?;
         self.check_shape(tensor, &[taps as u64, channels as u64])?;

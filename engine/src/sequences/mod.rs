@@ -1,28 +1,30 @@
-mod pages;
+//! The life of sequences: how they begin, are worked on together, are cut, saved and end. A [`Session`] is one of them.
 
+mod options;
+mod pages;
+mod saved_state;
+mod session;
+mod speculation;
+
+use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use crate::adapter::{Adapter, Attached};
 use crate::error::Error;
-use crate::model::Model;
-use crate::pass::{For, Pass};
-use crate::runs::{PAGE, Run};
-use crate::sampler::{Sampler, SamplerOptions};
-use crate::session::SessionOptions;
+use crate::machine::Machine;
+use crate::model::{Adapter, Attached, Context, Model, Observer};
+use crate::sampler::{Breakers, Sampler, SamplerOptions};
+use crate::state::{PAGE, Segment};
+use crate::team::Team;
+use crate::tokenizer::Special;
+pub(crate) use options::For;
+pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
-
-/// What [`Sequences`] are made for.
-#[derive(Clone, Debug)]
-pub struct SequencesOptions {
-    /// Sequences that there are at a time, at most.
-    pub most: usize,
-    /// Pages of 256 positions that the cache has for all of them. None: as many as they fill with nothing in common.
-    /// Fewer are enough for shorter sequences, and where many begin alike.
-    pub pages: Option<usize>,
-    /// The rest. `context` is that of each sequence, `batch` the tokens of a step.
-    pub session: SessionOptions,
-}
+pub use saved_state::StateError;
+use saved_state::{Contents, Saved};
+pub use session::{End, Generation, Session};
+pub use speculation::{Score, Speculation};
 
 /// Names one of [`Sequences`]. One that has left has none of its successors' names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,15 +64,18 @@ pub struct SequenceId {
 /// # }
 /// ```
 pub struct Sequences {
-    pass: Pass,
+    model: Model,
+    context: Context,
     pages: Pages,
     members: Vec<Member>,
     /// Places of the members that have tokens to be worked on, in the order in which they were fed.
     queue: Vec<usize>,
     /// Tokens of a step, and which of them logits are worked out after.
     tokens: Vec<u32>,
-    ends: Vec<usize>,
-    /// The members of the step, each with how many of its tokens were in the cache before.
+    rows: Vec<usize>,
+    /// Which of these logits are not all numbers.
+    not_finite: Vec<usize>,
+    /// The members of the step, each with how many of its tokens were worked on before.
     before: Vec<(usize, usize)>,
     generation: u64,
 }
@@ -82,49 +87,98 @@ struct Member {
     adapters: Vec<Attached>,
     /// All that was fed.
     tokens: Vec<u32>,
-    /// How many of them are in the cache.
+    /// How many of them the layers are through with.
     worked: usize,
     /// Where they are, or will be.
     pages: Vec<u32>,
-    /// Whose beginning this sequence shares, and how many tokens of it, until they are in the cache.
+    /// Whose beginning this sequence shares, and how many tokens of it, until these are worked on.
     donor: Option<(SequenceId, usize)>,
     /// The number of this sequence's logits among those of the last step.
     logits: Option<usize>,
+    /// The first token that knows of forgotten ones; None where all that was fed is still there.
+    first_after_gap: Option<usize>,
+}
+
+/// Which tokens of a step logits are worked out after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogitsOf {
+    None,
+    /// The last ones of their sequences.
+    Ends,
+    /// All, which may be no more than [`SessionOptions::drafts`] and one.
+    All,
+}
+
+impl Model {
+    /// Room for several sequences that are worked on together, with all the memory that they will ever use.
+    ///
+    /// # Errors
+    /// As for [`Model::session`].
+    pub fn sequences(&self, options: &SequencesOptions) -> Result<Sequences, Error> {
+        let made_for = For::Many { sequences: options.most, pages: options.pages };
+        Sequences::new(self.clone(), &options.session, made_for)
+    }
 }
 
 impl Sequences {
-    pub(crate) fn new(model: Model, options: &SequencesOptions) -> Result<Self, Error> {
-        let made_for = For::Many { sequences: options.most, pages: options.pages };
-        let pass = Pass::new(model, &options.session, made_for)?;
+    fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, Error> {
+        let pin = options.pin;
+        let options = options.resolve(model.context_length(), made_for)?;
+        let threads = options.threads;
+        let places = if pin { Machine::read().places() } else { Vec::new() };
+        let team = match places.as_slice() {
+            [] => Team::new(threads),
+            places => Team::pinned(threads, places),
+        };
+        let team = team.map_err(|source| Error::Threads { threads, source })?;
+        let context = Context::new(model.network(), options, team)?;
         let member = || Member {
             id: None,
             adapters: Vec::new(),
-            tokens: Vec::with_capacity(pass.context),
+            tokens: Vec::with_capacity(options.context),
             worked: 0,
-            pages: Vec::with_capacity(pass.context.div_ceil(PAGE)),
+            pages: Vec::with_capacity(options.context.div_ceil(PAGE)),
             donor: None,
             logits: None,
+            first_after_gap: None,
         };
         Ok(Self {
-            pages: Pages::new(pass.pages),
-            members: (0..options.most).map(|_| member()).collect(),
-            queue: Vec::with_capacity(options.most),
-            tokens: Vec::with_capacity(pass.batch),
-            ends: Vec::with_capacity(options.most),
-            before: Vec::with_capacity(options.most),
+            model,
+            context,
+            pages: Pages::new(options.pages()),
+            members: (0..options.sequences).map(|_| member()).collect(),
+            queue: Vec::with_capacity(options.sequences),
+            tokens: Vec::with_capacity(options.batch),
+            rows: Vec::with_capacity(options.logits),
+            not_finite: Vec::with_capacity(options.logits),
+            before: Vec::with_capacity(options.sequences),
             generation: 0,
-            pass,
         })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Tokens that each sequence holds at most.
     pub fn context(&self) -> usize {
-        self.pass.context
+        self.context.options().context
     }
 
     /// Bytes that were reserved for all of them: KV cache and buffers.
     pub fn bytes(&self) -> usize {
-        self.pass.bytes()
+        self.context.bytes()
+    }
+
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.context.ops.threads()
+    }
+
+    /// The instruction set in use, as `SISKIN_ISA` spells it.
+    pub fn isa(&self) -> &'static str {
+        self.context.ops.isa()
     }
 
     /// Pages of the cache that no sequence uses.
@@ -137,7 +191,18 @@ impl Sequences {
     /// # Errors
     /// An option out of range.
     pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, Error> {
-        self.pass.sampler(options)
+        let tokenizer = self.model.tokenizer();
+        let encode = |text: &[u8]| {
+            let mut tokens = Vec::new();
+            tokenizer.encode(text, Special::Text, &mut tokens);
+            tokens
+        };
+        let spelled = |id| match tokenizer.piece(id) {
+            [] => tokenizer.text(id),
+            piece => piece,
+        };
+        let breakers = Breakers::new(options, tokenizer.len(), spelled, encode);
+        Ok(Sampler::new(options, self.model.vocabulary(), self.context(), &breakers)?)
     }
 
     /// A new sequence, which holds no tokens.
@@ -148,18 +213,18 @@ impl Sequences {
         self.join_with(&[])
     }
 
-    /// A new sequence that these adapters change, each times its scale, as [`Session::attach`](crate::Session::attach) does.
-    /// Others have their own; a beginning is shared by those that have the same.
+    /// A new sequence that these adapters change, each times its scale, as [`Sequences::attach`] does. Others have their
+    /// own; a beginning is shared by those that have the same.
     ///
     /// # Errors
-    /// As for [`Sequences::join`], and those of [`Session::attach`](crate::Session::attach).
+    /// As for [`Sequences::join`], and those of [`Sequences::attach`].
     pub fn join_with(&mut self, adapters: &[(&Adapter, f32)]) -> Result<SequenceId, Error> {
         let most = self.members.len();
         let free = self.members.iter().position(|member| member.id.is_none());
         let place = free.ok_or(Error::NoPlace { most })?;
-        let all = self.members.iter().map(|member| member.adapters.len()).sum::<usize>() + adapters.len();
+        let all = self.attached() + adapters.len();
         for (adapter, scale) in adapters {
-            self.pass.take_up(adapter, *scale, all)?;
+            self.context.take_up(self.model.network(), adapter, *scale, all)?;
         }
         self.generation += 1;
         let id = SequenceId { place, generation: self.generation };
@@ -182,18 +247,84 @@ impl Sequences {
         Ok(())
     }
 
+    /// Changes what follows in a sequence by an adapter, times `scale`, from the next token on; or changes the scale of one
+    /// that is there. Several are added up in the order in which they came. What the sequence holds stays as it was worked
+    /// out.
+    ///
+    /// Room for its work is made now, so that none is needed later.
+    ///
+    /// # Errors
+    /// [`Error::NoSequence`], an adapter of a model of another shape, a scale that is not finite, or too little memory.
+    pub fn attach(&mut self, id: SequenceId, adapter: &Adapter, scale: f32) -> Result<(), Error> {
+        let place = self.place(id)?;
+        let at = self.members[place].adapters.iter().position(|attached| attached.adapter.is(adapter));
+        let all = self.attached() + usize::from(at.is_none());
+        self.context.take_up(self.model.network(), adapter, scale, all)?;
+        let member = &mut self.members[place];
+        match at.and_then(|at| member.adapters.get_mut(at)) {
+            Some(attached) if attached.scale == scale => return Ok(()),
+            Some(attached) => attached.scale = scale,
+            None => member.adapters.push(Attached { adapter: adapter.clone(), scale }),
+        }
+        member.adapters_changed();
+        Ok(())
+    }
+
+    /// Takes an adapter off a sequence again; whether it was there.
+    ///
+    /// # Errors
+    /// [`Error::NoSequence`].
+    pub fn detach(&mut self, id: SequenceId, adapter: &Adapter) -> Result<bool, Error> {
+        let place = self.place(id)?;
+        let member = &mut self.members[place];
+        let count = member.adapters.len();
+        member.adapters.retain(|attached| !attached.adapter.is(adapter));
+        let was_there = member.adapters.len() < count;
+        if was_there {
+            member.adapters_changed();
+        }
+        Ok(was_there)
+    }
+
+    /// The adapters of a sequence and their scales, in their order.
+    ///
+    /// # Errors
+    /// [`Error::NoSequence`].
+    pub fn adapters(&self, id: SequenceId) -> Result<impl Iterator<Item = (&Adapter, f32)>, Error> {
+        let adapters = &self.members[self.place(id)?].adapters;
+        Ok(adapters.iter().map(|Attached { adapter, scale }| (adapter, *scale)))
+    }
+
     /// Tokens that a sequence was fed, also those that wait to be worked on.
     ///
     /// # Errors
     /// [`Error::NoSequence`].
     pub fn position(&self, id: SequenceId) -> Result<usize, Error> {
-        Ok(self.members[self.place(id)?].tokens.len())
+        Ok(self.tokens(id)?.len())
+    }
+
+    /// These tokens, in their order.
+    ///
+    /// # Errors
+    /// [`Error::NoSequence`].
+    pub fn tokens(&self, id: SequenceId) -> Result<&[u32], Error> {
+        Ok(&self.members[self.place(id)?].tokens)
+    }
+
+    /// How many of a sequence's first tokens know of nothing but each other: all of them, unless some were forgotten, or
+    /// other adapters were attached meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NoSequence`].
+    pub fn pristine(&self, id: SequenceId) -> Result<usize, Error> {
+        Ok(self.members[self.place(id)?].pristine())
     }
 
     /// Appends tokens to a sequence, to be worked on in steps to come.
     ///
     /// A sequence that held none takes over what another one, fed before, begins with as well: whole pages of 256
-    /// positions are shared, the rest of the common beginning is copied, and nothing of it is worked out again.
+    /// positions are shared, the rest of the common beginning is copied, and nothing of it is worked out again where all
+    /// layers still have what they look back at.
     ///
     /// # Errors
     /// [`Error::NoSequence`], a token outside the vocabulary, more tokens than the context has room for, or than the
@@ -201,7 +332,7 @@ impl Sequences {
     pub fn feed(&mut self, id: SequenceId, tokens: &[u32]) -> Result<(), Error> {
         let place = self.place(id)?;
         let held = self.members[place].tokens.len();
-        self.pass.check(held, tokens)?;
+        self.check(held, tokens)?;
         if tokens.is_empty() {
             return Ok(());
         }
@@ -211,22 +342,15 @@ impl Sequences {
         let kept = self.members[place].pages.last().filter(|_| !held.is_multiple_of(PAGE));
         let kept = kept.copied().filter(|&page| self.pages.is_shared(page));
         let pages = (held + tokens.len()).div_ceil(PAGE) - self.members[place].pages.len() - shared;
-        let (wanted, free) = (pages + usize::from(kept.is_some()), self.pages.free());
-        if wanted > free {
-            return Err(Error::CacheFull { wanted, free });
-        }
+        self.check_free(pages + usize::from(kept.is_some()))?;
         if let Some((donor, _)) = donor {
             for page in 0..shared {
                 let page = self.pages.share(self.members[donor.place].pages[page]);
                 self.members[place].pages.push(page);
             }
         }
-        let fresh = kept.and_then(|_| self.pages.take());
-        if let (Some(kept), Some(fresh)) = (kept, fresh) {
-            self.pass.copy_page(kept, fresh);
-            self.pages.release(kept);
-            self.members[place].pages.pop();
-            self.members[place].pages.push(fresh);
+        if kept.is_some() {
+            self.own_page(place, held / PAGE);
         }
         let member = &mut self.members[place];
         member.pages.extend((0..pages).map_while(|_| self.pages.take()));
@@ -252,18 +376,50 @@ impl Sequences {
             return Ok(());
         }
         self.hand_over(id, len);
-        self.pass.truncate(place, len);
+        self.context.ops.states.iter_mut().for_each(|state| state.truncate(place, len));
         let member = &mut self.members[place];
         member.tokens.truncate(len);
         member.worked = member.worked.min(len);
         member.donor = None;
         member.logits = None;
-        for page in member.pages.drain(len.div_ceil(PAGE)..) {
-            self.pages.release(page);
-        }
+        member.first_after_gap = member.first_after_gap.filter(|&first| first < len);
+        self.pages.release_last(&mut member.pages, len.div_ceil(PAGE));
         if member.waiting() == 0 {
             self.queue.retain(|&other| other != place);
         }
+        Ok(())
+    }
+
+    /// Forgets some tokens of a sequence, and has those behind them move up, their keys turned to where they stand then:
+    /// see [`WhenFull`]. Tokens that wait are worked on first.
+    ///
+    /// # Errors
+    /// [`Error::NoSequence`]; [`Error::CacheFull`] where pages that others use too cannot be copied; those of
+    /// [`Sequences::step`].
+    pub fn forget(&mut self, id: SequenceId, tokens: Range<usize>) -> Result<(), Error> {
+        let place = self.place(id)?;
+        let len = self.members[place].tokens.len();
+        if tokens.start >= tokens.end.min(len) {
+            return Ok(());
+        }
+        if tokens.end >= len {
+            return self.truncate(id, tokens.start);
+        }
+        while self.members[place].waiting() > 0 {
+            self.advance(&mut (), LogitsOf::Ends)?;
+        }
+        self.hand_over(id, tokens.start);
+        let first = tokens.start / PAGE;
+        let shared = |page: &&u32| self.pages.is_shared(**page);
+        self.check_free(self.members[place].pages[first..].iter().filter(shared).count())?;
+        (first..self.members[place].pages.len()).for_each(|page| self.own_page(place, page));
+        let member = &mut self.members[place];
+        let segment = Segment { sequence: place, start: len, tokens: 0, pages: &member.pages };
+        self.context.ops.forget(&segment, tokens.clone());
+        member.first_after_gap = Some(member.pristine().min(tokens.start));
+        member.tokens.drain(tokens);
+        member.worked = member.tokens.len();
+        self.pages.release_last(&mut member.pages, member.tokens.len().div_ceil(PAGE));
         Ok(())
     }
 
@@ -273,76 +429,214 @@ impl Sequences {
     /// # Errors
     /// [`Error::Cancelled`]: there are no logits, and the same tokens wait.
     pub fn step(&mut self) -> Result<usize, Error> {
-        self.take_over();
-        self.pass.begin();
-        self.tokens.clear();
-        self.ends.clear();
-        self.before.clear();
-        for member in &mut self.members {
-            member.logits = None;
-        }
-        for single in [true, false] {
-            for &place in &self.queue {
-                let member = &mut self.members[place];
-                member.worked = self.pass.resume(place, member.worked, usize::MAX);
-                let room = self.pass.batch - self.tokens.len();
-                let count = member.waiting().min(room);
-                if (member.waiting() == 1) != single || member.donor.is_some() || count == 0 {
-                    continue;
-                }
-                let (start, end) = (member.worked, member.worked + count);
-                self.pass.push(Run {
-                    sequence: place,
-                    start,
-                    tokens: count,
-                    pages: &member.pages,
-                    adapters: &member.adapters,
-                });
-                self.tokens.extend_from_slice(&member.tokens[start..end]);
-                self.before.push((place, start));
-                member.worked = end;
-                if member.waiting() == 0 {
-                    member.logits = Some(self.ends.len());
-                    self.ends.push(self.tokens.len() - 1);
-                }
-            }
-        }
-        if !self.tokens.is_empty()
-            && let Err(cancelled) = self.pass.forward(&self.tokens, &mut ())
-        {
-            for &(place, worked) in &self.before {
-                let member = &mut self.members[place];
-                (member.worked, member.logits) = (worked, None);
-            }
-            return Err(cancelled);
-        }
-        if !self.ends.is_empty() {
-            self.pass.work_out_logits(&self.ends);
-        }
-        let members = &self.members;
-        self.queue.retain(|&place| members[place].waiting() > 0);
-        Ok(self.tokens.len())
+        self.advance(&mut (), LogitsOf::Ends)
     }
 
     /// Ends the work with [`Error::Cancelled`] whenever the flag is true: also what is under way in another thread, which
     /// ends before it comes to the next layer.
     pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
-        self.pass.cancel_when(flag);
+        self.context.ops.cancel_when(flag);
+    }
+
+    /// Works with no more threads than this says at the time, for what has an eye on the machine's temperature: it may
+    /// change at any moment, and changes no bit of the results. While it is 0 the work rests.
+    pub fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
+        self.context.ops.limit_threads(limit);
     }
 
     /// The logits after the last token of a sequence: one number for each entry of the vocabulary. They are there from the
     /// step that worked on that token until the next one.
     ///
     /// # Errors
-    /// [`Error::NoSequence`], or [`Error::NoPrompt`] where the last step did not come to the end of the sequence.
+    /// [`Error::NoSequence`]; [`Error::NoPrompt`] where the last step did not come to the end of the sequence;
+    /// [`Error::NotFinite`].
     pub fn logits(&self, id: SequenceId) -> Result<&[f32], Error> {
         let member = &self.members[self.place(id)?];
-        member.logits.map(|number| self.pass.logits(number)).ok_or(Error::NoPrompt)
+        let row = member.logits.ok_or(Error::NoPrompt)?;
+        self.logits_row(row, member.tokens.len().saturating_sub(1))
     }
 
-    /// Works with no more threads than this says at the time: see [`Session::limit_threads`](crate::Session::limit_threads).
-    pub fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
-        self.pass.limit_threads(limit);
+    /// The logits of this number among those of the last step, which are those after the token at `position`.
+    fn logits_row(&self, row: usize, position: usize) -> Result<&[f32], Error> {
+        match self.not_finite.contains(&row) {
+            true => Err(Error::NotFinite { position }),
+            false => Ok(self.raw_logits(row)),
+        }
+    }
+
+    /// The same, be they numbers or not.
+    fn raw_logits(&self, row: usize) -> &[f32] {
+        self.context.buffers.logits(row, self.model.vocabulary())
+    }
+
+    /// Works out the logits after some tokens of the batch.
+    fn work_out_logits(&mut self, rows: &[usize]) {
+        self.model.network().logits(&mut self.context, rows);
+        self.not_finite.clear();
+        for row in 0..rows.len() {
+            if !finite(self.raw_logits(row)) {
+                self.not_finite.push(row);
+            }
+        }
+    }
+
+    /// [`Sequences::step`], shown to `observer`.
+    fn advance(&mut self, observer: &mut dyn Observer, logits: LogitsOf) -> Result<usize, Error> {
+        self.take_over();
+        for at in 0..self.queue.len() {
+            if self.members[self.queue[at]].donor.is_none() {
+                self.resume(self.queue[at]);
+            }
+        }
+        self.compose(logits);
+        if self.tokens.is_empty() {
+            return Ok(0);
+        }
+        if let Err(cancelled) = self.model.network().forward(&mut self.context, &self.tokens, observer) {
+            for &(place, worked) in &self.before {
+                let member = &mut self.members[place];
+                (member.worked, member.logits) = (worked, None);
+            }
+            return Err(cancelled);
+        }
+        if !self.rows.is_empty() {
+            let rows = std::mem::take(&mut self.rows);
+            self.work_out_logits(&rows);
+            self.rows = rows;
+        }
+        let members = &self.members;
+        self.queue.retain(|&place| members[place].waiting() > 0);
+        Ok(self.tokens.len())
+    }
+
+    /// Has those tokens of a member wait again whose successors look back at what is gone, as after a long cut.
+    fn resume(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        let start = self.context.ops.states.resume(place, member.worked, member.pristine());
+        if start < member.worked {
+            // What is worked on again follows from all that is before it.
+            (member.worked, member.first_after_gap) = (start, None);
+        }
+    }
+
+    /// The same for a sequence that may have no others that wait.
+    fn work_again(&mut self, id: SequenceId) -> Result<(), Error> {
+        let place = self.place(id)?;
+        self.resume(place);
+        if self.members[place].waiting() > 0 && !self.queue.contains(&place) {
+            self.queue.push(place);
+        }
+        Ok(())
+    }
+
+    /// Tokens of a sequence that wait to be worked on.
+    fn waiting(&self, id: SequenceId) -> Result<usize, Error> {
+        Ok(self.members[self.place(id)?].waiting())
+    }
+
+    /// Tokens of a step that there may be logits of.
+    fn most_logits(&self) -> usize {
+        let options = self.context.options();
+        options.logits.min(options.batch)
+    }
+
+    /// The flag that ends the work, and the limit of threads.
+    fn control(&self) -> (Arc<AtomicBool>, Arc<AtomicUsize>) {
+        self.context.ops.control()
+    }
+
+    /// Shows `observer` what the output matrix is multiplied with after each token of the step.
+    fn observe_output(&mut self, observer: &mut dyn Observer) {
+        self.model.network().observe_output(&mut self.context, observer);
+    }
+
+    /// Chooses the tokens of a step.
+    fn compose(&mut self, logits: LogitsOf) {
+        let Self { context, members, queue, tokens, rows, before, .. } = self;
+        let most = context.options().batch;
+        let batch = &mut context.ops.batch;
+        batch.clear();
+        tokens.clear();
+        rows.clear();
+        before.clear();
+        members.iter_mut().for_each(|member| member.logits = None);
+        for single in [true, false] {
+            for &place in &*queue {
+                let member = &mut members[place];
+                let count = member.waiting().min(most - tokens.len());
+                if (member.waiting() == 1) != single || member.donor.is_some() || count == 0 {
+                    continue;
+                }
+                let (start, end) = (member.worked, member.worked + count);
+                let segment = Segment { sequence: place, start, tokens: count, pages: &member.pages };
+                batch.push(segment, &member.adapters);
+                tokens.extend_from_slice(&member.tokens[start..end]);
+                before.push((place, start));
+                member.worked = end;
+                match logits {
+                    LogitsOf::None => {}
+                    LogitsOf::All => rows.extend(tokens.len() - count..tokens.len()),
+                    LogitsOf::Ends if member.waiting() == 0 => {
+                        member.logits = Some(rows.len());
+                        rows.push(tokens.len() - 1);
+                    }
+                    LogitsOf::Ends => {}
+                }
+            }
+        }
+    }
+
+    /// Writes what a sequence holds of its first `len` tokens: see [`Session::save`].
+    fn save(&self, id: SequenceId, len: usize, logits: Option<&[f32]>, out: impl Write) -> io::Result<()> {
+        let member = &self.members[id.place];
+        let contents = Contents {
+            fingerprint: self.fingerprint(member),
+            cache: self.context.options().cache,
+            tokens: &member.tokens[..len],
+            pristine: member.pristine().min(len),
+            logits,
+        };
+        let segment = Segment { sequence: id.place, start: len, tokens: 0, pages: &member.pages };
+        saved_state::save(out, &contents, &segment, &self.context.ops.states)
+    }
+
+    /// Takes up a saved state; whether it has logits, which are those of number 0 then.
+    fn restore(&mut self, id: SequenceId, state: &[u8]) -> Result<bool, StateError> {
+        let (place, context) = (id.place, self.context());
+        let expected = saved_state::Expected {
+            fingerprint: self.fingerprint(&self.members[place]),
+            cache: self.context.options().cache,
+            vocabulary: self.model.vocabulary(),
+            context: context.min(PAGE * (self.pages.free() + self.members[place].pages.len())),
+        };
+        let saved = Saved::check(state, &expected, &self.context.ops.states)?;
+        // Whoever shares its pages keeps them.
+        let _ = self.truncate(id, 0);
+        let member = &mut self.members[place];
+        member.tokens.extend(saved.tokens());
+        let len = member.tokens.len();
+        member.pages.extend((0..len.div_ceil(PAGE)).map_while(|_| self.pages.take()));
+        member.worked = len;
+        member.first_after_gap = Some(saved.pristine()).filter(|&first| first < len);
+        let segment = Segment { sequence: place, start: len, tokens: 0, pages: &member.pages };
+        saved.fill(&segment, &mut self.context.ops.states);
+        let logits = self.context.buffers.logits_mut(0, self.model.vocabulary());
+        logits.iter_mut().zip(saved.logits()).for_each(|(logit, saved)| *logit = saved);
+        self.not_finite.clear();
+        if !finite(logits) {
+            self.not_finite.push(0);
+        }
+        Ok(saved.logits().next().is_some())
+    }
+
+    /// What states of this member are of.
+    fn fingerprint(&self, member: &Member) -> u128 {
+        self.context.fingerprint(self.model.network(), self.model.fingerprint(), &member.adapters)
+    }
+
+    /// Adapters of all members.
+    fn attached(&self) -> usize {
+        self.members.iter().map(|member| member.adapters.len()).sum()
     }
 
     fn place(&self, id: SequenceId) -> Result<usize, Error> {
@@ -350,12 +644,52 @@ impl Sequences {
         member.map(|_| id.place).ok_or(Error::NoSequence)
     }
 
+    /// Whether a sequence that holds `used` tokens can be fed these.
+    fn check(&self, used: usize, tokens: &[u32]) -> Result<(), Error> {
+        self.check_tokens(tokens)?;
+        let context = self.context();
+        match tokens.len() > context - used {
+            true => Err(Error::ContextFull { context, used, wanted: tokens.len() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the model has all of these tokens.
+    fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocabulary = self.model.vocabulary();
+        match tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            Some(&token) => Err(Error::Token { token, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_free(&self, wanted: usize) -> Result<(), Error> {
+        let free = self.pages.free();
+        if wanted > free { Err(Error::CacheFull { wanted, free }) } else { Ok(()) }
+    }
+
+    /// Gives a member a page of its own in the place of one that others use too.
+    fn own_page(&mut self, place: usize, page: usize) {
+        let shared = self.members[place].pages[page];
+        if self.pages.is_shared(shared)
+            && let Some(fresh) = self.pages.take()
+        {
+            self.copy_page(shared, fresh);
+            self.pages.release(shared);
+            self.members[place].pages[page] = fresh;
+        }
+    }
+
+    fn copy_page(&mut self, from: u32, to: u32) {
+        self.context.ops.states.iter_mut().for_each(|state| state.copy_page(from, to));
+    }
+
     /// The sequence with the adapters of the one at `place` that begins with most of these tokens, the one fed first of
     /// several, and how many. The last token is not among them: its logits are asked for.
     fn most_alike(&self, place: usize, tokens: &[u32]) -> Option<(SequenceId, usize)> {
         let adapters = &self.members[place].adapters;
         let common = |member: &Member| {
-            let both = member.tokens.iter().zip(&tokens[..tokens.len() - 1]);
+            let both = member.tokens.iter().take(member.pristine()).zip(&tokens[..tokens.len() - 1]);
             both.take_while(|(a, b)| a == b).count()
         };
         let others = self.members.iter().filter(|member| member.adapters == *adapters);
@@ -364,7 +698,7 @@ impl Sequences {
         first.max_by_key(|&(id, common)| (common, u64::MAX - id.generation))
     }
 
-    /// Lets those sequences begin whose common beginning with another one is in the cache now.
+    /// Lets those sequences begin whose common beginning with another one is worked on now.
     fn take_over(&mut self) {
         for at in 0..self.queue.len() {
             let place = self.queue[at];
@@ -380,8 +714,9 @@ impl Sequences {
     fn take(&mut self, place: usize, donor: SequenceId, common: usize) {
         if !common.is_multiple_of(PAGE) {
             let page = common / PAGE;
-            self.pass.copy_page(self.members[donor.place].pages[page], self.members[place].pages[page]);
+            self.copy_page(self.members[donor.place].pages[page], self.members[place].pages[page]);
         }
+        self.context.ops.states.iter_mut().for_each(|state| state.share(donor.place, place, common));
         let member = &mut self.members[place];
         (member.worked, member.donor) = (common, None);
     }
@@ -400,8 +735,24 @@ impl Sequences {
 }
 
 impl Member {
-    /// Tokens that are not in the cache yet.
+    /// Tokens that the layers are not through with yet.
     fn waiting(&self) -> usize {
         self.tokens.len() - self.worked
     }
+
+    /// As [`Sequences::pristine`].
+    fn pristine(&self) -> usize {
+        self.first_after_gap.unwrap_or(self.tokens.len())
+    }
+
+    /// What the sequence holds was not worked out with the adapters of now.
+    fn adapters_changed(&mut self) {
+        self.first_after_gap = (!self.tokens.is_empty()).then_some(0);
+    }
+}
+
+/// Whether all of these are numbers, looked at without a branch for each.
+fn finite(logits: &[f32]) -> bool {
+    let largest = logits.iter().fold(0, |largest: u32, logit| largest.max(logit.to_bits() & 0x7fff_ffff));
+    f32::from_bits(largest).is_finite()
 }

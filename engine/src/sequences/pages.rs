@@ -38,6 +38,12 @@ impl Pages {
         }
     }
 
+    /// One user less of all but the first `kept` pages of a sequence. The last is given back first, so that a sequence that
+    /// is alone always has the pages in their order.
+    pub(super) fn release_last(&mut self, pages: &mut Vec<u32>, kept: usize) {
+        pages.drain(kept..).rev().for_each(|page| self.release(page));
+    }
+
     pub(super) fn is_shared(&self, page: u32) -> bool {
         self.users[page as usize] > 1
     }

@@ -1,4 +1,4 @@
-//! Answers guessed ahead: the same as without.
+//! Answers drafted ahead: the same as without.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ fn model() -> Model {
     Model::open(golden("gqa.gguf")).unwrap()
 }
 
-/// A smaller relative: what it guesses is sometimes right.
+/// A smaller relative: what it guesses is sometimes accepted.
 fn relative() -> Model {
     Model::from_gguf(&Parts::of("gqa").quantized(TensorType::Q4_0).gguf()).unwrap()
 }
@@ -101,7 +101,8 @@ fn guesses_change_no_token_and_no_bit() {
                         assert_eq!(session.tokens(), plain.tokens());
                         let score = session.score().unwrap();
                         let sum = sums.entry(name).or_default();
-                        (sum.guessed, sum.right) = (sum.guessed + score.guessed, sum.right + score.right);
+                        (sum.drafted, sum.accepted) =
+                            (sum.drafted + score.drafted, sum.accepted + score.accepted);
                     }
                 }
             }
@@ -109,7 +110,7 @@ fn guesses_change_no_token_and_no_bit() {
     }
     // Right ones and wrong ones were among them.
     assert!(
-        sums.len() == 3 && sums.values().all(|sum| sum.right > 20 && sum.right + 20 < sum.guessed),
+        sums.len() == 3 && sums.values().all(|sum| sum.accepted > 20 && sum.accepted + 20 < sum.drafted),
         "{sums:?}"
     );
 }
@@ -127,10 +128,10 @@ fn score(speculation: Speculation) -> Score {
 
 #[test]
 fn a_model_guesses_its_own_answer_and_a_relative_part_of_it() {
-    let Score { guessed, right } = score(Speculation::of(model().session(&options(0)).unwrap()));
-    assert!(guessed >= 12 && right == guessed, "{right} of {guessed}");
-    let Score { guessed, right } = score(Speculation::of(relative().session(&options(0)).unwrap()));
-    assert!(right > 0 && right < guessed, "{right} of {guessed}");
+    let Score { drafted, accepted } = score(Speculation::of(model().session(&options(0)).unwrap()));
+    assert!(drafted >= 12 && accepted == drafted, "{accepted} of {drafted}");
+    let Score { drafted, accepted } = score(Speculation::of(relative().session(&options(0)).unwrap()));
+    assert!(accepted > 0 && accepted < drafted, "{accepted} of {drafted}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Branch, FeedForward, Layer, Mixer};
 use crate::model::network::Design;
-use crate::model::rotation::Rotation;
+use crate::model::rope::Rope;
 use crate::model::weights::Loader;
 
 /// BitNet b1.58: made for weights of −1, 0 and 1, with squared ReLU and norms within the branches (Ma et al. 2025, arXiv
@@ -13,7 +13,7 @@ pub(super) const BITNET: Family = Family { architecture: "bitnet-b1.58", design 
 
 fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
     keys.must_have_no_window()?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let &Config { width, feed_forward, .. } = &config;
     let layers = layers(&config, |index| {
         let mut norm = |name: &str, n| loader.vector(&named_in(index, name), n);
@@ -32,5 +32,5 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
             feed_forward: FeedForward::Gated(gated),
         })
     })?;
-    Ok(Design::plain(config, vec![rotation], layers))
+    Ok(Design::plain(config, vec![rope], layers))
 }

@@ -4,7 +4,7 @@ use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Branch, FeedForward, Layer, Mixer, SelfAttention};
 use crate::model::network::Design;
-use crate::model::rotation::{Rotation, linear_factor};
+use crate::model::rope::{Rope, linear_factor};
 use crate::model::weights::Loader;
 
 /// Gemma 2: norms before and behind each branch, caps on scores and logits, every other layer with a window (Gemma Team
@@ -16,7 +16,7 @@ pub(super) const GEMMA2: Family = Family { architecture: "gemma2", design: gemma
 pub(super) const GEMMA3: Family = Family { architecture: "gemma3", design: gemma3 };
 
 fn gemma2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let (window, windowed) = (window(keys)?, keys.windowed(config.layers, 2)?);
     let scale = score_scale(keys, &config)?;
     let cap = keys.optional_positive("attn_logit_softcapping")?;
@@ -30,7 +30,7 @@ fn gemma2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
         }
         layer(loader, &config, index, attention)
     })?;
-    Ok(Design { logit_cap, ..design(config, vec![rotation], layers) })
+    Ok(Design { logit_cap, ..design(config, vec![rope], layers) })
 }
 
 fn gemma3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
@@ -38,9 +38,9 @@ fn gemma3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     let rotated = keys.rotated(config.head_dim)?;
     let base = keys.positive("rope.freq_base", Some(1_000_000.0))?;
     let windowed_base = keys.positive("rope.freq_base_swa", Some(WINDOWED_BASE))?;
-    let rotations = vec![
-        Rotation::new(Pairs::Halves, base, rotated, linear_factor(keys)?),
-        Rotation::new(Pairs::Halves, windowed_base, rotated, 1.0),
+    let ropes = vec![
+        Rope::new(Pairs::Halves, base, rotated, linear_factor(keys)?),
+        Rope::new(Pairs::Halves, windowed_base, rotated, 1.0),
     ];
     let (window, windowed) = (window(keys)?, keys.windowed(config.layers, 6)?);
     let scale = score_scale(keys, &config)?;
@@ -51,17 +51,17 @@ fn gemma3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
         attention.look.scale = scale;
         if windowed[index] {
             attention.look.window = window;
-            attention.rotation = Some(1);
+            attention.rope = Some(1);
         }
         layer(loader, &config, index, attention)
     })?;
-    Ok(Design { logit_cap, ..design(config, rotations, layers) })
+    Ok(Design { logit_cap, ..design(config, ropes, layers) })
 }
 
 /// Embeddings are as long as the width asks for. Files have norms with the 1 added that the papers add to each weight.
-fn design(config: Config, rotations: Vec<Rotation>, layers: Vec<Layer>) -> Design {
+fn design(config: Config, ropes: Vec<Rope>, layers: Vec<Layer>) -> Design {
     let embedding_scale = (config.width as f32).sqrt();
-    Design { embedding_scale, ..Design::plain(config, rotations, layers) }
+    Design { embedding_scale, ..Design::plain(config, ropes, layers) }
 }
 
 fn layer(

@@ -4,7 +4,7 @@ use crate::kernels::Pairs;
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Layer, SelfAttention};
 use crate::model::network::Design;
-use crate::model::rotation::Rotation;
+use crate::model::rope::Rope;
 use crate::model::weights::Loader;
 
 /// Granite 3: LLaMA with factors for embeddings, scores, branches and logits, so that what was learned on a small model
@@ -33,7 +33,7 @@ fn design(
 ) -> Result<Design, Error> {
     keys.must_have_no_window()?;
     keys.must_not_be_false("rope.scaling.finetuned")?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Neighbours)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Neighbours)?;
     let embedding_scale = keys.positive("embedding_scale", Some(1.0))?;
     let branch_scale = keys.positive("residual_scale", Some(1.0))?;
     let score_scale = keys.positive("attention.scale", Some(config.score_scale()))?;
@@ -47,5 +47,5 @@ fn design(
         layer.feed_forward_branch.scale = branch_scale;
         Ok(layer)
     })?;
-    Ok(Design { embedding_scale, logit_scale, ..Design::plain(config, vec![rotation], layers) })
+    Ok(Design { embedding_scale, logit_scale, ..Design::plain(config, vec![rope], layers) })
 }

@@ -2,10 +2,10 @@ use super::{Family, attention, gated, head_norms, layer_of, layers, named_in};
 use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
-use crate::model::convolution::ShortConvolution;
+use crate::model::conv::ShortConv;
 use crate::model::layer::{FeedForward, Mixer};
 use crate::model::network::Design;
-use crate::model::rotation::Rotation;
+use crate::model::rope::Rope;
 use crate::model::weights::Loader;
 
 /// LFM2: a short convolution in the place of attention in most layers (Liquid AI 2025, LFM2 Technical Report, arXiv
@@ -15,7 +15,7 @@ pub(super) const LFM2: Family = Family { architecture: "lfm2", design };
 fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
     keys.must_have_no_window()?;
     keys.must_be_absent_or_zero("expert_count")?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let taps = keys.taps()?;
     if config.queries() != config.width {
         let expected = format!("heads as wide together as the embedding, {}", config.width);
@@ -29,23 +29,18 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
             attention.norms = Some(head_norms(loader, &config, index)?);
             Mixer::Attention(attention)
         } else {
-            Mixer::Convolution(convolution(loader, &config, index, taps)?)
+            Mixer::Conv(conv(loader, &config, index, taps)?)
         };
         let feed_forward = FeedForward::Gated(gated(loader, &config, index, Activation::Silu)?);
         layer_of(loader, &config, index, mixer, feed_forward)
     })?;
-    Ok(Design { norm: "token_embd_norm.weight", ..Design::plain(config, vec![rotation], layers) })
+    Ok(Design { norm: "token_embd_norm.weight", ..Design::plain(config, vec![rope], layers) })
 }
 
-fn convolution(
-    loader: &mut Loader<'_>,
-    config: &Config,
-    layer: usize,
-    taps: usize,
-) -> Result<ShortConvolution, Error> {
+fn conv(loader: &mut Loader<'_>, config: &Config, layer: usize, taps: usize) -> Result<ShortConv, Error> {
     let width = config.width;
     let [before, after, input] = loader.stacked(&named_in(layer, "shortconv.in_proj"), [width; 3], width)?;
-    Ok(ShortConvolution {
+    Ok(ShortConv {
         input,
         before,
         after,

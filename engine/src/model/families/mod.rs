@@ -14,7 +14,7 @@ use super::config::{Config, Keys};
 use super::experts::Experts;
 use super::layer::{Branch, FeedForward, Gated, Layer, Mixer, QueryKeyNorms, SelfAttention};
 use super::network::Design;
-use super::rotation::Rotation;
+use super::rope::Rope;
 use super::weights::Loader;
 use crate::error::Error;
 use crate::kernels::Activation;
@@ -56,10 +56,10 @@ pub(super) fn names() -> String {
 
 impl Design {
     /// Layers between an embedding and logits that are used as they are.
-    fn plain(config: Config, rotations: Vec<Rotation>, layers: Vec<Layer>) -> Self {
+    fn plain(config: Config, ropes: Vec<Rope>, layers: Vec<Layer>) -> Self {
         Self {
             config,
-            rotations,
+            ropes,
             layers,
             norm: "output_norm.weight",
             embedding_scale: 1.0,
@@ -131,7 +131,7 @@ fn attention(loader: &mut Loader<'_>, config: &Config, layer: usize) -> Result<S
         value: loader.rows(&named_in(layer, "attn_v"), keys, width)?,
         output: loader.linear(&named_in(layer, "attn_output"), width, queries)?,
         norms: None,
-        rotation: Some(0),
+        rope: Some(0),
         look: everywhere(config),
         inner_norm: None,
     })

@@ -4,7 +4,7 @@ use crate::kernels::{Activation, Pairs};
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Branch, FeedForward, Layer, Mixer, QueryKeyNorms};
 use crate::model::network::Design;
-use crate::model::rotation::Rotation;
+use crate::model::rope::Rope;
 use crate::model::weights::Loader;
 
 /// OLMo 2: norms behind the branches instead of before them, and norms of all queries and all keys of a token (OLMo Team
@@ -13,7 +13,7 @@ pub(super) const OLMO2: Family = Family { architecture: "olmo2", design };
 
 fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
     keys.must_have_no_window()?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
         attention.norms = Some(QueryKeyNorms {
@@ -32,5 +32,5 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
             feed_forward: FeedForward::Gated(gated(loader, &config, index, Activation::Silu)?),
         })
     })?;
-    Ok(Design::plain(config, vec![rotation], layers))
+    Ok(Design::plain(config, vec![rope], layers))
 }

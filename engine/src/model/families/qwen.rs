@@ -3,7 +3,7 @@ use crate::error::Error;
 use crate::kernels::Pairs;
 use crate::model::config::{Config, Keys};
 use crate::model::network::Design;
-use crate::model::rotation::Rotation;
+use crate::model::rope::Rope;
 use crate::model::weights::Loader;
 
 /// Qwen2 and 2.5: LLaMA with biases in the products for queries, keys and values (Yang et al. 2024, arXiv 2407.10671).
@@ -17,33 +17,33 @@ pub(super) const QWEN3_MOE: Family = Family { architecture: "qwen3moe", design: 
 
 fn qwen2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
     keys.must_have_no_window()?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
         let attention = attention(loader, &config, index)?;
         llama_layer(loader, &config, index, attention)
     })?;
-    Ok(Design::plain(config, vec![rotation], layers))
+    Ok(Design::plain(config, vec![rope], layers))
 }
 
 fn qwen3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
     keys.must_have_no_window()?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
         attention.norms = Some(head_norms(loader, &config, index)?);
         llama_layer(loader, &config, index, attention)
     })?;
-    Ok(Design::plain(config, vec![rotation], layers))
+    Ok(Design::plain(config, vec![rope], layers))
 }
 
 fn qwen3_moe(keys: &Keys<'_>, loader: &mut Loader<'_>, mut config: Config) -> Result<Design, Error> {
     config.feed_forward = keys.size("expert_feed_forward_length", Some(config.feed_forward))?;
     keys.must_have_no_window()?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Halves)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
         attention.norms = Some(head_norms(loader, &config, index)?);
         layer_of_experts(keys, loader, &config, index, attention)
     })?;
-    Ok(Design::plain(config, vec![rotation], layers))
+    Ok(Design::plain(config, vec![rope], layers))
 }

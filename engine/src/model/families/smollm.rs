@@ -3,7 +3,7 @@ use crate::error::Error;
 use crate::kernels::Pairs;
 use crate::model::config::{Config, Keys};
 use crate::model::network::Design;
-use crate::model::rotation::Rotation;
+use crate::model::rope::Rope;
 use crate::model::weights::Loader;
 
 /// SmolLM3: LLaMA without positions in every fourth layer (Bakouch et al. 2025, huggingface.co/blog/smollm3; NoPE: Yang et
@@ -15,11 +15,11 @@ const WITHOUT_POSITIONS: usize = 4;
 
 fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
     keys.must_have_no_window()?;
-    let rotation = Rotation::of(keys, loader, &config, Pairs::Neighbours)?;
+    let rope = Rope::of(keys, loader, &config, Pairs::Neighbours)?;
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
-        attention.rotation = (!(index + 1).is_multiple_of(WITHOUT_POSITIONS)).then_some(0);
+        attention.rope = (!(index + 1).is_multiple_of(WITHOUT_POSITIONS)).then_some(0);
         llama_layer(loader, &config, index, attention)
     })?;
-    Ok(Design::plain(config, vec![rotation], layers))
+    Ok(Design::plain(config, vec![rope], layers))
 }

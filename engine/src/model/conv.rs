@@ -1,13 +1,17 @@
-use super::layer::Work;
-use super::state::Hidden;
+use super::context::Context;
+use super::fingerprint::fingerprint;
+use super::hidden::Hidden;
+use super::network::{Buffers, Network};
+use super::observer::Observer;
 use super::weights::{LinearId, RowsId, VectorId};
 use crate::arena::{Arena, OutOfMemory};
 use crate::kernels::Output;
+use crate::state::{ConvSpec, StateId};
 
 /// A causal convolution of each channel by itself, over a few tokens, between two gates (Hasani et al. 2025, arXiv
 /// 2511.23404): with u = before · x ⊙ input · x it is output · (after · x ⊙ Σⱼ kernelⱼ ⊙ u of j tokens before the last).
 #[derive(Clone, Debug)]
-pub(crate) struct ShortConvolution {
+pub(crate) struct ShortConv {
     pub(crate) input: RowsId,
     /// The gate of what goes into the convolution.
     pub(crate) before: RowsId,
@@ -19,14 +23,16 @@ pub(crate) struct ShortConvolution {
     pub(crate) output: LinearId,
 }
 
+fingerprint!(ShortConv { input, before, after, kernel, taps, output });
+
 /// Buffers for a batch of tokens.
-pub(crate) struct Convolving {
+pub(crate) struct ConvBuffers {
     input: Hidden,
     before: Hidden,
     after: Hidden,
 }
 
-impl Convolving {
+impl ConvBuffers {
     /// Buffers for batches of up to `batch` tokens.
     ///
     /// # Errors
@@ -37,21 +43,27 @@ impl Convolving {
     }
 }
 
-impl ShortConvolution {
-    /// From `normed` to `out`. `place` is the layer's number among those with a convolution.
+impl ShortConv {
+    /// What it looks back at.
+    pub(crate) fn state(&self, width: usize) -> ConvSpec {
+        ConvSpec { width, lookback: self.taps - 1 }
+    }
+
+    /// From `normed` to `attended`.
     pub(crate) fn forward(
         &self,
-        place: usize,
-        work: &mut Work<'_>,
-        normed: &Hidden,
-        Convolving { input, before, after }: &mut Convolving,
-        out: &mut Hidden,
+        id: StateId,
+        network: &Network,
+        context: &mut Context,
+        observer: &mut dyn Observer,
     ) {
-        let Work { weights, state, observer, .. } = work;
+        let (weights, Context { ops, buffers, .. }) = (network.weights(), context);
+        let Buffers { stream, conv, attended, .. } = buffers;
+        let Some(ConvBuffers { input, before, after }) = conv else { return };
         let projections = [&self.input, &self.before, &self.after].map(|rows| weights.rows(rows));
         let outputs = [&mut *input, &mut *before, &mut *after];
-        state.multiply(normed, projections, outputs, Output::Replace, *observer);
-        state.multiply_elements(input, before);
-        state.convolve(place, (&weights[self.kernel], self.taps), input, after, out);
+        ops.multiply(&stream.normed, projections, outputs, Output::Replace, observer);
+        ops.multiply_elements(input, before);
+        ops.convolve(id, (&weights[self.kernel], self.taps), input, after, attended);
     }
 }

@@ -1,6 +1,9 @@
 use std::fmt;
+use std::io::{self, Write};
 use std::ops::Range;
 
+use super::KeyShift;
+use super::kv_cache::{AttentionSpec, Slots};
 use crate::arena::{Arena, Buf, Chunks, OutOfMemory};
 pub use crate::kernels::attention::CacheType;
 use crate::kernels::attention::{BLOCK, WIDTH};
@@ -35,34 +38,37 @@ impl From<CacheType> for CacheTypes {
     }
 }
 
-/// The keys and values of every layer, in slots that sequences' positions are given: pages of them, see
-/// [`Run::slot`](crate::runs::Run::slot).
-pub(crate) struct Cache {
+/// Slots that are saved together: panels of 16 are read in pairs.
+pub(super) const SLOTS_SAVED: usize = 32;
+
+/// The keys and values of some layers, in slots that sequences' positions are given: see [`Slots`].
+pub(crate) struct KvStore {
     types: CacheTypes,
+    layers: usize,
+    head_dim: usize,
     keys: Half,
     values: Half,
 }
 
-impl Cache {
+impl KvStore {
+    /// Room for so many slots in each of so many layers.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
     pub(crate) fn new(
         arena: &mut Arena,
+        spec: &AttentionSpec,
         types: CacheTypes,
         layers: usize,
-        heads: usize,
-        head_dim: usize,
         slots: usize,
     ) -> Result<Self, OutOfMemory> {
-        let mut half = |ty| Half::new(arena, ty, layers, heads, head_dim, slots);
-        Ok(Self { types, keys: half(types.keys)?, values: half(types.values)? })
+        let &AttentionSpec { kv_heads, head_dim, .. } = spec;
+        let mut half = |ty| Half::new(arena, ty, layers, kv_heads, head_dim, slots);
+        Ok(Self { types, layers, head_dim, keys: half(types.keys)?, values: half(types.values)? })
     }
 
     pub(crate) fn types(&self) -> CacheTypes {
         self.types
-    }
-
-    /// Keys and values of one layer and KV head: those in the slots, and what lies in the same panels.
-    pub(crate) fn parts_mut(&mut self, layer: usize, head: usize, slots: Range<usize>) -> [&mut [u8]; 2] {
-        [&mut self.keys, &mut self.values].map(|half| half.panels_mut(layer, head, slots.clone()))
     }
 
     /// Copies what is in `count` slots, a multiple of 16 as the slots' numbers are.
@@ -81,10 +87,88 @@ impl Cache {
         self.keys.panels(layer, head, slots)
     }
 
-    /// Values, as [`Cache::keys`].
+    /// Values, as [`KvStore::keys`].
     pub(crate) fn values(&self, layer: usize, head: usize, slots: Range<usize>) -> &[u8] {
         self.values.panels(layer, head, slots)
     }
+
+    /// Moves what is in some slots to others, one after the other; keys are turned by the RoPE table of this number.
+    pub(super) fn relocate(
+        &mut self,
+        moves: impl Iterator<Item = (usize, usize)> + Clone + Sync,
+        rope: Option<usize>,
+        KeyShift { team, scratch, turn }: &mut KeyShift<'_>,
+    ) {
+        let (types, head_dim, turn) = (self.types, self.head_dim, *turn);
+        for layer in 0..self.layers {
+            team.for_each_with(scratch, self.layer(layer), |scratch, _, (keys, values)| {
+                let numbers = &mut scratch[..head_dim];
+                for (from, to) in moves.clone() {
+                    let turn = |key: &mut [f32]| rope.into_iter().for_each(|table| turn(table, key));
+                    types.relocate(from, to, numbers, turn, (&mut *keys, &mut *values));
+                }
+            });
+        }
+    }
+
+    /// Writes what is kept of some positions, which lie in these slots. In panels that have others too these are zero, so
+    /// that the same keys and values are the same bytes, and nothing of what was forgotten is among them.
+    pub(super) fn save(
+        &self,
+        slots: Slots<'_>,
+        positions: Range<usize>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let zeros = vec![0.0; self.head_dim];
+        let panels = |half: &Half| Buf::zeroed(2 * half.panel_bytes).map_err(io::Error::other);
+        let (mut keys, mut values) = (panels(&self.keys)?, panels(&self.values)?);
+        for (layer, head) in self.heads() {
+            for start in starts(&positions) {
+                let slot = slots.of(start);
+                keys.copy_from_slice(self.keys(layer, head, slot..slot + SLOTS_SAVED));
+                values.copy_from_slice(self.values(layer, head, slot..slot + SLOTS_SAVED));
+                for other in (start..start + SLOTS_SAVED).filter(|other| !positions.contains(other)) {
+                    self.types.store(other - start, &zeros, &zeros, (&mut keys, &mut values));
+                }
+                out.write_all(&keys)?;
+                out.write_all(&values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of what [`KvStore::save`] writes.
+    pub(super) fn saved_bytes(&self, positions: Range<usize>) -> usize {
+        let panels = 2 * starts(&positions).count();
+        self.heads().count() * panels * (self.keys.panel_bytes + self.values.panel_bytes)
+    }
+
+    /// Takes up so many bytes.
+    pub(super) fn load(&mut self, slots: Slots<'_>, positions: Range<usize>, mut bytes: &[u8]) {
+        for (layer, head) in self.heads() {
+            for start in starts(&positions) {
+                let slot = slots.of(start);
+                for half in [&mut self.keys, &mut self.values] {
+                    let panels = half.panels_mut(layer, head, slot..slot + SLOTS_SAVED);
+                    let (saved, rest) = bytes.split_at(panels.len());
+                    panels.copy_from_slice(saved);
+                    bytes = rest;
+                }
+            }
+        }
+    }
+
+    /// All layers' KV heads.
+    fn heads(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let heads = self.keys.heads;
+        (0..self.layers).flat_map(move |layer| (0..heads).map(move |head| (layer, head)))
+    }
+}
+
+/// Where the panels begin that have some positions.
+fn starts(positions: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+    let first = positions.start / SLOTS_SAVED * SLOTS_SAVED;
+    (first..positions.end).step_by(SLOTS_SAVED)
 }
 
 /// The keys, or the values: `[layer][head][slot / 16][number / WIDTH]` blocks.

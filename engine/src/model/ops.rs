@@ -4,104 +4,36 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::adapter::{Attached, Pair};
-use crate::arena::{Arena, Buf, Chunks, Concat, Matrix, OutOfMemory};
-use crate::attention::{Attention, Heads, Layer, Room};
-use crate::cache::Cache;
+use super::adapter::{Attached, Pair};
+use super::attention::{Attention, Heads, Layer, Room};
+use super::batch::Batch;
+use super::config::Config;
+use super::experts::Route;
+use super::hidden::Hidden;
+use super::network::Network;
+use super::observer::Observer;
+use super::rope::Rope;
+use super::weights::{Linear, LinearRows};
+use crate::arena::{Arena, Buf, Concat, OutOfMemory};
 use crate::error::Error;
-use crate::inputs::Inputs;
 use crate::kernels::attention::Look;
-use crate::kernels::quantize::{BLOCK, TILE};
-use crate::kernels::{Activation, Activations, Kernels, Line, Output, Pairs, Product, Q8Block};
-use crate::model::config::Config;
-use crate::model::experts::Route;
-use crate::model::network::Network;
-use crate::model::rotation::Rotation;
-use crate::model::weights::{Linear, LinearRows};
-use crate::observer::{Observer, Rows};
+use crate::kernels::quantize::TILE;
+use crate::kernels::{Activation, Kernels, Line, Output, Pairs, Product};
 use crate::panel::ROWS;
-use crate::runs::{PAGE, Run, Runs};
+use crate::state::{CacheTypes, ConvState, KeyShift, PAGE, Segment, StateId, States};
 use crate::team::Team;
 
-/// Activations of up to a batch of tokens, and the same quantized where weights ask for it.
-pub(crate) struct Hidden {
-    x: Buf<f32>,
-    q: Buf<Q8Block>,
-    /// Numbers from one token to the next, a multiple of 32; those beyond the row's own stay zero.
-    stride: usize,
-    quantized: bool,
+/// The sines and cosines of a batch's positions: `[token][Rope::len]`.
+struct RopeTable {
+    rope: Rope,
+    numbers: Buf<f32>,
 }
 
-impl Hidden {
-    pub(crate) fn new(
-        arena: &mut Arena,
-        batch: usize,
-        width: usize,
-        quantized: bool,
-    ) -> Result<Self, OutOfMemory> {
-        let stride = width.next_multiple_of(BLOCK);
-        let blocks = if quantized { batch * stride / BLOCK } else { 0 };
-        Ok(Self { x: arena.buf(batch * stride)?, q: arena.buf(blocks)?, stride, quantized })
-    }
-
-    pub(crate) fn row(&self, token: usize) -> &[f32] {
-        &self.x[token * self.stride..(token + 1) * self.stride]
-    }
-
-    pub(crate) fn row_mut(&mut self, token: usize) -> &mut [f32] {
-        &mut self.x[token * self.stride..(token + 1) * self.stride]
-    }
-
-    /// The first `width` numbers of each token's row.
-    fn rows(&self, tokens: usize, width: usize) -> Rows<'_> {
-        Rows::new(&self.x[..tokens * self.stride], self.stride, width)
-    }
-
-    fn activations(&self, tokens: usize) -> Activations<'_> {
-        let q = if self.quantized { &self.q[..tokens * self.stride / BLOCK] } else { &[] };
-        Activations { x: &self.x[..tokens * self.stride], stride: self.stride, q, tokens }
-    }
-
-    /// Some rows as floats alone.
-    fn floats(&self, rows: Range<usize>) -> Activations<'_> {
-        let x = &self.x[rows.start * self.stride..rows.end * self.stride];
-        Activations { x, stride: self.stride, q: &[], tokens: rows.len() }
-    }
-
-    /// Some rows.
-    fn rows_mut(&mut self, rows: Range<usize>) -> Matrix<'_> {
-        Matrix::new(&mut self.x[rows.start * self.stride..rows.end * self.stride], self.stride)
-    }
-
-    fn matrix(&mut self, tokens: usize) -> Matrix<'_> {
-        Matrix::new(&mut self.x[..tokens * self.stride], self.stride)
-    }
-
-    /// Runs of [`TILE`] tokens, each with its place in the quantized activations.
-    fn tiles(&mut self, tokens: usize) -> (Chunks<'_, f32>, Chunks<'_, Q8Block>) {
-        let stride = self.stride;
-        // A split of pairs has as many parts as its shorter member: without quantized activations, empty runs of
-        // the same number stand in for them.
-        let q = if self.quantized { &mut self.q[..tokens * stride / BLOCK] } else { &mut self.q[..] };
-        let chunk = TILE * stride / BLOCK;
-        (
-            Chunks::new(&mut self.x[..tokens * stride], TILE * stride),
-            Chunks::covering(q, chunk, tokens.div_ceil(TILE)),
-        )
-    }
-}
-
-/// A rotation, and what it comes to for each of a batch's tokens: `[token][Rotation::turns]`.
-struct Turning {
-    rotation: Rotation,
-    turns: Buf<f32>,
-}
-
-impl Turning {
+impl RopeTable {
     /// What turns the heads of a row.
     fn of(&self, row: usize) -> (Pairs, &[f32]) {
-        let len = self.rotation.turns();
-        (self.rotation.pairs, &self.turns[row * len..(row + 1) * len])
+        let len = self.rope.len();
+        (self.rope.pairs, &self.numbers[row * len..(row + 1) * len])
     }
 }
 
@@ -120,36 +52,32 @@ pub(crate) fn adapter_buffers(
     (0..AT_ONCE).map(|_| Hidden::new(arena, batch, rank.next_multiple_of(ROWS), false)).collect()
 }
 
-/// What a [`State`] is made for.
+/// What [`Ops`] are made for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StateOptions {
+pub(crate) struct OpsRoom {
     /// Sequences that a batch may have tokens of.
     pub(crate) sequences: usize,
     /// Positions of each.
     pub(crate) context: usize,
     /// Tokens of a batch.
     pub(crate) batch: usize,
-    /// Lines of scratch for each thread, as [`scratch_lines`] says.
-    pub(crate) scratch: usize,
 }
 
-/// Everything that a forward pass works with: threads, kernels, buffers and the KV cache.
-///
-/// Its methods are the steps that families of models are written in.
-pub(crate) struct State {
+/// The steps that layers are written in, and what these work with: threads, kernels, scratch, the batch's segments and
+/// what is kept of their sequences.
+pub(crate) struct Ops {
     kernels: &'static Kernels,
     team: Team,
-    cache: Cache,
+    pub(crate) states: States,
     attention: Attention,
-    /// Each thread's own, for unpacked weights.
+    /// Each thread's own, for unpacked weights and for a head's numbers.
     scratch: Vec<Buf<Line>>,
-    turning: Vec<Turning>,
-    /// None where no layer has a convolution.
-    inputs: Option<Inputs>,
+    head: Vec<Buf<f32>>,
+    ropes: Vec<RopeTable>,
     /// The tokens that a batch's layers work on.
-    pub(crate) runs: Runs,
+    pub(crate) batch: Batch,
     /// True when the work is to end.
-    pub(crate) cancel: Arc<AtomicBool>,
+    cancel: Arc<AtomicBool>,
     /// Threads that may work.
     limit: Arc<AtomicUsize>,
     /// What an adapter's first halves come to, for each of the matrices that are multiplied with at once.
@@ -158,8 +86,8 @@ pub(crate) struct State {
     pub(crate) tokens: usize,
 }
 
-impl State {
-    /// A state that looks back in the cache, which is as long as the context, and in the inputs of convolutions.
+impl Ops {
+    /// The steps of `network`, with the states that its layers ask for.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -167,32 +95,32 @@ impl State {
         arena: &mut Arena,
         kernels: &'static Kernels,
         team: Team,
-        (cache, inputs): (Cache, Option<Inputs>),
+        states: (States, CacheTypes),
         network: &Network,
-        options: StateOptions,
+        room: OpsRoom,
     ) -> Result<Self, OutOfMemory> {
         let &Config { heads, kv_heads, head_dim, .. } = network.config();
-        let StateOptions { sequences, context, batch, scratch } = options;
-        let room = Room { batch, runs: sequences, context };
+        let OpsRoom { sequences, context, batch } = room;
         let heads = Heads { heads, kv_heads, head_dim };
-        let threads = team.threads();
-        let scratch = (0..threads).map(|_| arena.buf(scratch)).collect::<Result<_, _>>()?;
-        let turning = |rotation: &Rotation| {
-            Ok(Turning {
-                turns: arena.buf(batch * rotation.turns())?,
-                rotation: rotation.in_context(context),
-            })
+        let (threads, (states, cache)) = (team.threads(), states);
+        let lines = scratch_lines(network.linears(), batch);
+        let scratch = (0..threads).map(|_| arena.buf(lines)).collect::<Result<_, _>>()?;
+        let head = (0..threads).map(|_| arena.buf(head_dim)).collect::<Result<_, _>>()?;
+        let table = |rope: &Rope| {
+            let rope = rope.in_context(context);
+            Ok(RopeTable { numbers: arena.buf(batch * rope.len())?, rope })
         };
-        let turning = network.rotations().iter().map(turning).collect::<Result<_, _>>()?;
+        let ropes = network.ropes().iter().map(table).collect::<Result<_, _>>()?;
+        let room = Room { batch, segments: sequences, context };
         Ok(Self {
             kernels,
             scratch,
-            attention: Attention::new(arena, kernels, threads, heads, cache.types(), room)?,
-            cache,
+            head,
+            attention: Attention::new(arena, kernels, threads, heads, cache, room)?,
+            states,
             team,
-            turning,
-            inputs,
-            runs: Runs::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
+            ropes,
+            batch: Batch::new(arena, sequences, sequences.saturating_mul(context.div_ceil(PAGE)))?,
             cancel: Arc::default(),
             limit: Arc::new(AtomicUsize::new(usize::MAX)),
             low: Vec::new(),
@@ -209,29 +137,14 @@ impl State {
         self.kernels.name()
     }
 
-    pub(crate) fn cache(&self) -> &Cache {
-        &self.cache
-    }
-
-    pub(crate) fn cache_mut(&mut self) -> &mut Cache {
-        &mut self.cache
-    }
-
-    pub(crate) fn past_mut(&mut self) -> (&mut Cache, Option<&mut Inputs>) {
-        (&mut self.cache, self.inputs.as_mut())
-    }
-
-    pub(crate) fn inputs(&self) -> Option<&Inputs> {
-        self.inputs.as_ref()
-    }
-
-    pub(crate) fn inputs_mut(&mut self) -> Option<&mut Inputs> {
-        self.inputs.as_mut()
-    }
-
     /// The flag that ends the work, and the limit of threads.
     pub(crate) fn control(&self) -> (Arc<AtomicBool>, Arc<AtomicUsize>) {
         (Arc::clone(&self.cancel), Arc::clone(&self.limit))
+    }
+
+    /// Ends forward passes when the flag is true.
+    pub(crate) fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
+        self.cancel = flag;
     }
 
     /// Has no more threads work than this says; while it is 0 none does.
@@ -257,24 +170,24 @@ impl State {
         }
     }
 
-    /// Begins with the tokens of [`State::runs`].
+    /// Begins with the tokens of [`Ops::batch`].
     pub(crate) fn begin(&mut self) {
-        self.tokens = self.runs.tokens();
-        if let Some(inputs) = &mut self.inputs {
-            self.runs.iter().for_each(|(_, run)| inputs.begin(&run));
+        self.tokens = self.batch.tokens();
+        for state in self.states.iter_mut() {
+            self.batch.iter().for_each(|(_, segment)| state.begin(&segment));
         }
-        for Turning { rotation, turns } in &mut self.turning {
-            let positions = self.runs.iter().flat_map(|(rows, run)| run.start..run.start + rows.len());
-            for (turns, position) in turns.chunks_exact_mut(rotation.turns()).zip(positions) {
-                rotation.fill(turns, position);
+        for RopeTable { rope, numbers } in &mut self.ropes {
+            let positions = self.batch.iter().flat_map(|(_, segment)| segment.start..segment.end());
+            for (numbers, position) in numbers.chunks_exact_mut(rope.len()).zip(positions) {
+                rope.fill(numbers, position);
             }
         }
     }
 
     /// Ends with these tokens, of which all layers are through.
-    pub(crate) fn end(&mut self) {
-        if let Some(inputs) = &mut self.inputs {
-            self.runs.iter().for_each(|(_, run)| inputs.finish(&run));
+    pub(crate) fn finish(&mut self) {
+        for state in self.states.iter_mut() {
+            self.batch.iter().for_each(|(_, segment)| state.finish(&segment));
         }
     }
 
@@ -300,7 +213,7 @@ impl State {
         });
     }
 
-    /// [`State::norm`] of each `run` of the first `width` numbers of a row by itself, in place.
+    /// [`Ops::norm`] of each `run` of the first `width` numbers of a row by itself, in place.
     pub(crate) fn norm_in_place(
         &mut self,
         x: &mut Hidden,
@@ -373,7 +286,7 @@ impl State {
         }
     }
 
-    /// Makes room for adapters of this rank, so many of them in all runs of a batch of up to `batch` tokens.
+    /// Makes room for adapters of this rank, so many of them in all segments of a batch of up to `batch` tokens.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -384,7 +297,7 @@ impl State {
         rank: usize,
         adapters: usize,
     ) -> Result<(), OutOfMemory> {
-        self.runs.reserve_adapters(adapters);
+        self.batch.reserve_adapters(adapters);
         if self.low.first().is_none_or(|low| low.stride < rank) {
             self.low = adapter_buffers(arena, batch, rank)?;
         }
@@ -398,9 +311,9 @@ impl State {
         weights: &[LinearRows<'_>; N],
         outputs: &mut [&mut Hidden; N],
     ) {
-        let Self { kernels, team, scratch, low, runs, .. } = self;
+        let Self { kernels, team, scratch, low, batch, .. } = self;
         let threads = team.threads();
-        for (rows, adapters) in runs.adapted() {
+        for (rows, adapters) in batch.adapted() {
             for Attached { adapter, scale } in adapters {
                 let pairs = weights.each_ref().map(|rows| adapter.pair(rows.linear.id));
                 if pairs.iter().all(Option::is_none) {
@@ -484,71 +397,64 @@ impl State {
                 }
             }
         });
-        if self.runs.are_adapted() {
+        if self.batch.is_adapted() {
             self.adapt(x, &weights, &mut outputs);
         }
     }
 
-    /// Rotates queries and keys by their positions, and puts keys and values into the cache.
+    /// Turns queries and keys by their positions, with the RoPE table of this number, and keeps keys and values.
     pub(crate) fn rotate_and_store(
         &mut self,
-        layer: usize,
+        id: StateId,
         config: &Config,
-        rotation: Option<usize>,
-        queries: &mut Hidden,
-        keys: &mut Hidden,
+        rope: Option<usize>,
+        [queries, keys]: [&mut Hidden; 2],
         values: &Hidden,
     ) {
         let &Config { heads, kv_heads, head_dim: dim, .. } = config;
+        let Some(cache) = self.states.attention_mut(id) else { return };
+        let (store, placement) = cache.parts_mut();
         let group = heads / kv_heads;
-        let (kernels, tokens, types) = (self.kernels, self.tokens, self.cache.types());
-        let runs = &self.runs;
-        let turning = rotation.map(|number| &self.turning[number]);
+        let (kernels, tokens, types, batch) = (self.kernels, self.tokens, store.types(), &self.batch);
+        let table = rope.map(|number| &self.ropes[number]);
         let turn = |row: usize, heads: &mut [f32]| {
-            if let Some(turning) = turning {
-                let (pairs, turns) = turning.of(row);
-                heads.chunks_exact_mut(dim).for_each(|head| kernels.rotate(pairs, head, turns));
+            if let Some(table) = table {
+                let (pairs, numbers) = table.of(row);
+                heads.chunks_exact_mut(dim).for_each(|head| kernels.rotate(pairs, head, numbers));
             }
         };
         let queries = queries.matrix(tokens).columns(heads * dim, group * dim);
         let keys = keys.matrix(tokens).columns(kv_heads * dim, dim);
-        let split = ((queries, keys), self.cache.layer(layer));
+        let split = ((queries, keys), store.layer(id.layer));
         self.team.for_each_of(tokens, split, |head, ((mut queries, mut keys), (key_cache, value_cache))| {
-            for (rows, run) in runs.iter() {
-                for (row, position) in rows.zip(run.start..) {
+            for (rows, segment) in batch.iter() {
+                let slots = placement.slots(&segment);
+                for (row, position) in rows.zip(segment.start..) {
                     turn(row, queries.row(row));
                     let key = keys.row(row);
                     turn(row, key);
                     let value = &values.row(row)[head * dim..(head + 1) * dim];
-                    types.store(run.slot(position), key, value, (&mut *key_cache, &mut *value_cache));
+                    types.store(slots.of(position), key, value, (&mut *key_cache, &mut *value_cache));
                 }
             }
         });
     }
 
-    /// Takes some tokens out of a sequence, whose length is `run`'s start, as if the later ones had stood nearer: they
-    /// keep what they know of those that are gone. `rotation_of` a layer is the number of its rotation.
-    pub(crate) fn forget(
-        &mut self,
-        rotation_of: impl Fn(usize) -> Option<usize> + Sync,
-        layers: usize,
-        run: Run<'_>,
-        tokens: Range<usize>,
-    ) {
-        for Turning { rotation, turns } in &mut self.turning {
-            rotation.fill_back(&mut turns[..rotation.turns()], tokens.len());
+    /// Takes some tokens out of a sequence, which ends where the segment starts, as if the later ones had stood nearer:
+    /// they keep what they know of those that are gone.
+    pub(crate) fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>) {
+        for RopeTable { rope, numbers } in &mut self.ropes {
+            rope.fill_back(&mut numbers[..rope.len()], tokens.len());
         }
-        let (kernels, turning) = (self.kernels, &self.turning);
-        let turn = |layer, key: &mut [f32]| {
-            if let Some(number) = rotation_of(layer) {
-                let (pairs, turns) = turning[number].of(0);
-                kernels.rotate(pairs, key, turns);
-            }
+        let (kernels, ropes) = (self.kernels, &self.ropes);
+        let turn = |number: usize, key: &mut [f32]| {
+            let (pairs, numbers) = ropes[number].of(0);
+            kernels.rotate(pairs, key, numbers);
         };
-        if let Some(inputs) = &mut self.inputs {
-            inputs.forget(run.sequence, tokens.clone());
+        let mut keys = KeyShift { team: &mut self.team, scratch: &mut self.head, turn: &turn };
+        for state in self.states.iter_mut() {
+            state.forget(segment, tokens.clone(), &mut keys);
         }
-        self.attention.forget(&mut self.team, &mut self.cache, layers, run, tokens, turn);
     }
 
     /// `x *= y`.
@@ -562,26 +468,26 @@ impl State {
     }
 
     /// A causal convolution of each channel over the last tokens of its sequence, times `gate`: see
-    /// [`ShortConvolution`](super::convolution::ShortConvolution). `kernel` is `[tap][channel]`, of `taps` taps, and `place`
-    /// the layer's number among those with a convolution. `out` is quantized where it is to be.
+    /// [`ShortConv`](super::conv::ShortConv). `kernel` is `[tap][channel]`, of `taps` taps. `out` is quantized where it is
+    /// to be.
     pub(crate) fn convolve(
         &mut self,
-        place: usize,
+        id: StateId,
         (kernel, taps): (&[f32], usize),
         input: &Hidden,
         gate: &Hidden,
         out: &mut Hidden,
     ) {
-        let Some(inputs) = &mut self.inputs else { return };
-        let (kernels, runs, stride) = (self.kernels, &self.runs, out.stride);
-        let before = &*inputs;
+        let Some(state) = self.states.of_mut::<ConvState>(id) else { return };
+        let (kernels, batch, stride) = (self.kernels, &self.batch, out.stride);
+        let before = &*state;
         // The input so many positions before that of a row.
         let back = |row: usize, distance: usize| {
-            let (rows, run) = runs.of(row);
+            let (rows, segment) = batch.of(row);
             let token = row - rows.start;
             match token.checked_sub(distance) {
                 Some(token) => input.row(rows.start + token),
-                None => before.before(place, &run, distance - token),
+                None => before.before(id.layer, &segment, distance - token),
             }
         };
         self.team.for_each(out.tiles(self.tokens), |tile, (rows, q)| {
@@ -599,15 +505,17 @@ impl State {
             }
             kernels.quantize(rows, stride, stride, q);
         });
-        for (rows, run) in runs.iter() {
-            inputs.keep(place, &run, |token| input.row(rows.start + token));
+        for (rows, segment) in batch.iter() {
+            state.keep(id.layer, &segment, |token| input.row(rows.start + token));
         }
     }
 
     /// Causal self-attention: see [`Attention::attend`].
-    pub(crate) fn attend(&mut self, layer: usize, look: Look, queries: &Hidden, out: &mut Hidden) {
-        let Self { cache, runs, .. } = self;
-        let layer = Layer { cache, index: layer, runs, queries: &queries.x, stride: queries.stride, look };
+    pub(crate) fn attend(&mut self, id: StateId, look: Look, queries: &Hidden, out: &mut Hidden) {
+        let Some(cache) = self.states.attention(id) else { return };
+        let (store, placement) = cache.parts();
+        let (batch, index, stride) = (&self.batch, id.layer, queries.stride);
+        let layer = Layer { store, placement, index, batch, queries: &queries.x, stride, look };
         self.attention.attend(&mut self.team, &layer, &mut out.x);
         self.quantize(out);
     }

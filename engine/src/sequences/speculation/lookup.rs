@@ -4,14 +4,14 @@ const SHORTEST: usize = 2;
 
 /// Appends `count` tokens that followed when the end of the text was there the last time, as often over as need be; none
 /// where it never was.
-pub(super) fn guess(tokens: &[u32], count: usize, guesses: &mut Vec<u32>) {
+pub(super) fn draft(tokens: &[u32], count: usize, drafts: &mut Vec<u32>) {
     for length in (SHORTEST..=LONGEST.min(tokens.len())).rev() {
         let end = &tokens[tokens.len() - length..];
         // The end itself is the last of these.
         let before = tokens.windows(length).rev().skip(1).position(|window| window == end);
         if let Some(before) = before {
             let followed = &tokens[tokens.len() - 1 - before..];
-            guesses.extend(followed.iter().cycle().take(count));
+            drafts.extend(followed.iter().cycle().take(count));
             return;
         }
     }
@@ -19,26 +19,26 @@ pub(super) fn guess(tokens: &[u32], count: usize, guesses: &mut Vec<u32>) {
 
 #[cfg(test)]
 mod tests {
-    fn guess(tokens: &[u32], count: usize) -> Vec<u32> {
-        let mut guesses = vec![77];
-        super::guess(tokens, count, &mut guesses);
-        guesses.split_off(1)
+    fn draft(tokens: &[u32], count: usize) -> Vec<u32> {
+        let mut drafts = vec![77];
+        super::draft(tokens, count, &mut drafts);
+        drafts.split_off(1)
     }
 
     #[test]
     fn what_followed_the_last_time_follows_again() {
-        assert_eq!(guess(&[1, 2, 3, 4, 5, 1, 2, 3], 2), [4, 5]);
+        assert_eq!(draft(&[1, 2, 3, 4, 5, 1, 2, 3], 2), [4, 5]);
         // The longer end counts, not the later place; of equal ends the later.
-        assert_eq!(guess(&[1, 2, 3, 7, 9, 2, 3, 8, 1, 2, 3], 1), [7]);
-        assert_eq!(guess(&[2, 3, 7, 9, 2, 3, 8, 1, 2, 3], 1), [8]);
-        assert_eq!(guess(&[1, 2, 1, 2, 1, 2], 5), [1, 2, 1, 2, 1]);
-        assert_eq!(guess(&[5, 5, 5], 4), [5; 4]);
+        assert_eq!(draft(&[1, 2, 3, 7, 9, 2, 3, 8, 1, 2, 3], 1), [7]);
+        assert_eq!(draft(&[2, 3, 7, 9, 2, 3, 8, 1, 2, 3], 1), [8]);
+        assert_eq!(draft(&[1, 2, 1, 2, 1, 2], 5), [1, 2, 1, 2, 1]);
+        assert_eq!(draft(&[5, 5, 5], 4), [5; 4]);
     }
 
     #[test]
-    fn without_an_example_nothing_is_guessed() {
+    fn without_an_example_nothing_is_drafted() {
         for tokens in [&[][..], &[1], &[1, 2], &[1, 2, 3], &[1, 2, 3, 4, 3], &[3, 1, 3, 2, 3]] {
-            assert!(guess(tokens, 4).is_empty());
+            assert!(draft(tokens, 4).is_empty());
         }
     }
 }

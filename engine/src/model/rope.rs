@@ -1,13 +1,12 @@
-use twox_hash::XxHash3_128;
-
 use super::config::{Config, Keys};
-use super::weights::{Loader, hash_floats};
+use super::fingerprint::fingerprint;
+use super::weights::Loader;
 use crate::error::Error;
 use crate::kernels::{Pairs, rope};
 
 /// How queries and keys turn with their position (RoPE: Su et al. 2021, arXiv 2104.09864).
 #[derive(Clone, Debug)]
-pub(crate) struct Rotation {
+pub(crate) struct Rope {
     pub(crate) pairs: Pairs,
     /// The angle from one position to the next, for each pair of a head.
     pub(crate) frequencies: Vec<f32>,
@@ -17,7 +16,7 @@ pub(crate) struct Rotation {
     pub(crate) long: Option<LongContext>,
 }
 
-/// A rotation's other frequencies, for long contexts.
+/// A rope's other frequencies, for long contexts.
 #[derive(Clone, Debug)]
 pub(crate) struct LongContext {
     /// The longest context that they are not for.
@@ -25,7 +24,10 @@ pub(crate) struct LongContext {
     pub(crate) frequencies: Vec<f32>,
 }
 
-impl Rotation {
+fingerprint!(Rope { pairs, frequencies, magnitude, long });
+fingerprint!(LongContext { original, frequencies });
+
+impl Rope {
     /// base^(−2i/d) for each pair i of the `rotated` numbers d, divided by `factor`.
     pub(crate) fn new(pairs: Pairs, base: f32, rotated: usize, factor: f32) -> Self {
         let frequency = |i: usize| {
@@ -44,13 +46,13 @@ impl Rotation {
     ) -> Result<Self, Error> {
         let rotated = keys.rotated(config.head_dim)?;
         let base = keys.positive("rope.freq_base", Some(10_000.0))?;
-        let mut rotation = Self::new(pairs, base, rotated, 1.0);
+        let mut rope = Self::new(pairs, base, rotated, 1.0);
         if let Some(factors) = loader.numbers("rope_freqs.weight", rotated / 2)? {
-            rotation.divide(&factors);
+            rope.divide(&factors);
         }
         let factor = linear_factor(keys)?;
-        rotation.frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
-        Ok(rotation)
+        rope.frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
+        Ok(rope)
     }
 
     /// Divides each frequency by its own factor.
@@ -60,7 +62,7 @@ impl Rotation {
         }
     }
 
-    /// The rotation in a session that has room for `context` positions. It holds for all of them, so that what a token
+    /// The rope in a session that has room for `context` positions. It holds for all of them, so that what a token
     /// sees does not depend on how many follow.
     pub(crate) fn in_context(&self, context: usize) -> Self {
         let frequencies = match &self.long {
@@ -75,29 +77,20 @@ impl Rotation {
         self.long.as_ref().is_some_and(|long| context > long.original)
     }
 
-    /// Numbers that say how the heads at one position turn.
-    pub(crate) fn turns(&self) -> usize {
+    /// Numbers of a table's row: what turns the heads at one position.
+    pub(crate) fn len(&self) -> usize {
         4 * self.frequencies.len()
     }
 
-    /// Fills `turns` for a position.
-    pub(crate) fn fill(&self, turns: &mut [f32], position: usize) {
-        rope::fill_turns(turns, self.pairs, position, &self.frequencies, self.magnitude);
+    /// Fills `row` for a position.
+    pub(crate) fn fill(&self, row: &mut [f32], position: usize) {
+        rope::fill_turns(row, self.pairs, position, &self.frequencies, self.magnitude);
     }
 
-    /// Fills `turns` with what turns back by so many positions, and leaves lengths as they are.
-    pub(crate) fn fill_back(&self, turns: &mut [f32], positions: usize) {
-        rope::fill_turns(turns, self.pairs, positions, &self.frequencies, 1.0);
-        rope::reverse(turns);
-    }
-
-    pub(crate) fn hash(&self, hasher: &mut XxHash3_128) {
-        hasher.write(&[self.pairs as u8]);
-        hash_floats(&self.frequencies, hasher);
-        hash_floats(&[self.magnitude], hasher);
-        if let Some(long) = &self.long {
-            hash_floats(&long.frequencies, hasher);
-        }
+    /// Fills `row` with what turns back by so many positions, and leaves lengths as they are.
+    pub(crate) fn fill_back(&self, row: &mut [f32], positions: usize) {
+        rope::fill_turns(row, self.pairs, positions, &self.frequencies, 1.0);
+        rope::reverse(row);
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
+use super::batch::Batch;
 use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
-use crate::cache::{Cache, CacheType, CacheTypes};
 use crate::kernels::attention::{self, BLOCK, Block, HEADER, Look, Queries, SPAN, WIDTH};
 use crate::kernels::quantize::TILE;
 use crate::kernels::{Kernels, Line, Q8Block};
-use crate::runs::{Run, Runs};
+use crate::state::{CacheType, CacheTypes, KvStore, Placement, Segment, Slots};
 use crate::team::Team;
 
 /// Queries of a task: so many that widening keys and values hardly counts, so few that their scores stay near.
@@ -43,9 +43,11 @@ impl Heads {
 /// Tokens that look at a layer's cache, which holds their own keys and values.
 #[derive(Clone, Copy)]
 pub(crate) struct Layer<'a> {
-    pub(crate) cache: &'a Cache,
+    pub(crate) store: &'a KvStore,
+    pub(crate) placement: &'a dyn Placement,
+    /// The layer's number in the store.
     pub(crate) index: usize,
-    pub(crate) runs: &'a Runs,
+    pub(crate) batch: &'a Batch,
     /// The tokens' queries: for each a row of `stride` numbers, which begins with those of all heads.
     pub(crate) queries: &'a [f32],
     pub(crate) stride: usize,
@@ -57,8 +59,8 @@ pub(crate) struct Layer<'a> {
 pub(crate) struct Room {
     /// Tokens of a batch.
     pub(crate) batch: usize,
-    /// Runs of a batch.
-    pub(crate) runs: usize,
+    /// Segments of a batch.
+    pub(crate) segments: usize,
     /// Positions of a sequence.
     pub(crate) context: usize,
 }
@@ -70,9 +72,9 @@ pub(crate) struct Attention {
     heads: Heads,
     /// Tokens of a task, at most.
     tokens: usize,
-    /// The rows of the tasks' tokens, and the run that they are of.
+    /// The rows of the tasks' tokens, and the number of the segment that they are of.
     tiles: Vec<Range<usize>>,
-    tile_runs: Vec<usize>,
+    tile_segments: Vec<usize>,
     scratch: Vec<Scratch>,
     /// What the spans come to for one token: `[KV head][span][head of the group]`.
     parts: Buf<f32>,
@@ -88,68 +90,44 @@ impl Attention {
         room: Room,
     ) -> Result<Self, OutOfMemory> {
         let tokens = (TOGETHER / heads.group()).clamp(1, room.batch.max(1));
-        let tiles = room.batch.div_ceil(tokens) + room.runs;
+        let tiles = room.batch.div_ceil(tokens) + room.segments;
         let scratch =
             (0..threads).map(|_| Scratch::new(arena, heads, types, tokens)).collect::<Result<_, _>>()?;
         let parts = arena.buf(heads.heads * room.context.div_ceil(SPAN) * heads.part())?;
-        let (tiles, tile_runs) = (arena.list(tiles)?, arena.list(tiles)?);
-        Ok(Self { kernels, heads, tokens, tiles, tile_runs, scratch, parts })
+        let (tiles, tile_segments) = (arena.list(tiles)?, arena.list(tiles)?);
+        Ok(Self { kernels, heads, tokens, tiles, tile_segments, scratch, parts })
     }
 
     /// `out = softmax(queries · keys) · values`, scaled and capped as [`Look`] says; `out` has rows as the queries have.
     pub(crate) fn attend(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
-        match layer.runs.tokens() {
+        match layer.batch.tokens() {
             1 => self.one(team, layer, out),
             _ => self.several(team, layer, out),
-        }
-    }
-
-    /// Takes some tokens out of a sequence, whose length is `run`'s start: the keys and values behind them move up, and
-    /// `turn` turns each layer's keys back by as many positions.
-    pub(crate) fn forget(
-        &mut self,
-        team: &mut Team,
-        cache: &mut Cache,
-        layers: usize,
-        run: Run<'_>,
-        tokens: Range<usize>,
-        turn: impl Fn(usize, &mut [f32]) + Sync,
-    ) {
-        let (types, head_dim) = (cache.types(), self.heads.head_dim);
-        for layer in 0..layers {
-            team.for_each_with(&mut self.scratch, cache.layer(layer), |scratch, _, (keys, values)| {
-                let numbers = &mut scratch.floats[..head_dim];
-                for from in tokens.end..run.start {
-                    let (from, to) = (run.slot(from), run.slot(from - tokens.len()));
-                    types.relocate(from, to, numbers, |key| turn(layer, key), (&mut *keys, &mut *values));
-                }
-            });
         }
     }
 
     fn several(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         let (kernels, heads) = (self.kernels, self.heads);
         self.tiles.clear();
-        self.tile_runs.clear();
-        for (number, (rows, _)) in layer.runs.iter().enumerate() {
+        self.tile_segments.clear();
+        for (number, (rows, _)) in layer.batch.iter().enumerate() {
             for first in rows.clone().step_by(self.tokens) {
                 self.tiles.push(first..(first + self.tokens).min(rows.end));
-                self.tile_runs.push(number);
+                self.tile_segments.push(number);
             }
         }
         let group = heads.group() * heads.head_dim;
-        let out = Matrix::new(&mut out[..layer.runs.tokens() * layer.stride], layer.stride);
+        let out = Matrix::new(&mut out[..layer.batch.tokens() * layer.stride], layer.stride);
         let tiles = out.tiles(heads.heads * heads.head_dim, group, &self.tiles);
-        let tile_runs = &self.tile_runs;
+        let tile_segments = &self.tile_segments;
         team.for_each_with(&mut self.scratch, tiles, |scratch, i, mut tile| {
             let (head, tokens) = (tile.columns().start / group, tile.rows());
-            let (rows, run) = layer.runs.get(tile_runs[i % tile_runs.len()]);
-            let start = run.start + (tokens.start - rows.start);
+            let (rows, segment) = layer.batch.get(tile_segments[i % tile_segments.len()]);
+            let start = segment.start + (tokens.start - rows.start);
             let work = scratch.open(kernels, heads, layer, head, tokens.clone(), start);
-            let queries = &work.queries;
+            let (queries, view) = (&work.queries, View::of(kernels, layer, &segment, head));
             work.sums.chunks_exact_mut(heads.part()).for_each(attention::begin);
             for span in (queries.first() / SPAN * SPAN..start + tokens.len()).step_by(SPAN) {
-                let view = View { kernels, layer, run, head };
                 view.span(queries, span, work.wide, work.scores, work.parts);
                 let parts = work.parts.chunks_exact(heads.part());
                 let sums = work.sums.chunks_exact_mut(heads.part());
@@ -170,15 +148,15 @@ impl Attention {
 
     fn one(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         let (kernels, heads) = (self.kernels, self.heads);
-        let (rows, run) = layer.runs.get(0);
-        let first = (run.start + 1).saturating_sub(layer.look.window) / SPAN;
-        let spans = (run.start + 1).div_ceil(SPAN) - first;
+        let (rows, segment) = layer.batch.get(0);
+        let first = (segment.start + 1).saturating_sub(layer.look.window) / SPAN;
+        let spans = (segment.start + 1).div_ceil(SPAN) - first;
         let task = heads.group() * heads.part();
         let parts = &mut self.parts[..heads.kv_heads * spans * task];
         team.for_each_with(&mut self.scratch, Chunks::new(parts, task), |scratch, i, parts| {
             let (head, span) = (i / spans, i % spans);
-            let work = scratch.open(kernels, heads, layer, head, rows.clone(), run.start);
-            let view = View { kernels, layer, run, head };
+            let work = scratch.open(kernels, heads, layer, head, rows.clone(), segment.start);
+            let view = View::of(kernels, layer, &segment, head);
             view.span(&work.queries, (first + span) * SPAN, work.wide, work.scores, parts);
         });
         let Some(sums) = self.scratch.first_mut().map(|scratch| &mut scratch.floats[..heads.part()]) else {
@@ -198,15 +176,19 @@ impl Attention {
     }
 }
 
-/// A KV head of a layer, as a run's tokens see it.
+/// A KV head of a layer, as a segment's tokens see it.
 struct View<'a> {
     kernels: &'static Kernels,
     layer: &'a Layer<'a>,
-    run: Run<'a>,
+    slots: Slots<'a>,
     head: usize,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    fn of(kernels: &'static Kernels, layer: &'a Layer<'a>, segment: &Segment<'a>, head: usize) -> Self {
+        Self { kernels, layer, slots: layer.placement.slots(segment), head }
+    }
+
     /// Works out the queries' parts of the span that begins at position `start`.
     fn span(
         &self,
@@ -216,32 +198,32 @@ impl View<'_> {
         scores: &mut [[f32; SPAN]],
         parts: &mut [f32],
     ) {
-        let &Self { kernels, layer: &Layer { cache, index, .. }, run, head } = self;
+        let &Self { kernels, layer: &Layer { store, index, .. }, slots: positions, head } = self;
         let end = (start + SPAN).min(queries.most());
         // A block lies in one page, and so do its slots.
         let slots = |from: usize, end: usize| {
-            let slot = run.slot(from);
+            let slot = positions.of(from);
             slot..slot + (end.min(from + BLOCK) - from)
         };
-        let keys = |from: usize| cache.keys(index, head, slots(from, end));
-        let values = |from: usize| cache.values(index, head, slots(from, end));
+        let keys = |from: usize| store.keys(index, head, slots(from, end));
+        let values = |from: usize| store.values(index, head, slots(from, end));
         let first = start.max(queries.first() / BLOCK * BLOCK);
         for from in (first..end).step_by(BLOCK) {
             let next = if from + BLOCK < end { keys(from + BLOCK) } else { values(first) };
             let keys = Block { bytes: keys(from), start: from, next };
-            kernels.scores(cache.types().keys, queries, &keys, wide, scores);
+            kernels.scores(store.types().keys, queries, &keys, wide, scores);
         }
         kernels.softmax(queries, start, scores, parts);
         for from in (first..end).step_by(BLOCK) {
             let next = if from + BLOCK < end {
                 values(from + BLOCK)
             } else if end < queries.most() {
-                cache.keys(index, head, slots(end, queries.most()))
+                store.keys(index, head, slots(end, queries.most()))
             } else {
                 &[]
             };
             let values = Block { bytes: values(from), start: from, next };
-            kernels.weigh(cache.types().values, queries, &values, wide, scores, parts);
+            kernels.weigh(store.types().values, queries, &values, wide, scores, parts);
         }
     }
 }
@@ -325,6 +307,7 @@ impl Scratch {
 mod tests {
     use super::*;
     use crate::kernels::Isa;
+    use crate::state::{AttentionSpec, InPages};
     use siskin_compute::test_data::Random;
 
     const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];
@@ -340,7 +323,7 @@ mod tests {
         queries: Vec<f32>,
         keys: Vec<f32>,
         values: Vec<f32>,
-        cache: Cache,
+        store: KvStore,
     }
 
     impl Sequence {
@@ -359,12 +342,16 @@ mod tests {
                 queries: random.vector(positions * heads.heads * heads.head_dim, 3.0),
                 keys: random.vector(positions * kv, 2.0),
                 values: random.vector(positions * kv, 2.0),
-                cache: Cache::new(
+                store: KvStore::new(
                     &mut Arena::reserving(),
+                    &AttentionSpec {
+                        kv_heads: heads.kv_heads,
+                        head_dim: heads.head_dim,
+                        window: usize::MAX,
+                        rope: None,
+                    },
                     types,
                     1,
-                    heads.kv_heads,
-                    heads.head_dim,
                     3 * SPAN,
                 )
                 .unwrap(),
@@ -374,13 +361,12 @@ mod tests {
         }
 
         fn fill(&mut self) {
-            let Self { heads: Heads { kv_heads, head_dim, .. }, types, keys, values, cache, .. } = self;
-            Team::new(1).unwrap().for_each(cache.layer(0), |head, (key_cache, value_cache)| {
+            let Self { heads: Heads { kv_heads, head_dim, .. }, types, keys, values, store, .. } = self;
+            Team::new(1).unwrap().for_each(store.layer(0), |head, (key_cache, value_cache)| {
                 let row = |x: &[f32], i: usize| x[(i * *kv_heads + head) * *head_dim..][..*head_dim].to_vec();
                 for position in 0..keys.len() / (*kv_heads * *head_dim) {
                     let (key, value) = (row(keys, position), row(values, position));
-                    let slot =
-                        Run { sequence: 0, start: 0, tokens: 0, pages: &PAGES, adapters: &[] }.slot(position);
+                    let slot = Slots::Pages(&PAGES).of(position);
                     types.store(slot, &key, &value, (&mut *key_cache, &mut *value_cache));
                 }
             });
@@ -397,15 +383,16 @@ mod tests {
         /// Bits of what `tokens` tokens from position `start` on see, all NaN made one.
         fn attend(&self, isa: Isa, threads: usize, start: usize, tokens: usize) -> Vec<u32> {
             let mut team = Team::new(threads).unwrap();
-            let room = Room { batch: tokens, runs: 1, context: self.positions() };
+            let room = Room { batch: tokens, segments: 1, context: self.positions() };
             let arena = &mut Arena::reserving();
             let mut attention =
                 Attention::new(arena, isa.kernels(), threads, self.heads, self.types, room).unwrap();
             let stride = self.stride();
             let queries = &self.queries[start * stride..(start + tokens) * stride];
-            let mut runs = Runs::new(arena, 1, PAGES.len()).unwrap();
-            runs.push(Run { sequence: 0, start, tokens, pages: &PAGES, adapters: &[] });
-            let layer = Layer { cache: &self.cache, index: 0, runs: &runs, queries, stride, look: self.look };
+            let mut batch = Batch::new(arena, 1, PAGES.len()).unwrap();
+            batch.push(Segment { sequence: 0, start, tokens, pages: &PAGES }, &[]);
+            let (store, placement) = (&self.store, &InPages as &dyn Placement);
+            let layer = Layer { store, placement, index: 0, batch: &batch, queries, stride, look: self.look };
             let mut out = vec![0.0; tokens * stride];
             attention.attend(&mut team, &layer, &mut out);
             out.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()

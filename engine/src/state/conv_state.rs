@@ -1,0 +1,221 @@
+use std::io::{self, Write};
+use std::ops::Range;
+
+use super::recent::Recent;
+use super::{KeyShift, PAGE, Segment, SequenceState, StateRoom};
+use crate::arena::{Arena, Buf, OutOfMemory};
+
+/// Positions of a sequence whose inputs are at hand: those that are looked back at, behind as many as are taken back at
+/// once where draft tokens were wrong.
+const RECENT: usize = 64;
+
+/// What a layer with a short convolution needs kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ConvSpec {
+    /// Channels.
+    pub(crate) width: usize,
+    /// Positions before its own that a token's output depends on, at most [`ConvSpec::MOST`].
+    pub(crate) lookback: usize,
+}
+
+impl ConvSpec {
+    pub(crate) const MOST: usize = 16;
+
+    /// Numbers from one position's inputs to the next.
+    fn stride(&self) -> usize {
+        self.width.next_multiple_of(32)
+    }
+
+    pub(super) fn reserve(
+        &self,
+        arena: &mut Arena,
+        layers: usize,
+        room: &StateRoom,
+    ) -> Result<Box<dyn SequenceState>, OutOfMemory> {
+        let &StateRoom { sequences, pages, .. } = room;
+        let (stride, end) = (self.stride(), layers * self.lookback * self.stride());
+        let (positions, mut shifts) = (arena.list(sequences)?, arena.list(sequences)?);
+        if shifts.capacity() >= sequences {
+            shifts.resize(sequences, 0);
+        }
+        Ok(Box::new(ConvState {
+            spec: self.clone(),
+            layers,
+            ring: arena.buf(sequences.saturating_mul(layers.saturating_mul(RECENT * stride)))?,
+            ends: arena.buf(pages.saturating_mul(end))?,
+            recent: Recent::new(positions, sequences, self.lookback, RECENT, RECENT),
+            shifts,
+            zeros: arena.buf(stride)?,
+        }))
+    }
+}
+
+/// What short convolutions look back at: their inputs at the last positions of each sequence, in a ring, and at the end of
+/// each page. So a sequence can go on from where it is and from the start of each page, and pages can be shared.
+pub(crate) struct ConvState {
+    spec: ConvSpec,
+    layers: usize,
+    /// `[sequence][layer][position % RECENT][channel]`
+    ring: Buf<f32>,
+    /// `[page][layer][position][channel]`: the last positions of each page.
+    ends: Buf<f32>,
+    recent: Recent,
+    /// How many tokens of each sequence were forgotten: what stands at a position stood so many further on.
+    shifts: Vec<usize>,
+    /// What stands before the first position.
+    zeros: Buf<f32>,
+}
+
+impl ConvState {
+    /// A layer's input so many positions before the start of a segment.
+    pub(crate) fn before(&self, layer: usize, segment: &Segment<'_>, distance: usize) -> &[f32] {
+        match segment.start.checked_sub(distance) {
+            Some(position) => &self.ring[self.place(segment.sequence, layer, position)],
+            None => &self.zeros,
+        }
+    }
+
+    /// Keeps a layer's inputs at the positions of a segment, `input` of its tokens' numbers.
+    pub(crate) fn keep<'a>(
+        &mut self,
+        layer: usize,
+        segment: &Segment<'_>,
+        input: impl Fn(usize) -> &'a [f32],
+    ) {
+        for (token, position) in (segment.start..segment.end()).enumerate() {
+            if token + RECENT >= segment.tokens {
+                let place = self.place(segment.sequence, layer, position);
+                self.ring[place].copy_from_slice(input(token));
+            }
+            if position % PAGE >= PAGE - self.spec.lookback {
+                let place = self.end(segment.pages[position / PAGE], layer, position);
+                self.ends[place].copy_from_slice(input(token));
+            }
+        }
+    }
+
+    fn place(&self, sequence: usize, layer: usize, position: usize) -> Range<usize> {
+        let position = (position + self.shifts[sequence]) % RECENT;
+        self.row((sequence * self.layers + layer) * RECENT + position)
+    }
+
+    /// Where the input at one of the last positions of a page is.
+    fn end(&self, page: u32, layer: usize, position: usize) -> Range<usize> {
+        let position = position % PAGE - (PAGE - self.spec.lookback);
+        self.row((page as usize * self.layers + layer) * self.spec.lookback + position)
+    }
+
+    fn row(&self, number: usize) -> Range<usize> {
+        let stride = self.spec.stride();
+        number * stride..(number + 1) * stride
+    }
+
+    /// Where the inputs at the ends of a page are, of all layers.
+    fn ends_of(&self, page: u32) -> Range<usize> {
+        let numbers = self.layers * self.spec.lookback * self.spec.stride();
+        page as usize * numbers..(page as usize + 1) * numbers
+    }
+
+    /// The inputs that are looked back at from behind `len` tokens.
+    fn last(&self, sequence: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+        let positions = self.recent.first(len)..len;
+        (0..self.layers).flat_map(move |layer| {
+            positions.clone().map(move |position| self.place(sequence, layer, position))
+        })
+    }
+}
+
+impl SequenceState for ConvState {
+    fn begin(&mut self, segment: &Segment<'_>) {
+        let &Segment { sequence, start, pages, .. } = segment;
+        if !self.recent.reaches(sequence, start)
+            && let Some(&page) = (start / PAGE).checked_sub(1).and_then(|page| pages.get(page))
+        {
+            for layer in 0..self.layers {
+                for position in self.recent.first(start)..start {
+                    let (end, place) =
+                        (self.end(page, layer, position), self.place(sequence, layer, position));
+                    self.ring[place].copy_from_slice(&self.ends[end]);
+                }
+            }
+        }
+        self.recent.begin(segment);
+    }
+
+    fn finish(&mut self, segment: &Segment<'_>) {
+        self.recent.finish(segment);
+    }
+
+    fn resume(&self, sequence: usize, len: usize, pristine: usize) -> usize {
+        match self.recent.reaches(sequence, len) {
+            true => len,
+            false => len.min(pristine) / PAGE * PAGE,
+        }
+    }
+
+    fn truncate(&mut self, sequence: usize, len: usize) {
+        self.recent.truncate(sequence, len);
+    }
+
+    fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>, _: &mut KeyShift<'_>) {
+        self.recent.forget(segment.sequence, &tokens);
+        self.shifts[segment.sequence] += tokens.len();
+    }
+
+    fn share(&mut self, from: usize, to: usize, len: usize) {
+        self.recent.share(from, to, len);
+        self.shifts[to] = self.shifts[from];
+        let rows = self.layers * RECENT * self.spec.stride();
+        self.ring.copy_within(from * rows..(from + 1) * rows, to * rows);
+    }
+
+    fn copy_page(&mut self, from: u32, to: u32) {
+        let (from, to) = (self.ends_of(from), self.ends_of(to));
+        self.ends.copy_within(from, to.start);
+    }
+
+    fn save(&self, segment: &Segment<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let &Segment { sequence, start: len, pages, .. } = segment;
+        let there = self.recent.reaches(sequence, len);
+        out.write_all(&[there.into()])?;
+        let mut write =
+            |numbers: &[f32]| numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()));
+        for &page in &pages[..len / PAGE] {
+            write(&self.ends[self.ends_of(page)])?;
+        }
+        match there {
+            true => self.last(sequence, len).try_for_each(|place| write(&self.ring[place])),
+            false => Ok(()),
+        }
+    }
+
+    fn saved_len(&self, len: usize, bytes: &[u8]) -> Option<usize> {
+        let there = match bytes.first()? {
+            0 => 0,
+            1 => len - self.recent.first(len),
+            _ => return None,
+        };
+        let rows = len / PAGE * self.layers * self.spec.lookback + self.layers * there;
+        let saved = 1 + rows * self.spec.stride() * size_of::<f32>();
+        (saved <= bytes.len()).then_some(saved)
+    }
+
+    fn load(&mut self, segment: &Segment<'_>, bytes: &[u8]) {
+        let &Segment { sequence, start: len, pages, .. } = segment;
+        let Some((there, rest)) = bytes.split_first() else { return };
+        self.shifts[sequence] = 0;
+        self.recent.set(sequence, len, *there == 1);
+        let mut numbers = rest.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number));
+        let mut fill = |place: &mut [f32]| {
+            place.iter_mut().zip(&mut numbers).for_each(|(place, number)| *place = number);
+        };
+        for &page in &pages[..len / PAGE] {
+            let ends = self.ends_of(page);
+            fill(&mut self.ends[ends]);
+        }
+        if *there == 1 {
+            let places: Vec<_> = self.last(sequence, len).collect();
+            places.into_iter().for_each(|place| fill(&mut self.ring[place]));
+        }
+    }
+}
