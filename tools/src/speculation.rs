@@ -59,7 +59,7 @@ impl SpeculationArguments {
 
 /// Says how many guesses were right.
 pub(crate) fn tell(session: &Session) {
-    if let Some(Score { guessed, right }) = session.score() {
+    if let Some(Score { drafted, accepted }) = session.score() {
         note(format_args!("drafted: {accepted} of {drafted} tokens accepted"));
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use siskin::gguf::write::OwnedValue;
 use siskin::{Adapter, CacheType, CacheTypes, Error, Model, SequencesOptions, SessionOptions};
 use siskin_quant::TensorType::{self, *};
 use twox_hash::XxHash3_128;
@@ -118,6 +119,14 @@ fn hashes() -> String {
     for format in FORMATS {
         let model = Model::from_gguf(&Parts::of("kquant").quantized(format).gguf()).unwrap();
         all.model(&format!("kquant {}", format.name()), &model, &ids("kquant"), &[]);
+    }
+    // Texts that are many times as long as windows and convolutions look back, and several pages long.
+    for name in ["gemma3", "ministral", "phi3", "lfm2"] {
+        let parts = Parts::read(&family(&format!("{name}.gguf")));
+        let key = parts.keys.iter().find(|(key, _)| key.ends_with(".context_length")).unwrap().0.clone();
+        let model = Model::from_gguf(&parts.key(&key, Some(OwnedValue::U32(2048))).gguf()).unwrap();
+        let text: Vec<u32> = ids_in(&family(name)).into_iter().cycle().take(900).collect();
+        all.model(&format!("{name} long"), &model, &text, &[]);
     }
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/demo/siskin-demo.gguf");
     let model = Model::open(demo).unwrap();
