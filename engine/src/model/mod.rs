@@ -179,7 +179,7 @@ impl Model {
     }
 
     /// The tokens of a conversation in the model's chat template, ready for the assistant's answer. Control tokens
-    /// that a message spells are text: only the template's own count.
+    /// that a message spells are text, whatever the template does with it: only the template's own count.
     ///
     /// # Errors
     /// A template that fails.
@@ -202,12 +202,9 @@ impl Model {
     /// # Errors
     /// A template that fails, and values that no template is given: see [`ChatTemplate::render_with`].
     pub fn chat_tokens_with(&self, messages: &[Message], rendering: &Rendering) -> Result<Vec<u32>, Error> {
-        let tokenizer = &self.0.tokenizer;
-        let shield = |text: &str| tokenizer.shield(text).into_owned();
-        let shielded: Vec<Message> = messages.iter().map(|message| message.map_texts(&shield)).collect();
-        let text = self.0.template.render_with(&shielded, &rendering.map_texts(&shield))?;
+        let rendered = self.0.template.render_traced(messages, rendering)?;
         let mut tokens = Vec::new();
-        tokenizer.encode_shielded(&text, &mut tokens);
+        self.0.tokenizer.encode_rendered(&rendered, &mut tokens);
         self.begin(&mut tokens);
         Ok(tokens)
     }

@@ -4,6 +4,7 @@
 //! (`tokenizer`), and of the logits after them one token is picked (`sampler`). All three are made from a file's
 //! metadata (`gguf`), and know nothing else of the engine.
 
+mod rendered;
 pub mod sampler;
 pub mod template;
 pub mod tokenizer;

@@ -75,6 +75,6 @@ fn contents(value: &Value) -> Option<Box<dyn Iterator<Item = Value>>> {
 }
 
 /// The engine keeps the type to itself, but not its name.
-fn is_namespace(value: &Value) -> bool {
+pub(super) fn is_namespace(value: &Value) -> bool {
     value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 
+use super::provenance::plain;
 use crate::gguf::GgufError;
 
 /// Why a conversation has no text.
@@ -113,6 +114,7 @@ impl TemplateError {
 /// A stranger's text made fit for one line of a terminal.
 pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 300;
+    let text = plain(text);
     let cut: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MOST).is_some() { cut + "..." } else { cut }
 }

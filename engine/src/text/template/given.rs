@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use minijinja::Value;
-use minijinja::value::{Enumerator, Object, ObjectExt, ObjectRepr};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt, ObjectRepr, ValueKind};
+use minijinja::{Error, ErrorKind, Value};
 
+use super::provenance::{carried_len, give, give_role, plain};
 use super::value::{MAX_DEPTH, MAX_VALUES};
 use super::{Json, Message, TemplateError, repr};
 
@@ -24,12 +25,38 @@ pub(super) struct Given {
 #[derive(Debug)]
 enum Contents {
     List(Vec<Value>),
-    Mapping {
-        /// In the order of the text.
-        entries: Vec<(Value, Value)>,
-        /// Where each key's entry is.
-        places: BTreeMap<String, usize>,
-    },
+    Mapping(Mapping),
+}
+
+/// Keys that are texts, with their values. Each is found by what it says, and keeps its origin.
+#[derive(Debug, Default)]
+pub(super) struct Mapping {
+    /// In the order of the text.
+    entries: Vec<(Value, Value)>,
+    /// Where each key's entry is, by what the key says.
+    places: BTreeMap<String, usize>,
+}
+
+impl Mapping {
+    /// Adds an entry. Of those with the same key the last counts, in the place of the first.
+    fn insert(&mut self, key: Value, value: Value) {
+        let says = plain(key.as_str().unwrap_or_default()).into_owned();
+        match self.places.get(&says).and_then(|&place| self.entries.get_mut(place)) {
+            Some((_, earlier)) => *earlier = value,
+            None => {
+                self.places.insert(says, self.entries.len());
+                self.entries.push((key, value));
+            }
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<Value> {
+        self.entries.get(*self.places.get(plain(key).as_ref())?).map(|(_, value)| value.clone())
+    }
+
+    fn render(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        repr::write_entries(self.entries.iter().cloned(), out)
+    }
 }
 
 impl Given {
@@ -46,20 +73,11 @@ impl Given {
     }
 
     /// A mapping. Of entries with the same key the last counts, in the place of the first.
-    fn mapping<'a>(given: impl IntoIterator<Item = (&'a str, Value)>) -> Given {
-        let mut entries: Vec<(Value, Value)> = Vec::new();
-        let mut places = BTreeMap::new();
-        for (key, value) in given {
-            match places.get(key).and_then(|&place: &usize| entries.get_mut(place)) {
-                Some((_, earlier)) => *earlier = value,
-                None => {
-                    places.insert(key.to_owned(), entries.len());
-                    entries.push((Value::from(key), value));
-                }
-            }
-        }
-        let values = 1 + entries.iter().map(|(_, value)| values_of(value)).sum::<usize>();
-        Given { contents: Contents::Mapping { entries, places }, values }
+    fn mapping(given: impl IntoIterator<Item = (Value, Value)>) -> Given {
+        let mut mapping = Mapping::default();
+        given.into_iter().for_each(|(key, value)| mapping.insert(key, value));
+        let values = 1 + mapping.entries.iter().map(|(_, value)| values_of(value)).sum::<usize>();
+        Given { contents: Contents::Mapping(mapping), values }
     }
 
     /// A message, as [`Message`] says.
@@ -69,20 +87,52 @@ impl Given {
             last.map(|(_, value)| value).filter(|value| **value != Json::Null)
         });
         let said = [("role", &message.role), ("content", &message.content)];
-        let said = said.map(|(name, text)| (name, Value::from(text.as_str())));
-        let fields = message.fields.iter().map(|(name, json)| (name.as_str(), value(json)));
+        let said = said.map(|(name, text)| (name, text_of(name, text)));
+        let fields = message.fields.iter().map(|(name, json)| match json {
+            Json::String(text) => (name.as_str(), text_of(name, text)),
+            json => (name.as_str(), value(json)),
+        });
         let reasoning = |name| reasoning.map(|json| (name, value(json)));
         let entries =
             reasoning("thinking").into_iter().chain(said).chain(fields).chain(reasoning("reasoning_content"));
-        let all = Given::mapping(entries);
-        let Contents::Mapping { entries, .. } = &all.contents else { return Value::from_object(all) };
-        if !entries.iter().any(|(_, value)| value.is_none()) {
-            return Value::from_object(all);
-        }
-        let kept = entries.iter().filter(|(_, value)| !value.is_none());
-        let kept = kept.filter_map(|(key, value)| Some((key.as_str()?, value.clone())));
-        Value::from_object(Given::mapping(kept))
+        let mut all = Mapping::default();
+        entries.for_each(|(name, value)| all.insert(text(name), value));
+        // What comes last decides where a key is left out.
+        Value::from_object(Given::mapping(all.entries.into_iter().filter(|(_, value)| !value.is_none())))
     }
+}
+
+/// The text of a message's field.
+fn text_of(name: &str, text: &str) -> Value {
+    Value::from(if name == "role" { give_role(text) } else { give(text) })
+}
+
+fn text(text: &str) -> Value {
+    Value::from(give(text))
+}
+
+/// The function `dict(mapping, **more)`.
+pub(super) fn dict(value: Option<Value>, more: Kwargs) -> Result<Value, Error> {
+    let mut mapping = Mapping::default();
+    if let Some(value) = value.filter(|value| !value.is_undefined()) {
+        let pairs = value.as_object().filter(|_| value.kind() == ValueKind::Map);
+        let pairs = pairs.ok_or_else(|| Error::from(ErrorKind::InvalidOperation))?.try_iter_pairs();
+        for (key, value) in pairs.into_iter().flatten() {
+            if key.as_str().is_none() {
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    "dict() of a mapping whose keys are no texts",
+                ));
+            }
+            mapping.insert(key, value);
+        }
+    }
+    let names: Vec<String> = more.args().map(str::to_owned).collect();
+    for name in names {
+        let value = more.get(&name)?;
+        mapping.insert(Value::from(name), value);
+    }
+    Ok(Value::from_object(mapping))
 }
 
 fn values_of(value: &Value) -> usize {
@@ -100,11 +150,29 @@ pub(super) fn value(json: &Json) -> Value {
             _ => Value::from(*number),
         },
         Json::Float(number) => Value::from(*number),
-        Json::String(text) => Value::from(text.as_str()),
+        Json::String(said) => text(said),
         Json::Array(items) => Given::list(items.iter().map(value)),
         Json::Object(entries) => {
-            Value::from_object(Given::mapping(entries.iter().map(|(key, json)| (key.as_str(), value(json)))))
+            Value::from_object(Given::mapping(entries.iter().map(|(key, json)| (text(key), value(json)))))
         }
+    }
+}
+
+impl Object for Mapping {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.get(key)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.mapped_key_value_enumerator(|mapping| Box::new(mapping.entries.iter().cloned()))
+    }
+
+    fn render(self: &Arc<Self>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Mapping::render(self, out)
     }
 }
 
@@ -112,57 +180,38 @@ impl Object for Given {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         match self.contents {
             Contents::List(_) => ObjectRepr::Seq,
-            Contents::Mapping { .. } => ObjectRepr::Map,
+            Contents::Mapping(_) => ObjectRepr::Map,
         }
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         match &self.contents {
             Contents::List(items) => items.get(key.as_usize()?).cloned(),
-            Contents::Mapping { .. } => self.get_value_by_str(key.as_str()?),
+            Contents::Mapping(mapping) => mapping.get(key.as_str()?),
         }
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         match &self.contents {
             Contents::List(_) => None,
-            Contents::Mapping { entries, places } => {
-                entries.get(*places.get(key)?).map(|(_, value)| value.clone())
-            }
+            Contents::Mapping(mapping) => mapping.get(key),
         }
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match &self.contents {
             Contents::List(items) => Enumerator::Seq(items.len()),
-            Contents::Mapping { .. } => self.mapped_key_value_enumerator(|given| match &given.contents {
+            Contents::Mapping(_) => self.mapped_key_value_enumerator(|given| match &given.contents {
                 Contents::List(_) => Box::new(std::iter::empty()),
-                Contents::Mapping { entries, .. } => Box::new(entries.iter().cloned()),
+                Contents::Mapping(mapping) => Box::new(mapping.entries.iter().cloned()),
             }),
         }
     }
 
     fn render(self: &Arc<Self>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = |index| if index > 0 { ", " } else { "" };
         match &self.contents {
-            Contents::List(items) => {
-                out.write_str("[")?;
-                for (index, item) in items.iter().enumerate() {
-                    out.write_str(separator(index))?;
-                    repr::write(item, out)?;
-                }
-                out.write_str("]")
-            }
-            Contents::Mapping { entries, .. } => {
-                out.write_str("{")?;
-                for (index, (key, value)) in entries.iter().enumerate() {
-                    out.write_str(separator(index))?;
-                    repr::write(key, out)?;
-                    out.write_str(": ")?;
-                    repr::write(value, out)?;
-                }
-                out.write_str("}")
-            }
+            Contents::List(items) => repr::write_items(items.iter().cloned(), ["[", "]"], out),
+            Contents::Mapping(mapping) => mapping.render(out),
         }
     }
 }
@@ -170,7 +219,7 @@ impl Object for Given {
 /// How much a rendering is given.
 #[derive(Default)]
 pub(super) struct Weight {
-    /// Texts, keys and numbers, in bytes.
+    /// Texts, keys and numbers, in bytes, as they are carried.
     pub(super) bytes: usize,
     /// Values of fields, tools and variables.
     pub(super) values: usize,
@@ -182,9 +231,9 @@ impl Weight {
     /// # Errors
     /// As [`Weight::add`].
     pub(super) fn add_message(&mut self, message: &Message) -> Result<(), TemplateError> {
-        self.bytes += message.role.len() + message.content.len();
+        self.bytes += carried_len(&message.role) + carried_len(&message.content);
         message.fields.iter().try_for_each(|(name, value)| {
-            self.bytes += name.len();
+            self.bytes += carried_len(name);
             self.add(value)
         })
     }
@@ -208,10 +257,10 @@ impl Weight {
         }
         match json {
             Json::Null | Json::Bool(_) | Json::Integer(_) | Json::Float(_) => self.bytes += 8,
-            Json::String(text) => self.bytes += text.len(),
+            Json::String(text) => self.bytes += carried_len(text),
             Json::Array(items) => items.iter().try_for_each(|item| self.add_nested(item, depth + 1))?,
             Json::Object(entries) => entries.iter().try_for_each(|(key, value)| {
-                self.bytes += key.len();
+                self.bytes += carried_len(key);
                 self.add_nested(value, depth + 1)
             })?,
         }

@@ -3,8 +3,8 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
-use super::{MAX_OUTPUT, repr};
-use crate::tokenizer::is_mark;
+use super::provenance::{Origin, carried, give, read};
+use super::{MAX_CARRIED, compare, repr};
 
 const MAX_INDENT: usize = 16;
 
@@ -64,7 +64,7 @@ impl Writer {
                 let keys = value.try_iter()?.map(|key| Ok((key.clone(), value.get_item(&key)?)));
                 let mut pairs: Vec<(Value, Value)> = keys.collect::<Result<_, Error>>()?;
                 if self.sort_keys {
-                    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+                    pairs.sort_by(|(a, _), (b, _)| compare::order(a, b));
                 }
                 self.container('{', '}', &pairs, depth, |writer, (key, value)| {
                     writer.object_key(key)?;
@@ -121,35 +121,38 @@ impl Writer {
         (0..indent.saturating_mul(depth)).try_for_each(|_| self.push(" "))
     }
 
+    /// Quotes are the template's; what stands for a given character is given.
     fn string(&mut self, text: &str) -> Result<(), Error> {
-        self.out.push('"');
-        for c in text.chars() {
-            match c {
-                '"' => self.push("\\\"")?,
-                '\\' => self.push("\\\\")?,
-                '\n' => self.push("\\n")?,
-                '\r' => self.push("\\r")?,
-                '\t' => self.push("\\t")?,
-                '\u{8}' => self.push("\\b")?,
-                '\u{c}' => self.push("\\f")?,
-                // What shields the spelling of control tokens must come through as it is.
-                c if u32::from(c) < 0x20
-                    || (self.ensure_ascii && !(' '..='~').contains(&c) && !is_mark(c)) =>
-                {
-                    for unit in c.encode_utf16(&mut [0; 2]) {
-                        self.push(&format!("\\u{unit:04x}"))?;
-                    }
+        self.push("\"")?;
+        for (_, Origin { c, given }) in read(text) {
+            let escaped = match c {
+                '"' => "\\\"".to_owned(),
+                '\\' => "\\\\".to_owned(),
+                '\n' => "\\n".to_owned(),
+                '\r' => "\\r".to_owned(),
+                '\t' => "\\t".to_owned(),
+                '\u{8}' => "\\b".to_owned(),
+                '\u{c}' => "\\f".to_owned(),
+                c if u32::from(c) < 0x20 || (self.ensure_ascii && !(' '..='~').contains(&c)) => {
+                    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
                 }
-                c => self.push(c.encode_utf8(&mut [0; 4]))?,
-            }
+                c if given => {
+                    carried(c).try_for_each(|c| self.push(c.encode_utf8(&mut [0; 4])))?;
+                    continue;
+                }
+                c => {
+                    self.push(c.encode_utf8(&mut [0; 4]))?;
+                    continue;
+                }
+            };
+            self.push(&if given { give(&escaped) } else { escaped })?;
         }
-        self.out.push('"');
-        Ok(())
+        self.push("\"")
     }
 
     fn push(&mut self, text: &str) -> Result<(), Error> {
-        if self.out.len() + text.len() > MAX_OUTPUT {
-            return Err(error(format!("JSON of more than {MAX_OUTPUT} bytes")));
+        if self.out.len() + text.len() > MAX_CARRIED {
+            return Err(error(format!("JSON of more than {MAX_CARRIED} bytes")));
         }
         self.out.push_str(text);
         Ok(())

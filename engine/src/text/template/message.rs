@@ -31,12 +31,6 @@ impl Message {
         self.fields.push((name.into(), value.into()));
         self
     }
-
-    /// This turn with all its texts changed, names of fields too.
-    pub(crate) fn map_texts(&self, change: &impl Fn(&str) -> String) -> Self {
-        let fields = self.fields.iter().map(|(name, value)| (change(name), value.map_texts(change)));
-        Message { role: change(&self.role), content: change(&self.content), fields: fields.collect() }
-    }
 }
 
 impl TryFrom<Json> for Message {

@@ -7,17 +7,22 @@
 
 mod bounds;
 mod clock;
+mod compare;
 mod error;
+mod filters;
+mod format;
 mod given;
 mod guard;
 mod json;
 mod message;
 mod methods;
+mod provenance;
 mod python;
 mod repr;
 mod strings;
 mod value;
 
+pub use super::rendered::Rendered;
 pub use error::TemplateError;
 pub use message::Message;
 pub use value::Json;
@@ -52,18 +57,6 @@ impl Default for Rendering {
     }
 }
 
-impl Rendering {
-    /// This rendering with all its texts changed, but for the names of variables.
-    pub(crate) fn map_texts(&self, change: &impl Fn(&str) -> String) -> Self {
-        let mapped = |(name, value): &(String, Json)| (name.clone(), value.map_texts(change));
-        Rendering {
-            tools: self.tools.as_ref().map(|tools| tools.iter().map(|tool| tool.map_texts(change)).collect()),
-            variables: self.variables.iter().map(mapped).collect(),
-            ..*self
-        }
-    }
-}
-
 /// The template of models that bring none: OpenAI's ChatML, as in llama.cpp.
 pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + \
      message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ \
@@ -72,10 +65,14 @@ pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + messa
 /// The longest output in bytes; longer than any context.
 pub const MAX_OUTPUT: usize = 16 << 20;
 
+/// The longest text while it is rendered, in bytes: what is given takes up to four a character.
+const MAX_CARRIED: usize = 4 * MAX_OUTPUT;
+
 const NAME: &str = "chat_template";
 
 /// The names of values that no variable may replace.
-const TAKEN: [&str; 4] = ["messages", "tools", "add_generation_prompt", guard::BOUNDED];
+const TAKEN: [&str; 6] =
+    ["messages", "tools", "add_generation_prompt", guard::BOUNDED, guard::COMPARED, guard::KEY];
 
 /// Fuel of a rendering: some steps for the template itself, more for each message, for each value of its fields, of tools
 /// and variables, and for each byte that they say. A step is worth 64 bytes of data, so this bounds memory too.
@@ -153,6 +150,19 @@ impl ChatTemplate {
     /// As [`render`](Self::render); [`TemplateError::Json`] for values that nest too deep or are too many, and
     /// [`TemplateError::Variable`] for a variable that is named as what else a template is given.
     pub fn render_with(&self, messages: &[Message], rendering: &Rendering) -> Result<String, TemplateError> {
+        self.render_traced(messages, rendering).map(Rendered::into_text)
+    }
+
+    /// As [`render_with`](Self::render_with), with the origin of each character: all texts of messages, tools and
+    /// variables are given, but for roles that are words.
+    ///
+    /// # Errors
+    /// As [`render_with`](Self::render_with).
+    pub fn render_traced(
+        &self,
+        messages: &[Message],
+        rendering: &Rendering,
+    ) -> Result<Rendered, TemplateError> {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel(messages, rendering)?));
         let tools = rendering.tools.as_ref().map(|tools| Given::list(tools.iter().map(given::value)));
@@ -181,7 +191,11 @@ impl ChatTemplate {
             return Err(TemplateError::OutputTooLong { limit: MAX_OUTPUT });
         }
         rendered.map_err(|error| TemplateError::from_engine(&error))?;
-        Ok(String::from_utf8_lossy(&output.bytes).into_owned())
+        let rendered = provenance::render(&String::from_utf8_lossy(&output.bytes));
+        if rendered.text().len() > MAX_OUTPUT {
+            return Err(TemplateError::OutputTooLong { limit: MAX_OUTPUT });
+        }
+        Ok(rendered)
     }
 }
 
@@ -211,7 +225,7 @@ fn token_text(file: &Gguf, key: &str) -> Result<Option<String>, GgufError> {
     Ok(token.and_then(|token| token.as_bytes()).map(|text| String::from_utf8_lossy(text).into_owned()))
 }
 
-/// Collects the output, up to [`MAX_OUTPUT`].
+/// Collects the output, up to [`MAX_CARRIED`].
 struct Limited {
     bytes: Vec<u8>,
     overflowed: bool,
@@ -219,7 +233,7 @@ struct Limited {
 
 impl io::Write for Limited {
     fn write(&mut self, more: &[u8]) -> io::Result<usize> {
-        if more.len() > MAX_OUTPUT - self.bytes.len() {
+        if more.len() > MAX_CARRIED - self.bytes.len() {
             self.overflowed = true;
             return Err(io::ErrorKind::FileTooLarge.into());
         }

@@ -5,7 +5,8 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 
 use super::error::Raised;
-use super::{bounds, clock, guard, json, methods, repr, strings};
+use super::provenance::{give, plain, plain_value};
+use super::{bounds, clock, compare, filters, given, guard, json, methods, repr, strings};
 
 /// An environment with Jinja2's white-space options as `transformers` sets them, its functions and filters, Python's
 /// methods, and without what could work or allocate beyond the fuel or tell of the host.
@@ -26,12 +27,16 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_filter("int", int);
     environment.add_filter("float", float);
     environment.add_filter("string", repr::string);
+    filters::add_to(&mut environment);
     environment.add_test("callable", is_callable);
     environment.add_test("iterable", is_iterable);
     environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("range", range);
+    environment.add_function("dict", given::dict);
     environment.add_function(guard::BOUNDED, bounds::bounded);
+    environment.add_function(guard::COMPARED, compare::compare);
+    environment.add_function(guard::KEY, compare::key);
     environment.remove_global("debug");
     for filter in ["batch", "slice", "zip", "chain", "groupby", "pprint", "format"] {
         environment.remove_filter(filter);
@@ -61,7 +66,13 @@ fn int(
     options: Kwargs,
 ) -> Result<Value, Error> {
     let default = default.map_or_else(|| options.get("default"), |default| Ok(Some(default)))?;
-    minijinja::filters::int(state, value, Some(default.unwrap_or_else(|| Value::from(0))), base, options)
+    minijinja::filters::int(
+        state,
+        &plain_value(value),
+        Some(default.unwrap_or_else(|| Value::from(0))),
+        base,
+        options,
+    )
 }
 
 /// The filter `float(default=0.0)`; the engine's own fails where there is no default.
@@ -72,7 +83,12 @@ fn float(
     options: Kwargs,
 ) -> Result<Value, Error> {
     let default = default.map_or_else(|| options.get("default"), |default| Ok(Some(default)))?;
-    minijinja::filters::float(state, value, Some(default.unwrap_or_else(|| Value::from(0.0))), options)
+    minijinja::filters::float(
+        state,
+        &plain_value(value),
+        Some(default.unwrap_or_else(|| Value::from(0.0))),
+        options,
+    )
 }
 
 /// Whether the value is a function or macro.
@@ -93,6 +109,9 @@ fn is_sequence(value: &Value) -> bool {
 /// The function `strftime_now(format)` at a fixed time.
 pub(super) fn strftime_now(seconds: u64) -> Value {
     Value::from_function(move |format: &str| {
-        clock::strftime(format, seconds).map_err(|problem| Error::new(ErrorKind::InvalidOperation, problem))
+        let said = plain(format);
+        let time = clock::strftime(&said, seconds)
+            .map_err(|problem| Error::new(ErrorKind::InvalidOperation, problem))?;
+        Ok::<_, Error>(if said == format { time } else { give(&time) })
     })
 }

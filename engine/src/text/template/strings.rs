@@ -1,47 +1,194 @@
-//! What Python and Jinja2 do with strings, where the engine does it otherwise or not at all.
+//! What Python and Jinja2 do with strings. What a text says decides; what is given is cut out of the text as it is carried
+//! ([`super::provenance`]).
 
-use minijinja::value::{Kwargs, Tuple, from_args};
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::value::{Kwargs, StringInput, Tuple, from_args};
+use minijinja::{Error, ErrorKind, State, Value};
+use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::MAX_OUTPUT;
+use super::MAX_CARRIED;
+use super::provenance::{Traced, plain, plain_value};
 
-/// Calls a method of strings; `None` for those that are left to the engine.
-pub(super) fn method(text: &str, name: &str, args: &[Value]) -> Option<Result<Value, Error>> {
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let one = || from_args::<(&str,)>(args).map(|(arg,)| arg);
+/// Methods that give a number or a truth.
+const QUESTIONS: [&str; 14] = [
+    "count",
+    "endswith",
+    "find",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdigit",
+    "islower",
+    "isnumeric",
+    "isspace",
+    "isupper",
+    "rfind",
+    "startswith",
+    "isdecimal",
+];
+
+/// Calls a method of strings; `None` for those that are left to the engine, which do not ask what the text says.
+pub(super) fn method(
+    state: &mut State<'_, '_>,
+    text: &str,
+    name: &str,
+    args: &[Value],
+) -> Option<Result<Value, Error>> {
+    let traced = Traced::new(text);
+    let says = traced.plain();
+    if QUESTIONS.contains(&name) {
+        let args: Vec<Value> = args.iter().map(plain_value).collect();
+        return Some(unknown_method_callback(state, &Value::from(says), name, &args));
+    }
+    if let Some(parts) = parts_of(says, name, args) {
+        let carried = |part: &str| Value::from(traced.part(part));
+        return Some(parts.map(|parts| match parts {
+            Parts::One(part) => carried(part),
+            Parts::List(parts) => parts.into_iter().map(carried).collect(),
+            Parts::Three(before, separator, after) => {
+                Value::from(Tuple::from([carried(before), carried(separator), carried(after)]))
+            }
+        }));
+    }
+    let changed =
+        |change: fn(&str) -> String| from_args::<()>(args).map(|()| Value::from(traced.map(change)));
     Some(match name {
-        "splitlines" => from_args::<(Option<bool>,)>(args).map(|(keep_ends,)| {
-            let keep_ends = keep_ends.unwrap_or(false);
-            lines(text).map(|(line, end)| if keep_ends { part_of(text, line, end) } else { line }).collect()
-        }),
-        "title" => from_args::<()>(args).map(|()| Value::from(title(text))),
-        "swapcase" => from_args::<()>(args).map(|()| Value::from(swap_case(text))),
-        "removeprefix" => one().map(|prefix| Value::from(text.strip_prefix(prefix).unwrap_or(text))),
-        "removesuffix" => one().map(|suffix| Value::from(text.strip_suffix(suffix).unwrap_or(text))),
-        "partition" => one().map(|separator| match text.split_once(separator) {
-            Some((before, after)) => triple(before, separator, after),
-            None => triple(text, "", ""),
-        }),
-        "rpartition" => one().map(|separator| match text.rsplit_once(separator) {
-            Some((before, after)) => triple(before, separator, after),
-            None => triple("", "", text),
-        }),
-        "rsplit" => right_split(text, args),
-        "index" | "rindex" => one().and_then(|what| {
-            let place = if name == "index" { text.find(what) } else { text.rfind(what) };
+        "lower" => changed(str::to_lowercase),
+        "upper" => changed(str::to_uppercase),
+        "title" => changed(title),
+        "swapcase" => changed(swap_case),
+        "capitalize" => from_args::<()>(args).and_then(|()| capitalize(state, text)),
+        "replace" => from_args::<(&str, &str, Option<i64>)>(args)
+            .and_then(|(old, new, count)| replaced(&traced, old, new, count)),
+        "index" | "rindex" => from_args::<(&str,)>(args).and_then(|(what,)| {
+            let what = plain(what);
+            let place = if name == "index" { says.find(what.as_ref()) } else { says.rfind(what.as_ref()) };
             let place = place.ok_or_else(|| invalid("substring not found"))?;
-            Ok(Value::from(part(0, place).chars().count()))
+            Ok(Value::from(says.get(..place).unwrap_or_default().chars().count()))
         }),
         _ => return None,
     })
+}
+
+/// Parts of a text.
+enum Parts<'t> {
+    One(&'t str),
+    List(Vec<&'t str>),
+    /// What is before and behind a separator, which may be empty.
+    Three(&'t str, &'t str, &'t str),
+}
+
+/// What a method that cuts a text gives; `None` for other methods.
+fn parts_of<'t>(text: &'t str, name: &str, args: &[Value]) -> Option<Result<Parts<'t>, Error>> {
+    let one = |part: fn(&'t str, &str) -> &'t str| {
+        from_args::<(&str,)>(args).map(|(arg,)| Parts::One(part(text, &plain(arg))))
+    };
+    let strip = |chars: fn(&'t str, &[char]) -> &'t str, spaces: fn(&'t str) -> &'t str| {
+        from_args::<(Option<&str>,)>(args).map(|(set,)| Parts::One(stripped(text, set, chars, spaces)))
+    };
+    Some(match name {
+        "strip" => strip(|text, set| text.trim_matches(set), str::trim),
+        "lstrip" => strip(|text, set| text.trim_start_matches(set), str::trim_start),
+        "rstrip" => strip(|text, set| text.trim_end_matches(set), str::trim_end),
+        "removeprefix" => one(|text, prefix| text.strip_prefix(prefix).unwrap_or(text)),
+        "removesuffix" => one(|text, suffix| text.strip_suffix(suffix).unwrap_or(text)),
+        "split" => from_args::<(Option<&str>, Option<i64>)>(args)
+            .and_then(|(separator, most)| split(text, separator, most).map(Parts::List)),
+        "rsplit" => from_args::<(Option<&str>, Option<i64>)>(args)
+            .and_then(|(separator, most)| right_split(text, separator, most).map(Parts::List)),
+        "splitlines" => from_args::<(Option<bool>,)>(args).map(|(keep_ends,)| {
+            let keep_ends = keep_ends.unwrap_or(false);
+            let line = |(line, end)| if keep_ends { part_of(text, line, end) } else { line };
+            Parts::List(lines(text).map(line).collect())
+        }),
+        "partition" => from_args::<(&str,)>(args).map(|(separator,)| {
+            let place = text.find(plain(separator).as_ref());
+            three(text, place, &plain(separator), text.len())
+        }),
+        "rpartition" => from_args::<(&str,)>(args).map(|(separator,)| {
+            let place = text.rfind(plain(separator).as_ref());
+            three(text, place, &plain(separator), 0)
+        }),
+        _ => return None,
+    })
+}
+
+/// The text without what is at its ends: characters of a set, or white space.
+fn stripped<'t>(
+    text: &'t str,
+    set: Option<&str>,
+    chars: fn(&'t str, &[char]) -> &'t str,
+    spaces: fn(&'t str) -> &'t str,
+) -> &'t str {
+    match set {
+        Some(set) => chars(text, &plain(set).chars().collect::<Vec<_>>()),
+        None => spaces(text),
+    }
+}
+
+/// The three parts around a separator at `place`; all of the text on one side of `otherwise` if it is nowhere.
+fn three<'t>(text: &'t str, place: Option<usize>, separator: &str, otherwise: usize) -> Parts<'t> {
+    let (from, to) = place.map_or((otherwise, otherwise), |place| (place, place + separator.len()));
+    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
+    Parts::Three(part(0..from), part(from..to), part(to..text.len()))
 }
 
 fn invalid(problem: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, problem)
 }
 
-fn triple(before: &str, separator: &str, after: &str) -> Value {
-    Value::from(Tuple::from([before, separator, after].map(Value::from)))
+fn too_long() -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("a string of more than {MAX_CARRIED} bytes"))
+}
+
+/// A text whose characters become others, as the engine's filter has it.
+fn capitalize(state: &State<'_, '_>, text: &str) -> Result<Value, Error> {
+    // The engine asks for a state and gives a value; what fails changes nothing.
+    let change = |says: &str| {
+        let value = Value::from(says);
+        let changed = StringInput::new(state, &value).map(minijinja::filters::capitalize);
+        changed.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_else(|| says.to_owned())
+    };
+    Ok(Value::from(Traced::new(text).map(change)))
+}
+
+/// The text with `new` at each place that says what `old` does, or the first `count` of them.
+fn replaced(text: &Traced<'_>, old: &str, new: &str, count: Option<i64>) -> Result<Value, Error> {
+    let (says, old) = (text.plain(), plain(old));
+    let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    let places = says.matches(old.as_ref()).take(count).count();
+    let length = places.checked_mul(new.len()).and_then(|more| more.checked_add(text.part(says).len()));
+    if length.is_none_or(|length| length > MAX_CARRIED) {
+        return Err(too_long());
+    }
+    let mut out = String::new();
+    let mut from = 0;
+    for (place, found) in says.match_indices(old.as_ref()).take(count) {
+        out.push_str(text.part(says.get(from..place).unwrap_or_default()));
+        out.push_str(new);
+        from = place + found.len();
+    }
+    out.push_str(text.part(says.get(from..).unwrap_or_default()));
+    Ok(Value::from(out))
+}
+
+fn split<'t>(text: &'t str, separator: Option<&str>, most: Option<i64>) -> Result<Vec<&'t str>, Error> {
+    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    match separator.map(plain) {
+        Some(separator) if separator.is_empty() => Err(invalid("empty separator")),
+        Some(separator) => Ok(text.splitn(most.saturating_add(1), separator.as_ref()).collect()),
+        None => {
+            let mut parts = Vec::new();
+            let mut rest = text.trim_start();
+            while parts.len() < most
+                && let Some((first, behind)) = rest.split_once(char::is_whitespace)
+            {
+                parts.push(first);
+                rest = behind.trim_start();
+            }
+            parts.extend(Some(rest).filter(|rest| !rest.is_empty()));
+            Ok(parts)
+        }
+    }
 }
 
 /// The lines of a text, each with what ends it, as `str.splitlines` finds them.
@@ -92,12 +239,11 @@ fn swap_case(text: &str) -> String {
     out
 }
 
-fn right_split(text: &str, args: &[Value]) -> Result<Value, Error> {
-    let (separator, most): (Option<&str>, Option<i64>) = from_args(args)?;
+fn right_split<'t>(text: &'t str, separator: Option<&str>, most: Option<i64>) -> Result<Vec<&'t str>, Error> {
     let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-    let mut parts: Vec<&str> = match separator {
-        Some("") => return Err(invalid("empty separator")),
-        Some(separator) => text.rsplitn(most.saturating_add(1), separator).collect(),
+    let mut parts: Vec<&str> = match separator.map(plain) {
+        Some(separator) if separator.is_empty() => return Err(invalid("empty separator")),
+        Some(separator) => text.rsplitn(most.saturating_add(1), separator.as_ref()).collect(),
         None => {
             let mut parts = Vec::new();
             let mut rest = text.trim_end();
@@ -112,7 +258,7 @@ fn right_split(text: &str, args: &[Value]) -> Result<Value, Error> {
         }
     };
     parts.reverse();
-    Ok(parts.into_iter().map(Value::from).collect())
+    Ok(parts)
 }
 
 /// The filter `indent(width=4, first=False, blank=False)`. The width may be the text that is put before lines.
@@ -138,13 +284,15 @@ pub(super) fn indent(
     let mut out = String::new();
     // Jinja2 adds an end of line first, so that a text which ends with one has an empty line behind it.
     let ended = format!("{text}\n");
-    for (index, (line, _)) in lines(&ended).enumerate() {
+    let traced = Traced::new(&ended);
+    for (index, (line, _)) in lines(traced.plain()).enumerate() {
+        let line = traced.part(line);
         let (before, indented) = match index {
             0 => ("", first == Some(true)),
             _ => ("\n", blank == Some(true) || !line.is_empty()),
         };
         let indention = if indented { indention.as_str() } else { "" };
-        if out.len() + indention.len() + line.len() >= MAX_OUTPUT {
+        if out.len() + indention.len() + line.len() >= MAX_CARRIED {
             return Err(invalid("an indented text that is too long"));
         }
         for part in [before, indention, line] {

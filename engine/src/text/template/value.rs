@@ -39,18 +39,6 @@ pub enum Json {
 }
 
 impl Json {
-    /// This value with all its texts changed, keys too.
-    pub(crate) fn map_texts(&self, change: &impl Fn(&str) -> String) -> Json {
-        match self {
-            Json::String(text) => Json::String(change(text)),
-            Json::Array(items) => Json::Array(items.iter().map(|item| item.map_texts(change)).collect()),
-            Json::Object(entries) => Json::Object(
-                entries.iter().map(|(key, value)| (change(key), value.map_texts(change))).collect(),
-            ),
-            Json::Null | Json::Bool(_) | Json::Integer(_) | Json::Float(_) => self.clone(),
-        }
-    }
-
     fn number(text: &str) -> Option<Json> {
         if let Ok(integer) = text.parse::<i128>()
             && (i64::MIN.into()..=u64::MAX.into()).contains(&integer)

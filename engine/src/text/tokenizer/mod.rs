@@ -16,7 +16,6 @@ mod load;
 mod merge;
 mod pretokenizer;
 mod roles;
-mod shield;
 mod special;
 mod spm;
 mod strings;
@@ -26,18 +25,18 @@ mod vocabulary;
 
 use std::borrow::Cow;
 
+use super::rendered::Rendered;
 use crate::gguf::Gguf;
 
 pub use detokenizer::Detokenizer;
 pub use error::TokenizerError;
 pub use pretokenizer::{PreTokenizerStep, pre_tokenizer_for_pattern};
-pub(crate) use shield::is_mark;
 
 use bpe::Bpe;
 use load::Settings;
 use merge::Merger;
 use roles::Roles;
-use special::{Matcher, Part};
+use special::{Matcher, Part, split};
 use spm::Spm;
 use vocabulary::{Kind, Vocabulary};
 
@@ -107,13 +106,45 @@ impl Tokenizer {
             Method::Spm { single_spaces: true, .. } => Cow::Owned(spm::single_spaces(text)),
             _ => Cow::Borrowed(text),
         };
+        self.encode_cut(&text, special, out, |at| {
+            matcher.longest_at(&self.vocabulary, &text[at..], |_| true)
+        });
+    }
+
+    /// Appends the tokens of a rendered conversation: as [`Tokenizer::encode`] with [`Special::Parse`], but only what the
+    /// template spelled, from end to end, becomes a control token. What the conversation brought is text like any other,
+    /// and one text with what stands beside it.
+    pub fn encode_rendered(&self, rendered: &Rendered, out: &mut Vec<u32>) {
+        let rendered = match self.method {
+            Method::Spm { single_spaces: true, .. } => Cow::Owned(rendered.without(spm::is_spare_space)),
+            _ => Cow::Borrowed(rendered),
+        };
+        let text = rendered.text().as_bytes();
+        let find = |at: usize| {
+            let is_spelled = |length: usize| rendered.is_spelled(at..at + length);
+            let any = self.all_special.longest_at(&self.vocabulary, &text[at..], is_spelled);
+            let user_defined = self.user_defined.longest_at(&self.vocabulary, &text[at..], |_| true);
+            let length = |id: &u32| self.vocabulary.text(*id).len();
+            user_defined.into_iter().chain(any).max_by_key(length)
+        };
+        self.encode_cut(text, Special::Parse, out, find);
+    }
+
+    /// Appends the tokens of a text, cut where `find` has a token that starts at a byte.
+    fn encode_cut(
+        &self,
+        text: &[u8],
+        special: Special,
+        out: &mut Vec<u32>,
+        find: impl Fn(usize) -> Option<u32>,
+    ) {
         let mut merger = Merger::default();
         let mut starts = true;
         let mut encode = |text: &[u8], starts, out: &mut Vec<u32>| match &self.method {
             Method::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut merger, out),
             Method::Spm { spm, .. } => spm.encode(&self.vocabulary, text, starts, &mut merger, out),
         };
-        matcher.split(&self.vocabulary, &text, |part| {
+        split(&self.vocabulary, text, find, |part| {
             match part {
                 Part::Text(text) => encode(text, starts, out),
                 Part::Token(id) => {

@@ -47,30 +47,17 @@ impl Matcher {
         Ok(Matcher { sorted: sorted.into(), starts })
     }
 
-    /// Cuts a text into tokens and what is between them, and hands each on in order.
-    pub(super) fn split<'a>(&self, vocabulary: &Vocabulary, text: &'a [u8], mut part: impl FnMut(Part<'a>)) {
-        let (mut start, mut at) = (0, 0);
-        while let Some(&first) = text.get(at) {
-            let found =
-                if self.starts[usize::from(first)] { self.longest_at(vocabulary, &text[at..]) } else { None };
-            let Some(token) = found else {
-                at += 1;
-                continue;
-            };
-            if start < at {
-                part(Part::Text(&text[start..at]));
-            }
-            part(Part::Token(token));
-            at += vocabulary.text(token).len();
-            start = at;
+    /// The longest token that a text starts with, of those whose length in bytes is accepted: narrows the sorted texts
+    /// byte by byte to those that agree so far.
+    pub(super) fn longest_at(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &[u8],
+        accepts: impl Fn(usize) -> bool,
+    ) -> Option<u32> {
+        if !self.starts[usize::from(*text.first()?)] {
+            return None;
         }
-        if start < text.len() {
-            part(Part::Text(&text[start..]));
-        }
-    }
-
-    /// The longest token this text starts with: narrows the sorted texts byte by byte to those that agree so far.
-    fn longest_at(&self, vocabulary: &Vocabulary, text: &[u8]) -> Option<u32> {
         let mut agree = &self.sorted[..];
         let mut longest = None;
         for (depth, byte) in text.iter().enumerate() {
@@ -79,10 +66,38 @@ impl Matcher {
             agree = &agree[..agree.partition_point(|id| byte_of(id) == Some(byte))];
             match agree.first() {
                 None => break,
-                Some(&first) if vocabulary.text(first).len() == depth + 1 => longest = Some(first),
+                Some(&first) if vocabulary.text(first).len() == depth + 1 && accepts(depth + 1) => {
+                    longest = Some(first);
+                }
                 Some(_) => {}
             }
         }
         longest
+    }
+}
+
+/// Cuts a text into tokens, where `find` has one that starts at a byte, and what is between them, and hands each on in
+/// order.
+pub(super) fn split<'a>(
+    vocabulary: &Vocabulary,
+    text: &'a [u8],
+    find: impl Fn(usize) -> Option<u32>,
+    mut part: impl FnMut(Part<'a>),
+) {
+    let (mut start, mut at) = (0, 0);
+    while at < text.len() {
+        let Some(token) = find(at) else {
+            at += 1;
+            continue;
+        };
+        if start < at {
+            part(Part::Text(&text[start..at]));
+        }
+        part(Part::Token(token));
+        at += vocabulary.text(token).len();
+        start = at;
+    }
+    if start < text.len() {
+        part(Part::Text(&text[start..]));
     }
 }

@@ -112,6 +112,13 @@ pub(super) fn single_spaces(text: &[u8]) -> Vec<u8> {
     words.collect::<Vec<_>>().join(&b' ')
 }
 
+/// Whether the character at a byte is a space that [`single_spaces`] leaves out.
+pub(super) fn is_spare_space(text: &str, at: usize) -> bool {
+    let (before, from) = text.split_at_checked(at).unwrap_or((text, ""));
+    let Some(behind) = from.strip_prefix(' ') else { return false };
+    behind.is_empty() || behind.starts_with(' ') || before.bytes().all(|byte| byte == b' ')
+}
+
 /// A number that is the lower, the higher the score. Scores of 0 and -0 are equal; NaN is put last or first by its
 /// sign, so that any file's scores have an order.
 fn priority(score: f32) -> u32 {

@@ -5,12 +5,22 @@
 //! a value nested in itself (`{% set x = [x, x] %}`, forty times) is walked in exponential time, or too deep, when it
 //! is printed, compared or dropped; so every expression that gets a name is passed through the function [`BOUNDED`], which
 //! refuses such values ([`super::bounds`]). Statements that could name a value otherwise are refused: chat templates
-//! do not use them. Templates of real models pass unchanged but for that function.
+//! do not use them. Comparisons become calls, too (`operators`). Templates of real models pass unchanged but for these
+//! functions.
+
+mod operators;
 
 use super::TemplateError;
+use super::provenance::is_carrier;
 
-/// The function that bounds values; templates must not use the name.
+/// The function that bounds values.
 pub(super) const BOUNDED: &str = "_siskin_bounded";
+/// The function that compares values.
+pub(super) const COMPARED: &str = "_siskin_compare";
+/// The function that gives a key as it is looked up.
+pub(super) const KEY: &str = "_siskin_key";
+/// Names that templates must not use.
+const RESERVED: [&str; 3] = [BOUNDED, COMPARED, KEY];
 
 /// The longest source in bytes. Those of real models stay below 30 KiB.
 const MAX_SOURCE: usize = 256 << 10;
@@ -29,6 +39,11 @@ pub(super) fn guard(source: &str) -> Result<String, TemplateError> {
     if source.len() > MAX_SOURCE {
         return Err(TemplateError::SourceTooLong { bytes: source.len(), limit: MAX_SOURCE });
     }
+    if let Some(at) = source.find(is_carrier) {
+        let line = 1 + newlines(source.get(..at).unwrap_or_default());
+        let problem = "a code point without a character, from U+D0000 to U+DFFFF".to_owned();
+        return Err(TemplateError::Refused { line, problem });
+    }
     let mut guarded = String::with_capacity(source.len() + source.len() / 4);
     let mut rest = source;
     let mut line = 1;
@@ -44,8 +59,9 @@ pub(super) fn guard(source: &str) -> Result<String, TemplateError> {
         match tag.kind {
             Kind::Verbatim => guarded.push_str(text),
             Kind::Expression => {
-                Tokens::read(text).map_err(&refused)?.check().map_err(&refused)?;
-                guarded.push_str(text);
+                let tokens = Tokens::read(text).map_err(&refused)?;
+                tokens.check().map_err(&refused)?;
+                tokens.copy(&mut guarded);
             }
             Kind::Statement => {
                 let tokens = Tokens::read(text).map_err(&refused)?;
@@ -247,8 +263,8 @@ impl<'s> Tokens<'s> {
         if self.open.starts_with("{%") && REFUSED.contains(&keyword) {
             return Err(format!("statement {keyword:?} has no use in a chat template"));
         }
-        if self.tokens.iter().any(|(_, token)| token.text == BOUNDED) {
-            return Err(format!("the name {BOUNDED:?} is reserved"));
+        if let Some((_, token)) = self.tokens.iter().find(|(_, token)| RESERVED.contains(&token.text)) {
+            return Err(format!("the name {:?} is reserved", token.text));
         }
         let products: Vec<usize> = (0..self.tokens.len()).filter(|&index| self.text(index) == "*").collect();
         if products.len() > 1 || !products.iter().all(|&index| self.is_small_product(index)) {
@@ -300,34 +316,35 @@ impl<'s> Tokens<'s> {
         Ok(())
     }
 
+    /// Writes the tag with its comparisons as calls.
     fn copy(&self, out: &mut String) {
-        for part in [self.open, self.inside, self.close] {
-            out.push_str(part);
-        }
+        let first = usize::from(self.open.starts_with("{%"));
+        out.push_str(self.open);
+        out.push_str(self.before_token(first));
+        self.write(out, first, self.tokens.len());
+        out.push_str(self.close);
     }
 
-    /// Copies the tag with the tokens `first..end` as the argument of the bounding function, in parentheses of their
-    /// own because they may be a tuple, with `more` arguments behind them.
+    /// All before a token.
+    fn before_token(&self, index: usize) -> &'s str {
+        let offset = self.tokens.get(index).map_or(self.inside.len(), |(at, _)| *at);
+        self.inside.get(..offset).unwrap_or_default()
+    }
+
+    /// As [`copy`](Self::copy), with the tokens `first..end` as the argument of the bounding function, in parentheses of
+    /// their own because they may be a tuple, with `more` arguments behind them.
     fn wrap(&self, out: &mut String, first: usize, end: usize, more: &str) {
-        let offset = |index: usize| self.tokens.get(index).map_or(self.inside.len(), |(at, _)| *at);
-        let (start, stop) = (offset(first), offset(end));
-        if start >= stop {
+        if first >= end {
             return self.copy(out);
         }
-        let part = |from: usize, to: usize| self.inside.get(from..to).unwrap_or_default();
-        for text in [
-            self.open,
-            part(0, start),
-            BOUNDED,
-            "((",
-            part(start, stop),
-            ")",
-            more,
-            ") ",
-            part(stop, self.inside.len()),
-        ] {
+        for text in [self.open, self.before_token(first), BOUNDED, "(("] {
             out.push_str(text);
         }
+        self.write(out, first, end);
+        out.push(')');
+        out.push_str(more);
+        out.push_str(") ");
+        self.write(out, end, self.tokens.len());
         out.push_str(self.close);
     }
 
