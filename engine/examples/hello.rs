@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin::{Model, SessionOptions};
+use siskin::{Answer, Model, SessionOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -12,13 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: hello MODEL QUESTION".into());
     };
     let model = Model::open(path)?;
-    let mut session = model.session(&SessionOptions::default())?;
-    let options = SamplerOptions::default().overlay(model.sampling());
-    let mut sampler = session.sampler(&options)?;
-
-    session.feed(&model.chat_tokens(&[Message::new("user", question)])?)?;
-    let mut answer = session.generate(&mut sampler, 500)?;
-    while let Some(piece) = answer.next_text()? {
+    let mut answer = Answer::new(model.session(&SessionOptions::default())?)?;
+    answer.ask(&[Message::new("user", question)])?;
+    while let Some(piece) = answer.next_piece()? {
         print!("{piece}");
         std::io::stdout().flush()?;
     }

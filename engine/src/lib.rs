@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+mod answer;
 mod error;
 mod file;
 pub mod machine;
@@ -18,6 +19,7 @@ mod text;
 
 use siskin_compute::{arena, kernels, panel, team};
 
+pub use answer::{Answer, AnswerLimits, Ending};
 pub use arena::OutOfMemory;
 pub use error::Error;
 pub use file::gguf;
@@ -37,6 +39,7 @@ const _: () = {
     send::<Model>();
     send::<Session>();
     send::<Sequences>();
+    send::<Answer>();
     send::<Adapter>();
     send::<sampler::Sampler>();
 };

@@ -1,13 +1,10 @@
-//! Streaming an answer, token by token.
+//! Streaming an answer, piece by piece.
 
 use crate::session::count;
-use crate::stop::StopFilter;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use siskin::sampler::Sampler;
-use siskin::tokenizer::Detokenizer;
-use siskin::{End, Error, Model, Session};
+use siskin::{Answer, AnswerLimits, Ending};
 use std::io::{self, Write};
 
 /// The flags that say when an answer ends.
@@ -21,29 +18,16 @@ pub(crate) struct AnswerArguments {
     pub(crate) stop: Vec<String>,
 }
 
-/// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The model ended its turn, or a stop string came.
-    Complete,
-    /// There were as many tokens as were asked for.
-    Limit,
-    /// The session has no room for another token.
-    ContextFull,
-    /// The user interrupted it.
-    Interrupted,
-}
-
-impl Ending {
-    /// Whether the answer is all that was asked for.
-    pub(crate) fn is_complete(self) -> bool {
-        matches!(self, Ending::Complete | Ending::Limit)
+impl AnswerArguments {
+    /// What they say.
+    pub(crate) fn limits(&self) -> AnswerLimits {
+        AnswerLimits { tokens: self.n_predict, stop: self.stop.clone() }
     }
 }
 
 /// What the model said.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     /// The text as it was written, without a stop string.
     pub(crate) text: String,
     /// The same in tokens. Of an answer that was broken off, the session does not hold the last.
@@ -52,67 +36,22 @@ pub(crate) struct Answer {
     pub(crate) ending: Ending,
 }
 
-impl Answer {
+impl Reply {
     /// No answer at all.
-    pub(crate) fn none(ending: Ending) -> Answer {
-        Answer { text: String::new(), tokens: Vec::new(), ending }
+    pub(crate) fn none(ending: Ending) -> Reply {
+        Reply { text: String::new(), tokens: Vec::new(), ending }
     }
 }
 
-/// Generates an answer from where the session stands and writes it to `out` as it comes, for as long as `go_on` says
-/// so.
-pub(crate) fn stream(
-    model: &Model,
-    session: &mut Session,
-    sampler: &mut Sampler,
-    arguments: &AnswerArguments,
-    go_on: impl Fn() -> bool,
-    out: &mut impl Write,
-) -> Result<Answer> {
-    let tokenizer = model.tokenizer();
-    let mut detokenizer = Detokenizer::continuing(tokenizer);
-    let mut filter = StopFilter::new(&arguments.stop);
-    let mut answer = Answer::none(Ending::Complete);
-    let mut generation = session.generate(sampler, arguments.n_predict.unwrap_or(usize::MAX))?;
-    while !filter.stopped() {
-        if !go_on() {
-            answer.ending = Ending::Interrupted;
-            break;
-        }
-        match generation.next_token() {
-            Ok(Some(token)) => {
-                answer.tokens.push(token);
-                write(out, filter.push(detokenizer.push(tokenizer, token)), &mut answer.text)?;
-            }
-            Ok(None) => {
-                if generation.end() == Some(End::Limit) {
-                    answer.ending = Ending::Limit;
-                }
-                break;
-            }
-            Err(Error::ContextFull { .. }) => {
-                answer.ending = Ending::ContextFull;
-                break;
-            }
-            Err(Error::Cancelled) => {
-                answer.ending = Ending::Interrupted;
-                break;
-            }
-            Err(error) => return Err(error.into()),
-        }
+/// Writes the answer that was asked for to `out`, as it comes.
+pub(crate) fn stream(answer: &mut Answer, out: &mut impl Write) -> Result<Reply> {
+    let mut text = String::new();
+    while let Some(piece) = answer.next_piece()? {
+        text.push_str(piece);
+        out.write_all(piece.as_bytes()).and_then(|()| out.flush()).context("standard output")?;
     }
-    write(out, filter.push(detokenizer.finish()), &mut answer.text)?;
-    write(out, filter.finish(), &mut answer.text)?;
-    Ok(answer)
-}
-
-/// Writes a piece of the answer, at once.
-fn write(out: &mut impl Write, piece: &str, text: &mut String) -> Result<()> {
-    if piece.is_empty() {
-        return Ok(());
-    }
-    text.push_str(piece);
-    out.write_all(piece.as_bytes()).and_then(|()| out.flush()).context("standard output")
+    let ending = answer.ending().unwrap_or(Ending::Failed);
+    Ok(Reply { text, tokens: answer.tokens().to_vec(), ending })
 }
 
 /// Ends the line that an answer is on.

@@ -1,8 +1,7 @@
 //! Prompts answered one after the other, each as if it were the first.
 
 use crate::adapter::AdapterArguments;
-use crate::answer::{Answer, AnswerArguments, Ending};
-use crate::held::Held;
+use crate::answer::{self, AnswerArguments, Reply};
 use crate::interrupt::Interrupt;
 use crate::journal::Settings;
 use crate::memory::MemoryArguments;
@@ -10,18 +9,17 @@ use crate::model::ModelFlag;
 use crate::neighbour::NeighbourArguments;
 use anyhow::Result;
 use siskin::sampler::SamplerOptions;
-use siskin::{Model, SessionOptions};
+use siskin::{Answer, Model, SessionOptions};
 use std::io::Write;
 
 /// A model and a session. An answer depends on the prompt's tokens, the model and the settings alone: not on prompts
 /// before it, threads or the hour.
 pub(crate) struct Assistant {
-    model: Model,
+    answer: Answer,
     hash: String,
     /// Hashes of the adapters, and their scales.
     adapters: Vec<(u128, f32)>,
     options: SessionOptions,
-    held: Held,
 }
 
 impl Assistant {
@@ -39,22 +37,22 @@ impl Assistant {
         neighbour.watch(&mut session)?;
         adapters.attach(&mut session)?;
         let adapters = adapters.identity();
-        Ok(Assistant { model: opened, hash, adapters, options, held: Held::new(session) })
+        Ok(Assistant { answer: Answer::new(session)?, hash, adapters, options })
     }
 
     /// Ends what it is at when the program is interrupted.
     pub(crate) fn cancel_when(&mut self, interrupt: &Interrupt) {
-        self.held.cancel_when(interrupt.flag());
+        self.answer.cancel_when(interrupt.flag());
     }
 
     /// The model.
     pub(crate) fn model(&self) -> &Model {
-        &self.model
+        self.answer.model()
     }
 
     /// Tokens that a prompt and its answer have at most.
     pub(crate) fn context(&self) -> usize {
-        self.held.session().context()
+        self.answer.session().context()
     }
 
     /// What answers with these options depend on.
@@ -62,7 +60,7 @@ impl Assistant {
     /// # Errors
     /// Sampler options without meaning.
     pub(crate) fn settings(&self, sampling: &SamplerOptions, answer: &AnswerArguments) -> Result<Settings> {
-        self.held.session().sampler(sampling)?;
+        self.answer.session().sampler(sampling)?;
         let mut settings = Settings::default();
         settings.set("version", env!("CARGO_PKG_VERSION"));
         settings.set("model", &self.hash);
@@ -83,17 +81,12 @@ impl Assistant {
         prompt: &[u32],
         sampling: &SamplerOptions,
         arguments: &AnswerArguments,
-        interrupt: &Interrupt,
         out: &mut impl Write,
-    ) -> Result<Answer> {
-        let go_on = || !interrupt.came();
-        let mut sampler = self.held.session().sampler(sampling)?;
-        if !self.held.hold(prompt, go_on, |_| ())? {
-            return Ok(Answer::none(Ending::Interrupted));
-        }
-        // Penalties look back at the prompt too, at what the session held already as well.
-        prompt.iter().for_each(|&token| sampler.accept(token));
-        self.held.stream(&self.model, &mut sampler, arguments, go_on, out)
+    ) -> Result<Reply> {
+        self.answer.set_sampler(self.answer.session().sampler(sampling)?);
+        self.answer.set_limits(arguments.limits());
+        self.answer.ask_tokens(prompt)?;
+        answer::stream(&mut self.answer, out)
     }
 }
 
@@ -128,8 +121,7 @@ mod tests {
         let ask = |assistant: &mut Assistant, prompt: &str| {
             let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();
             let sampling = SamplerOptions { seed: Some(7), repeat_penalty: 1.3, ..Default::default() };
-            let interrupt = Interrupt::default();
-            assistant.answer(&tokens, &sampling, &flags.answer, &interrupt, &mut Vec::new()).unwrap().tokens
+            assistant.answer(&tokens, &sampling, &flags.answer, &mut Vec::new()).unwrap().tokens
         };
         let mut assistant = fresh();
         for prompt in ["tell me a story about a wolf", "tell me a story about a fox", "hello", "hello"] {

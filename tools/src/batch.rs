@@ -5,7 +5,7 @@ mod input;
 mod request;
 
 use crate::adapter::AdapterArguments;
-use crate::answer::{AnswerArguments, Ending};
+use crate::answer::AnswerArguments;
 use crate::assistant::Assistant;
 use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use input::{Input, Line};
 use request::{Id, Request};
+use siskin::Ending;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use std::collections::HashMap;
@@ -190,8 +191,7 @@ impl Work<'_> {
         answers: &mut Answers,
     ) -> Result<()> {
         const STYLE: &str = "{bar:32} {pos} of {len} answers {per_sec:>12} {eta:>4}";
-        let interrupt = Interrupt::on_termination()?;
-        self.assistant.cancel_when(&interrupt);
+        self.assistant.cancel_when(&Interrupt::on_termination()?);
         let progress = progress::bar(lines.len() as u64, STYLE);
         progress.set_position(done as u64);
         progress.reset_eta();
@@ -205,9 +205,9 @@ impl Work<'_> {
             }
             let prompt = self.prompt(&line).with_context(|| line.place())?;
             let Prompt { id, tokens, sampling, answer } = &prompt;
-            let answer = self.assistant.answer(tokens, sampling, answer, &interrupt, &mut io::sink());
+            let answer = self.assistant.answer(tokens, sampling, answer, &mut io::sink());
             let answer = answer.with_context(|| line.place())?;
-            if answer.ending == Ending::Interrupted {
+            if answer.ending == Ending::Cancelled {
                 progress.finish_and_clear();
                 bail!("interrupted: {index} of {} lines are answered, the same command goes on", lines.len());
             }

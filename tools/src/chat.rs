@@ -6,7 +6,7 @@ mod lines;
 mod termination;
 
 use crate::adapter::AdapterArguments;
-use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::answer::{self, AnswerArguments, note};
 use crate::context::ContextArguments;
 use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
@@ -21,6 +21,7 @@ use conversation::Conversation;
 use input::Input;
 use lines::Lines;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use siskin::Ending;
 use std::io;
 use termination::Termination;
 
@@ -89,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let termination = Termination::on(ending, &interrupt)?;
     session.cancel_when(interrupt.flag());
     let (system, when_full) = (arguments.system.as_deref(), arguments.context.when_full());
-    let mut conversation = Conversation::new(model, session, options, system, when_full)?;
+    let mut conversation = Conversation::new(session, options, system, when_full)?;
     if lines.is_terminal() {
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }
@@ -99,8 +100,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Input::Say(text) => {
                 interrupt.reset();
                 ensure!(!termination.came(), "interrupted before the answer began");
-                let ending = say(&mut conversation, text, &arguments.answer, &interrupt)?;
-                let ended = ending == Ending::Interrupted && termination.came();
+                let ending = say(&mut conversation, text, &arguments.answer)?;
+                let ended = ending == Ending::Cancelled && termination.came();
                 ensure!(!ended, "interrupted: the answer is not complete");
             }
             Input::Reset => conversation.reset()?,
@@ -117,14 +118,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Answers a message, says if it could not be done as it should, and returns how it ended.
-fn say(
-    conversation: &mut Conversation,
-    text: &str,
-    arguments: &AnswerArguments,
-    interrupt: &Interrupt,
-) -> Result<Ending> {
+fn say(conversation: &mut Conversation, text: &str, arguments: &AnswerArguments) -> Result<Ending> {
     let mut out = io::stdout().lock();
-    let answer = conversation.say(text, arguments, || !interrupt.came(), &mut out)?;
+    let answer = conversation.say(text, arguments, &mut out)?;
     let (begun, context) = (!answer.tokens.is_empty(), conversation.context());
     if begun || answer.ending != Ending::ContextFull {
         answer::end_line(&mut out)?;

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, which work asks about between two of its steps.
+//! Ctrl-C and SIGTERM, which end what a session is at.
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -33,11 +33,6 @@ impl Interrupt {
     /// What is true when a signal came.
     pub(crate) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
-    }
-
-    /// Whether a signal came.
-    pub(crate) fn came(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 
     /// Makes it as if a signal came.

@@ -3,35 +3,30 @@
 use crate::answer::note;
 use crate::output::Output;
 use anyhow::{Context, Result, bail};
-use siskin::{Session, StateError};
+use siskin::{Answer, Session, StateError};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-/// Feeds a new session a prompt. What the prompt begins with in common with the one whose state is in the file at `path`
-/// is taken from there, and the file has this prompt's state afterwards. Returns how many tokens were taken.
+/// Reads the prompt that `answer` is asked. What it begins with in common with the one whose state is in the file at `path`
+/// is taken from there, and the file has this prompt's state afterwards.
 ///
 /// # Errors
 /// A file that holds something else, which stays as it is; one that cannot be read or written; a prompt that does not fit.
-pub(crate) fn feed(session: &mut Session, prompt: &[u32], path: &Path) -> Result<usize> {
+pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path) -> Result<()> {
     let name = path.display();
-    restore(session, path)?;
-    let both = session.tokens().iter().take(session.pristine()).zip(prompt);
-    let common = both.take_while(|(held, token)| held == token).count();
-    if common == prompt.len() && session.tokens().len() == common && session.logits().is_ok() {
-        return Ok(common);
+    restore(answer.session_mut(), path)?;
+    answer.ask_tokens(prompt)?;
+    answer.read_prompt().context("the prompt")?;
+    if answer.ending().is_some() || answer.reused() == prompt.len() {
+        return Ok(());
     }
-    // The last token is fed in any case, as its logits are needed.
-    let kept = common.min(prompt.len().saturating_sub(1));
-    session.truncate(kept);
-    session.feed(prompt.get(kept..).unwrap_or_default()).context("the prompt")?;
     let output = Output::create(path, &[])?;
     let mut writer = output.writer();
-    let saved = session.save(&mut writer).and_then(|()| writer.flush());
+    let saved = answer.session().save(&mut writer).and_then(|()| writer.flush());
     saved.with_context(|| name.to_string())?;
     drop(writer);
-    output.commit()?;
-    Ok(kept)
+    output.commit()
 }
 
 /// Restores the state in a file, if there is one that is of use.

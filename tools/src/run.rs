@@ -1,7 +1,7 @@
 //! The `run` command: one prompt, one answer.
 
 use crate::adapter::AdapterArguments;
-use crate::answer::{self, AnswerArguments, Ending, note};
+use crate::answer::{self, AnswerArguments, note};
 use crate::context::ContextArguments;
 use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
@@ -11,10 +11,10 @@ use crate::prompt_cache;
 use crate::sampling::SamplingArguments;
 use crate::session::SessionArguments;
 use crate::speculation::{self, SpeculationArguments};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use siskin::Model;
 use siskin::template::Message;
+use siskin::{Answer, Ending, Model};
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Read};
@@ -92,30 +92,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;
     arguments.neighbour.watch(&mut session)?;
-    let mut sampler = session.sampler(&arguments.sampling.options(&model))?;
     session.cancel_when(interrupt.flag());
+    let sampler = session.sampler(&arguments.sampling.options(&model))?;
+    let mut answer = Answer::with_sampler(session, sampler);
+    answer.set_limits(arguments.answer.limits());
 
     let start = Instant::now();
-    let restored = match &arguments.prompt_cache {
-        Some(path) => prompt_cache::feed(&mut session, &tokens, path),
-        None => session.feed(&tokens).map(|()| 0).context("the prompt"),
-    };
-    let restored = restored.map_err(|error| match interrupt.came() {
-        true => anyhow!("interrupted before the answer began"),
-        false => error,
-    })?;
-    // Penalties look back at the prompt too.
-    tokens.iter().for_each(|&token| sampler.accept(token));
+    match &arguments.prompt_cache {
+        Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path)?,
+        None => {
+            answer.ask_tokens(&tokens)?;
+            answer.read_prompt().context("the prompt")?;
+        }
+    }
+    ensure!(answer.ending().is_none(), "interrupted before the answer began");
+    let restored = answer.reused();
     let prompt_speed = Speed { tokens: tokens.len() - restored, time: start.elapsed() };
 
     let start = Instant::now();
     let mut out = io::stdout().lock();
-    let go_on = || !interrupt.came();
-    let answer = answer::stream(&model, &mut session, &mut sampler, &arguments.answer, go_on, &mut out)?;
+    let reply = answer::stream(&mut answer, &mut out)?;
     answer::end_line(&mut out)?;
-    let answer_speed = Speed { tokens: answer.tokens.len(), time: start.elapsed() };
+    let answer_speed = Speed { tokens: reply.tokens.len(), time: start.elapsed() };
 
-    if answer.ending == Ending::ContextFull {
+    let session = answer.session();
+    if reply.ending == Ending::ContextFull {
         note(format_args!("the context of {} tokens is full: the answer ends here", session.context()));
     }
     if session.pristine() < session.position() {
@@ -126,9 +127,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             note(format_args!("prompt: {restored} tokens restored"));
         }
         note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
-        speculation::tell(&session);
+        speculation::tell(session);
     }
-    ensure!(answer.ending != Ending::Interrupted, "interrupted: the answer is not complete");
+    ensure!(reply.ending != Ending::Cancelled, "interrupted: the answer is not complete");
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use siskin::machine::default_threads;
 use siskin::memory::Outline;
 use siskin::sampler::SamplerOptions;
-use siskin::{Model, SessionOptions};
+use siskin::{Answer, Model, SessionOptions};
 use space::Dimension;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -216,9 +216,8 @@ impl<'a> Subject<'a> {
     }
 
     fn quality(&self, session: &SessionOptions, sampling: &SamplerOptions) -> Result<f64> {
-        let mut session = self.model.session(session)?;
-        let scores =
-            answers::scores(&self.model, &mut session, sampling, &self.arguments.answer, &self.tasks)?;
+        let mut answer = Answer::new(self.model.session(session)?)?;
+        let scores = answers::scores(&mut answer, sampling, &self.arguments.answer, &self.tasks)?;
         let goal = self.arguments.metric.name();
         let found = scores.metrics().find(|(name, _)| name == goal);
         Ok(found.with_context(|| format!("no task wants an answer that {goal} is measured of"))?.1)

@@ -23,6 +23,7 @@ pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
 pub use saved_state::StateError;
 use saved_state::{Contents, Saved};
+pub(crate) use session::Decoding;
 pub use session::{End, Generation, Session};
 pub use speculation::{Score, Speculation};
 

@@ -270,7 +270,8 @@ impl Session {
         Ok(())
     }
 
-    /// Generates at most `limit` tokens from where the session stands, until the model ends its turn.
+    /// Generates at most `limit` tokens from where the session stands, until the model ends its turn. The sampler's
+    /// penalties look back at what the session holds.
     ///
     /// # Errors
     /// As for [`Session::logits`].
@@ -280,8 +281,9 @@ impl Session {
         limit: usize,
     ) -> Result<Generation<'s>, Error> {
         self.logits()?;
+        sampler.begin(self.tokens());
         let detokenizer = Detokenizer::continuing(self.model().tokenizer());
-        Ok(Generation { session: self, sampler, detokenizer, left: limit, unfed: None, end: None })
+        Ok(Generation { session: self, sampler, detokenizer, decoding: Decoding::new(limit) })
     }
 
     /// Appends tokens, and calls `after` behind each step with the positions of its tokens, the rows of the batch.
@@ -422,15 +424,60 @@ pub enum End {
     Limit,
 }
 
-/// An answer in the making: tokens or text, piece by piece.
-pub struct Generation<'s> {
-    session: &'s mut Session,
-    sampler: &'s mut Sampler,
-    detokenizer: Detokenizer,
+/// Where the picking of tokens stands.
+pub(crate) struct Decoding {
     left: usize,
     /// The token handed out last, which waits to be fed: so it is seen before the next one is worked out.
     unfed: Option<u32>,
     end: Option<End>,
+}
+
+impl Decoding {
+    /// Picks at most `limit` tokens.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { left: limit, unfed: None, end: None }
+    }
+
+    /// The next token: see [`Generation::next_token`].
+    pub(crate) fn next_token(
+        &mut self,
+        session: &mut Session,
+        sampler: &mut Sampler,
+    ) -> Result<Option<u32>, Error> {
+        if self.end.is_some() {
+            return Ok(None);
+        }
+        if let Some(token) = self.unfed {
+            session.go_on(token)?;
+            self.unfed = None;
+        }
+        if self.left == 0 {
+            self.end = Some(End::Limit);
+            return Ok(None);
+        }
+        let token = sampler.sample(session.logits()?);
+        if session.model().tokenizer().is_end(token) {
+            self.end = Some(End::Turn(token));
+            return Ok(None);
+        }
+        sampler.accept(token);
+        self.unfed = Some(token);
+        self.left -= 1;
+        Ok(Some(token))
+    }
+
+    /// Why there are no more; None as long as there are.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+}
+
+/// An answer in the making: tokens or text, piece by piece. [`Answer`](crate::Answer) is one that owns its session.
+pub struct Generation<'s> {
+    session: &'s mut Session,
+    sampler: &'s mut Sampler,
+    detokenizer: Detokenizer,
+    decoding: Decoding,
 }
 
 impl Generation<'_> {
@@ -438,28 +485,9 @@ impl Generation<'_> {
     /// next call on.
     ///
     /// # Errors
-    /// [`Error::ContextFull`]: the answer is cut off where the context ends.
+    /// [`Error::ContextFull`]: the answer is cut off where the context ends; [`Error::NotFinite`].
     pub fn next_token(&mut self) -> Result<Option<u32>, Error> {
-        if self.end.is_some() {
-            return Ok(None);
-        }
-        if let Some(token) = self.unfed {
-            self.session.go_on(token)?;
-            self.unfed = None;
-        }
-        if self.left == 0 {
-            self.end = Some(End::Limit);
-            return Ok(None);
-        }
-        let token = self.sampler.sample(self.session.logits()?);
-        if self.session.model().tokenizer().is_end(token) {
-            self.end = Some(End::Turn(token));
-            return Ok(None);
-        }
-        self.sampler.accept(token);
-        self.unfed = Some(token);
-        self.left -= 1;
-        Ok(Some(token))
+        self.decoding.next_token(self.session, self.sampler)
     }
 
     /// The next piece of text: what the next token completes, which may be nothing as long as a character is
@@ -468,7 +496,7 @@ impl Generation<'_> {
     /// # Errors
     /// As for [`Generation::next_token`].
     pub fn next_text(&mut self) -> Result<Option<&str>, Error> {
-        let ended = self.end.is_some();
+        let ended = self.end().is_some();
         match self.next_token()? {
             Some(token) => Ok(Some(self.detokenizer.push(self.session.model().tokenizer(), token))),
             None if ended => Ok(None),
@@ -478,6 +506,6 @@ impl Generation<'_> {
 
     /// Why the answer is over; None as long as it is not.
     pub fn end(&self) -> Option<End> {
-        self.end
+        self.decoding.end()
     }
 }

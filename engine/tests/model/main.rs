@@ -5,6 +5,7 @@
 mod adapters;
 #[path = "../again/mod.rs"]
 mod again;
+mod answer;
 mod bits;
 mod context;
 mod convolution;

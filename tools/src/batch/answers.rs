@@ -1,10 +1,11 @@
 use super::request::Id;
-use crate::answer::{Answer, Ending};
+use crate::answer::Reply;
 use crate::hash::hex;
 use crate::journal::{Header, Lines, Settings};
 use crate::output::Output;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use siskin::Ending;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -44,7 +45,7 @@ struct Usage {
 
 impl<'a> Record<'a> {
     /// The answer to a prompt of so many tokens.
-    pub(super) fn new(id: &'a Id, prompt_tokens: usize, answer: &'a Answer) -> Record<'a> {
+    pub(super) fn new(id: &'a Id, prompt_tokens: usize, answer: &'a Reply) -> Record<'a> {
         let finish_reason = if answer.ending == Ending::Complete { "stop" } else { "length" };
         let usage = Usage { prompt_tokens, completion_tokens: answer.tokens.len() };
         Record { id, content: &answer.text, finish_reason, usage }

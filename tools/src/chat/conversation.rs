@@ -1,20 +1,17 @@
-use crate::answer::{Answer, AnswerArguments, Ending};
-use crate::held::Held;
+use crate::answer::{self, AnswerArguments, Reply};
 use crate::output::Output;
 use anyhow::{Context, Result};
 use serde::Serialize;
-use siskin::sampler::{Sampler, SamplerOptions};
+use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin::{Model, Session, WhenFull};
+use siskin::{Answer, Ending, Session, WhenFull};
 use std::io::Write;
 use std::path::Path;
 
-/// What was said so far, and a session that holds most of it.
+/// What was said so far, and who answers: a session that holds most of it.
 pub(super) struct Conversation {
-    model: Model,
-    held: Held,
+    answer: Answer,
     options: SamplerOptions,
-    sampler: Sampler,
     messages: Vec<Message>,
     /// The system message, which a new conversation begins with too.
     opening: usize,
@@ -28,7 +25,6 @@ impl Conversation {
     /// A conversation in an empty session. Where `when_full` is to forget tokens of a full context, whole messages go
     /// before the next is answered.
     pub(super) fn new(
-        model: Model,
         mut session: Session,
         options: SamplerOptions,
         system: Option<&str>,
@@ -43,27 +39,26 @@ impl Conversation {
         let sampler = session.sampler(&options)?;
         let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
         let opening = messages.len();
-        let held = Held::new(session);
-        Ok(Conversation { model, held, options, sampler, messages, opening, room, forgot: false })
+        let answer = Answer::with_sampler(session, sampler);
+        Ok(Conversation { answer, options, messages, opening, room, forgot: false })
     }
 
     /// Tokens that the conversation has at most.
     pub(super) fn context(&self) -> usize {
-        self.held.session().context()
+        self.answer.session().context()
     }
 
-    /// Sends a message and writes the answer to `out`, for as long as `go_on` says so.
+    /// Sends a message and writes the answer to `out`, until it ends or is cancelled.
     ///
     /// A message that got no answer is forgotten: the conversation is as it was before.
     pub(super) fn say(
         &mut self,
         text: &str,
         arguments: &AnswerArguments,
-        go_on: impl Fn() -> bool,
         out: &mut impl Write,
-    ) -> Result<Answer> {
+    ) -> Result<Reply> {
         self.messages.push(Message::new("user", text));
-        let answer = self.answer(arguments, go_on, out);
+        let answer = self.answer(arguments, out);
         match &answer {
             Ok(answer) if answer.ending.is_complete() || !answer.text.is_empty() => {
                 self.messages.push(Message::new("assistant", answer.text.as_str()));
@@ -73,26 +68,19 @@ impl Conversation {
         answer
     }
 
-    fn answer(
-        &mut self,
-        arguments: &AnswerArguments,
-        go_on: impl Fn() -> bool,
-        out: &mut impl Write,
-    ) -> Result<Answer> {
+    fn answer(&mut self, arguments: &AnswerArguments, out: &mut impl Write) -> Result<Reply> {
         let tokens = self.tokens()?;
         if self.room.is_none() && tokens.len() >= self.context() {
-            return Ok(Answer::none(Ending::ContextFull));
+            return Ok(Reply::none(Ending::ContextFull));
         }
-        let Conversation { model, held, sampler, .. } = self;
-        if !held.hold(&tokens, &go_on, |fed| fed.iter().for_each(|&token| sampler.accept(token)))? {
-            return Ok(Answer::none(Ending::Interrupted));
-        }
-        held.stream(model, sampler, arguments, go_on, out)
+        self.answer.set_limits(arguments.limits());
+        self.answer.ask_tokens(&tokens)?;
+        answer::stream(&mut self.answer, out)
     }
 
     /// The conversation in tokens, without the oldest messages where they have no room and may be forgotten.
     fn tokens(&mut self) -> Result<Vec<u32>> {
-        let mut tokens = self.model.chat_tokens(&self.messages)?;
+        let mut tokens = self.answer.model().chat_tokens(&self.messages)?;
         self.forgot = false;
         if let Some(room) = self.room
             && tokens.len() >= self.context()
@@ -102,7 +90,7 @@ impl Conversation {
                 let end = (self.opening + 2).min(self.messages.len() - 1);
                 self.messages.drain(self.opening..end);
                 self.forgot = true;
-                tokens = self.model.chat_tokens(&self.messages)?;
+                tokens = self.answer.model().chat_tokens(&self.messages)?;
             }
         }
         Ok(tokens)
@@ -110,7 +98,7 @@ impl Conversation {
 
     /// Whether something of the conversation was forgotten for the last answer, or in the middle of it.
     pub(super) fn forgot(&self) -> bool {
-        let session = self.held.session();
+        let session = self.answer.session();
         self.forgot || session.pristine() < session.position()
     }
 
@@ -118,8 +106,8 @@ impl Conversation {
     pub(super) fn reset(&mut self) -> Result<()> {
         self.messages.truncate(self.opening);
         // A new sampler, not a reset one: without a seed, the next conversation is to be another.
-        self.sampler = self.held.session().sampler(&self.options)?;
-        self.held.clear();
+        self.answer.set_sampler(self.answer.session().sampler(&self.options)?);
+        self.answer.session_mut().clear();
         Ok(())
     }
 
@@ -144,8 +132,25 @@ mod tests {
     use super::*;
     use crate::model::demo;
     use clap::Parser;
-    use siskin::SessionOptions;
-    use std::cell::Cell;
+    use siskin::{Model, SessionOptions};
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Raises a flag at the third piece that is written.
+    struct Third<'a>(usize, &'a AtomicBool);
+
+    impl Write for Third<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += 1;
+            self.1.store(self.0 == 3, Ordering::Relaxed);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[derive(Debug, Parser)]
     struct Flags {
@@ -166,18 +171,18 @@ mod tests {
         let options = SessionOptions { context: Some(context), threads: Some(2), ..Default::default() };
         let session = model.session(&options).unwrap();
         let options = SamplerOptions { temperature: 0.0, ..Default::default() };
-        Conversation::new(model, session, options, None, when_full).unwrap()
+        Conversation::new(session, options, None, when_full).unwrap()
     }
 
-    fn say(conversation: &mut Conversation, text: &str) -> Answer {
-        conversation.say(text, &flags(&[]), || true, &mut Vec::new()).unwrap()
+    fn say(conversation: &mut Conversation, text: &str) -> Reply {
+        conversation.say(text, &flags(&[]), &mut Vec::new()).unwrap()
     }
 
     /// The session's logits are those of one that was fed all of its tokens at once.
     fn assert_holds_what_it_says(conversation: &mut Conversation) {
-        let logits = conversation.held.session().logits().unwrap().to_vec();
-        let mut fresh = conversation.model.session(&SessionOptions::default()).unwrap();
-        fresh.feed(conversation.held.session().tokens()).unwrap();
+        let logits = conversation.answer.session().logits().unwrap().to_vec();
+        let mut fresh = conversation.answer.model().session(&SessionOptions::default()).unwrap();
+        fresh.feed(conversation.answer.session().tokens()).unwrap();
         assert_eq!(fresh.logits().unwrap(), logits);
     }
 
@@ -186,9 +191,9 @@ mod tests {
         let mut conversation = conversation(512);
         say(&mut conversation, "hello");
         assert_holds_what_it_says(&mut conversation);
-        let before = conversation.held.session().tokens().to_vec();
+        let before = conversation.answer.session().tokens().to_vec();
         say(&mut conversation, "who are you?");
-        assert!(conversation.held.session().tokens().starts_with(&before));
+        assert!(conversation.answer.session().tokens().starts_with(&before));
         assert_holds_what_it_says(&mut conversation);
         assert_eq!(conversation.messages.len(), 4);
         assert_eq!(conversation.messages[1], Message::new("assistant", "Hello! How can I help?"));
@@ -222,7 +227,7 @@ mod tests {
         let mut conversation = conversation(20);
         let answer = say(&mut conversation, "turn off the attic light now");
         assert_eq!(answer.ending, Ending::ContextFull);
-        assert_eq!(conversation.held.session().position(), 20);
+        assert_eq!(conversation.answer.session().position(), 20);
         assert_eq!(conversation.messages[1].content, answer.text);
         assert!(answer.text.starts_with("{\"intent\""), "{}", answer.text);
     }
@@ -254,10 +259,11 @@ mod tests {
     #[test]
     fn an_interrupted_answer_stays_as_far_as_it_came() {
         let mut conversation = conversation(512);
-        let asked = Cell::new(0);
-        let go_on = || asked.replace(asked.get() + 1) < 4;
-        let answer = conversation.say("who are you?", &flags(&[]), go_on, &mut Vec::new()).unwrap();
-        assert_eq!((answer.ending, answer.tokens.len()), (Ending::Interrupted, 3));
+        let flag = Arc::new(AtomicBool::new(false));
+        conversation.answer.cancel_when(Arc::clone(&flag));
+        let answer = conversation.say("who are you?", &flags(&[]), &mut Third(0, &flag)).unwrap();
+        assert_eq!((answer.ending, answer.tokens.len()), (Ending::Cancelled, 3));
+        flag.store(false, Ordering::Relaxed);
         assert_eq!(conversation.messages[1].content, answer.text);
         assert_holds_what_it_says(&mut conversation);
         say(&mut conversation, "hello");
@@ -267,8 +273,11 @@ mod tests {
     #[test]
     fn a_message_interrupted_before_its_answer_is_forgotten() {
         let mut conversation = conversation(512);
-        let answer = conversation.say("hello", &flags(&[]), || false, &mut Vec::new()).unwrap();
-        assert_eq!((answer.ending, conversation.messages.len()), (Ending::Interrupted, 0));
+        let flag = Arc::new(AtomicBool::new(true));
+        conversation.answer.cancel_when(Arc::clone(&flag));
+        let answer = say(&mut conversation, "hello");
+        assert_eq!((answer.ending, conversation.messages.len()), (Ending::Cancelled, 0));
+        flag.store(false, Ordering::Relaxed);
         assert_eq!(say(&mut conversation, "hello").text, "Hello! How can I help?");
     }
 
@@ -277,7 +286,7 @@ mod tests {
         let mut conversation = conversation(512);
         let stop = flags(&["--stop", "How"]);
         let mut out = Vec::new();
-        let answer = conversation.say("hello", &stop, || true, &mut out).unwrap();
+        let answer = conversation.say("hello", &stop, &mut out).unwrap();
         assert_eq!(
             (answer.ending, answer.text.as_str(), out.as_slice()),
             (Ending::Complete, "Hello! ", &b"Hello! "[..])

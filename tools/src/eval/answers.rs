@@ -5,7 +5,7 @@ use crate::answer::{self, AnswerArguments};
 use anyhow::{Context, Result};
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin::{Model, Session};
+use siskin::{Answer, Model};
 use std::io;
 
 /// The sampler's settings that the model's file recommends, but for the temperature: always the likeliest token.
@@ -14,24 +14,21 @@ pub(crate) fn greedy(model: &Model) -> SamplerOptions {
     SamplerOptions { temperature: 0.0, dynatemp_range: 0.0, ..options }
 }
 
-/// The model's answer to a prompt in its chat template, from an empty session.
+/// The model's answer to a prompt in its chat template.
 ///
 /// # Errors
 /// A template that fails, a prompt that the session has no room for, sampler options without meaning.
 pub(crate) fn answer(
-    model: &Model,
-    session: &mut Session,
+    answer: &mut Answer,
     sampling: &SamplerOptions,
     arguments: &AnswerArguments,
     prompt: &str,
 ) -> Result<String> {
-    let tokens = model.chat_tokens(&[Message::new("user", prompt)])?;
-    let mut sampler = session.sampler(sampling)?;
-    session.clear();
-    session.feed(&tokens).context("the prompt")?;
-    // Penalties look back at the prompt too.
-    tokens.iter().for_each(|&token| sampler.accept(token));
-    Ok(answer::stream(model, session, &mut sampler, arguments, || true, &mut io::sink())?.text)
+    answer.set_sampler(answer.session().sampler(sampling)?);
+    answer.set_limits(arguments.limits());
+    answer.ask(&[Message::new("user", prompt)])?;
+    answer.read_prompt().context("the prompt")?;
+    Ok(answer::stream(answer, &mut io::sink())?.text)
 }
 
 /// Answers all tasks and compares what comes with what was wanted.
@@ -39,15 +36,14 @@ pub(crate) fn answer(
 /// # Errors
 /// As for [`answer`].
 pub(crate) fn scores(
-    model: &Model,
-    session: &mut Session,
+    answer: &mut Answer,
     sampling: &SamplerOptions,
     arguments: &AnswerArguments,
     tasks: &[Task],
 ) -> Result<Scores> {
     let mut scores = Scores::default();
     for (number, task) in (1..).zip(tasks) {
-        let found = answer(model, session, sampling, arguments, &task.prompt)
+        let found = self::answer(answer, sampling, arguments, &task.prompt)
             .with_context(|| format!("task {number}"))?;
         scores.push(&task.task, Score::new(&task.answer, &found));
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use siskin::gguf::Gguf;
 use siskin::machine::default_threads;
 use siskin::memory::Outline;
-use siskin::{Model, Session, SessionOptions};
+use siskin::{Answer, Model, Session, SessionOptions};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -161,17 +161,17 @@ impl Evaluation {
             Ok((model, session))
         };
         let plan = speed::Plan { prompt: arguments.n_prompt, runs: arguments.runs };
-        let (model, mut session) = speed::measure(plan, both, &mut evaluation.figures)?;
+        let (model, session) = speed::measure(plan, both, &mut evaluation.figures)?;
         evaluation.name = model.name().to_owned();
         evaluation.isa = session.isa().to_owned();
         evaluation.context = session.context();
         evaluation.threads = options.threads.unwrap_or_else(default_threads);
         if let Some(tasks) = arguments.read_tasks()? {
             let greedy = answers::greedy(&model);
-            let scores = answers::scores(&model, &mut session, &greedy, &arguments.answer, &tasks)?;
+            let mut answer = Answer::new(session)?;
+            let scores = answers::scores(&mut answer, &greedy, &arguments.answer, &tasks)?;
             evaluation.figures.extend(scores.metrics());
         }
-        drop(session);
         if let Some(windows) = windows(arguments, &model)? {
             evaluation.read_text(arguments, &model, &windows, logits)?;
         }

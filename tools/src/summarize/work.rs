@@ -4,12 +4,13 @@ use super::outline::Outline;
 use super::prompt::Instructions;
 use super::room::Room;
 use super::split::{pack, split};
-use crate::answer::{self, AnswerArguments, Ending};
+use crate::answer::{self, AnswerArguments};
 use crate::assistant::Assistant;
 use crate::interrupt::Interrupt;
 use crate::progress;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
+use siskin::Ending;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::tokenizer::Special;
@@ -23,7 +24,6 @@ pub(super) struct Work {
     instructions: Instructions,
     finished: Finished,
     room: Room,
-    interrupt: Interrupt,
     progress: ProgressBar,
 }
 
@@ -52,9 +52,9 @@ impl Work {
         let prompt = tokens(&instructions.part("", ""))?.max(tokens(&instructions.merge(&[]))?);
         let summary = Room::summary(assistant.context(), answer.n_predict);
         let room = Room::new(assistant.context(), prompt, summary, instructions.merges())?;
-        let (interrupt, progress) = (Interrupt::on_termination()?, ProgressBar::hidden());
-        assistant.cancel_when(&interrupt);
-        Ok(Work { assistant, sampling, answer, instructions, finished, room, interrupt, progress })
+        let progress = ProgressBar::hidden();
+        assistant.cancel_when(&Interrupt::on_termination()?);
+        Ok(Work { assistant, sampling, answer, instructions, finished, room, progress })
     }
 
     /// Prints the summary of texts, whose parts have at most `part_size` tokens.
@@ -199,8 +199,8 @@ impl Work {
             self.progress.inc(1);
             return Ok(summary);
         }
-        let answer = self.assistant.answer(&prompt, &self.sampling, &self.answer, &self.interrupt, out)?;
-        if answer.ending == Ending::Interrupted {
+        let answer = self.assistant.answer(&prompt, &self.sampling, &self.answer, out)?;
+        if answer.ending == Ending::Cancelled {
             self.progress.finish_and_clear();
             bail!("interrupted: {} summaries are finished, the same command goes on", self.finished.count());
         }

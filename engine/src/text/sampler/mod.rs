@@ -141,6 +141,19 @@ impl Sampler {
         picked.map_or(0, |candidate| candidate.id)
     }
 
+    /// Takes up another text, such as a prompt, in the place of the one so far: what looks back sees its last tokens. The
+    /// random numbers go on. Nothing is allocated.
+    pub fn begin(&mut self, text: &[u32]) {
+        if let Some(penalties) = &mut self.penalties {
+            penalties.reset();
+            text.iter().for_each(|&token| penalties.accept(token));
+        }
+        if let Some(dry) = &mut self.dry {
+            dry.reset();
+            text.iter().for_each(|&token| dry.accept(token));
+        }
+    }
+
     /// Adds a token to the text: the one chosen, or any other, such as the prompt's.
     pub fn accept(&mut self, token: u32) {
         if let Some(penalties) = &mut self.penalties {

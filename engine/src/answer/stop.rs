@@ -5,9 +5,9 @@
 ///
 /// The answer ends as soon as any stop string is complete, and before the longest of those that are complete there.
 /// How the text is cut into pieces makes no difference.
-#[derive(Debug)]
-pub(crate) struct StopFilter<'s> {
-    stops: &'s [String],
+#[derive(Debug, Default)]
+pub(crate) struct StopFilter {
+    stops: Vec<String>,
     /// What was held back, then the newest text.
     pending: String,
     /// Bytes of `pending` that were let through.
@@ -15,10 +15,11 @@ pub(crate) struct StopFilter<'s> {
     stopped: bool,
 }
 
-impl<'s> StopFilter<'s> {
-    /// A filter for these strings, none of which is empty.
-    pub(crate) fn new(stops: &'s [String]) -> StopFilter<'s> {
-        StopFilter { stops, pending: String::new(), released: 0, stopped: false }
+impl StopFilter {
+    /// A filter for these strings. Empty ones stop nothing.
+    pub(crate) fn new(stops: &[String]) -> StopFilter {
+        let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
+        StopFilter { stops, pending: String::with_capacity(1024), released: 0, stopped: false }
     }
 
     /// Whether a stop string was found. Nothing is let through afterwards.

@@ -1,0 +1,291 @@
+mod stop;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::error::Error;
+use crate::model::Model;
+use crate::sequences::{Decoding, End, Session};
+use crate::text::sampler::{Sampler, SamplerOptions};
+use crate::text::template::{Message, Rendering};
+use crate::text::tokenizer::Detokenizer;
+use stop::StopFilter;
+
+/// When an answer ends that the model does not end itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnswerLimits {
+    /// Tokens of an answer, at most. None: as many as the context has room for.
+    pub tokens: Option<usize>,
+    /// Texts before which an answer ends.
+    pub stop: Vec<String>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The model ended its turn, or a stop string came.
+    Complete,
+    /// There were as many tokens as were asked for.
+    Limit,
+    /// The context has no room for another token.
+    ContextFull,
+    /// The flag of [`Answer::cancel_when`] was raised.
+    Cancelled,
+    /// An error was returned.
+    Failed,
+}
+
+impl Ending {
+    /// Whether the answer is all that was asked for.
+    pub fn is_complete(self) -> bool {
+        matches!(self, Ending::Complete | Ending::Limit)
+    }
+}
+
+/// Answers prompts, one after the other: a conversation or a text in, pieces of text out.
+///
+/// It owns its session and its sampler, so it can be kept, sent to another thread and asked again. Of a prompt only what
+/// the session does not hold already is fed; the sampler is shown all of it. Neither changes a bit of an answer, nor do
+/// draft tokens where the session has [`Speculation`](crate::Speculation).
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use siskin::template::Message;
+/// use siskin::{Answer, Model, SessionOptions};
+///
+/// let model = Model::open("model.gguf")?;
+/// let mut answer = Answer::new(model.session(&SessionOptions::default())?)?;
+/// answer.ask(&[Message::new("user", "Who are you?")])?;
+/// while let Some(piece) = answer.next_piece()? {
+///     print!("{piece}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Answer {
+    session: Session,
+    sampler: Sampler,
+    limits: AnswerLimits,
+    /// The tokens of the prompt, and how many of them the session held when it came.
+    prompt: Vec<u32>,
+    reused: usize,
+    /// The answer's tokens.
+    tokens: Vec<u32>,
+    decoding: Option<Decoding>,
+    detokenizer: Detokenizer,
+    filter: StopFilter,
+    /// The newest piece of text.
+    piece: String,
+    ending: Option<Ending>,
+}
+
+/// Bytes that hold any piece that is not made of stop strings that came to nothing.
+const PIECE: usize = 1024;
+
+impl Answer {
+    /// Answers of this session, sampled as the model's file recommends.
+    ///
+    /// # Errors
+    /// As for [`Session::sampler`].
+    pub fn new(session: Session) -> Result<Self, Error> {
+        let options = SamplerOptions::default().overlay(session.model().sampling());
+        let sampler = session.sampler(&options)?;
+        Ok(Self::with_sampler(session, sampler))
+    }
+
+    /// Answers of this session, whose tokens this sampler picks.
+    pub fn with_sampler(session: Session, sampler: Sampler) -> Self {
+        let detokenizer = Detokenizer::continuing(session.model().tokenizer());
+        Self {
+            sampler,
+            limits: AnswerLimits::default(),
+            prompt: Vec::with_capacity(session.context()),
+            reused: 0,
+            tokens: Vec::with_capacity(session.context()),
+            decoding: None,
+            detokenizer,
+            filter: StopFilter::default(),
+            piece: String::with_capacity(PIECE),
+            ending: Some(Ending::Complete),
+            session,
+        }
+    }
+
+    /// Has another sampler pick the tokens from now on.
+    pub fn set_sampler(&mut self, sampler: Sampler) {
+        self.sampler = sampler;
+    }
+
+    /// Ends answers earlier from the next prompt on.
+    pub fn set_limits(&mut self, limits: AnswerLimits) {
+        self.limits = limits;
+    }
+
+    /// Ends the work when the flag is true, in the prompt or the answer, before the next layer: see
+    /// [`Session::cancel_when`].
+    pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
+        self.session.cancel_when(flag);
+    }
+
+    /// Asks for the answer to a conversation, in the model's chat template. What is left of the answer before is dropped.
+    ///
+    /// # Errors
+    /// A template that fails, and those of [`Answer::ask_tokens`].
+    pub fn ask(&mut self, messages: &[Message]) -> Result<(), Error> {
+        self.ask_with(messages, &Rendering::default())
+    }
+
+    /// As [`Answer::ask`], with tools and variables for the template.
+    ///
+    /// # Errors
+    /// As for [`Answer::ask`].
+    pub fn ask_with(&mut self, messages: &[Message], rendering: &Rendering) -> Result<(), Error> {
+        let prompt = self.model().chat_tokens_with(messages, rendering)?;
+        self.ask_tokens(&prompt)
+    }
+
+    /// Asks for what a text goes on with.
+    ///
+    /// # Errors
+    /// As for [`Answer::ask_tokens`].
+    pub fn ask_text(&mut self, text: &str) -> Result<(), Error> {
+        let prompt = self.model().text_tokens(text);
+        self.ask_tokens(&prompt)
+    }
+
+    /// Asks for what these tokens go on with. They are fed by the first [`Answer::next_piece`].
+    ///
+    /// # Errors
+    /// [`Error::NoPrompt`] where there are none.
+    pub fn ask_tokens(&mut self, prompt: &[u32]) -> Result<(), Error> {
+        if prompt.is_empty() {
+            return Err(Error::NoPrompt);
+        }
+        self.prompt.clear();
+        self.prompt.extend_from_slice(prompt);
+        self.tokens.clear();
+        self.decoding = None;
+        self.detokenizer = Detokenizer::continuing(self.session.model().tokenizer());
+        self.filter = StopFilter::new(&self.limits.stop);
+        self.ending = None;
+        let held = self.session.tokens().iter().take(self.session.pristine());
+        self.reused = held.zip(prompt).take_while(|(held, token)| held == token).count();
+        Ok(())
+    }
+
+    /// Feeds what the session lacks of the prompt, as the first [`Answer::next_piece`] does; nothing where it was fed.
+    /// Where the work is cancelled the answer has ended.
+    ///
+    /// # Errors
+    /// As for [`Session::feed`].
+    pub fn read_prompt(&mut self) -> Result<(), Error> {
+        if self.ending.is_some() || self.decoding.is_some() {
+            return Ok(());
+        }
+        let whole = self.reused == self.prompt.len() && self.session.position() == self.reused;
+        if !whole || self.session.logits().is_err() {
+            // The last token is fed even if it is there: the answer needs the logits after it.
+            self.reused = self.reused.min(self.prompt.len() - 1);
+            self.session.truncate(self.reused);
+            match self.session.feed(&self.prompt[self.reused..]) {
+                Err(Error::Cancelled) => {
+                    self.ending = Some(Ending::Cancelled);
+                    return Ok(());
+                }
+                done => done?,
+            }
+        }
+        self.sampler.begin(&self.prompt);
+        self.decoding = Some(Decoding::new(self.limits.tokens.unwrap_or(usize::MAX)));
+        Ok(())
+    }
+
+    /// The next piece of the answer's text, as soon as a token gives some that no stop string may begin with; None when
+    /// the answer is over, for a reason that [`Answer::ending`] gives.
+    ///
+    /// # Errors
+    /// As for [`Session::feed`] and [`Session::logits`]. The answer is over then.
+    pub fn next_piece(&mut self) -> Result<Option<&str>, Error> {
+        self.piece.clear();
+        let done = self.read_prompt().and_then(|()| {
+            while self.ending.is_none() && self.piece.is_empty() {
+                self.advance()?;
+            }
+            Ok(())
+        });
+        if let Err(error) = done {
+            self.ending = Some(Ending::Failed);
+            return Err(error);
+        }
+        Ok(Some(self.piece.as_str()).filter(|piece| !piece.is_empty()))
+    }
+
+    /// Takes up one token more.
+    fn advance(&mut self) -> Result<(), Error> {
+        let Self { session, sampler, tokens, decoding, detokenizer, filter, piece, ending, .. } = self;
+        let Some(decoding) = decoding else { return Ok(()) };
+        match decoding.next_token(session, sampler) {
+            Ok(Some(token)) => {
+                tokens.push(token);
+                piece.push_str(filter.push(detokenizer.push(session.model().tokenizer(), token)));
+                if filter.stopped() {
+                    *ending = Some(Ending::Complete);
+                }
+                return Ok(());
+            }
+            Ok(None) if decoding.end() == Some(End::Limit) => *ending = Some(Ending::Limit),
+            Ok(None) => *ending = Some(Ending::Complete),
+            Err(Error::ContextFull { .. }) => *ending = Some(Ending::ContextFull),
+            Err(Error::Cancelled) => *ending = Some(Ending::Cancelled),
+            Err(error) => return Err(error),
+        }
+        piece.push_str(filter.push(detokenizer.finish()));
+        piece.push_str(filter.finish());
+        Ok(())
+    }
+
+    /// Why the answer is over; None as long as it is not.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// The answer's tokens so far. Of an answer that was broken off the session does not hold the last.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The prompt's tokens.
+    pub fn prompt(&self) -> &[u32] {
+        &self.prompt
+    }
+
+    /// How many of the prompt's tokens the session held already.
+    pub fn reused(&self) -> usize {
+        self.reused
+    }
+
+    /// The seed of the sampler's random numbers, drawn or given.
+    pub fn seed(&self) -> u64 {
+        self.sampler.seed()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        self.session.model()
+    }
+
+    /// The session: what it holds, and how fast it drafts.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session, to be saved, restored, cut or adapted between answers.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// The session, without the answer.
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+}

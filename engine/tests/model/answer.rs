@@ -1,0 +1,184 @@
+//! Answers that own their session: the same words as by hand, whatever the session held before.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use siskin::sampler::SamplerOptions;
+use siskin::template::Message;
+use siskin::{Answer, AnswerLimits, Ending, Model, SessionOptions, Speculation};
+
+fn demo() -> Model {
+    Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/demo/siskin-demo.gguf")).unwrap()
+}
+
+fn options() -> SessionOptions {
+    SessionOptions { context: Some(256), threads: Some(2), drafts: 4, ..Default::default() }
+}
+
+fn user(text: &str) -> [Message; 1] {
+    [Message::new("user", text)]
+}
+
+fn answer(model: &Model, sampling: &SamplerOptions) -> Answer {
+    let session = model.session(&options()).unwrap();
+    let sampler = session.sampler(sampling).unwrap();
+    Answer::with_sampler(session, sampler)
+}
+
+fn text(answer: &mut Answer) -> String {
+    let mut text = String::new();
+    while let Some(piece) = answer.next_piece().unwrap() {
+        assert!(!piece.is_empty());
+        text.push_str(piece);
+    }
+    text
+}
+
+fn say(answer: &mut Answer, prompt: &str) -> String {
+    answer.ask(&user(prompt)).unwrap();
+    text(answer)
+}
+
+const PROMPTS: [&str; 4] = [
+    "please turn on the kitchen light",
+    "please turn on the attic light",
+    "tell me a story about a fox",
+    "please turn on the attic light",
+];
+
+/// Penalties that look back at the prompt.
+fn sampling() -> SamplerOptions {
+    SamplerOptions { seed: Some(7), repeat_penalty: 1.4, temperature: 0.9, ..Default::default() }
+}
+
+#[test]
+fn an_answer_does_not_depend_on_those_before_it() {
+    let model = demo();
+    let mut kept = answer(&model, &sampling());
+    for prompt in PROMPTS {
+        kept.set_sampler(kept.session().sampler(&sampling()).unwrap());
+        kept.set_limits(AnswerLimits { tokens: Some(40), ..Default::default() });
+        let mut fresh = answer(&model, &sampling());
+        fresh.set_limits(AnswerLimits { tokens: Some(40), ..Default::default() });
+        assert_eq!(say(&mut kept, prompt), say(&mut fresh, prompt), "{prompt}");
+        assert_eq!(kept.tokens(), fresh.tokens());
+        assert_eq!(kept.ending(), fresh.ending());
+    }
+    // What prompts begin with is not fed again.
+    assert!((1..kept.prompt().len()).contains(&kept.reused()), "{}", kept.reused());
+}
+
+#[test]
+fn a_generation_s_penalties_look_back_at_the_prompt_as_an_answer_s_do() {
+    let model = demo();
+    let greedy = SamplerOptions { temperature: 0.0, repeat_penalty: 1.6, ..Default::default() };
+    for prompt in PROMPTS {
+        let mut answer = answer(&model, &greedy);
+        answer.set_limits(AnswerLimits { tokens: Some(30), ..Default::default() });
+        let expected = say(&mut answer, prompt);
+        let mut session = model.session(&options()).unwrap();
+        let mut sampler = session.sampler(&greedy).unwrap();
+        let tokens = model.chat_tokens(&user(prompt)).unwrap();
+        session.feed(&tokens).unwrap();
+        let mut generation = session.generate(&mut sampler, 30).unwrap();
+        let mut found = String::new();
+        while let Some(piece) = generation.next_text().unwrap() {
+            found.push_str(piece);
+        }
+        assert_eq!(found, expected);
+        // By hand, as a program does that knows nothing of either.
+        let mut by_hand = model.session(&options()).unwrap();
+        let mut sampler = by_hand.sampler(&greedy).unwrap();
+        by_hand.feed(&tokens).unwrap();
+        tokens.iter().for_each(|&token| sampler.accept(token));
+        for &token in answer.tokens() {
+            assert_eq!(sampler.sample(by_hand.logits().unwrap()), token);
+            sampler.accept(token);
+            by_hand.feed(&[token]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn drafts_and_the_same_prompt_again_change_nothing() {
+    let model = demo();
+    let mut plain = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    let expected = PROMPTS.map(|prompt| say(&mut plain, prompt));
+    let mut drafting = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    drafting.session_mut().speculate(Speculation::lookup().fixed(4)).unwrap();
+    for (prompt, expected) in PROMPTS.iter().zip(&expected) {
+        for _ in 0..2 {
+            assert_eq!(say(&mut drafting, prompt), *expected);
+        }
+    }
+    // A prompt that the session holds to its last token needs no work.
+    let tokens = model.chat_tokens(&user(PROMPTS[0])).unwrap();
+    let mut read = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    read.ask_tokens(&tokens).unwrap();
+    read.read_prompt().unwrap();
+    read.ask_tokens(&tokens).unwrap();
+    assert_eq!((read.reused(), text(&mut read)), (tokens.len(), expected[0].clone()));
+}
+
+#[test]
+fn answers_end_for_a_reason() {
+    let model = demo();
+    let greedy = SamplerOptions { temperature: 0.0, ..Default::default() };
+    let mut answer = answer(&model, &greedy);
+    let whole = say(&mut answer, PROMPTS[0]);
+    assert_eq!(answer.ending(), Some(Ending::Complete));
+    assert_eq!(answer.next_piece().unwrap(), None);
+    answer.set_limits(AnswerLimits { tokens: Some(5), ..Default::default() });
+    assert!(whole.starts_with(&say(&mut answer, PROMPTS[0])));
+    assert_eq!((answer.ending(), answer.tokens().len()), (Some(Ending::Limit), 5));
+    // Over a token's end, and not at a piece's.
+    let (before, stop) = (&whole[..9], &whole[9..21]);
+    answer.set_limits(AnswerLimits { tokens: None, stop: vec![stop.to_owned(), String::new()] });
+    assert_eq!(say(&mut answer, PROMPTS[0]), before);
+    assert_eq!(answer.ending(), Some(Ending::Complete));
+    answer.set_limits(AnswerLimits::default());
+    assert_eq!(say(&mut answer, PROMPTS[0]), whole);
+
+    let small = model.session(&SessionOptions { context: Some(20), ..options() }).unwrap();
+    let mut small = Answer::new(small).unwrap();
+    small.ask(&user("turn off the attic light now")).unwrap();
+    text(&mut small);
+    assert_eq!((small.ending(), small.session().position()), (Some(Ending::ContextFull), 20));
+    small.ask(&user(&"very ".repeat(40))).unwrap();
+    let error = small.next_piece().unwrap_err().to_string();
+    assert!(error.contains("the context of 20 tokens is full"), "{error}");
+    assert!(small.next_piece().unwrap().is_none());
+    assert_eq!(small.ending(), Some(Ending::Failed));
+    assert!(small.ask_tokens(&[]).is_err());
+}
+
+#[test]
+fn answers_are_sent_to_other_threads_and_cancelled_from_there() {
+    let model = demo();
+    let mut answer = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    let whole = say(&mut answer, PROMPTS[0]);
+    let flag = Arc::new(AtomicBool::new(false));
+    answer.cancel_when(Arc::clone(&flag));
+    answer.ask(&user(PROMPTS[0])).unwrap();
+    let cancel = Arc::clone(&flag);
+    let (mut answer, begun) = thread::spawn(move || {
+        let mut begun = String::new();
+        for _ in 0..3 {
+            begun.push_str(answer.next_piece().unwrap().unwrap());
+        }
+        cancel.store(true, Ordering::Relaxed);
+        begun.push_str(&text(&mut answer));
+        (answer, begun)
+    })
+    .join()
+    .unwrap();
+    assert_eq!(answer.ending(), Some(Ending::Cancelled));
+    assert!(whole.starts_with(&begun) && begun.len() < whole.len());
+    answer.ask(&user(PROMPTS[2])).unwrap();
+    assert!(answer.next_piece().unwrap().is_none());
+    assert_eq!(answer.ending(), Some(Ending::Cancelled));
+    flag.store(false, Ordering::Relaxed);
+    assert_eq!(say(&mut answer, PROMPTS[0]), whole);
+}
