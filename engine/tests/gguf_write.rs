@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use siskin::gguf::write::{Builder, OwnedArray, OwnedValue, WriteError};
 use siskin::gguf::{Gguf, Problem, Value, ValueType};
 use siskin_quant::TensorType;
+use std::collections::HashMap;
 use std::io;
+use std::time::{Duration, Instant};
 
 fn number_array() -> impl Strategy<Value = OwnedArray> {
     prop_oneof![
@@ -329,4 +331,26 @@ fn full_disk_is_an_error_at_every_byte() {
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
     write(len).unwrap();
+}
+
+/// How long it takes at best to do something with each of many names, twice.
+fn time_of<T: Default>(names: &[String], act: impl Fn(&mut T, &str)) -> Duration {
+    let tries = (0..3).map(|_| {
+        let start = Instant::now();
+        let mut subject = T::default();
+        names.iter().chain(names).for_each(|name| act(&mut subject, name));
+        start.elapsed()
+    });
+    tries.min().unwrap()
+}
+
+#[test]
+fn a_key_takes_no_longer_for_those_before_it() {
+    let names: Vec<String> = (0..1 << 16).map(|i| format!("a.key.of.some.length.{i}")).collect();
+    let found = time_of(&names, |builder: &mut Builder, name| assert!(builder.set(name, 1u32).is_ok()));
+    let mapped = time_of(&names, |map: &mut HashMap<String, Vec<u8>>, name| {
+        map.insert(name.to_owned(), vec![1; 4]);
+    });
+    // A search through the keys that are there takes some hundred times as long.
+    assert!(found < mapped * 30, "{found:?}, and {mapped:?} for a map");
 }

@@ -13,7 +13,7 @@ use super::scan::{
 };
 use super::value::{Value, ValueType};
 use siskin_quant::TensorType;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Write};
 
 /// The version of the format that is written.
@@ -68,6 +68,8 @@ fn invalid(item: Item<'_>, problem: Problem) -> WriteError {
 #[derive(Clone, Debug)]
 pub struct Builder {
     metadata: Vec<Entry>,
+    /// Where each key's entry is.
+    places: HashMap<String, usize>,
     tensors: Vec<Declared>,
     names: HashSet<String>,
     alignment: u32,
@@ -93,6 +95,7 @@ impl Default for Builder {
     fn default() -> Builder {
         Builder {
             metadata: Vec::new(),
+            places: HashMap::new(),
             tensors: Vec::new(),
             names: HashSet::new(),
             alignment: DEFAULT_ALIGNMENT,
@@ -136,9 +139,12 @@ impl Builder {
         if key == ALIGNMENT_KEY {
             self.alignment = read_alignment(kind, &value).map_err(|problem| invalid(item, problem))?;
         }
-        match self.metadata.iter_mut().find(|entry| entry.key == key) {
+        match self.places.get(key).and_then(|&place| self.metadata.get_mut(place)) {
             Some(entry) => (entry.kind, entry.value) = (kind, value),
-            None => self.metadata.push(Entry { key: key.to_owned(), kind, value }),
+            None => {
+                self.places.insert(key.to_owned(), self.metadata.len());
+                self.metadata.push(Entry { key: key.to_owned(), kind, value });
+            }
         }
         Ok(self)
     }
