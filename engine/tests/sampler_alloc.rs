@@ -86,11 +86,10 @@ fn no_chain_allocates_after_new() {
     let mut buffer = vec![0.0; VOCABULARY];
     for options in cases {
         let mut sampler = Sampler::new(&options, VOCABULARY, CONTEXT, &breakers).expect("valid options");
+        let text: Vec<u32> = (0..CONTEXT).map(|step| (step % 11) as u32).collect();
         let before = ALLOCATIONS.get();
         // The text runs past every window, and repeats itself so that DRY has work.
-        for step in 0..CONTEXT {
-            sampler.accept((step % 11) as u32);
-        }
+        sampler.accept_all(&text);
         for step in 0..12 {
             logits(step, &mut buffer);
             let token = sampler.sample(&buffer);

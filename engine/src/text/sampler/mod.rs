@@ -167,6 +167,11 @@ impl Sampler {
         }
     }
 
+    /// Adds tokens to the text: a prompt, which penalties and DRY then see as llama.cpp's do.
+    pub fn accept_all(&mut self, tokens: &[u32]) {
+        tokens.iter().for_each(|&token| self.accept(token));
+    }
+
     /// Forgets the text and starts the random numbers again from the seed.
     pub fn reset(&mut self) {
         if let Some(penalties) = &mut self.penalties {

@@ -4,7 +4,7 @@ use serde_json::Value;
 /// The chain's outcome for a case of the goldens, without the draw.
 fn run(options: &SamplerOptions, breakers: &Breakers, text: &[u32], logits: &[f32]) -> Vec<(u32, f32)> {
     let mut sampler = Sampler::new(options, logits.len(), 4096, breakers).expect("options of the goldens");
-    text.iter().for_each(|&token| sampler.accept(token));
+    sampler.accept_all(text);
     sampler.run_chain(logits);
     let possible = sampler.candidates.items().iter().filter(|c| c.logit > f32::NEG_INFINITY);
     let mut left: Vec<(u32, f32)> = possible.map(|c| (c.id, c.logit)).collect();
