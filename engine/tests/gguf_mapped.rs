@@ -157,6 +157,56 @@ fn writing_is_noticed() {
     changed(&file, "was written to");
 }
 
+/// What was checked once stays so.
+#[test]
+fn metadata_do_not_change_with_the_file() {
+    let fixture = Fixture::new(1);
+    let file = Gguf::open(&fixture.path).unwrap();
+    let bytes = std::fs::read(&fixture.path).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"llama").unwrap();
+    let mut other = writable(&fixture.path);
+    other.seek(SeekFrom::Start(at as u64)).unwrap();
+    other.write_all(b"\xFF\xFF\xFF\xFF\xFF").unwrap();
+    assert_eq!(file.require_str("general.architecture").unwrap(), "llama");
+    other.set_len(0).unwrap();
+    assert_eq!(file.require_str("general.architecture").unwrap(), "llama");
+    assert_eq!(file.metadata().count(), 1);
+    changed(&file, "shrank");
+}
+
+/// Memory of this process that no file backs, in bytes.
+fn anonymous_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn an_open_file_takes_the_memory_of_its_metadata() {
+    const TEXT: usize = 10 * MIB;
+    const SLACK: usize = 4 * MIB;
+    if let Some(path) = std::env::var_os(CHILD) {
+        let before = anonymous_bytes();
+        let file = Gguf::open(Path::new(&path)).unwrap();
+        let grown = anonymous_bytes().saturating_sub(before);
+        assert!((TEXT..TEXT + SLACK).contains(&grown), "{grown} bytes more");
+        assert_eq!(file.require_str("text").unwrap().len(), TEXT);
+        drop(file);
+        let left = anonymous_bytes().saturating_sub(before);
+        assert!(left < SLACK, "{left} bytes left");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let mut builder = Builder::new();
+    builder.set("text", "x".repeat(TEXT)).unwrap().tensor("t", &[32 * MIB as u64], TensorType::I8).unwrap();
+    let mut writer = builder.start(File::create(&path).unwrap()).unwrap();
+    writer.tensor("t", &vec![0; 32 * MIB]).unwrap();
+    writer.finish().unwrap();
+    let output = run_again("an_open_file_takes_the_memory_of_its_metadata", CHILD, &path);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn replacing_is_noticed() {
     let fixture = Fixture::new(1);

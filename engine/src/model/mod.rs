@@ -88,7 +88,6 @@ impl Model {
         let sampling = SamplerOverrides::from_gguf(file)?;
         let name = file.str("general.name")?.unwrap_or("unnamed").to_owned();
         file.check_unchanged()?;
-        file.release_metadata();
         let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
         let fingerprint = OnceLock::new();
         Ok(Self(Arc::new(Inner { name, network, tokenizer, template, sampling, fingerprint })))

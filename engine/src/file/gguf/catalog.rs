@@ -67,9 +67,9 @@ struct KeyInfo {
 }
 
 impl Catalog {
-    /// Indexes `bytes`, the whole of the file called `file`, of which a scan said `scan`.
-    pub(super) fn build(file: &str, bytes: &[u8], scan: Scan) -> Result<Catalog, GgufError> {
-        let (keys, tensors) = collect(bytes, scan).map_err(|fault| fault.in_file(file))?;
+    /// Indexes `bytes`, which are the metadata of a file of `file_len` bytes, called `file`, of which a scan said `scan`.
+    pub(super) fn build(file: &str, bytes: &[u8], file_len: u64, scan: Scan) -> Result<Catalog, GgufError> {
+        let (keys, tensors) = collect(bytes, file_len, scan).map_err(|fault| fault.in_file(file))?;
 
         let keys_sorted = sorted_names(&keys, |entry| entry.key).map_err(|(first, second)| {
             let item = Item::Key(second.key.as_bytes());
@@ -117,7 +117,7 @@ impl KeyInfo {
         KeyInfo { key: entry.key.to_owned(), kind: entry.kind, value: start..start + entry.value.len() }
     }
 
-    /// Always `Some`, unless a mapped file was changed by someone else after it was checked.
+    /// Always `Some` of the bytes that were checked.
     fn value<'a>(&self, bytes: &'a [u8]) -> Option<Value<'a>> {
         Value::decode(self.kind, bytes.get(self.value.clone())?)
     }
@@ -137,8 +137,12 @@ impl TensorInfo {
 }
 
 /// Repeats the scan's walk and keeps what it finds.
-fn collect(bytes: &[u8], scan: Scan) -> Result<(Vec<Entry<'_>>, Vec<Descriptor<'_>>), Fault<'_>> {
-    let mut walk = Walk::start(bytes, bytes.len() as u64)?;
+fn collect(
+    bytes: &[u8],
+    file_len: u64,
+    scan: Scan,
+) -> Result<(Vec<Entry<'_>>, Vec<Descriptor<'_>>), Fault<'_>> {
+    let mut walk = Walk::start(bytes, file_len)?;
     let mut keys = Vec::with_capacity(scan.keys as usize);
     while let Some(entry) = walk.next_key()? {
         keys.push(entry);

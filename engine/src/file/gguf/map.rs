@@ -1,7 +1,10 @@
 //! The bytes of a file: mapped, read or given. The only unsafe code of the loader.
+//!
+//! Of a mapped file only tensor data is used where it is mapped. Its metadata are read into memory of our own and checked
+//! there, so that what was proven of them, such as that a key is UTF-8, stays true whatever others do to the file.
 
 use super::error::GgufError;
-use super::scan::{Scan, scan_prefix};
+use super::scan::{MAX_METADATA_BYTES, Scan, scan_prefix};
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, UncheckedAdvice};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -147,53 +150,96 @@ fn page_bytes() -> usize {
     usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(65536)
 }
 
-/// Maps the file and scans it.
-pub(super) fn map(path: &Path, name: &str) -> Result<(Storage, Scan), GgufError> {
-    let (file, metadata) = open(path, name)?;
-    let len = usize::try_from(metadata.len()).map_err(|_| too_large(name))?;
-    // SAFETY: another process may write to the file or cut it off while it is mapped. The bytes are therefore never
-    // trusted twice: what the catalog copied was checked as it was copied, and every later look at a value or at
-    // tensor data is checked against `len`, the length of the mapping, which does not change. Any byte is a valid
-    // u8, so a write by others can spoil a result, which `check_unchanged` reports, but not memory. Pages beyond the
-    // end of a file that shrank raise SIGBUS, which ends the process: see `exit_on_bus_error`.
+/// A file that was opened and scanned.
+pub(super) struct Opened {
+    pub(super) storage: Storage,
+    /// The bytes before the tensor data, unless `storage` may be trusted with them.
+    pub(super) metadata: Option<Mmap>,
+    pub(super) scan: Scan,
+}
+
+/// Reads the file's metadata, scans them, and maps the file.
+pub(super) fn map(path: &Path, name: &str) -> Result<Opened, GgufError> {
+    let (mut file, stamp) = open(path, name)?;
+    let len = usize::try_from(stamp.len()).map_err(|_| too_large(name))?;
+    let most = stamp.len().min(MAX_METADATA_BYTES);
+    let mut memory = reserve(most as usize, name)?;
+    let mut filled = 0;
+    let scan = read_metadata(&mut file, &mut memory, &mut filled, stamp.len(), name)?;
+    let metadata = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
+    give_back_from(&metadata, scan.data_start);
+
+    // SAFETY: the memory behind a slice must not change while it is borrowed, and another process may write to the file
+    // or cut it off. That nobody does is what `Gguf::open` demands of its caller. Where it is not kept: bytes are taken
+    // for numbers of which any is valid, so that a write by others spoils results, which `check_unchanged` reports;
+    // ranges are checked against `len`, the length of the mapping, which does not change; and pages beyond the end of
+    // a file that shrank raise SIGBUS, which ends the process: see `exit_on_bus_error`.
     let map = unsafe { MmapOptions::new().len(len).map(&file) };
     let map = map.map_err(|error| io_error(name, "map the file into memory", error))?;
-    let scan = scan_prefix(&map, metadata.len()).map_err(|fault| fault.in_file(name))?;
     expect_sequential_reads(&file);
-    let mapped = Mapped { map, file, path: path.to_owned(), opened: Stamp::of(&metadata) };
-    Ok((Storage::Mapped(mapped), scan))
+    let mapped = Mapped { map, file, path: path.to_owned(), opened: Stamp::of(&stamp) };
+    Ok(Opened { storage: Storage::Mapped(mapped), metadata: Some(metadata), scan })
 }
 
 /// Reads the file and scans it: first its metadata, so that a malformed file is refused before much of it is read.
-pub(super) fn read(path: &Path, name: &str) -> Result<(Storage, Scan), GgufError> {
-    const FIRST: u64 = 1 << 18;
-    let (mut file, metadata) = open(path, name)?;
+pub(super) fn read(path: &Path, name: &str) -> Result<Opened, GgufError> {
+    let (mut file, stamp) = open(path, name)?;
     expect_sequential_reads(&file);
-    let file_len = metadata.len();
-    let len = usize::try_from(file_len).map_err(|_| too_large(name))?;
-    let mut memory =
-        MmapMut::map_anon(len).map_err(|error| io_error(name, "reserve memory for it", error))?;
+    let len = usize::try_from(stamp.len()).map_err(|_| too_large(name))?;
+    let mut memory = reserve(len, name)?;
     // Fewer, larger pages where the kernel has them; none of this fails for want of them.
     let _ = memory.advise(Advice::HugePage);
-
     let mut filled = 0;
+    let scan = read_metadata(&mut file, &mut memory, &mut filled, stamp.len(), name)?;
+    fill(&mut file, &mut memory, &mut filled, stamp.len())
+        .map_err(|error| io_error(name, "read it", error))?;
+    let memory = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
+    Ok(Opened { storage: Storage::Read(memory), metadata: None, scan })
+}
+
+/// Anonymous memory, which takes none until it is filled.
+fn reserve(len: usize, name: &str) -> Result<MmapMut, GgufError> {
+    MmapMut::map_anon(len).map_err(|error| io_error(name, "reserve memory for it", error))
+}
+
+/// Reads the file, which has `file_len` bytes, as far as it takes to scan its metadata.
+fn read_metadata(
+    file: &mut File,
+    memory: &mut [u8],
+    filled: &mut usize,
+    file_len: u64,
+    name: &str,
+) -> Result<Scan, GgufError> {
+    const FIRST: u64 = 1 << 18;
     let mut wanted = FIRST;
-    let scan = loop {
-        fill(&mut file, &mut memory, &mut filled, wanted)
-            .map_err(|error| io_error(name, "read it", error))?;
-        let fault = match scan_prefix(memory.get(..filled).unwrap_or_default(), file_len) {
-            Ok(scan) => break scan,
+    loop {
+        fill(file, memory, filled, wanted).map_err(|error| io_error(name, "read it", error))?;
+        let read = memory.get(..*filled).unwrap_or_default();
+        let fault = match scan_prefix(read, file_len) {
+            Ok(scan) => return Ok(scan),
             Err(fault) => fault,
         };
         match fault.bytes_wanted() {
             // Doubling keeps the scans that start over to twice the work of one.
-            Some(bytes) if filled < len => wanted = bytes.max(wanted.saturating_mul(2)),
+            Some(bytes) if *filled < memory.len() => wanted = bytes.max(wanted.saturating_mul(2)),
             _ => return Err(fault.in_file(name)),
         }
+    }
+}
+
+/// Gives back the memory of the whole pages from byte `start` on, which hold nothing that is used.
+fn give_back_from(memory: &Mmap, start: u64) {
+    let Some(start) =
+        usize::try_from(start).ok().and_then(|start| start.checked_next_multiple_of(page_bytes()))
+    else {
+        return;
     };
-    fill(&mut file, &mut memory, &mut filled, file_len).map_err(|error| io_error(name, "read it", error))?;
-    let memory = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
-    Ok((Storage::Read(memory), scan))
+    if let Some(len) = memory.len().checked_sub(start).filter(|&len| len > 0) {
+        // SAFETY: the pages become zeros, while the mapping is ours alone and nothing of it is borrowed yet.
+        let advised = unsafe { memory.unchecked_advise_range(UncheckedAdvice::DontNeed, start, len) };
+        // Refusal costs memory, never correctness.
+        let _ = advised;
+    }
 }
 
 /// Reads until the first `wanted` bytes of `memory`, or all of it, are filled.

@@ -30,7 +30,8 @@ pub use scan::{
 pub use value::{Array, ArrayIter, Value, ValueType};
 
 use catalog::Catalog;
-use map::Storage;
+use map::{Opened, Storage};
+use memmap2::Mmap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,44 +41,60 @@ use std::sync::Arc;
 pub struct Gguf {
     name: String,
     storage: Arc<Storage>,
+    /// The bytes before the tensor data, where `storage` is not to be trusted with them.
+    metadata: Option<Mmap>,
     catalog: Catalog,
 }
 
 impl Gguf {
-    /// Maps the file at `path` into memory. Pages are read from disk when they are first touched, and the kernel
-    /// may drop them again.
+    /// Maps the file at `path` into memory. Its metadata are read into memory of their own and checked there. Pages of
+    /// tensor data are read from disk when they are first touched, and the kernel may drop them again.
     ///
-    /// The file must not change while it is mapped. [`Gguf::check_unchanged`] notices that it did; reading a page
-    /// that is gone raises SIGBUS, for which see [`exit_on_bus_error`]. Use [`Gguf::read`] where neither will do.
+    /// # What the caller must see to
+    /// Nobody, in this process or another, may write to the file or cut it off while it is mapped, that is as long as
+    /// this `Gguf`, a [`Data`] of it, or a model that uses its weights in place is there. Tensor data are handed out as
+    /// `&[u8]` over the mapping, and Rust takes for granted that what is behind a `&[u8]` does not change; no program
+    /// can make sure of it for a file that others may write to. In practice a write spoils results, which
+    /// [`Gguf::check_unchanged`] reports when it is asked, and reading a page that is gone raises SIGBUS, for which see
+    /// [`exit_on_bus_error`]. To replace a model, write a new file and rename it over the old one. Use [`Gguf::read`] where
+    /// that cannot be promised.
     pub fn open(path: &Path) -> Result<Gguf, GgufError> {
         let name = path.display().to_string();
-        let (storage, scan) = map::map(path, &name)?;
-        Gguf::new(name, storage, scan)
+        let opened = map::map(path, &name)?;
+        Gguf::new(name, opened)
     }
 
     /// Reads the whole file at `path` into memory of its own.
     pub fn read(path: &Path) -> Result<Gguf, GgufError> {
         let name = path.display().to_string();
-        let (storage, scan) = map::read(path, &name)?;
-        Gguf::new(name, storage, scan)
+        let opened = map::read(path, &name)?;
+        Gguf::new(name, opened)
     }
 
     /// A file that is part of the program, as with `include_bytes!`.
     pub fn from_static(bytes: &'static [u8]) -> Result<Gguf, GgufError> {
         let name = "(memory)".to_owned();
         let scan = scan(bytes).map_err(|fault| fault.in_file(&name))?;
-        Gguf::new(name, Storage::Static(bytes), scan)
+        Gguf::new(name, Opened { storage: Storage::Static(bytes), metadata: None, scan })
     }
 
     /// A file in memory, called `name` in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, GgufError> {
         let scan = scan(&bytes).map_err(|fault| fault.in_file(name))?;
-        Gguf::new(name.to_owned(), Storage::Owned(bytes), scan)
+        Gguf::new(name.to_owned(), Opened { storage: Storage::Owned(bytes), metadata: None, scan })
     }
 
-    fn new(name: String, storage: Storage, scan: Scan) -> Result<Gguf, GgufError> {
-        let catalog = Catalog::build(&name, storage.bytes(), scan)?;
-        Ok(Gguf { name, storage: Arc::new(storage), catalog })
+    fn new(name: String, opened: Opened) -> Result<Gguf, GgufError> {
+        let Opened { storage, metadata, scan } = opened;
+        let file_len = storage.bytes().len() as u64;
+        let bytes = metadata.as_deref().unwrap_or(storage.bytes());
+        let catalog = Catalog::build(&name, bytes, file_len, scan)?;
+        Ok(Gguf { name, storage: Arc::new(storage), metadata, catalog })
+    }
+
+    /// What keys and values are read from.
+    fn metadata_part(&self) -> &[u8] {
+        self.metadata.as_deref().unwrap_or_else(|| self.storage.bytes())
     }
 
     /// What messages call the file: its path, or `(memory)`.
@@ -102,12 +119,12 @@ impl Gguf {
 
     /// All keys and their values, in the order of the file.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        self.catalog.metadata(self.storage.bytes())
+        self.catalog.metadata(self.metadata_part())
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
-        self.catalog.value(self.storage.bytes(), key)
+        self.catalog.value(self.metadata_part(), key)
     }
 
     /// An integer of any type whose value fits; `None` when there is no such key.
@@ -237,11 +254,6 @@ impl Gguf {
         let range = tensor.range();
         self.storage
             .release(range.start.saturating_sub(FAULT_AROUND)..range.end.saturating_add(FAULT_AROUND));
-    }
-
-    /// Gives the memory of the metadata back, if the file is mapped.
-    pub(crate) fn release_metadata(&self) {
-        self.storage.release(0..self.catalog.scan.data_start);
     }
 
     /// Bytes of the file before its tensors' data.

@@ -17,7 +17,7 @@ pub const MAX_NAME_BYTES: u64 = 63;
 /// The most dimensions of a tensor.
 pub const MAX_DIMENSIONS: usize = 4;
 /// The most keys, and the most tensors, accepted in a file. It bounds the memory that refusing a hostile file can
-/// cost to 16 MiB; the largest models published hold a few thousand tensors.
+/// cost, beside its metadata, to 16 MiB; the largest models published hold a few thousand tensors.
 pub const MAX_ENTRIES: u64 = 1 << 16;
 /// All that comes before the tensor data must lie in this many bytes, which bounds the time in the same way. The
 /// largest vocabularies published need about 16 MiB.
