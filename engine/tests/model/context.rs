@@ -265,6 +265,61 @@ fn work_that_rests_can_be_cancelled() {
     });
 }
 
+/// A model whose logits are too large to be numbers, from the second token on that `loud` is among.
+#[test]
+fn logits_that_are_no_numbers_are_an_error_that_says_where() {
+    let loud = 40;
+    let parts = Parts::of("gqa").tensor("token_embd.weight", |tensor| {
+        let row = tensor.data.len() / tensor.shape[1] as usize;
+        tensor.data[loud * row..loud * row + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    });
+    let model = Model::from_gguf(&parts.gguf()).unwrap();
+    let text = [1, 2, 3, loud as u32, 5];
+    let options = options(64, CacheType::F16.into());
+    let mut session = model.session(&options).unwrap();
+    session.feed(&text[..3]).unwrap();
+    assert!(session.logits().is_ok());
+    session.feed(&text[3..4]).unwrap();
+    let error = session.logits().unwrap_err();
+    assert!(matches!(error, Error::NotFinite { position: 3 }));
+    assert_eq!(error.to_string(), "the logits after the token at position 3 are not finite");
+    // What is cut again is as good as before.
+    session.truncate(3);
+    session.feed(&[7]).unwrap();
+    assert!(session.logits().is_ok());
+
+    let mut session = model.session(&options).unwrap();
+    let mut seen = 0;
+    let each = |_: &[f32]| {
+        seen += 1;
+        Ok::<_, Error>(())
+    };
+    let error = session.feed_each(&text, each).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { position: 3 }) && seen == 3);
+
+    let mut session = model.session(&options).unwrap();
+    session.feed(&text).unwrap();
+    let mut sampler = session.sampler(&Default::default()).unwrap();
+    let error = session.generate(&mut sampler, 5).err().unwrap();
+    assert!(matches!(error, Error::NotFinite { position: 4 }));
+
+    let together = siskin::SequencesOptions { most: 2, pages: None, session: options };
+    let mut sequences = model.sequences(&together).unwrap();
+    let [good, bad] = [&text[..3], &text].map(|text| {
+        let id = sequences.join().unwrap();
+        sequences.feed(id, text).unwrap();
+        id
+    });
+    while sequences.step().unwrap() > 0 {
+        if let Err(error) = sequences.logits(bad) {
+            assert!(matches!(error, Error::NotFinite { position: 4 } | Error::NoPrompt));
+        }
+        if let Err(error) = sequences.logits(good) {
+            assert!(matches!(error, Error::NoPrompt));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 

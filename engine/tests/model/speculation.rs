@@ -149,3 +149,46 @@ fn models_of_other_tokens_are_refused() {
     let error = model().session(&options(32)).err().unwrap();
     assert_eq!(error.to_string(), "session option drafts: expected 0 to 31, found 32");
 }
+
+/// Vocabularies are padded to different lengths: rows that stand for no token are never drafts.
+#[test]
+fn a_draft_model_with_more_rows_than_tokens_drafts_none_of_them() {
+    let mut parts = Parts::of("gqa");
+    for tensor in &mut parts.tensors {
+        if ["token_embd.weight", "output.weight"].contains(&tensor.name.as_str()) {
+            // 64 rows more, and in the output such as always have the highest logit.
+            let row = tensor.data.len() / tensor.shape[1] as usize;
+            tensor.shape[1] += 64;
+            let rows = tensor.data[..row].repeat(64);
+            let loud = |bytes: &[u8; 4]| (f32::from_le_bytes(*bytes) * 1e4).to_le_bytes();
+            match tensor.name.as_str() {
+                "output.weight" => tensor.data.extend(rows.as_chunks().0.iter().flat_map(loud)),
+                _ => tensor.data.extend(rows),
+            }
+        }
+    }
+    let padded = Model::from_gguf(&parts.gguf()).unwrap();
+    let model = model();
+    assert_eq!(padded.vocabulary(), model.vocabulary() + 64);
+    let greedy = SamplerOptions { temperature: 0.0, ..Default::default() };
+    let answer = |draft: Option<&Model>| {
+        let mut session = model.session(&options(4)).unwrap();
+        if let Some(draft) = draft {
+            let draft = draft.session(&options(0)).unwrap();
+            session.speculate(Speculation::of(draft).fixed(4)).unwrap();
+        }
+        session.feed(&text()).unwrap();
+        let mut sampler = session.sampler(&greedy).unwrap();
+        let mut generation = session.generate(&mut sampler, 41).unwrap();
+        while generation.next_token().unwrap().is_some() {}
+        session.tokens().to_vec()
+    };
+    assert_eq!(answer(Some(&padded)), answer(None));
+    // And the other way round: the larger vocabulary is the model's.
+    let mut session = padded.session(&options(4)).unwrap();
+    session.speculate(Speculation::of(model.session(&options(0)).unwrap()).fixed(4)).unwrap();
+    session.feed(&text()).unwrap();
+    let mut sampler = session.sampler(&greedy).unwrap();
+    let mut generation = session.generate(&mut sampler, 20).unwrap();
+    while generation.next_token().unwrap().is_some() {}
+}
