@@ -39,7 +39,7 @@ use crate::gguf::Gguf;
 use crate::kernels::Kernels;
 use crate::panel::Panels;
 use crate::sampler::SamplerOverrides;
-use crate::template::{ChatTemplate, Message, Rendering};
+use crate::template::{CHATML_TOKENS, ChatTemplate, Message, Rendering, TemplateError};
 use crate::tokenizer::{Special, Tokenizer};
 
 /// A model in memory: weights, tokenizer and chat template. Cloning shares it.
@@ -199,13 +199,40 @@ impl Model {
     /// spell are text as well.
     ///
     /// # Errors
-    /// A template that fails, and values that no template is given: see [`ChatTemplate::render_with`].
+    /// A template that fails, values that no template is given (see [`ChatTemplate::render_with`]), and a model without a
+    /// template whose vocabulary lacks ChatML's tokens.
     pub fn chat_tokens_with(&self, messages: &[Message], rendering: &Rendering) -> Result<Vec<u32>, Error> {
+        if self.0.template.is_fallback() {
+            self.check_fallback()?;
+        }
         let rendered = self.0.template.render_traced(messages, rendering)?;
         let mut tokens = Vec::new();
         self.0.tokenizer.encode_rendered(&rendered, &mut tokens);
         self.begin(&mut tokens);
         Ok(tokens)
+    }
+
+    /// Whether the vocabulary has the tokens that the template of models without one spells.
+    fn check_fallback(&self) -> Result<(), TemplateError> {
+        let tokenizer = &self.0.tokenizer;
+        let has = |token: &str| tokenizer.find(token.as_bytes()).is_some_and(|id| tokenizer.is_special(id));
+        match CHATML_TOKENS.iter().find(|token| !has(token)) {
+            Some(token) => Err(TemplateError::NoTemplate { token }),
+            None => Ok(()),
+        }
+    }
+
+    /// The model's chat template.
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.0.template
+    }
+
+    /// This model with another chat template. All else is shared.
+    #[must_use]
+    pub fn with_chat_template(&self, template: ChatTemplate) -> Self {
+        let mut inner = Inner::clone(&self.0);
+        inner.template = Arc::new(template);
+        Self(Arc::new(inner))
     }
 
     /// The tokens of plain text that is to be continued, with the token that begins a text where the model wants one.

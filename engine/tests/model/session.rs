@@ -1,7 +1,7 @@
 //! What a session promises to its caller.
 
 use crate::parts::{Parts, golden, ids};
-use siskin::gguf::write::OwnedValue;
+use siskin::gguf::write::{OwnedArray, OwnedValue};
 use siskin::sampler::{Sampler, SamplerOptions};
 use siskin::template::{ChatTemplate, Json, Message, Rendering};
 use siskin::{End, Error, Model, Session, SessionOptions};
@@ -222,4 +222,25 @@ fn a_template_that_cuts_and_joins_makes_no_control_token_of_a_message() {
         expected.push(2);
         assert_eq!(tokens, expected, "{cut}");
     }
+}
+
+#[test]
+fn a_base_model_without_a_template_is_not_asked() {
+    let asked = [Message::new("user", "hi")];
+    let parts = Parts::of("gqa").key("tokenizer.chat_template", None);
+    let model = Model::from_gguf(&parts.gguf()).unwrap();
+    assert!(model.chat_template().is_fallback() && model.chat_tokens(&asked).is_ok());
+
+    let mut base = parts.clone();
+    let tokens = base.keys.iter_mut().find(|(key, _)| key == "tokenizer.ggml.tokens");
+    let Some((_, OwnedValue::Array(OwnedArray::Str(tokens)))) = tokens else { panic!("no tokens") };
+    *tokens.iter_mut().find(|token| *token == b"<|im_end|>").unwrap() = b"<|other|>".to_vec();
+    let base = Model::from_gguf(&base.gguf()).unwrap();
+    let error = base.chat_tokens(&asked).unwrap_err().to_string();
+    let expected =
+        "the model has no chat template, and its vocabulary no token \"<|im_end|>\": it continues texts";
+    assert!(error.ends_with(expected), "{error}");
+    let template = ChatTemplate::new("{{ messages[0].content }}", None, None).unwrap();
+    let tokens = base.with_chat_template(template).chat_tokens(&asked).unwrap();
+    assert_eq!(tokens, base.text_tokens("hi"));
 }

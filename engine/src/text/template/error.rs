@@ -73,6 +73,18 @@ pub enum TemplateError {
         /// Its name.
         name: String,
     },
+    /// The model file has templates, but none for this conversation.
+    #[error("the model's chat templates are called {names}; expected one without a name, or called default")]
+    Unnamed {
+        /// What they are called.
+        names: String,
+    },
+    /// The model has no template, and its vocabulary has no tokens for turns of [`CHATML`](super::CHATML).
+    #[error("the model has no chat template, and its vocabulary no token {token:?}: it continues texts")]
+    NoTemplate {
+        /// The text of the token that it lacks.
+        token: &'static str,
+    },
     /// The model file's keys are malformed.
     #[error(transparent)]
     File(#[from] GgufError),

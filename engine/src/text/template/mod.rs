@@ -9,6 +9,7 @@ mod bounds;
 mod clock;
 mod compare;
 mod error;
+mod file;
 mod filters;
 mod format;
 mod given;
@@ -33,7 +34,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use minijinja::{Environment, Value};
 
-use crate::gguf::{Gguf, GgufError};
 use given::{Given, Weight};
 
 /// What a conversation is rendered with: the arguments of Hugging Face's `apply_chat_template`. The default offers no tools
@@ -62,6 +62,9 @@ pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + messa
      message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ \
      '<|im_start|>assistant\n' }}{% endif %}";
 
+/// The control tokens that [`CHATML`] spells.
+pub(crate) const CHATML_TOKENS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
+
 /// The longest output in bytes; longer than any context.
 pub const MAX_OUTPUT: usize = 16 << 20;
 
@@ -88,6 +91,11 @@ pub struct ChatTemplate {
     source: String,
     bos: Option<String>,
     eos: Option<String>,
+    /// What serves conversations with tools, where that is another template.
+    with_tools: Option<Box<ChatTemplate>>,
+    is_fallback: bool,
+    /// The names of the file's templates, where it has none for every conversation.
+    unnamed: Vec<String>,
 }
 
 impl ChatTemplate {
@@ -102,23 +110,26 @@ impl ChatTemplate {
         let mut environment = python::environment();
         environment.add_template_owned(NAME, guarded).map_err(|error| TemplateError::from_engine(&error))?;
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Ok(ChatTemplate { environment, source: source.to_owned(), bos: owned(bos), eos: owned(eos) })
-    }
-
-    /// The template of a model file, its key `tokenizer.chat_template`; [`CHATML`] where it has none.
-    ///
-    /// # Errors
-    /// As [`ChatTemplate::new`], and [`TemplateError::File`] for keys of the wrong type.
-    pub fn from_gguf(file: &Gguf) -> Result<Self, TemplateError> {
-        let source = file.str("tokenizer.chat_template")?.unwrap_or(CHATML);
-        let bos = token_text(file, "tokenizer.ggml.bos_token_id")?;
-        let eos = token_text(file, "tokenizer.ggml.eos_token_id")?;
-        ChatTemplate::new(source, bos.as_deref(), eos.as_deref())
+        Ok(ChatTemplate {
+            environment,
+            source: source.to_owned(),
+            bos: owned(bos),
+            eos: owned(eos),
+            with_tools: None,
+            is_fallback: false,
+            unnamed: Vec::new(),
+        })
     }
 
     /// The template's source, as it was given.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether this is [`CHATML`], for want of a template in the model file. Models without one are base models more
+    /// often than not, and were not trained to answer.
+    pub fn is_fallback(&self) -> bool {
+        self.is_fallback
     }
 
     /// The conversation as text. With `add_generation_prompt` it ends where the assistant's answer begins.
@@ -163,6 +174,15 @@ impl ChatTemplate {
         messages: &[Message],
         rendering: &Rendering,
     ) -> Result<Rendered, TemplateError> {
+        match &self.with_tools {
+            Some(template) if rendering.tools.is_some() => {
+                return template.render_traced(messages, rendering);
+            }
+            _ if !self.unnamed.is_empty() => {
+                return Err(TemplateError::Unnamed { names: self.unnamed.join(", ") });
+            }
+            _ => {}
+        }
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel(messages, rendering)?));
         let tools = rendering.tools.as_ref().map(|tools| Given::list(tools.iter().map(given::value)));
@@ -214,15 +234,6 @@ fn fuel(messages: &[Message], rendering: &Rendering) -> Result<u64, TemplateErro
 /// The time: seconds since 1970, UTC.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
-}
-
-/// The text of the token whose id a key holds.
-fn token_text(file: &Gguf, key: &str) -> Result<Option<String>, GgufError> {
-    let (Some(id), Some(tokens)) = (file.u32(key)?, file.array("tokenizer.ggml.tokens")?) else {
-        return Ok(None);
-    };
-    let token = tokens.iter().nth(id as usize);
-    Ok(token.and_then(|token| token.as_bytes()).map(|text| String::from_utf8_lossy(text).into_owned()))
 }
 
 /// Collects the output, up to [`MAX_CARRIED`].
