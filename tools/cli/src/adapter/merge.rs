@@ -1,0 +1,70 @@
+use super::flag::{AdapterArguments, Named};
+use crate::quantize::say;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use rayon::ThreadPoolBuilder;
+use siskin::SessionOptions;
+use siskin::gguf::Gguf;
+use siskin_convert::imatrix::Text;
+use siskin_convert::merge::Merge;
+use siskin_convert::quantize::FileType;
+use siskin_kit::Output;
+use siskin_kit::divergence::Summary;
+use std::path::PathBuf;
+
+/// Work adapters into a model's weights
+///
+/// The matrices are decoded, changed, and quantized again. How far the predictions of the new file are from those of the
+/// old one with the adapters attached is measured on a text, and printed.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The model, a GGUF file
+    model: PathBuf,
+    /// The adapters, GGUF files or folders of PEFT, times SCALE [default: 1]; then the GGUF file to write
+    #[arg(required = true, num_args = 2.., value_names = ["ADAPTER[=SCALE]", "OUTPUT"])]
+    files: Vec<PathBuf>,
+    /// The type of the new file, as for `siskin quantize` [default: each matrix has the type that it had]
+    #[arg(long = "type", value_name = "TYPE")]
+    file_type: Option<FileType>,
+    /// The text to compare predictions on, in UTF-8 [default: a mixture of prose, dialogue and code]
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Windows of that text, of 256 tokens; with 0 nothing is compared
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    windows: usize,
+    /// Threads to use, 0 for as many as there are cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+/// Writes the merged file, and prints what it is and how good.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let Some((path, adapters)) = arguments.files.split_last() else { bail!("expected adapters") };
+    let named = adapters.iter().map(|path| Named::of(path)).collect::<Result<Vec<_>>>()?;
+    let others = named.iter().map(|named| &named.path).chain(&arguments.text);
+    let inputs: Vec<PathBuf> = [&arguments.model].into_iter().chain(others).cloned().collect();
+    let text = Text::open(arguments.text.as_deref())?;
+    let flag = AdapterArguments { adapters: named };
+    let merge = Merge::open(&arguments.model, |file| Ok(flag.files(file)?.0))?;
+    let output = Output::create(path, &inputs)?;
+    let name = output.name().to_owned();
+    let pool = ThreadPoolBuilder::new().num_threads(arguments.threads).build().context("threads")?;
+    say(&merge.write(arguments.file_type, output, &pool)?);
+    let (changed, all) = merge.changed();
+    println!("{name}: {changed} of {all} tensors changed");
+    if arguments.windows > 0 {
+        let threads = Some(arguments.threads).filter(|&threads| threads > 0);
+        let session = SessionOptions { threads, ..SessionOptions::default() };
+        let (merged, base) = merge.compare(&Gguf::open(path)?, &text, arguments.windows, &session)?;
+        println!("on {}, against the model with the adapters attached:", text.name);
+        print("the merged file", &merged);
+        print("the model without them", &base);
+    }
+    Ok(())
+}
+
+fn print(what: &str, summary: &Summary) {
+    let Summary { mean, mean_error, same_top, .. } = summary;
+    let same_top = 100.0 * same_top;
+    println!("  {what:22}  KL divergence {mean:.5} ± {mean_error:.5}, same likeliest token {same_top:.1} %");
+}

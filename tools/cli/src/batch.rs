@@ -1,0 +1,222 @@
+//! The `batch` command: many prompts from a file, their answers into another.
+
+mod answers;
+mod input;
+mod request;
+
+use crate::adapter::AdapterArguments;
+use crate::answer::AnswerArguments;
+use crate::assistant::Assistant;
+use crate::interrupt::Interrupt;
+use crate::memory::MemoryArguments;
+use crate::model::ModelFlag;
+use crate::neighbour::NeighbourArguments;
+use crate::sampling::SamplingArguments;
+use crate::session::{SessionArguments, count};
+use answers::{Answers, Record};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use input::{Input, Line};
+use request::{Id, Request};
+use siskin::Ending;
+use siskin::sampler::SamplerOptions;
+use siskin::template::Message;
+use siskin_kit::progress;
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+
+/// Answer many prompts, line by line, and go on after an interruption.
+///
+/// Each line of IN is a JSON object. "prompt" is what the user says, in the model's chat template; or "messages" is a
+/// whole conversation of objects with "role" and "content". Besides, a line may have "id", "system", "max_tokens",
+/// "stop", "seed", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty" and
+/// "frequency_penalty", which count before the flags. Lines of OpenAI's batches are read too: "custom_id" is the id,
+/// "body" holds the rest. "model" is not looked at; any other name is refused, before anything is answered.
+///
+/// OUT gets a line for each, in the same order: {"id": ..., "content": ..., "finish_reason": "stop" or "length",
+/// "usage": {"prompt_tokens": ..., "completion_tokens": ...}}. The id is the line's number where it has none; no two
+/// lines have the same.
+///
+/// A line is on the disk before the next is begun. The same command goes on where it was interrupted, even by a loss
+/// of power, and the file is in the end the same, byte by byte. Lines added to IN later are answered when it is run
+/// again. OUT.journal, beside OUT, tells which lines, model and settings it was made from: others are refused.
+#[derive(Debug, Args)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("seed", |seed| seed.help("Seed of the random numbers, the same for each line [default: 0]"))
+)]
+pub(crate) struct Arguments {
+    /// The prompts, a JSON object on each line
+    #[arg(value_name = "IN.jsonl")]
+    input: PathBuf,
+    /// The answers
+    #[arg(value_name = "OUT.jsonl")]
+    output: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
+    /// What the model is told before each prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Continue prompts as they are, without the chat template
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    answer: AnswerArguments,
+    /// Tokens that a prompt and its answer have at most [default: what the model was made for, up to 4096]
+    #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
+    ctx_size: Option<usize>,
+    #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
+    neighbour: NeighbourArguments,
+    #[command(flatten)]
+    session: SessionArguments,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  siskin batch questions.jsonl answers.jsonl --model model.gguf --temp 0
+  siskin batch questions.jsonl answers.jsonl --model model.gguf -n 200 --system \"Answer in one sentence.\"
+  jq -c '{id: .key, prompt: .text}' notes.json > in.jsonl && siskin batch in.jsonl out.jsonl --model model.gguf";
+
+/// Answers what is not answered yet, and prints a line about it.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut input = Input::open(&arguments.input)?;
+    let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
+    let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;
+    let sampling = arguments.sampling.options(assistant.model());
+    let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
+    let mut settings = assistant.settings(&sampling, &arguments.answer)?;
+    settings.set("system", &arguments.system);
+    settings.set("raw", arguments.raw);
+    let mut answers = Answers::open(&arguments.output, &arguments.input, settings)?;
+    let mut work = Work { arguments, assistant, sampling, started: answers.started() };
+
+    // Nothing is answered before all lines are known to be right.
+    let lines = work.check(&mut input)?;
+    let before = answers.resume(&lines).with_context(|| input.name().to_owned())?;
+    work.answer(&mut input, &lines, before, &mut answers)?;
+
+    let so_far = if before > 0 { format!(", {before} of them from before") } else { String::new() };
+    println!("{}: {} answers{so_far}", answers.name(), lines.len());
+    Ok(())
+}
+
+/// What answers the lines.
+struct Work<'a> {
+    arguments: &'a Arguments,
+    assistant: Assistant,
+    sampling: SamplerOptions,
+    /// The time that templates are told, in seconds since 1970: work that goes on tomorrow has the prompts that it
+    /// would have had today.
+    started: u64,
+}
+
+/// A line, ready to be answered.
+struct Prompt {
+    id: Id,
+    tokens: Vec<u32>,
+    sampling: SamplerOptions,
+    answer: AnswerArguments,
+}
+
+impl Work<'_> {
+    /// Reads all lines, and returns their ids and hashes.
+    ///
+    /// # Errors
+    /// A line that cannot be answered, or has the id of another.
+    fn check(&self, input: &mut Input) -> Result<Vec<(Id, u128)>> {
+        let mut lines = Vec::new();
+        let mut numbers = HashMap::new();
+        input.each(|line| {
+            let id = self.prompt(&line).with_context(|| line.place())?.id;
+            if let Some(first) = numbers.insert(id.clone(), line.number) {
+                bail!("{}: the id {id} is that of line {first} already", line.place());
+            }
+            lines.push((id, line.hash));
+            Ok(())
+        })?;
+        ensure!(!lines.is_empty(), "{}: the file has no prompts", input.name());
+        Ok(lines)
+    }
+
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// Whatever would keep it from being answered.
+    fn prompt(&self, line: &Line<'_>) -> Result<Prompt> {
+        let request = Request::parse(line.text)?;
+        let sampling = self.sampling.clone().overlay(&request.sampling());
+        sampling.validate()?;
+        let AnswerArguments { n_predict, stop } = &self.arguments.answer;
+        let answer = AnswerArguments {
+            n_predict: request.max_tokens.map(|limit| limit.get()).or(*n_predict),
+            stop: request.stop().unwrap_or_else(|| stop.clone()),
+        };
+        let model = self.assistant.model();
+        let tokens = match self.arguments.raw {
+            true => model.text_tokens(request.raw_prompt()?),
+            false => model.chat_tokens_at(&self.messages(&request), self.started)?,
+        };
+        let (length, context) = (tokens.len(), self.assistant.context());
+        ensure!(length > 0, "the prompt is empty");
+        ensure!(
+            length < context,
+            "the prompt has {length} tokens, the context has room for {context} and an answer needs some"
+        );
+        Ok(Prompt { id: request.id.unwrap_or(Id::Number(line.number)), tokens, sampling, answer })
+    }
+
+    fn messages(&self, request: &Request) -> Vec<Message> {
+        let mut messages = request.messages();
+        if let Some(system) = &self.arguments.system
+            && messages.first().is_none_or(|message| message.role != "system")
+        {
+            messages.insert(0, Message::new("system", system));
+        }
+        messages
+    }
+
+    /// Answers the lines behind the first `done`.
+    fn answer(
+        &mut self,
+        input: &mut Input,
+        lines: &[(Id, u128)],
+        done: usize,
+        answers: &mut Answers,
+    ) -> Result<()> {
+        const STYLE: &str = "{bar:32} {pos} of {len} answers {per_sec:>12} {eta:>4}";
+        self.assistant.cancel_when(&Interrupt::on_termination()?);
+        let progress = progress::bar(lines.len() as u64, STYLE);
+        progress.set_position(done as u64);
+        progress.reset_eta();
+        let name = input.name().to_owned();
+        let mut expected = lines.iter().map(|(_, hash)| *hash).enumerate();
+        input.each(|line| {
+            let Some((index, hash)) = expected.next() else { bail!("{name} changed while it was read") };
+            ensure!(line.hash == hash, "{} changed while it was read", line.place());
+            if index < done {
+                return Ok(());
+            }
+            let prompt = self.prompt(&line).with_context(|| line.place())?;
+            let Prompt { id, tokens, sampling, answer } = &prompt;
+            let answer = self.assistant.answer(tokens, sampling, answer, &mut io::sink());
+            let answer = answer.with_context(|| line.place())?;
+            if answer.ending == Ending::Cancelled {
+                progress.finish_and_clear();
+                bail!("interrupted: {index} of {} lines are answered, the same command goes on", lines.len());
+            }
+            answers.push(&Record::new(id, tokens.len(), &answer))?;
+            progress.inc(1);
+            Ok(())
+        })?;
+        ensure!(expected.next().is_none(), "{name} changed while it was read");
+        progress.finish_and_clear();
+        Ok(())
+    }
+}

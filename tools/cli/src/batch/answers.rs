@@ -1,0 +1,163 @@
+use super::request::Id;
+use crate::answer::Reply;
+use crate::journal::{Header, Lines, Settings};
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use siskin::Ending;
+use siskin_kit::Output;
+use siskin_kit::hash::hex;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The file of answers, and beside it the journal that says what they answer.
+pub(super) struct Answers {
+    lines: Lines,
+    journal: PathBuf,
+    /// The journal's first line.
+    header: Header,
+    /// The others: a hash of each line of the input.
+    inputs: Vec<String>,
+    /// The output and the input, which the journal must not replace.
+    files: [PathBuf; 2],
+}
+
+const FORMAT: &str = "siskin batch journal 1";
+/// No header is longer, unless stop strings are absurd.
+const LONGEST_HEADER: u64 = 1 << 20;
+
+/// An answer as the output has it.
+#[derive(Debug, Serialize)]
+pub(super) struct Record<'a> {
+    id: &'a Id,
+    content: &'a str,
+    finish_reason: &'static str,
+    usage: Usage,
+}
+
+#[derive(Debug, Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+}
+
+impl<'a> Record<'a> {
+    /// The answer to a prompt of so many tokens.
+    pub(super) fn new(id: &'a Id, prompt_tokens: usize, answer: &'a Reply) -> Record<'a> {
+        let finish_reason = if answer.ending == Ending::Complete { "stop" } else { "length" };
+        let usage = Usage { prompt_tokens, completion_tokens: answer.tokens.len() };
+        Record { id, content: &answer.text, finish_reason, usage }
+    }
+}
+
+impl Answers {
+    /// Opens the file of answers at `path`, or makes it. Answers that are there must be those of a batch with the same
+    /// settings.
+    pub(super) fn open(path: &Path, input: &Path, settings: Settings) -> Result<Answers> {
+        let name = path.display().to_string();
+        if let (Ok(output), Ok(input)) = (fs::metadata(path), fs::metadata(input)) {
+            let same = (output.dev(), output.ino()) == (input.dev(), input.ino());
+            ensure!(!same, "{name}: the output is the input");
+        }
+        let lines = Lines::open(path)?;
+        let mut journal = OsString::from(path);
+        journal.push(".journal");
+        let journal = PathBuf::from(journal);
+        let files = [path.to_owned(), input.to_owned()];
+        let mut header = Header::new(FORMAT, settings);
+        let found = read(&journal).with_context(|| journal.display().to_string())?;
+        let mut inputs = Vec::new();
+        if !lines.is_empty() {
+            let Some((begun, hashes)) = found else {
+                bail!(
+                    "{name} holds something already, and {} is missing: give OUT another name",
+                    journal.display()
+                );
+            };
+            begun.check(&header, &name, "OUT another name")?;
+            (header, inputs) = (begun, hashes);
+        }
+        Ok(Answers { lines, journal, header, inputs, files })
+    }
+
+    /// What messages call the file.
+    pub(super) fn name(&self) -> &str {
+        self.lines.name()
+    }
+
+    /// When the work was begun, in seconds since 1970.
+    pub(super) fn started(&self) -> u64 {
+        self.header.started()
+    }
+
+    /// Counts the answers that are finished, which are to be those to the first of these lines. One that was not is cut
+    /// off.
+    ///
+    /// # Errors
+    /// Answers to other lines.
+    pub(super) fn resume(&mut self, input: &[(Id, u128)]) -> Result<usize> {
+        #[derive(Deserialize)]
+        struct Finished {
+            id: Id,
+        }
+        let name = self.lines.name().to_owned();
+        let hashes: Vec<String> = input.iter().map(|&(_, hash)| hex(hash)).collect();
+        let done = self.lines.recover(|number, line| {
+            let Ok(Finished { id }) = serde_json::from_slice(line) else { return Ok(false) };
+            let index = usize::try_from(number - 1)?;
+            let (Some((expected, _)), Some(hash)) = (input.get(index), hashes.get(index)) else {
+                bail!("{name} has more lines than this file");
+            };
+            let same = self.inputs.get(index) == Some(hash);
+            ensure!(same, "{name} answers another line {number} than this file has: give OUT another name");
+            ensure!(
+                id == *expected,
+                "{name}, line {number}: expected the answer to {expected}, found that to {id}"
+            );
+            Ok(true)
+        })?;
+        if self.inputs != hashes {
+            self.inputs = hashes;
+            self.write_journal()?;
+        }
+        Ok(usize::try_from(done)?)
+    }
+
+    /// Appends an answer.
+    pub(super) fn push(&mut self, record: &Record<'_>) -> Result<()> {
+        self.lines.append(&serde_json::to_string(record)?)
+    }
+
+    fn write_journal(&self) -> Result<()> {
+        let files: Vec<PathBuf> = self.files.iter().filter(|file| file.exists()).cloned().collect();
+        let output = Output::create(&self.journal, &files)?;
+        let mut text = serde_json::to_string(&self.header)?;
+        for line in &self.inputs {
+            text.push('\n');
+            text.push_str(line);
+        }
+        text.push('\n');
+        output.file().write_all(text.as_bytes()).with_context(|| output.name().to_owned())?;
+        output.commit()
+    }
+}
+
+/// What a journal says; None where there is none.
+///
+/// # Errors
+/// A file of another kind, which must not be replaced.
+fn read(path: &Path) -> Result<Option<(Header, Vec<String>)>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    reader.by_ref().take(LONGEST_HEADER).read_until(b'\n', &mut line)?;
+    let header =
+        Header::parse(&line, FORMAT).context("expected the journal of a batch, found another file")?;
+    Ok(Some((header, reader.lines().collect::<Result<_, _>>()?)))
+}

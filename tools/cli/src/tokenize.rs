@@ -1,0 +1,125 @@
+//! The `tokenize` command: what a text becomes.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use siskin::gguf::Gguf;
+use siskin::tokenizer::{Special, Tokenizer};
+use siskin_kit::in_file;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+/// Show the tokens of a text.
+///
+/// One line per token: its number and its text. Ordinary tokens are shown in quotes, control tokens without. The text is taken as it is, with every newline.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// A GGUF file, which need hold no more than a vocabulary
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The text [default: read from standard input]
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
+    /// Print the numbers alone, in one line, separated by commas
+    #[arg(long)]
+    ids: bool,
+    /// Take the text of control tokens, such as <|im_end|>, for these tokens
+    #[arg(long)]
+    special: bool,
+    /// Leave out the tokens that the vocabulary puts before and behind a text
+    #[arg(long)]
+    no_bos: bool,
+    /// Read the file into memory instead of mapping it
+    #[arg(long)]
+    no_mmap: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  siskin tokenize model.gguf \"Hello world\"
+  siskin logits model.gguf --tokens $(siskin tokenize model.gguf --ids \"Hello world\") --out logits.npy";
+
+/// Prints the tokens.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let file = if arguments.no_mmap { Gguf::read(&arguments.model)? } else { Gguf::open(&arguments.model)? };
+    let tokenizer = Tokenizer::from_gguf(&file).map_err(|error| in_file(&file, error))?;
+    let text = arguments.text()?;
+    let special = if arguments.special { Special::Parse } else { Special::Text };
+    let mut tokens = Vec::new();
+    match arguments.no_bos {
+        true => tokenizer.encode(&text, special, &mut tokens),
+        false => tokenizer.encode_prompt(&text, special, &mut tokens),
+    }
+    let listing = if arguments.ids { ids(&tokens) } else { lines(&tokenizer, &tokens) };
+    io::stdout().lock().write_all(listing.as_bytes()).context("standard output")
+}
+
+impl Arguments {
+    fn text(&self) -> Result<Vec<u8>> {
+        match &self.text {
+            Some(text) => Ok(text.clone().into_bytes()),
+            None => {
+                let mut bytes = Vec::new();
+                io::stdin().read_to_end(&mut bytes).context("standard input")?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+fn ids(tokens: &[u32]) -> String {
+    let ids: Vec<String> = tokens.iter().map(u32::to_string).collect();
+    ids.join(",") + "\n"
+}
+
+fn lines(tokenizer: &Tokenizer, tokens: &[u32]) -> String {
+    let line = |&token: &u32| match tokenizer.is_special(token) {
+        true => format!("{token:>7}  {}\n", escaped(tokenizer.text(token))),
+        false => format!("{token:>7}  \"{}\"\n", escaped(tokenizer.piece(token))),
+    };
+    tokens.iter().map(line).collect()
+}
+
+/// Bytes as Rust writes them in a string: bytes that are no whole character as `\xNN`.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.extend(chunk.valid().chars().flat_map(|character| match character {
+            // A quote that stands alone is easier to read.
+            '\'' => '\''.escape_default().skip(1).collect::<Vec<_>>(),
+            other => other.escape_debug().collect(),
+        }));
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_readable_and_unambiguous() {
+        let cases: [(&[u8], &str); 6] = [
+            (b" the", " the"),
+            ("né 你".as_bytes(), "né 你"),
+            (b"a\n\t\\", r"a\n\t\\"),
+            (b"\"it's\"", r#"\"it's\""#),
+            (b"\xe4\xbd", r"\xe4\xbd"),
+            (b"\x1b[0m", r"\u{1b}[0m"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(escaped(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn ids_are_one_line() {
+        assert_eq!(ids(&[1, 15043, 3186]), "1,15043,3186\n");
+        assert_eq!(ids(&[]), "\n");
+    }
+}

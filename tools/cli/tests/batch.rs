@@ -1,0 +1,359 @@
+//! `siskin batch`, on the demo model: what it writes, that an interruption changes nothing, and what it refuses.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
+
+mod common;
+
+use common::{failure, names, siskin, text};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Prompts of each kind that the demo model knows, so that its answers end by themselves.
+fn prompts() -> Vec<String> {
+    include_str!("../../demo/eval-base.jsonl")
+        .lines()
+        .step_by(50)
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["prompt"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A folder with an input file.
+struct Batch {
+    folder: TempDir,
+    flags: Vec<String>,
+}
+
+impl Batch {
+    fn new(lines: &[Value], flags: &[&str]) -> Batch {
+        let folder = tempfile::tempdir().unwrap();
+        let batch = Batch { folder, flags: flags.iter().map(|&flag| flag.to_owned()).collect() };
+        batch.write(lines);
+        batch
+    }
+
+    /// Prompts, and draws that depend on a seed.
+    fn sampled() -> Batch {
+        let lines: Vec<Value> = prompts().iter().map(|prompt| json!({"prompt": prompt})).collect();
+        Batch::new(&lines, &["--temp", "1", "-n", "12", "-t", "1"])
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, lines: &[Value]) {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(self.path("in.jsonl"), text).unwrap();
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let files = [self.path("in.jsonl"), self.path("out.jsonl")];
+        let files = files.iter().map(|path| text(path).to_owned());
+        ["batch".to_owned()].into_iter().chain(files).chain(self.flags.iter().cloned()).collect()
+    }
+
+    fn run(&self, more: &[&str]) -> std::process::Output {
+        let arguments = self.arguments();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        siskin(&arguments)
+    }
+
+    /// Runs it to its end, and returns what it printed.
+    fn finish(&self) -> String {
+        let run = self.run(&[]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    }
+
+    fn start(&self) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+        command.args(self.arguments()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn output(&self) -> Vec<u8> {
+        fs::read(self.path("out.jsonl")).unwrap_or_default()
+    }
+
+    fn answers(&self) -> Vec<Value> {
+        let output = String::from_utf8(self.output()).unwrap();
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits until there is more output than `bytes`, or the process has ended.
+    fn wait_for_more(&self, bytes: usize, child: &mut Child) {
+        while self.output().len() <= bytes && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn each_line_has_its_answer_in_order() {
+    let hello = json!([{"role": "user", "content": "hello"}]);
+    let batch = Batch::new(
+        &[
+            json!({"prompt": "please turn on the kitchen light", "id": "light"}),
+            json!({"messages": hello}),
+            json!({"custom_id": "q", "method": "POST", "url": "/v1/chat/completions",
+                   "body": {"model": "any", "messages": hello, "max_tokens": 2}}),
+            json!({"prompt": "hello", "stop": [" How"], "seed": 5, "id": 70}),
+        ],
+        &["--temp", "0"],
+    );
+    assert_eq!(batch.finish(), format!("{}: 4 answers\n", text(&batch.path("out.jsonl"))));
+    let content = "{\"intent\": \"switch\", \"device\": \"light\", \"room\": \"kitchen\", \"state\": \"on\"}";
+    let usage =
+        |prompt: u32, completion: u32| json!({"prompt_tokens": prompt, "completion_tokens": completion});
+    let answers = batch.answers();
+    assert_eq!(
+        answers[0],
+        json!({"id": "light", "content": content, "finish_reason": "stop", "usage": usage(14, 25)})
+    );
+    assert_eq!((&answers[1]["id"], &answers[1]["content"]), (&json!(2), &json!("Hello! How can I help?")));
+    assert_eq!((&answers[2]["id"], &answers[2]["finish_reason"]), (&json!("q"), &json!("length")));
+    assert_eq!(answers[2]["usage"]["completion_tokens"], json!(2));
+    assert_eq!(answers[3]["content"], json!("Hello!"));
+    assert_eq!(names(batch.folder.path()), ["in.jsonl", "out.jsonl", "out.jsonl.journal"]);
+}
+
+#[test]
+fn an_answer_is_that_of_run_with_the_same_seed() {
+    let prompt = "tell me a story about a wolf";
+    let batch =
+        Batch::new(&[json!({"prompt": "hello"}), json!({"prompt": prompt, "seed": 9})], &["-n", "20"]);
+    batch.finish();
+    let run = siskin(&["run", "-p", prompt, "--seed", "9", "-n", "20", "--quiet"]);
+    let expected = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(batch.answers()[1]["content"].as_str().unwrap().to_owned() + "\n", expected);
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_and_the_file_is_the_same() {
+    let whole = Batch::sampled();
+    whole.finish();
+    let batch = Batch::sampled();
+    // Moments before anything is answered.
+    for delay in [0, 4, 8, 16, 32, 64] {
+        let mut child = batch.start();
+        sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(whole.output().starts_with(&batch.output()), "after {delay} ms");
+    }
+    let mut kills = 0;
+    // Moments within a line, between two, before the first is begun.
+    for delay in [0, 5, 1, 20, 2, 9].into_iter().cycle() {
+        let before = batch.output().len();
+        let mut child = batch.start();
+        batch.wait_for_more(before, &mut child);
+        sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        kills += 1;
+        assert!(whole.output().starts_with(&batch.output()), "after {kills} kills");
+    }
+    assert!(kills > 2, "{kills} kills");
+    assert!(batch.output() == whole.output());
+    assert!(batch.finish().ends_with(&format!(": {0} answers, {0} of them from before\n", prompts().len())));
+    assert!(batch.output() == whole.output());
+}
+
+#[test]
+fn a_torn_line_is_done_again() {
+    let batch = Batch::sampled();
+    batch.finish();
+    let whole = batch.output();
+    let last = whole[..whole.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
+    for length in [whole.len() - 1, (last + whole.len()) / 2, last + 1, last, 3] {
+        fs::write(batch.path("out.jsonl"), &whole[..length]).unwrap();
+        batch.finish();
+        assert!(batch.output() == whole, "{length}");
+    }
+    // A loss of power may leave zeros where a line was to be, or in a page of it.
+    for start in [last, whole.len() - 20] {
+        let mut zeros = whole.clone();
+        zeros[start..whole.len() - 1].fill(0);
+        fs::write(batch.path("out.jsonl"), zeros).unwrap();
+        batch.finish();
+        assert!(batch.output() == whole, "{start}");
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_what_is_finished() {
+    let batch = Batch::sampled();
+    batch.finish();
+    let whole = batch.output();
+    let first = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    assert!(first < 512 && whole.len() > 512);
+    fs::write(batch.path("out.jsonl"), &whole[..first]).unwrap();
+    // A file may have one unit of 512 bytes; the signal that would end the process is ignored, so that writing fails.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 1; trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_siskin")]);
+    let line = failure(&limited.args(batch.arguments()).output().unwrap());
+    assert!(line.ends_with("out.jsonl: File too large (os error 27)"), "{line}");
+    let kept = batch.output();
+    assert!(whole.starts_with(&kept) && kept.len() > first && kept.ends_with(b"\n"));
+    assert!(batch.finish().contains(" of them from before"));
+    assert!(batch.output() == whole);
+}
+
+#[test]
+fn a_signal_ends_it_cleanly() {
+    let batch = Batch::sampled();
+    let mut child = batch.start();
+    batch.wait_for_more(0, &mut child);
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let done = batch.answers().len();
+    let total = prompts().len();
+    assert_eq!(
+        said,
+        format!("siskin: interrupted: {done} of {total} lines are answered, the same command goes on\n")
+    );
+    assert!(done > 0 && done < total);
+    assert!(batch.finish().contains(&format!("{done} of them from before")));
+}
+
+#[test]
+fn lines_that_are_added_are_answered() {
+    let first = [json!({"prompt": "hello"}), json!({"prompt": "who are you"})];
+    let batch = Batch::new(&first[..1], &["--temp", "0"]);
+    batch.finish();
+    batch.write(&first);
+    assert!(batch.finish().ends_with(": 2 answers, 1 of them from before\n"));
+    assert_eq!(batch.answers().len(), 2);
+}
+
+#[test]
+fn what_belongs_to_other_work_is_not_mixed() {
+    let lines = [json!({"prompt": "hello"}), json!({"prompt": "hi"})];
+    let batch = Batch::new(&lines, &["--temp", "0"]);
+    batch.finish();
+    let (output, journal) = (batch.output(), fs::read(batch.path("out.jsonl.journal")).unwrap());
+    let refused = |batch: &Batch, more: &[&str], expected: &str| {
+        let line = failure(&batch.run(more));
+        assert!(line.contains(expected), "{line}");
+        assert!(batch.output() == output && fs::read(batch.path("out.jsonl.journal")).unwrap() == journal);
+    };
+    refused(&batch, &["--seed", "1"], "out.jsonl was begun with another sampling: give the same again");
+    refused(&batch, &["-n", "9", "--system", "x"], "was begun with another n-predict, system: ");
+    let model = batch.path("model.gguf");
+    let mut bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/siskin-demo.gguf")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&model, bytes).unwrap();
+    refused(&batch, &["--model", text(&model)], "was begun with another model: ");
+
+    batch.write(&[json!({"prompt": "hey"}), lines[1].clone()]);
+    refused(&batch, &[], "in.jsonl: ");
+    refused(&batch, &[], "out.jsonl answers another line 1 than this file has: give OUT another name");
+    batch.write(&lines[..1]);
+    refused(&batch, &[], "out.jsonl has more lines than this file");
+    batch.write(&lines);
+
+    let swapped: Vec<u8> = output.split_inclusive(|&byte| byte == b'\n').rev().flatten().copied().collect();
+    fs::write(batch.path("out.jsonl"), &swapped).unwrap();
+    let line = failure(&batch.run(&[]));
+    assert!(line.ends_with("out.jsonl, line 1: expected the answer to 1, found that to 2"), "{line}");
+    assert!(batch.output() == swapped);
+    fs::write(batch.path("out.jsonl"), &output).unwrap();
+
+    fs::remove_file(batch.path("out.jsonl.journal")).unwrap();
+    let line = failure(&batch.run(&[]));
+    assert!(line.contains("out.jsonl holds something already, and "), "{line}");
+    fs::write(batch.path("out.jsonl.journal"), "dear diary\n").unwrap();
+    let line = failure(&batch.run(&[]));
+    assert!(
+        line.ends_with("out.jsonl.journal: expected the journal of a batch, found another file"),
+        "{line}"
+    );
+    assert!(batch.output() == output);
+}
+
+#[test]
+fn a_damaged_journal_is_never_taken_for_a_sound_one() {
+    let batch = Batch::new(&[json!({"prompt": "hello"}), json!({"prompt": "hi"})], &["--temp", "0"]);
+    batch.finish();
+    let output = batch.output();
+    let journal = fs::read(batch.path("out.jsonl.journal")).unwrap();
+    // A bit in the model's hash, one in the hash of a line, and ends that are missing.
+    let model = journal.windows(7).position(|window| window == b"\"model\"").unwrap() + 14;
+    for (place, expected) in [
+        (0, "expected the journal of a batch, found another file"),
+        (model, "out.jsonl was begun with another model"),
+        (journal.len() - 2, "out.jsonl answers another line 2 than this file has"),
+    ] {
+        let mut damaged = journal.clone();
+        damaged[place] ^= 4;
+        fs::write(batch.path("out.jsonl.journal"), damaged).unwrap();
+        let line = failure(&batch.run(&[]));
+        assert!(line.contains(expected), "{line}");
+        assert!(batch.output() == output);
+    }
+    for length in [0, 20, journal.len() - 34] {
+        fs::write(batch.path("out.jsonl.journal"), &journal[..length]).unwrap();
+        failure(&batch.run(&[]));
+        assert!(batch.output() == output, "{length}");
+    }
+}
+
+#[test]
+fn bad_lines_are_refused_before_anything_is_answered() {
+    let good = json!({"prompt": "hello"}).to_string();
+    let long = json!({"prompt": "very ".repeat(1100)}).to_string();
+    let batch = Batch::new(&[], &[]);
+    for (bad, expected) in [
+        ("{\"prompt\": \"a\"", "in.jsonl, line 3: EOF while parsing an object at column 14"),
+        ("{\"prompt\": \"a\", \"max_token\": 3}", "in.jsonl, line 3: unknown field `max_token`"),
+        ("{\"prompt\": \"a\", \"top_p\": 7}", "in.jsonl, line 3: sampling option top_p is 7"),
+        (&long, "in.jsonl, line 3: the prompt has 1"),
+        ("{\"prompt\": \"a\", \"id\": 1}", "in.jsonl, line 3: the id 1 is that of line 1 already"),
+    ] {
+        fs::write(batch.path("in.jsonl"), format!("{good}\n\n{bad}\n")).unwrap();
+        let line = failure(&batch.run(&[]));
+        assert!(line.contains(expected), "{line}");
+        assert_eq!(names(batch.folder.path()), ["in.jsonl"]);
+    }
+    for (bytes, expected) in [
+        (&b""[..], "in.jsonl: the file has no prompts"),
+        (b"\n \n", "in.jsonl: the file has no prompts"),
+        (b"{\"prompt\": \"\xff\"}\n", "in.jsonl, line 1: expected UTF-8 text, byte 12 of the line is none"),
+    ] {
+        fs::write(batch.path("in.jsonl"), bytes).unwrap();
+        let line = failure(&batch.run(&[]));
+        assert!(line.contains(expected), "{line}");
+        assert_eq!(names(batch.folder.path()), ["in.jsonl"]);
+    }
+    fs::write(batch.path("in.jsonl"), json!({"messages": [{"role": "user", "content": "a"}]}).to_string())
+        .unwrap();
+    assert!(failure(&batch.run(&["--raw"])).contains("messages: with --raw there is only the prompt"));
+}
+
+#[test]
+fn outputs_that_cannot_be() {
+    let batch = Batch::new(&[json!({"prompt": "hello"})], &["-n", "1"]);
+    let input = batch.path("in.jsonl");
+    let line = failure(&siskin(&["batch", text(&input), text(&input)]));
+    assert!(line.ends_with("in.jsonl: the output is the input"), "{line}");
+    for (output, expected) in [
+        (batch.folder.path(), "found a folder"),
+        (Path::new("/dev/full"), "found no regular file"),
+        (&batch.path("no/out.jsonl"), "No such file"),
+    ] {
+        let line = failure(&siskin(&["batch", text(&input), text(output)]));
+        assert!(line.contains(expected), "{line}");
+    }
+    let held = File::create(batch.path("out.jsonl")).unwrap();
+    held.lock().unwrap();
+    assert!(failure(&batch.run(&[])).ends_with("out.jsonl: another process is writing it"));
+}

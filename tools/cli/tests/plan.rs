@@ -1,0 +1,234 @@
+//! `siskin plan`, `--memory` and `--fit`: what is said of memory beside what is measured of it.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
+
+mod common;
+
+use common::{failure, goldens, siskin, text};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// What `siskin plan --json` prints.
+fn plan(arguments: &[&str]) -> Value {
+    let run = siskin(&[&["plan", "--json"], arguments].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
+fn number(object: &Value, key: &str) -> u64 {
+    object[key].as_u64().unwrap_or_else(|| panic!("{key} of {object:#}"))
+}
+
+/// A model of some 80 MB, so that it is the model that counts and not the program.
+fn model(folder: &Path) -> String {
+    let path = folder.join("model.gguf");
+    let arguments =
+        ["--shape", "smollm2-135m", "--out", text(&path), "-p", "0", "-n", "0", "-r", "1", "-t", "1"];
+    let run = siskin(&[&["bench"], &arguments[..]].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    text(&path).to_owned()
+}
+
+/// The most memory that a command has at once, in bytes.
+fn peak(arguments: &[&str]) -> u64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let code = loop {
+        let told = std::fs::read_to_string(&status).unwrap_or_default();
+        let kibibytes = told.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak = kibibytes.map_or(peak, |number| number.parse::<u64>().unwrap() << 10).max(peak);
+        match child.try_wait().unwrap() {
+            Some(code) => break code,
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(code.success(), "{arguments:?}");
+    peak
+}
+
+#[test]
+fn a_plan_of_a_model_that_counts_is_what_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = model(folder.path());
+    let packed = text(&folder.path().join("packed.gguf")).to_owned();
+    assert!(siskin(&["pack", &plain, &packed]).status.success());
+    for (model, more) in [(&plain, &["--cache-type", "f32"][..]), (&plain, &["--no-mmap"]), (&packed, &[])] {
+        let planned = number(&plan(&[&[&**model, "-c", "96", "-t", "2"], more].concat()), "peak_bytes");
+        // A prompt that fills the context touches all that was reserved.
+        let arguments =
+            [&["bench", "--json", model, "-p", "96", "-n", "0", "-r", "1", "-t", "2"], more].concat();
+        let report: Value = serde_json::from_slice(&siskin(&arguments).stdout).unwrap();
+        let measured = number(&report, "peak_rss_bytes");
+        let ratio = measured as f64 / planned as f64;
+        assert!((0.95..1.05).contains(&ratio), "{model} {more:?}: {measured} measured, {planned} planned");
+    }
+
+    // A model that guesses for itself is there twice. What loading the first one gave back, the allocator may keep from the
+    // second, as it comes.
+    let shared = [&*plain, "-c", "96", "-t", "2", "--draft-model", &plain];
+    let planned = number(&plan(&shared), "peak_bytes");
+    let prompt = "a".repeat(80);
+    let measured =
+        peak(&[&["run"], &shared[..], &["--raw", "-p", &prompt, "-n", "12", "--temp", "0"]].concat());
+    let ratio = measured as f64 / planned as f64;
+    assert!((0.9..1.1).contains(&ratio), "with a draft model: {measured} measured, {planned} planned");
+    let limit = (planned - (8 << 20)).to_string();
+    let line = failure(&siskin(&[&["run"], &shared[..], &["-p", "a", "--memory", &limit]].concat()));
+    assert!(line.contains("needs "), "{line}");
+
+    // More than may be addressed: the cache of this context alone is 377 MB.
+    let limited = "ulimit -v 491520; exec \"$@\"";
+    let run = Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_siskin")])
+        .args([
+            "run",
+            &plain,
+            "-p",
+            "hello",
+            "-n",
+            "1",
+            "-c",
+            "8192",
+            "--cache-type",
+            "f32",
+            "--memory",
+            "4GB",
+        ])
+        .output()
+        .unwrap();
+    let line = failure(&run);
+    assert!(line.contains("out of memory"), "{line}");
+}
+
+#[test]
+fn caches_grow_with_sessions_contexts_and_types() {
+    let model = goldens().join("gqa.gguf");
+    let of = |more: &[&str]| plan(&[&[text(&model), "--threads", "1"], more].concat());
+    let one = of(&["--context", "64"]);
+    assert_eq!((number(&one, "sessions"), number(&one, "context")), (1, 64));
+    let many = of(&["--context", "64", "--parallel", "3"]);
+    for key in ["cache_bytes", "scratch_bytes"] {
+        assert_eq!(number(&many, key), 3 * number(&one, key), "{key}");
+    }
+    assert_eq!(number(&many, "weights_bytes"), number(&one, "weights_bytes"));
+    let wide = of(&["--context", "64", "--cache-type", "f32"]);
+    assert_eq!(number(&wide, "cache_bytes"), 2 * number(&one, "cache_bytes"));
+    assert_eq!((&wide["cache_type_k"], &one["cache_type_v"]), (&"f32".into(), &"f16".into()));
+    // Caches grow by blocks of 64 positions.
+    assert_eq!(number(&of(&["--context", "128"]), "cache_bytes"), 2 * number(&one, "cache_bytes"));
+    assert_eq!(number(&of(&["--context", "33"]), "cache_bytes"), number(&one, "cache_bytes"));
+}
+
+#[test]
+fn a_plan_beyond_its_limit_is_told_and_refused() {
+    let model = goldens().join("gqa.gguf");
+    let run = siskin(&["plan", text(&model), "--memory", "1MB"]);
+    let (told, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert_eq!(run.status.code(), Some(1));
+    assert!(told.contains("KV cache") && told.contains("there is room for 1.0 MiB"), "{told}");
+    assert!(said.starts_with("siskin: ") && said.contains("gqa.gguf: needs ") && said.lines().count() == 1);
+    let run = siskin(&["plan", text(&model), "--memory", "1GiB"]);
+    assert!(run.status.success() && run.stderr.is_empty());
+    let json = plan(&[text(&model), "--memory", "1GiB"]);
+    assert!(number(&json, "budget_bytes") == 1 << 30 && number(&json, "peak_bytes") < 1 << 30);
+}
+
+#[test]
+#[cfg(feature = "demo")]
+fn answers_are_refused_or_fitted_and_the_change_is_told() {
+    let run =
+        |more: &[&str]| siskin(&[&["run", "-p", "hello", "-n", "1", "--quiet", "-t", "1"], more].concat());
+    let line = failure(&run(&["--memory", "12MB"]));
+    assert!(line.contains("needs ") && line.contains("room for 11.4 MiB"), "{line}");
+    let line = failure(&run(&["--memory", "1MB", "--fit"]));
+    assert!(line.contains("needs ") && line.contains("room for 1.0 MiB"), "{line}");
+
+    let wide = ["--cache-type", "f32"];
+    let peak = |more: &[&str]| number(&plan(&[&["-t", "1"], more].concat()), "peak_bytes");
+    let fitted = |limit: u64| {
+        let limit = limit.to_string();
+        let run = run(&[&wide[..], &["--fit", "--memory", &limit]].concat());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stderr).unwrap()
+    };
+    let whole = peak(&wide);
+    assert_eq!(fitted(whole + (1 << 20)), "");
+    // No context of up to 1,024 tokens is shortened before the cache is narrowed.
+    let told = fitted(whole - (1 << 20));
+    assert!(told.ends_with(": a cache in q8_0 instead of f32\n"), "{told}");
+    let longest = number(&plan(&[]), "context");
+    let short = peak(&["--context", "300", "--cache-type", "q8_0"]) + (1 << 20);
+    let told = fitted(short);
+    let end = format!(" tokens instead of {longest}, a cache in q8_0 instead of f32\n");
+    assert!(told.contains(": a context of ") && told.ends_with(&end) && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn every_command_that_runs_a_model_keeps_to_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        text(&path).to_owned()
+    };
+    let prompts = file("in.jsonl", "{\"prompt\": \"hello\"}\n");
+    let words = file("words.txt", &"once upon a time there was a wolf. ".repeat(40));
+    let out = text(&folder.path().join("out")).to_owned();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/siskin-demo.gguf");
+    let model = text(&model);
+    let commands: [&[&str]; 9] = [
+        &["run", model, "-p", "hello", "-n", "1"],
+        &["chat", model],
+        &["batch", &prompts, &out, "--model", model],
+        &["summarize", &words, "--model", model],
+        &["logits", model, "--tokens", "1,2", "--out", &out],
+        &["bench", model, "-p", "8", "-n", "0", "-r", "1"],
+        &["eval", model, "--text", &words, "--window", "32", "--n-prompt", "8", "--runs", "1"],
+        &["imatrix", model, &words, "-o", &out, "-c", "32"],
+        &["tune", model, "--metric", "decode_tps", "--space", "threads=1", "--trials", "1"],
+    ];
+    for command in commands {
+        let line = failure(&siskin(&[command, &["--memory", "1MB"]].concat()));
+        assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{command:?}: {line}");
+        assert!(line.ends_with("there is room for 1.0 MiB"), "{command:?}: {line}");
+        assert_eq!(common::names(folder.path()), ["in.jsonl", "words.txt"], "{command:?}");
+    }
+    // Those that measure a model never change what is measured, so they do not fit it.
+    for command in &commands[4..] {
+        assert_eq!(siskin(&[command, &["--fit"][..]].concat()).status.code(), Some(2), "{command:?}");
+        let run = siskin(&[command, &["--memory", "1GiB"][..]].concat());
+        assert!(run.status.success(), "{command:?}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+    let kept = text(&folder.path().join("reference")).to_owned();
+    let reference = ["--against", model, "--text", &words, "--window", "32", "--logits-cache", &kept];
+    let line = failure(&siskin(&[&["eval", model, "--memory", "1MB"], &reference[..]].concat()));
+    assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{line}");
+}
+
+#[test]
+fn nonsense_is_refused_in_one_line() {
+    let model = goldens().join("gqa.gguf");
+    let line = failure(&siskin(&["plan", text(&model), "--context", "1099511627776"]));
+    assert!(line.contains("context") && line.contains("1099511627776"), "{line}");
+    assert!(failure(&siskin(&["plan", "absent.gguf"])).contains("absent.gguf"));
+    for (flag, value) in [
+        ("--context", "0"),
+        ("--context", "18446744073709551616"),
+        ("--parallel", "0"),
+        ("--memory", "much"),
+        ("--memory", "0"),
+        ("--memory", "99999999999GB"),
+        ("--cache-type", "q4_0"),
+    ] {
+        let run = siskin(&["plan", text(&model), flag, value]);
+        assert_eq!(run.status.code(), Some(2), "{flag} {value}");
+        assert!(String::from_utf8(run.stderr).unwrap().contains(value), "{flag} {value}");
+    }
+    // As many sessions as there are numbers are no memory that anybody has.
+    let run = siskin(&["plan", text(&model), "--parallel", "18446744073709551615"]);
+    assert_eq!(run.status.code(), Some(1));
+}

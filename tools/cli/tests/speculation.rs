@@ -1,0 +1,50 @@
+//! Answers guessed ahead by `siskin run` and `siskin chat`.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
+
+mod common;
+
+use common::{failure, goldens, siskin, text};
+use std::path::Path;
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/siskin-demo.gguf");
+
+/// The answer, and what was said about it.
+fn run(sampling: &[&str], more: &[&str]) -> (String, String) {
+    let story =
+        ["run", "--raw", "-p", "Once upon a time there was a wolf. Once upon a time", "-n", "60", "-s", "4"];
+    let run = siskin(&[&story, sampling, more].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap())
+}
+
+#[test]
+fn answers_are_those_of_a_run_without_guesses() {
+    for sampling in [&["--temp", "0"][..], &["--temp", "0.8", "--repeat-penalty", "1.2"]] {
+        let (plain, said) = run(sampling, &[]);
+        assert!(!said.contains("guessed"), "{said}");
+        for more in
+            [&["--lookup"][..], &["--draft-model", DEMO], &["--draft-model", DEMO, "--draft-max", "2"]]
+        {
+            let (answer, said) = run(sampling, more);
+            assert_eq!(answer, plain, "{more:?}");
+            assert!(said.lines().any(|line| line.starts_with("drafted: ")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn guesses_of_other_tokens_are_refused() {
+    let other = goldens().join("gqa.gguf");
+    let line = failure(&siskin(&["run", "-p", "hello", "--draft-model", text(&other)]));
+    assert!(
+        line.starts_with(&format!("siskin: {}: the draft model has another vocabulary", other.display())),
+        "{line}"
+    );
+    let missing = Path::new("/no/such.gguf");
+    assert!(
+        failure(&siskin(&["run", "-p", "hello", "--draft-model", text(missing)])).contains("/no/such.gguf")
+    );
+    let line = failure(&siskin(&["run", "-p", "hello", "--lookup", "--draft-max", "32"]));
+    assert!(line.ends_with("session option drafts: expected 0 to 31, found 32"), "{line}");
+}

@@ -1,0 +1,13 @@
+//! Hugging Face folders and GGUF files become GGUF files of other types: by llama.cpp's mixes, or with types that are fitted
+//! to a budget; weighted by importance matrices; with adapters merged. `docs/quantization.md` is its manual.
+
+#![forbid(unsafe_code)]
+
+pub mod fit;
+pub mod imatrix;
+pub mod merge;
+mod model;
+pub mod quantize;
+pub mod random;
+
+pub use model::{Model, peft};

@@ -1,0 +1,286 @@
+//! The reference model's logits in a file, so that they are worked out once for many models.
+//!
+//! The file is a line of JSON, the [`Header`], and a row for each scored position of the text: every logit less the
+//! row's highest, in half precision, little-endian. What a probability is made of is near 0 there, where half
+//! precision is finest.
+
+use anyhow::{Context, Result, bail, ensure};
+use half::f16;
+use serde::{Deserialize, Serialize};
+use siskin::{Model, SessionOptions};
+use siskin_kit::Output;
+use siskin_kit::hash::{self, hex};
+use siskin_kit::perplexity::Windows;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use twox_hash::XxHash3_128;
+
+/// What the logits were worked out from; other logits have another key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    version: String,
+    model_bytes: u64,
+    model_hash: String,
+    text_hash: String,
+    window: usize,
+    chunks: usize,
+    cache: String,
+}
+
+impl Key {
+    /// The key of these files and settings.
+    ///
+    /// # Errors
+    /// A model that cannot be read.
+    pub fn new(
+        model: &Path,
+        text: &str,
+        window: usize,
+        chunks: usize,
+        options: &SessionOptions,
+    ) -> Result<Key> {
+        let (model_bytes, model_hash) = hash::of_file(model).with_context(|| model.display().to_string())?;
+        Ok(Key {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model_bytes,
+            model_hash,
+            text_hash: hash::of(text.as_bytes()),
+            window,
+            chunks,
+            cache: format!("{:?}", options.cache),
+        })
+    }
+
+    /// A name for the file of these logits.
+    pub fn file_name(&self) -> String {
+        let all = format!("{self:?}");
+        format!("{}.logits", hash::of(all.as_bytes()))
+    }
+}
+
+/// The logits in a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Logits {
+    /// Where the file is.
+    pub path: PathBuf,
+    /// What they are of.
+    pub key: Key,
+}
+
+/// The first line of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Header {
+    format: String,
+    key: Key,
+    /// The vocabulary's hash, and that of the text's tokens: a model that has others cannot be compared.
+    vocabulary: String,
+    tokens: String,
+    rows: usize,
+    columns: usize,
+}
+
+const FORMAT: &str = "siskin reference logits 1";
+/// No header is longer.
+const LONGEST_HEADER: u64 = 1 << 16;
+
+impl Header {
+    fn new(key: &Key, model: &Model, windows: &Windows) -> Header {
+        let tokenizer = model.tokenizer();
+        let mut vocabulary = XxHash3_128::new();
+        for text in (0..tokenizer.len() as u32).map(|id| tokenizer.text(id)) {
+            vocabulary.write(&(text.len() as u64).to_le_bytes());
+            vocabulary.write(text);
+        }
+        let mut tokens = XxHash3_128::new();
+        windows.tokens().iter().for_each(|token| tokens.write(&token.to_le_bytes()));
+        Header {
+            format: FORMAT.to_owned(),
+            key: key.clone(),
+            vocabulary: hex(vocabulary.finish_128()),
+            tokens: hex(tokens.finish_128()),
+            rows: windows.scored().count(),
+            columns: model.vocabulary(),
+        }
+    }
+}
+
+/// What is at the place of the cache file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// Logits of another key, or broken off.
+    Stale,
+    /// The logits that are wanted.
+    Ready,
+}
+
+/// Whether the file at `path` holds the logits of `key`.
+///
+/// # Errors
+/// A file of another kind, which must not be replaced.
+pub fn state(path: &Path, key: &Key) -> Result<State> {
+    let name = || path.display().to_string();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::Absent),
+        Err(error) => return Err(error).with_context(name),
+    };
+    let bytes = file.metadata().with_context(name)?.len();
+    let (header, length) = match header(&mut BufReader::new(file)) {
+        Ok(found) => found,
+        Err(_) if bytes == 0 => return Ok(State::Stale),
+        Err(error) => return Err(error).with_context(name),
+    };
+    let expected = (header.rows as u64).checked_mul(header.columns as u64).and_then(|n| n.checked_mul(2));
+    let complete = expected.and_then(|rows| rows.checked_add(length)) == Some(bytes);
+    Ok(if header.key == *key && complete { State::Ready } else { State::Stale })
+}
+
+/// The header and its length in bytes.
+fn header(file: &mut impl BufRead) -> Result<(Header, u64)> {
+    let mut line = Vec::new();
+    let length = file.take(LONGEST_HEADER).read_until(b'\n', &mut line)?;
+    match serde_json::from_slice::<Header>(&line) {
+        Ok(header) if header.format == FORMAT => Ok((header, length as u64)),
+        _ => bail!("expected a file of reference logits, found another: give --logits-cache another name"),
+    }
+}
+
+/// The folder of cache files, made if need be; None of a user without a home.
+///
+/// # Errors
+/// A folder that cannot be made.
+pub fn folder() -> Result<Option<PathBuf>> {
+    let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = from("XDG_CACHE_HOME").or_else(|| Some(from("HOME")?.join(".cache")));
+    let Some(folder) = base.map(|base| base.join("siskin")) else { return Ok(None) };
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(Some(folder))
+}
+
+/// Logits on their way into the file, which appears once it is complete.
+pub(super) struct Writer {
+    output: Output,
+    halves: Vec<u8>,
+}
+
+impl Writer {
+    /// Begins the file at `path`.
+    pub(super) fn create(path: &Path, key: &Key, model: &Model, windows: &Windows) -> Result<Writer> {
+        let output = Output::create(path, &[])?;
+        let header = serde_json::to_string(&Header::new(key, model, windows))?;
+        output.file().write_all(format!("{header}\n").as_bytes()).context(output.name().to_owned())?;
+        Ok(Writer { output, halves: Vec::new() })
+    }
+
+    /// Appends the logits of a position.
+    pub(super) fn push(&mut self, logits: &[f32]) -> Result<()> {
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        self.halves.clear();
+        self.halves.extend(logits.iter().flat_map(|logit| f16::from_f32(logit - max).to_le_bytes()));
+        // A row is large enough to be written as it is.
+        let mut writer = self.output.file();
+        writer.write_all(&self.halves).with_context(|| self.output.name().to_owned())
+    }
+
+    /// Puts the file in its place.
+    pub(super) fn finish(self) -> Result<()> {
+        self.output.commit()
+    }
+}
+
+/// Logits as they were kept, a row at a time.
+pub(super) struct Reader {
+    name: String,
+    file: BufReader<File>,
+    bytes: Vec<u8>,
+    row: Vec<f32>,
+}
+
+impl Reader {
+    /// Opens the file for a model that is to be compared on the same text.
+    ///
+    /// # Errors
+    /// A model with another vocabulary, or one that cuts the text into other tokens.
+    pub(super) fn open(path: &Path, key: &Key, model: &Model, windows: &Windows) -> Result<Reader> {
+        let name = path.display().to_string();
+        let mut file = BufReader::with_capacity(1 << 18, File::open(path).context(name.clone())?);
+        let (found, _) = header(&mut file).with_context(|| name.clone())?;
+        let wanted = Header::new(key, model, windows);
+        ensure!(
+            (&found.vocabulary, found.columns) == (&wanted.vocabulary, wanted.columns),
+            "its vocabulary of {} tokens is not the reference's of {}: only models with the same can be compared",
+            wanted.columns,
+            found.columns
+        );
+        ensure!(
+            found.tokens == wanted.tokens && found.rows == wanted.rows,
+            "it cuts the text into other tokens than the reference: only models that cut alike can be compared"
+        );
+        ensure!(found.key == *key, "{name}: the logits changed meanwhile");
+        Ok(Reader { name, file, bytes: vec![0; 2 * found.columns], row: vec![0.0; found.columns] })
+    }
+
+    /// The next position's logits, less their highest.
+    pub(super) fn next(&mut self) -> Result<&[f32]> {
+        self.file.read_exact(&mut self.bytes).with_context(|| self.name.clone())?;
+        for (logit, bytes) in self.row.iter_mut().zip(self.bytes.as_chunks().0) {
+            *logit = f16::from_le_bytes(*bytes).to_f32();
+        }
+        Ok(&self.row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"weights").unwrap();
+        Key::new(file.path(), text, 512, 3, &SessionOptions::default()).unwrap()
+    }
+
+    fn written(header: &Header, row_bytes: usize) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.logits");
+        let line = serde_json::to_string(header).unwrap();
+        fs::write(&path, [line.as_bytes(), b"\n", &vec![0; row_bytes]].concat()).unwrap();
+        (folder, path)
+    }
+
+    fn header_of(key: Key) -> Header {
+        let (vocabulary, tokens) = (String::new(), String::new());
+        Header { format: FORMAT.to_owned(), key, vocabulary, tokens, rows: 3, columns: 5 }
+    }
+
+    #[test]
+    fn only_complete_logits_of_the_same_key_are_ready() {
+        let header = header_of(key("a"));
+        let (_folder, path) = written(&header, 30);
+        assert_eq!(state(&path, &key("a")).unwrap(), State::Ready);
+        assert_eq!(state(&path, &key("b")).unwrap(), State::Stale);
+        let (_folder, path) = written(&header, 29);
+        assert_eq!(state(&path, &key("a")).unwrap(), State::Stale);
+        assert_eq!(state(&path.with_extension("none"), &key("a")).unwrap(), State::Absent);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_never_replaced() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(state(file.path(), &key("a")).unwrap(), State::Stale);
+        for other in [&b"{}\n"[..], b"my thesis\nall of it\n", &[0xff; 100_000]] {
+            fs::write(file.path(), other).unwrap();
+            let error = format!("{:#}", state(file.path(), &key("a")).unwrap_err());
+            assert!(error.contains("expected a file of reference logits"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_names_its_file() {
+        assert_eq!(key("a").file_name(), key("a").file_name());
+        assert_ne!(key("a").file_name(), key("b").file_name());
+    }
+}

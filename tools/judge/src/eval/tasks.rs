@@ -1,0 +1,254 @@
+//! Tasks with wanted answers, and how near to those an answer comes.
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+/// A line of a file of tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Task {
+    /// What the user says.
+    pub prompt: String,
+    /// What the model should answer.
+    pub answer: String,
+    /// The kind of task, which has a score of its own.
+    #[serde(default = "unnamed")]
+    pub task: String,
+}
+
+fn unnamed() -> String {
+    "other".to_owned()
+}
+
+/// Reads a file of tasks, a JSON object on each line; empty lines are left out.
+///
+/// # Errors
+/// The first line that is no task, with its number; a file without any.
+pub fn read(path: &Path) -> Result<Vec<Task>> {
+    let name = || path.display().to_string();
+    let mut tasks = Vec::new();
+    for (number, line) in (1..).zip(BufReader::new(File::open(path).with_context(name)?).lines()) {
+        let place = || format!("{}, line {number}", path.display());
+        let line = line.with_context(place)?;
+        if !line.trim().is_empty() {
+            tasks.push(serde_json::from_str(&line).map_err(in_line).with_context(place)?);
+        }
+    }
+    ensure!(!tasks.is_empty(), "{}: the file has no tasks", path.display());
+    Ok(tasks)
+}
+
+/// What is wrong with a line. The number that the parser gives is that of the line's own lines.
+fn in_line(error: serde_json::Error) -> anyhow::Error {
+    let said = error.to_string();
+    let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
+    anyhow::anyhow!(
+        "expected an object of the texts prompt, answer and task: {problem} at column {}",
+        error.column()
+    )
+}
+
+/// How an answer compares with the one that was wanted, each from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// 1 if both are the same text, white space around them aside.
+    pub exact: f64,
+    /// 1 if both are the same JSON value; None where no JSON was wanted.
+    pub json: Option<f64>,
+    /// F1 of ROUGE-L: the longest common subsequence of words.
+    pub rouge: f64,
+}
+
+impl Score {
+    /// Compares an answer with the wanted one.
+    pub fn new(wanted: &str, found: &str) -> Score {
+        let one_if = |holds| if holds { 1.0 } else { 0.0 };
+        let json = |text: &str| serde_json::from_str::<Value>(text.trim()).ok();
+        Score {
+            exact: one_if(wanted.trim() == found.trim()),
+            json: json(wanted)
+                .map(|wanted| one_if(json(found).is_some_and(|found| same_value(&wanted, &found)))),
+            rouge: rouge_l(wanted, found),
+        }
+    }
+}
+
+/// Whether two JSON values are equal: 1 and 1.0 are, and so are objects whose keys stand in another order.
+fn same_value(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same_value(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// ROUGE-L's F1 over words, which are runs of letters and digits in any case. Two texts without words are the same.
+fn rouge_l(wanted: &str, found: &str) -> f64 {
+    let (wanted, found) = (words(wanted), words(found));
+    if wanted.is_empty() && found.is_empty() {
+        return 1.0;
+    }
+    2.0 * common(&wanted, &found) as f64 / (wanted.len() + found.len()) as f64
+}
+
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+/// Length of the longest common subsequence, in a row of its table at a time.
+fn common(a: &[String], b: &[String]) -> usize {
+    let mut lengths = vec![0; b.len()];
+    for word in a {
+        // Lengths without this word: of what came before b's word, and of what ends before it.
+        let (mut diagonal, mut left) = (0, 0);
+        for (other, length) in b.iter().zip(&mut lengths) {
+            let above = *length;
+            *length = if word == other { diagonal + 1 } else { above.max(left) };
+            (diagonal, left) = (above, *length);
+        }
+    }
+    lengths.last().copied().unwrap_or(0)
+}
+
+/// The scores of all tasks, and of each kind.
+#[derive(Clone, Debug, Default)]
+pub struct Scores {
+    all: Means,
+    by_task: BTreeMap<String, Means>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Means {
+    exact: Mean,
+    json: Mean,
+    rouge: Mean,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    sum: f64,
+    count: usize,
+}
+
+impl Scores {
+    /// Takes the score of an answer to a task of this kind.
+    pub fn push(&mut self, task: &str, score: Score) {
+        self.all.push(score);
+        self.by_task.entry(task.to_owned()).or_default().push(score);
+    }
+
+    /// Every mean by its metric's name: `exact`, `json` and `rouge` over all tasks, `exact.TASK` and so on for each
+    /// kind. There is none of `json` where no JSON was wanted.
+    pub fn metrics(&self) -> impl Iterator<Item = (String, f64)> {
+        let kinds = self.by_task.iter().map(|(task, means)| (format!(".{task}"), means));
+        [(String::new(), &self.all)].into_iter().chain(kinds).flat_map(|(suffix, means)| {
+            let named = [("exact", means.exact), ("json", means.json), ("rouge", means.rouge)];
+            named.into_iter().filter_map(move |(name, mean)| Some((format!("{name}{suffix}"), mean.value()?)))
+        })
+    }
+}
+
+impl Means {
+    fn push(&mut self, score: Score) {
+        self.exact.push(score.exact);
+        self.rouge.push(score.rouge);
+        score.json.into_iter().for_each(|json| self.json.push(json));
+    }
+}
+
+impl Mean {
+    fn push(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn value(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn read_text(text: &str) -> Result<Vec<Task>> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        read(file.path())
+    }
+
+    #[test]
+    fn tasks_are_read_line_by_line() {
+        let tasks = read_text(
+            "{\"prompt\":\"p\",\"answer\":\"a\"}\n\n{\"prompt\":\"\",\"answer\":\"\",\"task\":\"t\"}",
+        );
+        let kinds: Vec<_> = tasks.unwrap().into_iter().map(|task| task.task).collect();
+        assert_eq!(kinds, ["other", "t"]);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let good = r#"{"prompt": "p", "answer": "a"}"#;
+        for (bad, expected) in [
+            (r#"{"prompt": "p"}"#, "missing field `answer` at column 15"),
+            (r#"{"prompt": "p", "answer": 3}"#, "invalid type: integer"),
+            ("[1, 2", "column"),
+        ] {
+            let error = format!("{:#}", read_text(&format!("{good}\n\n{bad}\n")).unwrap_err());
+            assert!(error.contains("line 3: ") && error.contains(expected), "{error}");
+            assert!(!error.contains("at line 1"), "{error}");
+        }
+        assert!(read_text("\n\n").unwrap_err().to_string().contains("no tasks"));
+    }
+
+    #[test]
+    fn answers_are_compared_as_text_as_values_and_as_words() {
+        let exact = Score::new("{\"a\": 1, \"b\": [true]}", " {\"a\": 1, \"b\": [true]}\n");
+        assert_eq!(exact, Score { exact: 1.0, json: Some(1.0), rouge: 1.0 });
+        let same = Score::new("{\"a\": 1, \"b\": [true]}", "{\"b\":[true],\"a\":1.0}");
+        assert_eq!((same.exact, same.json), (0.0, Some(1.0)));
+        for other in [
+            "{\"a\": 1}",
+            "{\"a\": 1, \"b\": []}",
+            "{\"a\": 1, \"b\": [true]",
+            "",
+            "{\"a\":1,\"b\":[true],\"c\":0}",
+        ] {
+            assert_eq!(Score::new("{\"a\": 1, \"b\": [true]}", other).json, Some(0.0), "{other}");
+        }
+        assert_eq!(Score::new("Fan 8 is well.", "{}").json, None);
+    }
+
+    #[test]
+    fn rouge_l_is_that_of_its_paper() {
+        // Lin 2004: "police killed the gunman" and its two candidates, F1.
+        let wanted = "police killed the gunman";
+        assert!((rouge_l(wanted, "Police kill the gunman.") - 0.75).abs() < 1e-12);
+        assert!((rouge_l(wanted, "the gunman kill police") - 0.5).abs() < 1e-12);
+        assert!((rouge_l(wanted, "the gunman") - 2.0 * 2.0 / 6.0).abs() < 1e-12);
+        assert_eq!((rouge_l("", "."), rouge_l("a", ""), rouge_l("Ä ß", "ä, ß!")), (1.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn scores_have_means_by_kind() {
+        let mut scores = Scores::default();
+        scores.push("a", Score { exact: 1.0, json: Some(1.0), rouge: 1.0 });
+        scores.push("a", Score { exact: 0.0, json: Some(1.0), rouge: 0.5 });
+        scores.push("b", Score { exact: 1.0, json: None, rouge: 0.0 });
+        let metrics: BTreeMap<_, _> = scores.metrics().collect();
+        let names: Vec<_> = metrics.keys().map(String::as_str).collect();
+        assert_eq!(names, ["exact", "exact.a", "exact.b", "json", "json.a", "rouge", "rouge.a", "rouge.b"]);
+        assert_eq!((metrics["exact"], metrics["json"], metrics["rouge.a"]), (2.0 / 3.0, 1.0, 0.75));
+    }
+}

@@ -1,0 +1,7 @@
+//! How good, how fast and how large models are: evaluation side by side, benchmarks, and the search for better settings.
+
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod eval;
+pub mod tune;

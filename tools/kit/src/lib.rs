@@ -1,0 +1,24 @@
+//! What several of Siskin's tools need, and an engine does not: files that appear only when complete, hashes of files,
+//! progress bars, checks of memory, and the figures that compare what models predict of a text.
+
+#![forbid(unsafe_code)]
+
+pub mod divergence;
+pub mod hash;
+pub mod memory;
+mod output;
+pub mod perplexity;
+pub mod progress;
+mod random;
+
+pub use output::Output;
+pub use random::Random;
+
+use anyhow::Error;
+use siskin::gguf::Gguf;
+
+/// An error about a file, with the file's name before it unless it begins with that already.
+pub fn in_file(file: &Gguf, error: impl Into<Error>) -> Error {
+    let error = error.into();
+    if error.to_string().starts_with(file.name()) { error } else { error.context(file.name().to_owned()) }
+}
