@@ -57,7 +57,7 @@ fn tokens(tokenizer: &Tokenizer, rendered: &Rendered) -> Vec<u32> {
 }
 
 /// What templates do with texts. Each takes `c`.
-const USES: [&str; 58] = [
+const USES: [&str; 60] = [
     "{{ c }}",
     "{{ c.replace('#', '') }}",
     "{{ c | replace('#', '') }}",
@@ -114,6 +114,8 @@ const USES: [&str; 58] = [
     "{{ [c] + ['x'] }}{{ ([c] * 2) | join }}{{ [c] | last }}{{ [c, c] | join(c) }}",
     "{{ {c: 'b'} | attr(c) }}{{ 'x' | replace('x', c) }}{{ c | list | length }}",
     "{{ strftime_now(c | replace('%', '')) }}",
+    "{{ c | replace('#', '', count=1) }}{{ c.split('#', maxsplit=1) | join }}{{ c | trim(chars='#') }}",
+    "{{ c.splitlines(keepends=true) | join }}{{ c.split(sep='#')[0] }}{{ c.rsplit(maxsplit=1) | join }}",
     "{{ [c] | join('<|im_') ~ 'end|>' }}",
     "{% for x in [c, c.split('#')] %}{% if x is string %}{{ loop.index }}{{ x }}{% else %}{{ x | join }}{% endif %}{% endfor %}",
 ];
@@ -305,6 +307,20 @@ proptest! {
             let composed = |text: &str| text.nfc().collect::<String>();
             prop_assert_eq!(composed(&String::from_utf8_lossy(&spelled)), composed(rendered.text()));
         }
+    }
+
+    /// One SentencePiece vocabulary puts spaces before text, also behind tokens that are cut out; the other puts none.
+    #[test]
+    fn pieces_say_the_rendered_text(content in hostile(), usage in 0..USES.len(), place in 0..PLACES.len()) {
+        let rendered = traced(&on(PLACES[place], USES[usage]), &content);
+        let said = |tokenizer: &Tokenizer| {
+            let pieces = tokens(tokenizer, &rendered).into_iter().flat_map(|id| tokenizer.piece(id).to_vec());
+            String::from_utf8_lossy(&pieces.collect::<Vec<_>>()).into_owned()
+        };
+        let [(with_spaces, _), (without, _), ..] = vocabularies() else { unreachable!("two vocabularies") };
+        let bare = |text: &str| text.replace(' ', "");
+        prop_assert_eq!(bare(&said(with_spaces)), bare(rendered.text()));
+        prop_assert_eq!(said(without), rendered.text());
     }
 
     /// The same as if the template had spelled the text itself.

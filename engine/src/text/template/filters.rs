@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
-use minijinja::value::{Kwargs, Rest, Tuple};
+use minijinja::value::{Kwargs, Rest, Tuple, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::provenance::{Traced, give, plain, plain_value, read};
@@ -20,9 +20,9 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
         ("replace", "replace"),
         ("split", "split"),
     ] {
-        let call = move |state: &mut State<'_, '_>, value: &Value, args: Rest<Value>| {
+        let call = move |state: &mut State<'_, '_>, value: &Value, args: Rest<ValueOrKwargs>| {
             let text = value.as_str().map_or_else(|| Value::from(repr::printed(value)), |_| value.clone());
-            methods::call(state, &text, method, &args)
+            methods::call(state, &text, method, &args.into_values())
         };
         environment.add_filter(name, call);
     }

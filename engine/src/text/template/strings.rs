@@ -1,6 +1,8 @@
 //! What Python and Jinja2 do with strings. What a text says decides; what is given is cut out of the text as it is carried
 //! ([`super::provenance`]).
 
+use std::borrow::Cow;
+
 use minijinja::value::{Kwargs, StringInput, Tuple, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
@@ -33,6 +35,11 @@ pub(super) fn method(
     name: &str,
     args: &[Value],
 ) -> Option<Result<Value, Error>> {
+    let args = match positional(name, args) {
+        Ok(args) => args,
+        Err(error) => return Some(Err(error)),
+    };
+    let args = args.as_ref();
     let traced = Traced::new(text);
     let says = traced.plain();
     if QUESTIONS.contains(&name) {
@@ -67,6 +74,27 @@ pub(super) fn method(
         }),
         _ => return None,
     })
+}
+
+/// The arguments with those given by name in their places.
+fn positional<'a>(method: &str, args: &'a [Value]) -> Result<Cow<'a, [Value]>, Error> {
+    let names: &[&str] = match method {
+        "replace" => &["old", "new", "count"],
+        "split" | "rsplit" => &["sep", "maxsplit"],
+        "splitlines" => &["keepends"],
+        "strip" => &["chars"],
+        _ => return Ok(args.into()),
+    };
+    let Some((last, before)) = args.split_last().filter(|(last, _)| last.is_kwargs()) else {
+        return Ok(args.into());
+    };
+    let named = Kwargs::try_from(last.clone())?;
+    let mut placed = before.to_vec();
+    for name in names.get(before.len()..).unwrap_or_default() {
+        placed.push(named.get::<Option<Value>>(name)?.unwrap_or_default());
+    }
+    named.assert_all_used()?;
+    Ok(placed.into())
 }
 
 /// Parts of a text.

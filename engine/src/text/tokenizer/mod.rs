@@ -43,7 +43,8 @@ use vocabulary::{Kind, Vocabulary};
 /// What becomes of a control token's text within a text, such as `<|im_end|>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
-    /// It becomes the token: for prompts that a chat template made.
+    /// It becomes the token: for texts whose writer may use them. What a chat template made of a conversation goes to
+    /// [`Tokenizer::encode_rendered`].
     Parse,
     /// It is text like any other: for what users wrote.
     Text,
