@@ -11,8 +11,8 @@ mod error;
 mod file;
 pub mod machine;
 pub mod measure;
-pub mod memory;
 mod model;
+pub mod plan;
 mod sequences;
 mod state;
 mod text;
@@ -24,10 +24,12 @@ pub use arena::OutOfMemory;
 pub use error::Error;
 pub use file::gguf;
 pub use kernels::{Isa, UnknownIsa};
-pub use model::{Adapter, AdapterChange, AdapterError, AdapterOutline, Model, Observer, Rows};
+pub use model::{
+    Adapter, AdapterChange, AdapterError, AdapterOutline, AttachError, LoadError, Model, Observer, Rows,
+};
 pub use sequences::{
-    End, Generation, Score, SequenceId, Sequences, SequencesOptions, Session, SessionOptions, Speculation,
-    StateError, WhenFull,
+    End, Generation, Score, SequenceId, Sequences, SequencesOptions, Session, SessionError, SessionOptions,
+    Speculation, StateError, WhenFull,
 };
 pub use siskin_compute::packed;
 pub use state::{CacheType, CacheTypes};
@@ -40,6 +42,7 @@ const _: () = {
     send::<Session>();
     send::<Sequences>();
     send::<Answer>();
+    send::<Error>();
     send::<Adapter>();
     send::<sampler::Sampler>();
 };

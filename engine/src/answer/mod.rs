@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::error::Error;
 use crate::model::Model;
-use crate::sequences::{Decoding, End, Session};
+use crate::sequences::{Decoding, End, Session, SessionError};
 use crate::text::sampler::{Sampler, SamplerOptions};
 use crate::text::template::{Message, Rendering};
 use crate::text::tokenizer::Detokenizer;
@@ -156,10 +156,10 @@ impl Answer {
     /// Asks for what these tokens go on with. They are fed by the first [`Answer::next_piece`].
     ///
     /// # Errors
-    /// [`Error::NoPrompt`] where there are none.
+    /// [`SessionError::NoPrompt`] where there are none.
     pub fn ask_tokens(&mut self, prompt: &[u32]) -> Result<(), Error> {
         if prompt.is_empty() {
-            return Err(Error::NoPrompt);
+            return Err(SessionError::NoPrompt.into());
         }
         self.prompt.clear();
         self.prompt.extend_from_slice(prompt);
@@ -188,7 +188,7 @@ impl Answer {
             self.reused = self.reused.min(self.prompt.len() - 1);
             self.session.truncate(self.reused);
             match self.session.feed(&self.prompt[self.reused..]) {
-                Err(Error::Cancelled) => {
+                Err(SessionError::Cancelled) => {
                     self.ending = Some(Ending::Cancelled);
                     return Ok(());
                 }
@@ -235,9 +235,9 @@ impl Answer {
             }
             Ok(None) if decoding.end() == Some(End::Limit) => *ending = Some(Ending::Limit),
             Ok(None) => *ending = Some(Ending::Complete),
-            Err(Error::ContextFull { .. }) => *ending = Some(Ending::ContextFull),
-            Err(Error::Cancelled) => *ending = Some(Ending::Cancelled),
-            Err(error) => return Err(error),
+            Err(SessionError::ContextFull { .. }) => *ending = Some(Ending::ContextFull),
+            Err(SessionError::Cancelled) => *ending = Some(Ending::Cancelled),
+            Err(error) => return Err(error.into()),
         }
         piece.push_str(filter.push(detokenizer.finish()));
         piece.push_str(filter.finish());

@@ -1,7 +1,7 @@
 use twox_hash::XxHash3_128;
 
-use crate::error::Error;
 use crate::gguf::{Gguf, Value};
+use crate::model::LoadError;
 use crate::state::ConvSpec;
 
 const KV_HEADS: &str = "attention.head_count_kv";
@@ -69,8 +69,8 @@ impl<'a> Keys<'a> {
         format!("{}.{name}", self.architecture)
     }
 
-    pub(crate) fn refuse(&self, name: &str, found: impl ToString, expected: impl Into<String>) -> Error {
-        Error::Hyperparameter {
+    pub(crate) fn refuse(&self, name: &str, found: impl ToString, expected: impl Into<String>) -> LoadError {
+        LoadError::Hyperparameter {
             file: self.file.name().to_owned(),
             key: self.key(name),
             found: found.to_string(),
@@ -79,7 +79,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A size of at least 1, and no larger than any model's.
-    pub(crate) fn size(&self, name: &str, default: Option<usize>) -> Result<usize, Error> {
+    pub(crate) fn size(&self, name: &str, default: Option<usize>) -> Result<usize, LoadError> {
         const LARGEST: usize = 1 << 24;
         let key = self.key(name);
         let found = match (self.file.u32(&key)?, default) {
@@ -95,7 +95,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A finite number above 0.
-    pub(crate) fn positive(&self, name: &str, default: Option<f32>) -> Result<f32, Error> {
+    pub(crate) fn positive(&self, name: &str, default: Option<f32>) -> Result<f32, LoadError> {
         let key = self.key(name);
         let found = match (self.file.f32(&key)?, default) {
             (Some(found), _) => found,
@@ -110,7 +110,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The keys that all families share, with llama.cpp's defaults.
-    pub(crate) fn config(&self) -> Result<Config, Error> {
+    pub(crate) fn config(&self) -> Result<Config, LoadError> {
         let width = self.size("embedding_length", None)?;
         let heads = self.size("attention.head_count", None)?;
         let layers = self.size("block_count", None)?;
@@ -156,7 +156,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Heads of keys and values of a layer. Some files have a list, in which layers without attention have none.
-    fn kv_heads(&self, layers: usize, heads: usize) -> Result<usize, Error> {
+    fn kv_heads(&self, layers: usize, heads: usize) -> Result<usize, LoadError> {
         let Some(counts) = self.kv_heads_by_layer(layers)? else { return self.size(KV_HEADS, Some(heads)) };
         let most = counts.iter().copied().max().unwrap_or(0);
         match counts.iter().all(|&count| count == 0 || count == most) && (1..=heads).contains(&most) {
@@ -166,7 +166,7 @@ impl<'a> Keys<'a> {
     }
 
     /// None where the file has no list of them.
-    fn kv_heads_by_layer(&self, layers: usize) -> Result<Option<Vec<usize>>, Error> {
+    fn kv_heads_by_layer(&self, layers: usize) -> Result<Option<Vec<usize>>, LoadError> {
         let Some(Value::Array(list)) = self.file.get(&self.key(KV_HEADS)) else { return Ok(None) };
         let counts = list.iter().map(|count| count.as_u32().map(|count| count as usize));
         match counts.collect::<Option<Vec<_>>>().filter(|counts| counts.len() == layers) {
@@ -179,7 +179,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Which layers have attention: those that the file's list gives heads of keys and values.
-    pub(crate) fn attends(&self, layers: usize) -> Result<Vec<bool>, Error> {
+    pub(crate) fn attends(&self, layers: usize) -> Result<Vec<bool>, LoadError> {
         match self.kv_heads_by_layer(layers)? {
             Some(counts) => Ok(counts.into_iter().map(|count| count > 0).collect()),
             None => {
@@ -189,7 +189,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Refuses a file that says of layers that they have attention, or none, and the family has it otherwise.
-    pub(crate) fn must_attend(&self, attention: &[bool]) -> Result<(), Error> {
+    pub(crate) fn must_attend(&self, attention: &[bool]) -> Result<(), LoadError> {
         let as_said = match self.kv_heads_by_layer(attention.len())? {
             Some(counts) => counts.iter().map(|&count| count > 0).eq(attention.iter().copied()),
             None => attention.iter().all(|&attends| attends),
@@ -201,7 +201,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Tokens that a short convolution is over.
-    pub(crate) fn taps(&self) -> Result<usize, Error> {
+    pub(crate) fn taps(&self) -> Result<usize, LoadError> {
         const NAME: &str = "shortconv.l_cache";
         let taps = self.size(NAME, None)?;
         match (2..=ConvSpec::MOST + 1).contains(&taps) {
@@ -211,7 +211,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A positive number, or None where the file does not give it.
-    pub(crate) fn optional_positive(&self, name: &str) -> Result<Option<f32>, Error> {
+    pub(crate) fn optional_positive(&self, name: &str) -> Result<Option<f32>, LoadError> {
         match self.file.f32(&self.key(name))? {
             None => Ok(None),
             Some(_) => self.positive(name, None).map(Some),
@@ -219,12 +219,12 @@ impl<'a> Keys<'a> {
     }
 
     /// A text, or None where the file does not give it.
-    pub(crate) fn str(&self, name: &str) -> Result<Option<&'a str>, Error> {
+    pub(crate) fn str(&self, name: &str) -> Result<Option<&'a str>, LoadError> {
         Ok(self.file.str(&self.key(name))?)
     }
 
     /// Numbers of a head that are rotated, from its first.
-    pub(crate) fn rotated(&self, head_dim: usize) -> Result<usize, Error> {
+    pub(crate) fn rotated(&self, head_dim: usize) -> Result<usize, LoadError> {
         let rotated = self.size("rope.dimension_count", Some(head_dim))?;
         if rotated % 2 != 0 || rotated > head_dim {
             let expected = format!("an even number, at most the head's {head_dim}");
@@ -235,7 +235,7 @@ impl<'a> Keys<'a> {
 
     /// Which layers have the window. The file says it for each layer, or of how many the last has none (0: all have one);
     /// `period` where it does not say it.
-    pub(crate) fn windowed(&self, layers: usize, period: usize) -> Result<Vec<bool>, Error> {
+    pub(crate) fn windowed(&self, layers: usize, period: usize) -> Result<Vec<bool>, LoadError> {
         const NAME: &str = "attention.sliding_window_pattern";
         let expected = || format!("a number, or true or false for each of the {layers} layers");
         let period = match self.file.get(&self.key(NAME)) {
@@ -255,7 +255,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Positions that a token of a windowed layer sees: its own and those next before it. None where there is no window.
-    pub(crate) fn window(&self) -> Result<Option<usize>, Error> {
+    pub(crate) fn window(&self) -> Result<Option<usize>, LoadError> {
         match self.file.u32(&self.key("attention.sliding_window"))? {
             None | Some(0) => Ok(None),
             Some(window) => Ok(Some(window as usize)),
@@ -263,7 +263,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Refuses a file whose key switches something off that the family's code does.
-    pub(crate) fn must_not_be_false(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn must_not_be_false(&self, name: &str) -> Result<(), LoadError> {
         match self.file.bool(&self.key(name))? {
             Some(false) => Err(self.refuse(name, false, "true")),
             _ => Ok(()),
@@ -271,12 +271,12 @@ impl<'a> Keys<'a> {
     }
 
     /// Refuses a file whose layers have windows.
-    pub(crate) fn must_have_no_window(&self) -> Result<(), Error> {
+    pub(crate) fn must_have_no_window(&self) -> Result<(), LoadError> {
         self.must_be_absent_or_zero("attention.sliding_window")
     }
 
     /// Refuses a file whose key asks for something that the family's code does not do.
-    pub(crate) fn must_be_absent_or_zero(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn must_be_absent_or_zero(&self, name: &str) -> Result<(), LoadError> {
         match self.file.u32(&self.key(name))? {
             None | Some(0) => Ok(()),
             Some(found) => Err(self.refuse(name, found, "0")),

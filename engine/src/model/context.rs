@@ -1,10 +1,10 @@
 use twox_hash::XxHash3_128;
 
 use super::adapter::{Adapter, Attached};
+use super::error::AttachError;
 use super::network::{Buffers, Network};
 use super::ops::{Ops, OpsRoom, adapter_buffers};
 use crate::arena::{Arena, OutOfMemory};
-use crate::error::Error;
 use crate::kernels::Isa;
 use crate::state::{CacheTypes, PAGE, StateRoom};
 use crate::team::Team;
@@ -112,13 +112,13 @@ impl Context {
         adapter: &Adapter,
         scale: f32,
         adapters: usize,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AttachError> {
         let name = || adapter.name().to_owned();
         if !scale.is_finite() {
-            return Err(Error::AdapterScale { adapter: name(), scale });
+            return Err(AttachError::Scale { adapter: name(), scale });
         }
         if !adapter.fits(network) {
-            return Err(Error::AdapterMismatch { adapter: name() });
+            return Err(AttachError::Mismatch { adapter: name() });
         }
         let mut arena = Arena::reserving();
         self.ops.reserve_adapters(&mut arena, self.options.batch, adapter.rank(), adapters)?;

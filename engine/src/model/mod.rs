@@ -6,6 +6,7 @@ mod batch;
 mod config;
 mod context;
 mod conv;
+mod error;
 mod experts;
 mod families;
 mod fingerprint;
@@ -30,11 +31,12 @@ pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
 pub(crate) use attention::{Attention, Heads, Layer as AttentionLayer, Room as AttentionRoom};
 pub(crate) use batch::Batch;
 pub(crate) use context::{Context, ContextOptions};
+pub(crate) use error::Cancelled;
+pub use error::{AttachError, LoadError};
 pub(crate) use network::Network;
 pub use observer::{Observer, Rows};
 pub(crate) use weights::{Linear, LinearId};
 
-use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::kernels::Kernels;
 use crate::panel::Panels;
@@ -62,7 +64,7 @@ impl Model {
     /// # Errors
     /// A file that is not sound GGUF, an architecture that is not supported, missing, unexpected or misshapen
     /// tensors, an unusable vocabulary, or too little memory.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Self::from_gguf(&Gguf::open(path.as_ref())?)
     }
 
@@ -70,14 +72,14 @@ impl Model {
     ///
     /// # Errors
     /// As for [`Model::open`].
-    pub fn from_gguf(file: &Gguf) -> Result<Self, Error> {
+    pub fn from_gguf(file: &Gguf) -> Result<Self, LoadError> {
         let (network, tokenizer) = beside(|| Network::load(file), || Tokenizer::from_gguf(file));
         let network = network?;
         let tokenizer =
-            tokenizer.map_err(|source| Error::Tokenizer { file: file.name().to_owned(), source })?;
+            tokenizer.map_err(|source| LoadError::Tokenizer { file: file.name().to_owned(), source })?;
         let vocabulary = network.config().vocabulary;
         if tokenizer.len() > vocabulary {
-            return Err(Error::Hyperparameter {
+            return Err(LoadError::Hyperparameter {
                 file: file.name().to_owned(),
                 key: "tokenizer.ggml.tokens".to_owned(),
                 found: tokenizer.len().to_string(),
@@ -99,19 +101,19 @@ impl Model {
     /// # Errors
     /// A name that no matrix has, a type without kernels, rows that are not as many as the matrix has or not as long,
     /// or too little memory.
-    pub fn with_matrix(&self, name: &str, ty: TensorType, rows: &[u8]) -> Result<Self, Error> {
+    pub fn with_matrix(&self, name: &str, ty: TensorType, rows: &[u8]) -> Result<Self, LoadError> {
         let mut inner = Inner::clone(&self.0);
         let (file, tensor) = (inner.name.clone(), name.to_owned());
         let Some(linear) = inner.network.linear_mut(name) else {
-            return Err(Error::MissingTensor { file, tensor });
+            return Err(LoadError::MissingTensor { file, tensor });
         };
         if !Kernels::supports(ty) {
-            return Err(Error::Type { file, tensor, ty });
+            return Err(LoadError::Type { file, tensor, ty });
         }
         let (height, k) = (linear.weight.rows(), linear.weight.k());
         let bytes = ty.row_bytes(k as u64).and_then(|bytes| bytes.checked_mul(height as u64));
         if bytes != Some(rows.len() as u64) {
-            return Err(Error::Rows { tensor, ty, rows: height, row_len: k, found: rows.len() });
+            return Err(LoadError::Rows { tensor, ty, rows: height, row_len: k, found: rows.len() });
         }
         linear.weight = Panels::pack(ty, height, k, rows)?;
         inner.fingerprint = OnceLock::new();
@@ -182,7 +184,7 @@ impl Model {
     ///
     /// # Errors
     /// A template that fails.
-    pub fn chat_tokens(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
+    pub fn chat_tokens(&self, messages: &[Message]) -> Result<Vec<u32>, TemplateError> {
         self.chat_tokens_with(messages, &Rendering::default())
     }
 
@@ -191,7 +193,7 @@ impl Model {
     ///
     /// # Errors
     /// A template that fails.
-    pub fn chat_tokens_at(&self, messages: &[Message], seconds: u64) -> Result<Vec<u32>, Error> {
+    pub fn chat_tokens_at(&self, messages: &[Message], seconds: u64) -> Result<Vec<u32>, TemplateError> {
         self.chat_tokens_with(messages, &Rendering { seconds: Some(seconds), ..Rendering::default() })
     }
 
@@ -201,7 +203,11 @@ impl Model {
     /// # Errors
     /// A template that fails, values that no template is given (see [`ChatTemplate::render_with`]), and a model without a
     /// template whose vocabulary lacks ChatML's tokens.
-    pub fn chat_tokens_with(&self, messages: &[Message], rendering: &Rendering) -> Result<Vec<u32>, Error> {
+    pub fn chat_tokens_with(
+        &self,
+        messages: &[Message],
+        rendering: &Rendering,
+    ) -> Result<Vec<u32>, TemplateError> {
         if self.0.template.is_fallback() {
             self.check_fallback()?;
         }

@@ -6,6 +6,7 @@ use twox_hash::XxHash3_128;
 use super::config::{Config, Keys};
 use super::context::Context;
 use super::conv::ConvBuffers;
+use super::error::Cancelled;
 use super::experts::Routing;
 use super::families;
 use super::fingerprint::Fingerprint;
@@ -15,9 +16,9 @@ use super::observer::Observer;
 use super::rope::Rope;
 use super::weights::{Linear, LinearId, Loader, VectorId, Weights};
 use crate::arena::{Arena, OutOfMemory};
-use crate::error::Error;
 use crate::gguf::Gguf;
 use crate::kernels::Output;
+use crate::model::LoadError;
 use crate::state::{StateId, StateSpecs};
 
 /// A decoder-only transformer with its weights: an embedding, layers, and a last norm and product that give logits.
@@ -83,21 +84,21 @@ pub(crate) struct Stream {
 
 impl Network {
     /// The model in `file`. Its tensors are all looked at before the first one is loaded.
-    pub(crate) fn load(file: &Gguf) -> Result<Self, Error> {
+    pub(crate) fn load(file: &Gguf) -> Result<Self, LoadError> {
         Self::outline(file)?;
         Ok(Self::take(file, Arena::reserving())?.0)
     }
 
     /// The model without its weights, which has all sizes and cannot run, and the bytes that the weights will reserve.
-    pub(crate) fn outline(file: &Gguf) -> Result<(Self, usize), Error> {
+    pub(crate) fn outline(file: &Gguf) -> Result<(Self, usize), LoadError> {
         Self::take(file, Arena::counting())
     }
 
-    fn take(file: &Gguf, arena: Arena) -> Result<(Self, usize), Error> {
+    fn take(file: &Gguf, arena: Arena) -> Result<(Self, usize), LoadError> {
         let name = file.require_str("general.architecture")?;
         let Some(family) = families::named(name) else {
             let (file, found) = (file.name().to_owned(), name.to_owned());
-            return Err(Error::Architecture { file, found, supported: families::names() });
+            return Err(LoadError::Architecture { file, found, supported: families::names() });
         };
         let architecture = family.architecture;
         let keys = Keys::new(file, architecture);
@@ -227,13 +228,13 @@ impl Network {
     /// Runs a batch of tokens, those of [`Ops::batch`](super::ops::Ops::batch), through all layers.
     ///
     /// # Errors
-    /// [`Error::Cancelled`], within a layer of when it is asked for.
+    /// [`Cancelled`], within a layer of when it is asked for.
     pub(crate) fn forward(
         &self,
         context: &mut Context,
         tokens: &[u32],
         observer: &mut dyn Observer,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Cancelled> {
         let Design { config, layers, embedding_scale, .. } = &*self.design;
         context.ops.begin();
         let embedding = &self.weights[self.embedding].weight;

@@ -8,6 +8,7 @@ use super::adapter::{Attached, Pair};
 use super::attention::{Attention, Heads, Layer, Room};
 use super::batch::Batch;
 use super::config::Config;
+use super::error::Cancelled;
 use super::experts::Route;
 use super::hidden::Hidden;
 use super::network::Network;
@@ -15,7 +16,6 @@ use super::observer::Observer;
 use super::rope::Rope;
 use super::weights::{Linear, LinearRows};
 use crate::arena::{Arena, Buf, Concat, OutOfMemory};
-use crate::error::Error;
 use crate::kernels::attention::Look;
 use crate::kernels::quantize::TILE;
 use crate::kernels::{Activation, Kernels, Line, Output, Pairs, Product};
@@ -156,12 +156,12 @@ impl Ops {
     /// Returns when a thread may work.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] when the work is to end.
-    pub(crate) fn go_on(&self) -> Result<(), Error> {
+    /// [`Cancelled`] when the work is to end.
+    pub(crate) fn go_on(&self) -> Result<(), Cancelled> {
         const REST: Duration = Duration::from_millis(5);
         loop {
             if self.cancel.load(Ordering::Relaxed) {
-                return Err(Error::Cancelled);
+                return Err(Cancelled);
             }
             if self.limit.load(Ordering::Relaxed) > 0 {
                 return Ok(());

@@ -1,8 +1,8 @@
 use super::config::{Config, Keys};
 use super::fingerprint::fingerprint;
 use super::weights::Loader;
-use crate::error::Error;
 use crate::kernels::{Pairs, rope};
+use crate::model::LoadError;
 
 /// How queries and keys turn with their position (RoPE: Su et al. 2021, arXiv 2104.09864).
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Rope {
         loader: &mut Loader<'_>,
         config: &Config,
         pairs: Pairs,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, LoadError> {
         let rotated = keys.rotated(config.head_dim)?;
         let base = keys.positive("rope.freq_base", Some(10_000.0))?;
         let mut rope = Self::new(pairs, base, rotated, 1.0);
@@ -95,7 +95,7 @@ impl Rope {
 }
 
 /// What positions are divided by (linear scaling: Chen et al. 2023, arXiv 2306.15595).
-pub(crate) fn linear_factor(keys: &Keys<'_>) -> Result<f32, Error> {
+pub(crate) fn linear_factor(keys: &Keys<'_>) -> Result<f32, LoadError> {
     match keys.str("rope.scaling.type")? {
         None => keys.positive("rope.scale_linear", Some(1.0)),
         Some("none") => Ok(1.0),

@@ -6,9 +6,9 @@ use twox_hash::XxHash3_128;
 
 use super::fingerprint::{Fingerprint, fingerprint};
 use crate::arena::{Arena, Buf};
-use crate::error::Error;
 use crate::gguf::{Gguf, Layout, TensorInfo};
 use crate::kernels::Kernels;
+use crate::model::LoadError;
 use crate::packed::unpack;
 use crate::panel::{Panels, ROWS};
 
@@ -172,12 +172,12 @@ impl<'a> Loader<'a> {
     }
 
     /// The matrix `name` of `rows` rows of `k` weights.
-    fn matrix(&mut self, name: &str, shape: &[u64], rows: usize, k: usize) -> Result<Panels, Error> {
+    fn matrix(&mut self, name: &str, shape: &[u64], rows: usize, k: usize) -> Result<Panels, LoadError> {
         let tensor = self.take(name).ok_or_else(|| self.missing(name))?;
         self.check_shape(tensor, shape)?;
         if !Kernels::supports(tensor.ty) {
             let (file, tensor, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
-            return Err(Error::Type { file, tensor, ty });
+            return Err(LoadError::Type { file, tensor, ty });
         }
         let (file, arena) = (self.file, &mut self.arena);
         if tensor.layout == Layout::Panels {
@@ -192,7 +192,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The matrix `name.weight`, and `name.bias` where there is one.
-    pub(crate) fn linear(&mut self, name: &str, rows: usize, k: usize) -> Result<LinearId, Error> {
+    pub(crate) fn linear(&mut self, name: &str, rows: usize, k: usize) -> Result<LinearId, LoadError> {
         let bias = self.numbers(&format!("{name}.bias"), rows)?;
         let name = format!("{name}.weight");
         let weight = self.matrix(&name, &[k as u64, rows as u64], rows, k)?;
@@ -221,10 +221,10 @@ impl<'a> Loader<'a> {
         (used, experts): (usize, usize),
         rows: usize,
         k: usize,
-    ) -> Result<Vec<RowsId>, Error> {
+    ) -> Result<Vec<RowsId>, LoadError> {
         let name = format!("{name}.weight");
         if !rows.is_multiple_of(ROWS) {
-            return Err(Error::Stacked { file: self.file.name().to_owned(), tensor: name, row: rows });
+            return Err(LoadError::Stacked { file: self.file.name().to_owned(), tensor: name, row: rows });
         }
         let shape = [k as u64, rows as u64, experts as u64];
         let weight = self.matrix(&name, &shape, rows.saturating_mul(experts), k)?;
@@ -233,7 +233,7 @@ impl<'a> Loader<'a> {
     }
 
     /// All rows of the matrix that [`Loader::linear`] loads.
-    pub(crate) fn rows(&mut self, name: &str, rows: usize, k: usize) -> Result<RowsId, Error> {
+    pub(crate) fn rows(&mut self, name: &str, rows: usize, k: usize) -> Result<RowsId, LoadError> {
         Ok(RowsId { linear: self.linear(name, rows, k)?, rows: 0..rows })
     }
 
@@ -246,7 +246,7 @@ impl<'a> Loader<'a> {
         name: &str,
         rows: [usize; N],
         k: usize,
-    ) -> Result<[RowsId; N], Error> {
+    ) -> Result<[RowsId; N], LoadError> {
         let all = rows.iter().sum();
         let linear = self.linear(name, all, k)?;
         let mut from = 0;
@@ -256,7 +256,7 @@ impl<'a> Loader<'a> {
         });
         match parts.iter().find(|part| !part.rows.start.is_multiple_of(ROWS)) {
             None => Ok(parts),
-            Some(part) => Err(Error::Stacked {
+            Some(part) => Err(LoadError::Stacked {
                 file: self.file.name().to_owned(),
                 tensor: format!("{name}.weight"),
                 row: part.rows.start,
@@ -265,12 +265,12 @@ impl<'a> Loader<'a> {
     }
 
     /// The vector `name` of `n` numbers, padded with zeros to a multiple of 32.
-    pub(crate) fn vector(&mut self, name: &str, n: usize) -> Result<VectorId, Error> {
+    pub(crate) fn vector(&mut self, name: &str, n: usize) -> Result<VectorId, LoadError> {
         self.optional_vector(name, n)?.ok_or_else(|| self.missing(name))
     }
 
     /// The vector `name`, or None where the file has no such tensor.
-    pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<VectorId>, Error> {
+    pub(crate) fn optional_vector(&mut self, name: &str, n: usize) -> Result<Option<VectorId>, LoadError> {
         let Some(vector) = self.numbers(name, n)? else { return Ok(None) };
         self.weights.vectors.push(Arc::new(vector));
         Ok(Some(VectorId(self.weights.vectors.len() - 1)))
@@ -278,7 +278,7 @@ impl<'a> Loader<'a> {
 
     /// The kernels `name` of a convolution, of so many taps for each channel: see
     /// [`ShortConv::kernel`](super::conv::ShortConv::kernel).
-    pub(crate) fn taps(&mut self, name: &str, channels: usize, taps: usize) -> Result<VectorId, Error> {
+    pub(crate) fn taps(&mut self, name: &str, channels: usize, taps: usize) -> Result<VectorId, LoadError> {
         let tensor = self.take(name).ok_or_else(|| self.missing(name))?;
         self.check_shape(tensor, &[taps as u64, channels as u64])?;
         let stride = channels.next_multiple_of(32);
@@ -297,7 +297,7 @@ impl<'a> Loader<'a> {
 
     /// The numbers of the vector `name`, padded likewise; None where the file has no such tensor. Where weights are only
     /// counted, there are none.
-    pub(crate) fn numbers(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, Error> {
+    pub(crate) fn numbers(&mut self, name: &str, n: usize) -> Result<Option<Buf<f32>>, LoadError> {
         let Some(tensor) = self.take(name) else { return Ok(None) };
         self.check_shape(tensor, &[n as u64])?;
         if tensor.layout == Layout::Panels {
@@ -311,7 +311,7 @@ impl<'a> Loader<'a> {
     }
 
     /// All numbers of a tensor, also of one that was packed as if it were a matrix.
-    fn decode(&self, tensor: &TensorInfo, numbers: &mut [f32]) -> Result<(), Error> {
+    fn decode(&self, tensor: &TensorInfo, numbers: &mut [f32]) -> Result<(), LoadError> {
         let (file, name, ty) = (self.file.name().to_owned(), tensor.name.clone(), tensor.ty);
         let mut rows = Vec::new();
         let bytes = match tensor.layout {
@@ -324,7 +324,7 @@ impl<'a> Loader<'a> {
                 &rows
             }
         };
-        siskin_quant::decode(ty, bytes, numbers).map_err(|_| Error::Type { file, tensor: name, ty })?;
+        siskin_quant::decode(ty, bytes, numbers).map_err(|_| LoadError::Type { file, tensor: name, ty })?;
         // Vectors are small and stand among matrices that may be packed already.
         self.file.release_around(tensor);
         Ok(())
@@ -336,7 +336,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Refuses a file with tensors that nobody took; those that were, with the bytes of their buffers.
-    pub(crate) fn finish(self) -> Result<(Weights, usize), Error> {
+    pub(crate) fn finish(self) -> Result<(Weights, usize), LoadError> {
         /// Tables of old files that follow from the hyperparameters; llama.cpp skips them too.
         const DERIVED: [&str; 2] = ["rope.freqs", "attn_rot_embd"];
         let unused = |t: &&TensorInfo| {
@@ -344,7 +344,7 @@ impl<'a> Loader<'a> {
         };
         match self.file.tensors().iter().find(unused) {
             None => Ok((self.weights, self.arena.bytes())),
-            Some(tensor) => Err(Error::UnexpectedTensor {
+            Some(tensor) => Err(LoadError::UnexpectedTensor {
                 file: self.file.name().to_owned(),
                 tensor: tensor.name.clone(),
                 architecture: self.architecture.to_owned(),
@@ -360,15 +360,15 @@ impl<'a> Loader<'a> {
         tensor
     }
 
-    fn packed_vector(&self, tensor: &TensorInfo) -> Error {
-        Error::PackedVector { file: self.file.name().to_owned(), tensor: tensor.name.clone() }
+    fn packed_vector(&self, tensor: &TensorInfo) -> LoadError {
+        LoadError::PackedVector { file: self.file.name().to_owned(), tensor: tensor.name.clone() }
     }
 
-    fn missing(&self, name: &str) -> Error {
-        Error::MissingTensor { file: self.file.name().to_owned(), tensor: name.to_owned() }
+    fn missing(&self, name: &str) -> LoadError {
+        LoadError::MissingTensor { file: self.file.name().to_owned(), tensor: name.to_owned() }
     }
 
-    fn check_shape(&self, tensor: &TensorInfo, expected: &[u64]) -> Result<(), Error> {
+    fn check_shape(&self, tensor: &TensorInfo, expected: &[u64]) -> Result<(), LoadError> {
         // Writers may leave out trailing dimensions of 1, or write them.
         let trimmed = |shape: &[u64]| {
             let len = shape.iter().rposition(|&d| d != 1).map_or(0, |last| last + 1);
@@ -377,7 +377,7 @@ impl<'a> Loader<'a> {
         if trimmed(&tensor.shape) == trimmed(expected) {
             return Ok(());
         }
-        Err(Error::Shape {
+        Err(LoadError::Shape {
             file: self.file.name().to_owned(),
             tensor: tensor.name.clone(),
             expected: expected.to_vec(),

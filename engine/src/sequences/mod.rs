@@ -1,5 +1,6 @@
 //! The life of sequences: how they begin, are worked on together, are cut, saved and end. A [`Session`] is one of them.
 
+mod error;
 mod options;
 mod pages;
 mod saved_state;
@@ -11,13 +12,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use crate::error::Error;
 use crate::machine::Machine;
 use crate::model::{Adapter, Attached, Context, Model, Observer};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
 use crate::state::{PAGE, Segment};
 use crate::team::Team;
 use crate::tokenizer::Special;
+pub use error::SessionError;
 pub(crate) use options::For;
 pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
@@ -115,14 +116,14 @@ impl Model {
     ///
     /// # Errors
     /// As for [`Model::session`].
-    pub fn sequences(&self, options: &SequencesOptions) -> Result<Sequences, Error> {
+    pub fn sequences(&self, options: &SequencesOptions) -> Result<Sequences, SessionError> {
         let made_for = For::Many { sequences: options.most, pages: options.pages };
         Sequences::new(self.clone(), &options.session, made_for)
     }
 }
 
 impl Sequences {
-    fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, Error> {
+    fn new(model: Model, options: &SessionOptions, made_for: For) -> Result<Self, SessionError> {
         let pin = options.pin;
         let options = options.resolve(model.context_length(), made_for)?;
         let threads = options.threads;
@@ -131,7 +132,7 @@ impl Sequences {
             [] => Team::new(threads),
             places => Team::pinned(threads, places),
         };
-        let team = team.map_err(|source| Error::Threads { threads, source })?;
+        let team = team.map_err(|source| SessionError::Threads { threads, source })?;
         let context = Context::new(model.network(), options, team)?;
         let member = || Member {
             id: None,
@@ -191,7 +192,7 @@ impl Sequences {
     ///
     /// # Errors
     /// An option out of range.
-    pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, Error> {
+    pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, SessionError> {
         let tokenizer = self.model.tokenizer();
         let encode = |text: &[u8]| {
             let mut tokens = Vec::new();
@@ -209,8 +210,8 @@ impl Sequences {
     /// A new sequence, which holds no tokens.
     ///
     /// # Errors
-    /// [`Error::NoPlace`] where there are as many as there may be.
-    pub fn join(&mut self) -> Result<SequenceId, Error> {
+    /// [`SessionError::NoPlace`] where there are as many as there may be.
+    pub fn join(&mut self) -> Result<SequenceId, SessionError> {
         self.join_with(&[])
     }
 
@@ -219,10 +220,10 @@ impl Sequences {
     ///
     /// # Errors
     /// As for [`Sequences::join`], and those of [`Sequences::attach`].
-    pub fn join_with(&mut self, adapters: &[(&Adapter, f32)]) -> Result<SequenceId, Error> {
+    pub fn join_with(&mut self, adapters: &[(&Adapter, f32)]) -> Result<SequenceId, SessionError> {
         let most = self.members.len();
         let free = self.members.iter().position(|member| member.id.is_none());
-        let place = free.ok_or(Error::NoPlace { most })?;
+        let place = free.ok_or(SessionError::NoPlace { most })?;
         let all = self.attached() + adapters.len();
         for (adapter, scale) in adapters {
             self.context.take_up(self.model.network(), adapter, *scale, all)?;
@@ -239,8 +240,8 @@ impl Sequences {
     /// Ends a sequence: its place and what it alone kept in the cache are free again.
     ///
     /// # Errors
-    /// [`Error::NoSequence`] where it has left before.
-    pub fn leave(&mut self, id: SequenceId) -> Result<(), Error> {
+    /// [`SessionError::NoSequence`] where it has left before.
+    pub fn leave(&mut self, id: SequenceId) -> Result<(), SessionError> {
         self.truncate(id, 0)?;
         let member = &mut self.members[id.place];
         member.id = None;
@@ -255,8 +256,8 @@ impl Sequences {
     /// Room for its work is made now, so that none is needed later.
     ///
     /// # Errors
-    /// [`Error::NoSequence`], an adapter of a model of another shape, a scale that is not finite, or too little memory.
-    pub fn attach(&mut self, id: SequenceId, adapter: &Adapter, scale: f32) -> Result<(), Error> {
+    /// [`SessionError::NoSequence`], an adapter of a model of another shape, a scale that is not finite, or too little memory.
+    pub fn attach(&mut self, id: SequenceId, adapter: &Adapter, scale: f32) -> Result<(), SessionError> {
         let place = self.place(id)?;
         let at = self.members[place].adapters.iter().position(|attached| attached.adapter.is(adapter));
         let all = self.attached() + usize::from(at.is_none());
@@ -274,8 +275,8 @@ impl Sequences {
     /// Takes an adapter off a sequence again; whether it was there.
     ///
     /// # Errors
-    /// [`Error::NoSequence`].
-    pub fn detach(&mut self, id: SequenceId, adapter: &Adapter) -> Result<bool, Error> {
+    /// [`SessionError::NoSequence`].
+    pub fn detach(&mut self, id: SequenceId, adapter: &Adapter) -> Result<bool, SessionError> {
         let place = self.place(id)?;
         let member = &mut self.members[place];
         let count = member.adapters.len();
@@ -290,8 +291,8 @@ impl Sequences {
     /// The adapters of a sequence and their scales, in their order.
     ///
     /// # Errors
-    /// [`Error::NoSequence`].
-    pub fn adapters(&self, id: SequenceId) -> Result<impl Iterator<Item = (&Adapter, f32)>, Error> {
+    /// [`SessionError::NoSequence`].
+    pub fn adapters(&self, id: SequenceId) -> Result<impl Iterator<Item = (&Adapter, f32)>, SessionError> {
         let adapters = &self.members[self.place(id)?].adapters;
         Ok(adapters.iter().map(|Attached { adapter, scale }| (adapter, *scale)))
     }
@@ -299,16 +300,16 @@ impl Sequences {
     /// Tokens that a sequence was fed, also those that wait to be worked on.
     ///
     /// # Errors
-    /// [`Error::NoSequence`].
-    pub fn position(&self, id: SequenceId) -> Result<usize, Error> {
+    /// [`SessionError::NoSequence`].
+    pub fn position(&self, id: SequenceId) -> Result<usize, SessionError> {
         Ok(self.tokens(id)?.len())
     }
 
     /// These tokens, in their order.
     ///
     /// # Errors
-    /// [`Error::NoSequence`].
-    pub fn tokens(&self, id: SequenceId) -> Result<&[u32], Error> {
+    /// [`SessionError::NoSequence`].
+    pub fn tokens(&self, id: SequenceId) -> Result<&[u32], SessionError> {
         Ok(&self.members[self.place(id)?].tokens)
     }
 
@@ -316,8 +317,8 @@ impl Sequences {
     /// other adapters were attached meanwhile.
     ///
     /// # Errors
-    /// [`Error::NoSequence`].
-    pub fn pristine(&self, id: SequenceId) -> Result<usize, Error> {
+    /// [`SessionError::NoSequence`].
+    pub fn pristine(&self, id: SequenceId) -> Result<usize, SessionError> {
         Ok(self.members[self.place(id)?].pristine())
     }
 
@@ -328,9 +329,9 @@ impl Sequences {
     /// layers still have what they look back at.
     ///
     /// # Errors
-    /// [`Error::NoSequence`], a token outside the vocabulary, more tokens than the context has room for, or than the
+    /// [`SessionError::NoSequence`], a token outside the vocabulary, more tokens than the context has room for, or than the
     /// cache has free pages for; the sequence stays as it was.
-    pub fn feed(&mut self, id: SequenceId, tokens: &[u32]) -> Result<(), Error> {
+    pub fn feed(&mut self, id: SequenceId, tokens: &[u32]) -> Result<(), SessionError> {
         let place = self.place(id)?;
         let held = self.members[place].tokens.len();
         self.check(held, tokens)?;
@@ -370,8 +371,8 @@ impl Sequences {
     /// holds no more than `len` stays as it is.
     ///
     /// # Errors
-    /// [`Error::NoSequence`].
-    pub fn truncate(&mut self, id: SequenceId, len: usize) -> Result<(), Error> {
+    /// [`SessionError::NoSequence`].
+    pub fn truncate(&mut self, id: SequenceId, len: usize) -> Result<(), SessionError> {
         let place = self.place(id)?;
         if len >= self.members[place].tokens.len() {
             return Ok(());
@@ -395,9 +396,9 @@ impl Sequences {
     /// see [`WhenFull`]. Tokens that wait are worked on first.
     ///
     /// # Errors
-    /// [`Error::NoSequence`]; [`Error::CacheFull`] where pages that others use too cannot be copied; those of
+    /// [`SessionError::NoSequence`]; [`SessionError::CacheFull`] where pages that others use too cannot be copied; those of
     /// [`Sequences::step`].
-    pub fn forget(&mut self, id: SequenceId, tokens: Range<usize>) -> Result<(), Error> {
+    pub fn forget(&mut self, id: SequenceId, tokens: Range<usize>) -> Result<(), SessionError> {
         let place = self.place(id)?;
         let len = self.members[place].tokens.len();
         if tokens.start >= tokens.end.min(len) {
@@ -428,12 +429,12 @@ impl Sequences {
     /// were fed, up to a batch. Returns how many there were; 0 where none wait.
     ///
     /// # Errors
-    /// [`Error::Cancelled`]: there are no logits, and the same tokens wait.
-    pub fn step(&mut self) -> Result<usize, Error> {
+    /// [`SessionError::Cancelled`]: there are no logits, and the same tokens wait.
+    pub fn step(&mut self) -> Result<usize, SessionError> {
         self.advance(&mut (), LogitsOf::Ends)
     }
 
-    /// Ends the work with [`Error::Cancelled`] whenever the flag is true: also what is under way in another thread, which
+    /// Ends the work with [`SessionError::Cancelled`] whenever the flag is true: also what is under way in another thread, which
     /// ends before it comes to the next layer.
     pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
         self.context.ops.cancel_when(flag);
@@ -449,18 +450,18 @@ impl Sequences {
     /// step that worked on that token until the next one.
     ///
     /// # Errors
-    /// [`Error::NoSequence`]; [`Error::NoPrompt`] where the last step did not come to the end of the sequence;
-    /// [`Error::NotFinite`].
-    pub fn logits(&self, id: SequenceId) -> Result<&[f32], Error> {
+    /// [`SessionError::NoSequence`]; [`SessionError::NoPrompt`] where the last step did not come to the end of the sequence;
+    /// [`SessionError::NotFinite`].
+    pub fn logits(&self, id: SequenceId) -> Result<&[f32], SessionError> {
         let member = &self.members[self.place(id)?];
-        let row = member.logits.ok_or(Error::NoPrompt)?;
+        let row = member.logits.ok_or(SessionError::NoPrompt)?;
         self.logits_row(row, member.tokens.len().saturating_sub(1))
     }
 
     /// The logits of this number among those of the last step, which are those after the token at `position`.
-    fn logits_row(&self, row: usize, position: usize) -> Result<&[f32], Error> {
+    fn logits_row(&self, row: usize, position: usize) -> Result<&[f32], SessionError> {
         match self.not_finite.contains(&row) {
-            true => Err(Error::NotFinite { position }),
+            true => Err(SessionError::NotFinite { position }),
             false => Ok(self.raw_logits(row)),
         }
     }
@@ -482,7 +483,7 @@ impl Sequences {
     }
 
     /// [`Sequences::step`], shown to `observer`.
-    fn advance(&mut self, observer: &mut dyn Observer, logits: LogitsOf) -> Result<usize, Error> {
+    fn advance(&mut self, observer: &mut dyn Observer, logits: LogitsOf) -> Result<usize, SessionError> {
         self.take_over();
         for at in 0..self.queue.len() {
             if self.members[self.queue[at]].donor.is_none() {
@@ -498,7 +499,7 @@ impl Sequences {
                 let member = &mut self.members[place];
                 (member.worked, member.logits) = (worked, None);
             }
-            return Err(cancelled);
+            return Err(cancelled.into());
         }
         if !self.rows.is_empty() {
             let rows = std::mem::take(&mut self.rows);
@@ -521,7 +522,7 @@ impl Sequences {
     }
 
     /// The same for a sequence that may have no others that wait.
-    fn work_again(&mut self, id: SequenceId) -> Result<(), Error> {
+    fn work_again(&mut self, id: SequenceId) -> Result<(), SessionError> {
         let place = self.place(id)?;
         self.resume(place);
         if self.members[place].waiting() > 0 && !self.queue.contains(&place) {
@@ -531,7 +532,7 @@ impl Sequences {
     }
 
     /// Tokens of a sequence that wait to be worked on.
-    fn waiting(&self, id: SequenceId) -> Result<usize, Error> {
+    fn waiting(&self, id: SequenceId) -> Result<usize, SessionError> {
         Ok(self.members[self.place(id)?].waiting())
     }
 
@@ -640,33 +641,33 @@ impl Sequences {
         self.members.iter().map(|member| member.adapters.len()).sum()
     }
 
-    fn place(&self, id: SequenceId) -> Result<usize, Error> {
+    fn place(&self, id: SequenceId) -> Result<usize, SessionError> {
         let member = self.members.get(id.place).filter(|member| member.id == Some(id));
-        member.map(|_| id.place).ok_or(Error::NoSequence)
+        member.map(|_| id.place).ok_or(SessionError::NoSequence)
     }
 
     /// Whether a sequence that holds `used` tokens can be fed these.
-    fn check(&self, used: usize, tokens: &[u32]) -> Result<(), Error> {
+    fn check(&self, used: usize, tokens: &[u32]) -> Result<(), SessionError> {
         self.check_tokens(tokens)?;
         let context = self.context();
         match tokens.len() > context - used {
-            true => Err(Error::ContextFull { context, used, wanted: tokens.len() }),
+            true => Err(SessionError::ContextFull { context, used, wanted: tokens.len() }),
             false => Ok(()),
         }
     }
 
     /// Whether the model has all of these tokens.
-    fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+    fn check_tokens(&self, tokens: &[u32]) -> Result<(), SessionError> {
         let vocabulary = self.model.vocabulary();
         match tokens.iter().find(|&&token| token as usize >= vocabulary) {
-            Some(&token) => Err(Error::Token { token, vocabulary }),
+            Some(&token) => Err(SessionError::Token { token, vocabulary }),
             None => Ok(()),
         }
     }
 
-    fn check_free(&self, wanted: usize) -> Result<(), Error> {
+    fn check_free(&self, wanted: usize) -> Result<(), SessionError> {
         let free = self.pages.free();
-        if wanted > free { Err(Error::CacheFull { wanted, free }) } else { Ok(()) }
+        if wanted > free { Err(SessionError::CacheFull { wanted, free }) } else { Ok(()) }
     }
 
     /// Gives a member a page of its own in the place of one that others use too.

@@ -1,9 +1,9 @@
 use std::ops::Range;
 
-use crate::error::Error;
 use crate::kernels::Isa;
 use crate::machine::default_threads;
 use crate::model::ContextOptions;
+use crate::sequences::SessionError;
 use crate::sequences::speculation::MOST as MOST_DRAFTS;
 use crate::state::{CacheTypes, PAGE};
 
@@ -37,7 +37,7 @@ pub struct SessionOptions {
 /// machine as all else. It is not what a session would come to that had never held the forgotten tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Refuses them: [`Error::ContextFull`].
+    /// Refuses them: [`SessionError::ContextFull`].
     #[default]
     Stop,
     /// Forgets the older half of what is behind the first `keep` tokens, so that it happens seldom.
@@ -100,14 +100,14 @@ impl SessionOptions {
     ///
     /// # Errors
     /// An option without meaning.
-    pub(crate) fn resolve(&self, longest: usize, made_for: For) -> Result<ContextOptions, Error> {
+    pub(crate) fn resolve(&self, longest: usize, made_for: For) -> Result<ContextOptions, SessionError> {
         const LONGEST_DEFAULT: usize = 4096;
         const DEFAULT_BATCH: usize = 256;
         const MOST_THREADS: usize = 1024;
         const MOST_SEQUENCES: usize = 4096;
         let within = |option, value: usize, most: usize| match value {
             1.. if value <= most => Ok(value),
-            _ => Err(Error::Option { option, expected: format!("1 to {most}"), found: value }),
+            _ => Err(SessionError::Option { option, expected: format!("1 to {most}"), found: value }),
         };
         let context = within("context", self.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
         let threads = self.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
@@ -115,7 +115,7 @@ impl SessionOptions {
         let batch = within("batch", self.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?;
         let drafts = self.drafts;
         if drafts > MOST_DRAFTS {
-            return Err(Error::Option {
+            return Err(SessionError::Option {
                 option: "drafts",
                 expected: format!("0 to {MOST_DRAFTS}"),
                 found: drafts,

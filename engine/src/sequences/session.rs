@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use super::speculation::{Score, Speculation};
 use super::{For, LogitsOf, SequenceId, Sequences, SessionOptions, StateError, WhenFull};
-use crate::error::Error;
 use crate::model::{Adapter, Model, Observer};
 use crate::sampler::{Sampler, SamplerOptions};
+use crate::sequences::SessionError;
 use crate::tokenizer::Detokenizer;
 
 /// One sequence of tokens: what was fed and answered so far, and all the memory that going on takes.
@@ -32,7 +32,7 @@ impl Model {
     ///
     /// # Errors
     /// An option without meaning, or too little memory.
-    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, SessionError> {
         let mut sequences = Sequences::new(self.clone(), options, For::One)?;
         Ok(Session {
             id: sequences.join()?,
@@ -72,21 +72,21 @@ impl Session {
     /// Says what is to be done where the context is full.
     ///
     /// # Errors
-    /// [`Error::Option`] where all but one of the context's tokens, or more, are to be kept.
-    pub fn set_when_full(&mut self, when_full: WhenFull) -> Result<(), Error> {
+    /// [`SessionError::Option`] where all but one of the context's tokens, or more, are to be kept.
+    pub fn set_when_full(&mut self, when_full: WhenFull) -> Result<(), SessionError> {
         let (keep, context) = (when_full.keep(), self.context());
         if when_full != WhenFull::Stop && context.saturating_sub(keep) < 2 {
             let expected = match context {
                 0 | 1 => "a longer context".to_owned(),
                 _ => format!("0 to {}", context - 2),
             };
-            return Err(Error::Option { option: "keep", expected, found: keep });
+            return Err(SessionError::Option { option: "keep", expected, found: keep });
         }
         self.when_full = when_full;
         Ok(())
     }
 
-    /// Ends the work with [`Error::Cancelled`] whenever the flag is true: also what is under way in another thread, which
+    /// Ends the work with [`SessionError::Cancelled`] whenever the flag is true: also what is under way in another thread, which
     /// ends before it comes to the next layer.
     pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
         self.sequences.cancel_when(flag);
@@ -108,7 +108,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`Sequences::attach`].
-    pub fn attach(&mut self, adapter: &Adapter, scale: f32) -> Result<(), Error> {
+    pub fn attach(&mut self, adapter: &Adapter, scale: f32) -> Result<(), SessionError> {
         self.drop_drafts();
         self.sequences.attach(self.id, adapter, scale)
     }
@@ -128,8 +128,8 @@ impl Session {
     /// and nothing else.
     ///
     /// # Errors
-    /// [`Error::DraftVocabulary`].
-    pub fn speculate(&mut self, mut speculation: Speculation) -> Result<(), Error> {
+    /// [`SessionError::DraftVocabulary`].
+    pub fn speculate(&mut self, mut speculation: Speculation) -> Result<(), SessionError> {
         speculation.check(self.model())?;
         self.speculation = Some(speculation);
         self.control_speculation();
@@ -160,8 +160,8 @@ impl Session {
     ///
     /// # Errors
     /// A token outside the vocabulary, or more tokens than the context has room for; the session stays as it was.
-    /// [`Error::Cancelled`]: it holds the tokens of the batches that were finished before.
-    pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+    /// [`SessionError::Cancelled`]: it holds the tokens of the batches that were finished before.
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<(), SessionError> {
         self.append(tokens, &mut (), LogitsOf::Ends, |_, _, _| Ok(()))
     }
 
@@ -170,7 +170,7 @@ impl Session {
     /// # Errors
     /// As for [`Session::feed`], and what `each` returns, which ends the work: the session then holds the tokens of
     /// all batches that were begun.
-    pub fn feed_each<E: From<Error>>(
+    pub fn feed_each<E: From<SessionError>>(
         &mut self,
         tokens: &[u32],
         mut each: impl FnMut(&[f32]) -> Result<(), E>,
@@ -193,7 +193,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`Session::feed`].
-    pub fn feed_observed(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<(), Error> {
+    pub fn feed_observed(&mut self, tokens: &[u32], observer: &mut dyn Observer) -> Result<(), SessionError> {
         self.append(tokens, observer, LogitsOf::None, |sequences, observer, _| {
             sequences.observe_output(observer);
             Ok(())
@@ -203,9 +203,9 @@ impl Session {
     /// The logits after the last token: one number for each entry of the vocabulary.
     ///
     /// # Errors
-    /// [`Error::NoPrompt`] where no token was fed since the session was made, cleared or cut; [`Error::NotFinite`].
-    pub fn logits(&self) -> Result<&[f32], Error> {
-        let row = self.logits.ok_or(Error::NoPrompt)?;
+    /// [`SessionError::NoPrompt`] where no token was fed since the session was made, cleared or cut; [`SessionError::NotFinite`].
+    pub fn logits(&self) -> Result<&[f32], SessionError> {
+        let row = self.logits.ok_or(SessionError::NoPrompt)?;
         self.sequences.logits_row(row, self.len.saturating_sub(1))
     }
 
@@ -213,7 +213,7 @@ impl Session {
     ///
     /// # Errors
     /// An option out of range.
-    pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, Error> {
+    pub fn sampler(&self, options: &SamplerOptions) -> Result<Sampler, SessionError> {
         self.sequences.sampler(options)
     }
 
@@ -279,7 +279,7 @@ impl Session {
         &'s mut self,
         sampler: &'s mut Sampler,
         limit: usize,
-    ) -> Result<Generation<'s>, Error> {
+    ) -> Result<Generation<'s>, SessionError> {
         self.logits()?;
         sampler.begin(self.tokens());
         let detokenizer = Detokenizer::continuing(self.model().tokenizer());
@@ -287,7 +287,7 @@ impl Session {
     }
 
     /// Appends tokens, and calls `after` behind each step with the positions of its tokens, the rows of the batch.
-    fn append<E: From<Error>>(
+    fn append<E: From<SessionError>>(
         &mut self,
         tokens: &[u32],
         observer: &mut dyn Observer,
@@ -353,7 +353,7 @@ impl Session {
     }
 
     /// Works again on those tokens whose successors look back at what is gone, as after a long cut.
-    fn catch_up(&mut self) -> Result<(), Error> {
+    fn catch_up(&mut self) -> Result<(), SessionError> {
         self.sequences.work_again(self.id)?;
         while self.sequences.waiting(self.id)? > 0 {
             if let Err(cancelled) = self.sequences.advance(&mut (), LogitsOf::None) {
@@ -365,14 +365,14 @@ impl Session {
     }
 
     /// Appends a token of an answer, as [`Session::feed`] does, with drafts of those behind it where they pay.
-    fn go_on(&mut self, token: u32) -> Result<(), Error> {
+    fn go_on(&mut self, token: u32) -> Result<(), SessionError> {
         let Some(mut speculation) = self.speculation.take() else { return self.feed(&[token]) };
         let done = self.go_on_with(token, &mut speculation);
         self.speculation = Some(speculation);
         done
     }
 
-    fn go_on_with(&mut self, token: u32, speculation: &mut Speculation) -> Result<(), Error> {
+    fn go_on_with(&mut self, token: u32, speculation: &mut Speculation) -> Result<(), SessionError> {
         if let Some(row) = self.logits
             && let Some(&draft) = self.drafted.get(row + 1)
         {
@@ -443,7 +443,7 @@ impl Decoding {
         &mut self,
         session: &mut Session,
         sampler: &mut Sampler,
-    ) -> Result<Option<u32>, Error> {
+    ) -> Result<Option<u32>, SessionError> {
         if self.end.is_some() {
             return Ok(None);
         }
@@ -485,8 +485,8 @@ impl Generation<'_> {
     /// next call on.
     ///
     /// # Errors
-    /// [`Error::ContextFull`]: the answer is cut off where the context ends; [`Error::NotFinite`].
-    pub fn next_token(&mut self) -> Result<Option<u32>, Error> {
+    /// [`SessionError::ContextFull`]: the answer is cut off where the context ends; [`SessionError::NotFinite`].
+    pub fn next_token(&mut self) -> Result<Option<u32>, SessionError> {
         self.decoding.next_token(self.session, self.sampler)
     }
 
@@ -495,7 +495,7 @@ impl Generation<'_> {
     ///
     /// # Errors
     /// As for [`Generation::next_token`].
-    pub fn next_text(&mut self) -> Result<Option<&str>, Error> {
+    pub fn next_text(&mut self) -> Result<Option<&str>, SessionError> {
         let ended = self.end().is_some();
         match self.next_token()? {
             Some(token) => Ok(Some(self.detokenizer.push(self.session.model().tokenizer(), token))),

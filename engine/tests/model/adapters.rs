@@ -3,10 +3,10 @@
 use crate::parts::{Parts, golden, ids, nmse};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::{Builder, OwnedValue};
-use siskin::memory::Outline;
+use siskin::plan::Outline;
 use siskin::{
-    Adapter, AdapterOutline, CacheType, Error, Isa, Model, SequencesOptions, Session, SessionOptions,
-    StateError,
+    Adapter, AdapterOutline, AttachError, CacheType, Isa, Model, SequencesOptions, Session, SessionError,
+    SessionOptions, StateError,
 };
 use siskin_quant::TensorType::{self, *};
 
@@ -413,7 +413,7 @@ fn what_is_no_adapter_of_the_model_is_refused() {
     let mut session = base.session(&options()).unwrap();
     for scale in [f32::NAN, f32::INFINITY] {
         let error = session.attach(&adapter(&base, 1, F32), scale).unwrap_err();
-        assert!(matches!(error, Error::AdapterScale { .. }), "{error}");
+        assert!(matches!(error, SessionError::Attach(AttachError::Scale { .. })), "{error}");
     }
     let other = Model::open(golden("head-dim.gguf")).unwrap();
     let error = other.session(&options()).unwrap().attach(&adapter(&base, 1, F32), 1.0).unwrap_err();

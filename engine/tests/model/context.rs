@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::parts::{Parts, golden, ids, nmse};
 use proptest::prelude::*;
-use siskin::{CacheType, CacheTypes, Error, Isa, Model, Observer, Rows, Session, SessionOptions, WhenFull};
+use siskin::{
+    CacheType, CacheTypes, Error, Isa, Model, Observer, Rows, Session, SessionError, SessionOptions, WhenFull,
+};
 
 fn model() -> Model {
     Model::open(golden("gqa.gguf")).unwrap()
@@ -83,7 +85,7 @@ fn what_is_forgotten_is_what_the_policy_says() {
         assert_eq!(error.to_string(), format!("session option keep: expected 0 to 22, found {keep}"));
     }
     session.feed(&text[..24]).unwrap();
-    assert!(matches!(session.feed(&[1]), Err(Error::ContextFull { .. })));
+    assert!(matches!(session.feed(&[1]), Err(SessionError::ContextFull { .. })));
 }
 
 #[test]
@@ -186,7 +188,7 @@ fn what_is_cancelled_ends_before_the_next_layer() {
     let error = session.feed_observed(&text[10..], &mut raise).unwrap_err();
     assert_eq!(error.to_string(), "cancelled");
     assert!(raise.seen.iter().all(|name| name.starts_with("blk.0.")), "{:?}", raise.seen);
-    assert!(matches!(session.feed(&text[10..]), Err(Error::Cancelled)));
+    assert!(matches!(session.feed(&text[10..]), Err(SessionError::Cancelled)));
     assert!(session.tokens() == &text[..10] && bits(&session) == before);
     flag.store(false, Ordering::Relaxed);
     session.feed(&text[10..]).unwrap();
@@ -212,7 +214,7 @@ fn another_thread_ends_a_text_without_end() {
                 break error;
             }
         };
-        assert!(matches!(error, Error::Cancelled));
+        assert!(matches!(error, SessionError::Cancelled));
     });
     flag.store(false, Ordering::Relaxed);
     session.clear();
@@ -261,7 +263,7 @@ fn work_that_rests_can_be_cancelled() {
         let work = scope.spawn(|| session.feed(&text(9)));
         thread::sleep(Duration::from_millis(20));
         flag.store(true, Ordering::Relaxed);
-        assert!(matches!(work.join().unwrap(), Err(Error::Cancelled)));
+        assert!(matches!(work.join().unwrap(), Err(SessionError::Cancelled)));
     });
 }
 
@@ -281,7 +283,7 @@ fn logits_that_are_no_numbers_are_an_error_that_says_where() {
     assert!(session.logits().is_ok());
     session.feed(&text[3..4]).unwrap();
     let error = session.logits().unwrap_err();
-    assert!(matches!(error, Error::NotFinite { position: 3 }));
+    assert!(matches!(error, SessionError::NotFinite { position: 3 }));
     assert_eq!(error.to_string(), "the logits after the token at position 3 are not finite");
     // What is cut again is as good as before.
     session.truncate(3);
@@ -295,13 +297,13 @@ fn logits_that_are_no_numbers_are_an_error_that_says_where() {
         Ok::<_, Error>(())
     };
     let error = session.feed_each(&text, each).unwrap_err();
-    assert!(matches!(error, Error::NotFinite { position: 3 }) && seen == 3);
+    assert!(matches!(error, Error::Session(SessionError::NotFinite { position: 3 })) && seen == 3);
 
     let mut session = model.session(&options).unwrap();
     session.feed(&text).unwrap();
     let mut sampler = session.sampler(&Default::default()).unwrap();
     let error = session.generate(&mut sampler, 5).err().unwrap();
-    assert!(matches!(error, Error::NotFinite { position: 4 }));
+    assert!(matches!(error, SessionError::NotFinite { position: 4 }));
 
     let together = siskin::SequencesOptions { most: 2, pages: None, session: options };
     let mut sequences = model.sequences(&together).unwrap();
@@ -312,10 +314,10 @@ fn logits_that_are_no_numbers_are_an_error_that_says_where() {
     });
     while sequences.step().unwrap() > 0 {
         if let Err(error) = sequences.logits(bad) {
-            assert!(matches!(error, Error::NotFinite { position: 4 } | Error::NoPrompt));
+            assert!(matches!(error, SessionError::NotFinite { position: 4 } | SessionError::NoPrompt));
         }
         if let Err(error) = sequences.logits(good) {
-            assert!(matches!(error, Error::NoPrompt));
+            assert!(matches!(error, SessionError::NoPrompt));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::parts::{Parts, family, ids_in};
 use siskin::sampler::SamplerOptions;
 use siskin::{
-    CacheType, Error, Model, Observer, Rows, SequencesOptions, Session, SessionOptions, Speculation,
+    CacheType, Model, Observer, Rows, SequencesOptions, Session, SessionError, SessionOptions, Speculation,
     StateError, WhenFull,
 };
 
@@ -154,7 +154,7 @@ fn work_that_was_ended_leaves_no_trace() {
         session.cancel_when(Arc::clone(&flag));
         session.feed(&text[..held]).unwrap();
         let ended = session.feed_observed(&text[held..], &mut At(products, Arc::clone(&flag)));
-        assert!(matches!(ended, Err(Error::Cancelled)) && session.position() == held);
+        assert!(matches!(ended, Err(SessionError::Cancelled)) && session.position() == held);
         flag.store(false, Ordering::Relaxed);
         session.feed(&text[held..]).unwrap();
         assert!(bits(&session) == fresh(&model, &text), "{held}, ended at product {products}");

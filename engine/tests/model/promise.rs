@@ -11,8 +11,8 @@ use siskin::gguf::Gguf;
 use siskin::gguf::write::OwnedValue;
 use siskin::sampler::SamplerOptions;
 use siskin::{
-    CacheType, CacheTypes, Error, Isa, Model, Observer, Rows, SequencesOptions, Session, SessionOptions,
-    Speculation,
+    CacheType, CacheTypes, Error, Isa, Model, Observer, Rows, SequencesOptions, Session, SessionError,
+    SessionOptions, Speculation,
 };
 use siskin_quant::TensorType;
 
@@ -302,7 +302,7 @@ proptest! {
                 Event::Cancel(..) => {
                     cancel.store(true, Ordering::Relaxed);
                     let done = sequences.step();
-                    prop_assert!(matches!(done, Ok(0) | Err(Error::Cancelled)));
+                    prop_assert!(matches!(done, Ok(0) | Err(SessionError::Cancelled)));
                     cancel.store(false, Ordering::Relaxed);
                 }
                 Event::Elsewhere(_) => {}

@@ -6,7 +6,7 @@ use crate::parts::Parts;
 use proptest::prelude::*;
 use siskin::gguf::write::OwnedValue;
 use siskin::{
-    CacheType, CacheTypes, Error, Isa, Model, SequenceId, Sequences, SequencesOptions, SessionOptions,
+    CacheType, CacheTypes, Isa, Model, SequenceId, Sequences, SequencesOptions, SessionError, SessionOptions,
 };
 use siskin_quant::TensorType;
 
@@ -169,16 +169,16 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let model = model();
     let mut sequences = model.sequences(&SequencesOptions { pages: Some(3), ..options(2) }).unwrap();
     let [first, second] = [sequences.join().unwrap(), sequences.join().unwrap()];
-    assert!(matches!(sequences.join(), Err(Error::NoPlace { most: 2 })));
+    assert!(matches!(sequences.join(), Err(SessionError::NoPlace { most: 2 })));
     sequences.feed(first, &text(1, 300)).unwrap();
     let error = sequences.feed(second, &text(2, 257)).unwrap_err();
     assert_eq!(error.to_string(), "the cache is full: expected 2 free pages of 256 positions, found 1");
-    assert!(matches!(sequences.feed(second, &text(2, 701)), Err(Error::ContextFull { .. })));
-    assert!(matches!(sequences.feed(second, &[99_999]), Err(Error::Token { .. })));
+    assert!(matches!(sequences.feed(second, &text(2, 701)), Err(SessionError::ContextFull { .. })));
+    assert!(matches!(sequences.feed(second, &[99_999]), Err(SessionError::Token { .. })));
     assert_eq!(sequences.position(second).unwrap(), 0);
     // What begins as the first one does has room.
     sequences.feed(second, &text(1, 257)).unwrap();
-    assert!(matches!(sequences.logits(first), Err(Error::NoPrompt)));
+    assert!(matches!(sequences.logits(first), Err(SessionError::NoPrompt)));
     let (_, logits) = work(&mut sequences, &[first, second]);
     assert!(logits[1] == Some(alone(&model, &options(2).session, &text(1, 257))));
     sequences.leave(first).unwrap();
@@ -189,13 +189,13 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         sequences.truncate(first, 0).unwrap_err(),
         sequences.logits(first).map(|_| ()).unwrap_err(),
     ] {
-        assert!(matches!(error, Error::NoSequence), "{error}");
+        assert!(matches!(error, SessionError::NoSequence), "{error}");
     }
     sequences.feed(third, &text(3, 20)).unwrap();
     assert_eq!(sequences.step().unwrap(), 20);
     for (most, pages) in [(0, None), (5000, None), (2, Some(0)), (2, Some(7))] {
         let error = model.sequences(&SequencesOptions { pages, ..options(most) }).err().unwrap();
-        assert!(matches!(error, Error::Option { .. }), "{error}");
+        assert!(matches!(error, SessionError::Option { .. }), "{error}");
     }
 }
 

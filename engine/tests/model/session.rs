@@ -4,7 +4,7 @@ use crate::parts::{Parts, golden, ids};
 use siskin::gguf::write::{OwnedArray, OwnedValue};
 use siskin::sampler::{Sampler, SamplerOptions};
 use siskin::template::{ChatTemplate, Json, Message, Rendering};
-use siskin::{End, Error, Model, Session, SessionOptions};
+use siskin::{End, Model, Session, SessionError, SessionOptions};
 
 fn session(context: usize) -> Session {
     let model = Model::open(golden("gqa.gguf")).unwrap();
@@ -23,7 +23,7 @@ fn a_full_context_is_refused_and_leaves_the_session_as_it_was() {
     session.feed(&ids[..10]).unwrap();
     let before = session.logits().unwrap().to_vec();
     let error = session.feed(&ids[10..20]).unwrap_err();
-    assert!(matches!(error, Error::ContextFull { context: 16, used: 10, wanted: 10 }), "{error}");
+    assert!(matches!(error, SessionError::ContextFull { context: 16, used: 10, wanted: 10 }), "{error}");
     assert_eq!((session.position(), session.logits().unwrap()), (10, &before[..]));
     session.feed(&ids[10..16]).unwrap();
     assert_eq!(session.position(), 16);
@@ -32,17 +32,17 @@ fn a_full_context_is_refused_and_leaves_the_session_as_it_was() {
 #[test]
 fn foreign_tokens_are_refused() {
     let mut session = session(16);
-    assert!(matches!(session.feed(&[1, 99_999]), Err(Error::Token { token: 99_999, .. })));
+    assert!(matches!(session.feed(&[1, 99_999]), Err(SessionError::Token { token: 99_999, .. })));
     assert_eq!(session.position(), 0);
 }
 
 #[test]
 fn nothing_is_generated_without_a_prompt() {
     let mut session = session(16);
-    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
-    assert!(matches!(session.generate(&mut sampler(0.0), 4), Err(Error::NoPrompt)));
+    assert!(matches!(session.logits(), Err(SessionError::NoPrompt)));
+    assert!(matches!(session.generate(&mut sampler(0.0), 4), Err(SessionError::NoPrompt)));
     session.feed(&[]).unwrap();
-    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
+    assert!(matches!(session.logits(), Err(SessionError::NoPrompt)));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_cut_session_goes_on_as_if_it_had_never_held_the_rest() {
     assert!(session.logits().is_ok());
     session.truncate(17);
     assert_eq!(session.position(), 17);
-    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
+    assert!(matches!(session.logits(), Err(SessionError::NoPrompt)));
     session.feed(&ids[3..9]).unwrap();
     let again = session.logits().unwrap().to_vec();
     let mut fresh = self::session(40);
@@ -143,7 +143,7 @@ fn a_session_holds_the_tokens_that_it_handed_out() {
     assert_eq!(session.position(), 8 + tokens.len());
     let after = session.logits().unwrap().to_vec();
     session.truncate(8);
-    assert!(matches!(session.logits(), Err(Error::NoPrompt)));
+    assert!(matches!(session.logits(), Err(SessionError::NoPrompt)));
     session.feed(&tokens).unwrap();
     assert_eq!(session.logits().unwrap(), after);
 }
@@ -162,7 +162,7 @@ fn an_answer_ends_where_the_context_does() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, Error::ContextFull { context: 10, used: 10, wanted: 1 }), "{error}");
+    assert!(matches!(error, SessionError::ContextFull { context: 10, used: 10, wanted: 1 }), "{error}");
     assert_eq!(count, 3, "one token more than fits is seen, for its place is after it");
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::parts::{Parts, golden, ids};
 use siskin::gguf::write::{OwnedArray, OwnedValue};
 use siskin::sampler::SamplerOptions;
-use siskin::{CacheType, Error, Model, Score, Session, SessionOptions, Speculation, WhenFull};
+use siskin::{CacheType, Model, Score, Session, SessionError, SessionOptions, Speculation, WhenFull};
 use siskin_quant::TensorType;
 
 fn model() -> Model {
@@ -145,7 +145,7 @@ fn models_of_other_tokens_are_refused() {
     }
     let other = Model::from_gguf(&parts.gguf()).unwrap();
     let error = session.speculate(Speculation::of(other.session(&options(0)).unwrap())).unwrap_err();
-    assert!(matches!(error, Error::DraftVocabulary { token: 100 }), "{error}");
+    assert!(matches!(error, SessionError::DraftVocabulary { token: 100 }), "{error}");
     let error = model().session(&options(32)).err().unwrap();
     assert_eq!(error.to_string(), "session option drafts: expected 0 to 31, found 32");
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use siskin::AdapterOutline;
 use siskin::gguf::Gguf;
-use siskin::memory::Outline;
+use siskin::plan::Outline;
 use siskin_convert::peft;
 use siskin_kit::Output;
 use std::io::Write;

@@ -6,7 +6,7 @@ use crate::session::{SessionArguments, count};
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
-use siskin::memory::Outline;
+use siskin::plan::{Outline, PlanError};
 use siskin::{AdapterOutline, Model};
 use siskin_convert::quantize::FileType;
 use siskin_convert::random::{self, Shape};
@@ -134,7 +134,7 @@ impl<'a> Subject<'a> {
     /// where nobody says.
     fn check(&self, plan: &Plan, adapter: Option<&Gguf>, limit: &MemoryLimit) -> Result<Option<u64>> {
         let file = self.file()?;
-        let failed = |error: siskin::Error| in_file(&file, error);
+        let failed = |error: PlanError| in_file(&file, error);
         let mut outline = Outline::of(&file).map_err(failed)?;
         if let Some(adapter) = adapter {
             outline.add_adapter(&AdapterOutline::of(adapter)?)?;

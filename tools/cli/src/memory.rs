@@ -3,8 +3,8 @@
 use crate::answer::note;
 use crate::size::Size;
 use clap::Args;
-use siskin::memory::{Budget, Outline, Plan};
-use siskin::{CacheTypes, Error, SessionOptions};
+use siskin::plan::{Budget, Outline, Plan, PlanError};
+use siskin::{CacheTypes, SessionOptions};
 use siskin_kit::memory as kit;
 
 /// How much memory there is.
@@ -31,13 +31,13 @@ impl MemoryLimit {
     /// told elsewhere.
     ///
     /// # Errors
-    /// [`Error::Memory`] where there is too little memory; an option without meaning.
+    /// [`PlanError::Memory`] where there is too little memory; an option without meaning.
     pub(crate) fn check(
         &self,
         outline: &Outline,
         options: &SessionOptions,
         sessions: usize,
-    ) -> Result<Plan, Error> {
+    ) -> Result<Plan, PlanError> {
         kit::check(self.bytes(), outline, options, sessions)
     }
 }
@@ -62,13 +62,13 @@ impl MemoryArguments {
     /// asked for, a line on standard error says so.
     ///
     /// # Errors
-    /// [`Error::Memory`] where there is too little memory; an option without meaning.
+    /// [`PlanError::Memory`] where there is too little memory; an option without meaning.
     pub(crate) fn options(
         &self,
         outline: &Outline,
         options: SessionOptions,
         sessions: usize,
-    ) -> Result<(SessionOptions, Plan), Error> {
+    ) -> Result<(SessionOptions, Plan), PlanError> {
         let wanted = outline.plan(&options, sessions)?;
         let Some(budget) = self.budget() else { return Ok((options, wanted)) };
         if !self.fit {

@@ -5,7 +5,7 @@ use crate::memory::{MemoryArguments, MemoryLimit};
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
-use siskin::memory::Outline;
+use siskin::plan::{Outline, PlanError};
 use siskin::{Model, SessionOptions};
 use siskin_kit::hash;
 use siskin_kit::in_file;
@@ -54,13 +54,13 @@ impl ModelArguments {
         adapters: &AdapterArguments,
     ) -> Result<(Model, Adapters)> {
         let file = self.file()?;
-        let failed = |error: siskin::Error| in_file(&file, error);
+        let failed = |error: PlanError| in_file(&file, error);
         let mut outline = Outline::of(&file).map_err(failed)?;
         let adapters = adapters.files(&file)?;
         adapters.count(&mut outline)?;
         limit.check(&outline, options, 1).map_err(failed)?;
         drop(outline);
-        let model = Model::from_gguf(&file).map_err(failed)?;
+        let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
         let adapters = adapters.load(&model)?;
         Ok((model, adapters))
     }
@@ -136,7 +136,7 @@ fn open_within(
     adapters: &AdapterArguments,
     draft: Option<&Gguf>,
 ) -> Result<(Model, SessionOptions, Adapters)> {
-    let failed = |error: siskin::Error| in_file(file, error);
+    let failed = |error: PlanError| in_file(file, error);
     let mut outline = Outline::of(file).map_err(failed)?;
     let adapters = adapters.files(file)?;
     adapters.count(&mut outline)?;
@@ -145,7 +145,7 @@ fn open_within(
     }
     let (options, _) = memory.options(&outline, options, 1).map_err(failed)?;
     drop(outline);
-    let model = Model::from_gguf(file).map_err(failed)?;
+    let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
     let adapters = adapters.load(&model)?;
     Ok((model, options, adapters))
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Error, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use siskin::gguf::Gguf;
-use siskin::memory::{Budget, Outline, Plan};
+use siskin::plan::{Budget, Outline, Plan, PlanError};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -52,19 +52,18 @@ Examples:
 /// Prints the plan.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let file = arguments.model.file()?;
-    let failed = |error: siskin::Error| in_file(&file, error);
-    let mut outline = Outline::of(&file).map_err(failed)?;
+    let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
     arguments.adapters.files(&file)?.count(&mut outline)?;
     if let Some(path) = &arguments.draft_model {
         let draft = Gguf::open(path)?;
         outline.add_draft(Outline::of(&draft).map_err(|error| in_file(&draft, error))?);
     }
     let options = arguments.session.options(arguments.ctx_size);
-    let wanted = outline.plan(&options, arguments.parallel).map_err(failed)?;
+    let wanted = outline.plan(&options, arguments.parallel).map_err(|error| in_file(&file, error))?;
     let (plan, refused) = match arguments.memory.options(&outline, options, arguments.parallel) {
         Ok((_, plan)) => (plan, None),
-        Err(error @ siskin::Error::Memory { .. }) => (wanted, Some(error)),
-        Err(error) => return Err(failed(error)),
+        Err(error @ PlanError::Memory { .. }) => (wanted, Some(error)),
+        Err(error) => return Err(in_file(&file, error)),
     };
     let budget = arguments.memory.budget();
     let report = match arguments.json {

@@ -39,11 +39,10 @@ impl SpeculationArguments {
     /// What guesses for a session with these options; the model in `draft` is loaded for that.
     pub(crate) fn load(&self, draft: Option<&Gguf>, options: &SessionOptions) -> Result<Option<Speculation>> {
         let Some(file) = draft else { return Ok(self.lookup.then(Speculation::lookup)) };
-        let failed = |error: siskin::Error| in_file(file, error);
-        let model = Model::from_gguf(file).map_err(failed)?;
+        let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
         let context = options.context.map(|context| context.min(model.context_length()));
         let options = SessionOptions { context, drafts: 0, ..options.clone() };
-        Ok(Some(Speculation::of(model.session(&options).map_err(failed)?)))
+        Ok(Some(Speculation::of(model.session(&options).map_err(|error| in_file(file, error))?)))
     }
 
     /// Has it guess for a session.

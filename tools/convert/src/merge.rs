@@ -6,7 +6,7 @@ use crate::quantize::{FileType, rewrite};
 use anyhow::{Context, Result, bail};
 use rayon::ThreadPool;
 use siskin::gguf::Gguf;
-use siskin::memory::Outline;
+use siskin::plan::Outline;
 use siskin::{Adapter, AdapterOutline, SessionOptions};
 use siskin_kit::divergence::{Statistics, Summary};
 use siskin_kit::perplexity::Windows;

@@ -1,7 +1,7 @@
 //! What the program may take, and whether sessions fit into it.
 
-use siskin::memory::{Budget, Outline, Plan};
-use siskin::{Error, SessionOptions};
+use siskin::SessionOptions;
+use siskin::plan::{Budget, Outline, Plan, PlanError};
 
 /// What the whole program may take: `limit` bytes, or what the machine and the control group have left; None where
 /// nobody says.
@@ -13,13 +13,13 @@ pub fn budget(limit: Option<u64>) -> Option<Budget> {
 /// who asks for it is told elsewhere.
 ///
 /// # Errors
-/// [`Error::Memory`] where there is too little memory; an option without meaning.
+/// [`PlanError::Memory`] where there is too little memory; an option without meaning.
 pub fn check(
     limit: Option<u64>,
     outline: &Outline,
     options: &SessionOptions,
     sessions: usize,
-) -> Result<Plan, Error> {
+) -> Result<Plan, PlanError> {
     let context = options.context.map(|context| context.min(outline.context_length()));
     let options = SessionOptions { context, ..options.clone() };
     match budget(limit) {

@@ -3,7 +3,7 @@
 
 use super::divergence::{mean_and_error, surprise};
 use anyhow::{Result, ensure};
-use siskin::{Error, Model, Session};
+use siskin::{Model, Session, SessionError};
 
 /// A text's tokens, cut into windows of `context` tokens each; what is left over at the end is not scored.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ impl Perplexity {
 pub fn perplexity(session: &mut Session, windows: &Windows) -> Result<(f64, f64)> {
     let mut perplexity = Perplexity::default();
     windows.run(session, |scored, logits| perplexity.push(logits, scored.token))?;
-    perplexity.value().ok_or_else(|| Error::NoPrompt.into())
+    perplexity.value().ok_or_else(|| SessionError::NoPrompt.into())
 }
 
 #[cfg(test)]

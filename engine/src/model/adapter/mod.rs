@@ -11,8 +11,8 @@ use twox_hash::XxHash3_128;
 pub use error::AdapterError;
 pub use outline::{AdapterChange, AdapterOutline};
 
-use crate::error::Error;
 use crate::gguf::{Gguf, TensorInfo};
+use crate::model::LoadError;
 use crate::model::{LinearId, Model, Network};
 use crate::panel::Panels;
 
@@ -55,15 +55,15 @@ impl Adapter {
     ///
     /// # Errors
     /// As for [`Adapter::from_gguf`], or a file that is not sound GGUF.
-    pub fn open(path: impl AsRef<Path>, model: &Model) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>, model: &Model) -> Result<Self, LoadError> {
         Self::from_gguf(&Gguf::open(path.as_ref())?, model)
     }
 
     /// The adapter in an open file, for `model` and others of the same shape.
     ///
     /// # Errors
-    /// [`Error::Adapter`] for a file that is no adapter, or one of another model; too little memory.
-    pub fn from_gguf(file: &Gguf, model: &Model) -> Result<Self, Error> {
+    /// [`LoadError::Adapter`] for a file that is no adapter, or one of another model; too little memory.
+    pub fn from_gguf(file: &Gguf, model: &Model) -> Result<Self, LoadError> {
         let outline = AdapterOutline::of(file)?;
         outline.check(model.network())?;
         let linears = model.network().layer_linears();
@@ -157,7 +157,7 @@ impl Attached {
 }
 
 impl Pair {
-    fn load(file: &Gguf, change: &AdapterChange) -> Result<Self, Error> {
+    fn load(file: &Gguf, change: &AdapterChange) -> Result<Self, LoadError> {
         let AdapterChange { matrix, rank, rows, row_len, scale, .. } = change.clone();
         let [a, b] = change.halves(file)?;
         Ok(Self { matrix, a: panels(file, a, rank, row_len)?, b: panels(file, b, rows, rank)?, scale })
@@ -174,7 +174,7 @@ impl Pair {
 }
 
 /// The numbers of a tensor: as they are where they are floats, else decoded.
-fn panels(file: &Gguf, tensor: &TensorInfo, rows: usize, k: usize) -> Result<Panels, Error> {
+fn panels(file: &Gguf, tensor: &TensorInfo, rows: usize, k: usize) -> Result<Panels, LoadError> {
     let kept = outline::kept_in(tensor.ty);
     if kept == tensor.ty {
         outline::check_numbers(file, tensor)?;

@@ -3,8 +3,8 @@ use std::collections::{BTreeSet, HashMap};
 use siskin_quant::TensorType;
 
 use super::AdapterError;
-use crate::error::Error;
 use crate::gguf::{Gguf, Layout, TensorInfo};
+use crate::model::LoadError;
 use crate::model::{Linear, Network};
 use crate::panel::ROWS;
 
@@ -42,9 +42,9 @@ impl AdapterOutline {
     /// Looks at the file's metadata and at the names, shapes and types of its tensors.
     ///
     /// # Errors
-    /// [`Error::Adapter`] for a file that is no adapter.
-    pub fn of(file: &Gguf) -> Result<Self, Error> {
-        let failed = |problem| Error::Adapter { file: file.name().to_owned(), problem };
+    /// [`LoadError::Adapter`] for a file that is no adapter.
+    pub fn of(file: &Gguf) -> Result<Self, LoadError> {
+        let failed = |problem| LoadError::Adapter { file: file.name().to_owned(), problem };
         for (key, expected) in [("general.type", "adapter"), ("adapter.type", "lora")] {
             let found = file.require_str(key)?;
             if found != expected {
@@ -104,8 +104,8 @@ impl AdapterOutline {
     }
 
     /// Whether its changes are changes of matrices that this network has in its layers.
-    pub(crate) fn check(&self, network: &Network) -> Result<(), Error> {
-        let failed = |problem| Error::Adapter { file: self.name.clone(), problem };
+    pub(crate) fn check(&self, network: &Network) -> Result<(), LoadError> {
+        let failed = |problem| LoadError::Adapter { file: self.name.clone(), problem };
         if self.architecture != network.architecture() {
             let (expected, found) = (network.architecture().to_owned(), self.architecture.clone());
             return Err(failed(AdapterError::Kind { key: "general.architecture", expected, found }));
@@ -173,17 +173,17 @@ impl AdapterChange {
     ///
     /// # Errors
     /// A number that is not finite, or another file than the change is of.
-    pub fn numbers(&self, file: &Gguf) -> Result<[Vec<f32>; 2], Error> {
+    pub fn numbers(&self, file: &Gguf) -> Result<[Vec<f32>; 2], LoadError> {
         let [a, b] = self.halves(file)?;
         Ok([numbers(file, a)?, numbers(file, b)?])
     }
 
     /// The tensors of A and B in their file.
-    pub(super) fn halves<'a>(&self, file: &'a Gguf) -> Result<[&'a TensorInfo; 2], Error> {
+    pub(super) fn halves<'a>(&self, file: &'a Gguf) -> Result<[&'a TensorInfo; 2], LoadError> {
         let [a, b] = HALVES.map(|half| {
             let name = format!("{}{half}", self.matrix);
             let problem =
-                |name| Error::Adapter { file: file.name().to_owned(), problem: AdapterError::Half(name) };
+                |name| LoadError::Adapter { file: file.name().to_owned(), problem: AdapterError::Half(name) };
             file.tensor(&name).ok_or_else(|| problem(name))
         });
         Ok([a?, b?])
@@ -211,23 +211,23 @@ pub(super) fn kept_in(ty: TensorType) -> TensorType {
 ///
 /// # Errors
 /// As for [`check_numbers`].
-pub(super) fn numbers(file: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, Error> {
+pub(super) fn numbers(file: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, LoadError> {
     let mut all = Vec::new();
     for_numbers(file, tensor, |numbers| all.extend_from_slice(numbers))?;
     Ok(all)
 }
 
 /// Refuses a type that cannot be decoded, and numbers that are not finite.
-pub(super) fn check_numbers(file: &Gguf, tensor: &TensorInfo) -> Result<(), Error> {
+pub(super) fn check_numbers(file: &Gguf, tensor: &TensorInfo) -> Result<(), LoadError> {
     for_numbers(file, tensor, |_| ())
 }
 
 /// Shows a tensor's numbers, some at a time.
-fn for_numbers(file: &Gguf, tensor: &TensorInfo, mut show: impl FnMut(&[f32])) -> Result<(), Error> {
+fn for_numbers(file: &Gguf, tensor: &TensorInfo, mut show: impl FnMut(&[f32])) -> Result<(), LoadError> {
     /// A multiple of the numbers in a block of any type.
     const AT_ONCE: usize = 4096;
     let TensorInfo { name, ty, .. } = tensor;
-    let failed = |problem| Error::Adapter { file: file.name().to_owned(), problem };
+    let failed = |problem| LoadError::Adapter { file: file.name().to_owned(), problem };
     let mut decoded = [0.0; AT_ONCE];
     for bytes in file.data(tensor).chunks(AT_ONCE / ty.block_len() * ty.block_bytes()) {
         let numbers = &mut decoded[..bytes.len() / ty.block_bytes() * ty.block_len()];

@@ -1,6 +1,6 @@
 use super::{Family, attention, gated, layers, named_in};
-use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Branch, FeedForward, Layer, Mixer};
 use crate::model::network::Design;
@@ -11,7 +11,7 @@ use crate::model::weights::Loader;
 /// 2504.12285; the norms: Wang et al. 2022, arXiv 2210.06423).
 pub(super) const BITNET: Family = Family { architecture: "bitnet-b1.58", design };
 
-fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_have_no_window()?;
     let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let &Config { width, feed_forward, .. } = &config;

@@ -1,6 +1,6 @@
 use super::{Family, attention, gated, head_norms, layers, named_in};
-use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Branch, FeedForward, Layer, Mixer, SelfAttention};
 use crate::model::network::Design;
@@ -15,7 +15,7 @@ pub(super) const GEMMA2: Family = Family { architecture: "gemma2", design: gemma
 /// own (Gemma Team 2025, arXiv 2503.19786).
 pub(super) const GEMMA3: Family = Family { architecture: "gemma3", design: gemma3 };
 
-fn gemma2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn gemma2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let (window, windowed) = (window(keys)?, keys.windowed(config.layers, 2)?);
     let scale = score_scale(keys, &config)?;
@@ -33,7 +33,7 @@ fn gemma2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     Ok(Design { logit_cap, ..design(config, vec![rope], layers) })
 }
 
-fn gemma3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn gemma3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     const WINDOWED_BASE: f32 = 10_000.0;
     let rotated = keys.rotated(config.head_dim)?;
     let base = keys.positive("rope.freq_base", Some(1_000_000.0))?;
@@ -69,10 +69,10 @@ fn layer(
     config: &Config,
     index: usize,
     attention: SelfAttention,
-) -> Result<Layer, Error> {
+) -> Result<Layer, LoadError> {
     let mut norm = |name: &str| loader.vector(&named_in(index, name), config.width).map(Some);
     let mut branch =
-        |before, after| Ok::<_, Error>(Branch { before: norm(before)?, after: norm(after)?, scale: 1.0 });
+        |before, after| Ok::<_, LoadError>(Branch { before: norm(before)?, after: norm(after)?, scale: 1.0 });
     Ok(Layer {
         mixer_branch: branch("attn_norm.weight", "post_attention_norm.weight")?,
         mixer: Mixer::Attention(attention),
@@ -83,7 +83,7 @@ fn layer(
 
 /// A number that few files say and that else follows from the model's size: the 27B models have heads that are narrower
 /// than their share of the width.
-fn score_scale(keys: &Keys<'_>, config: &Config) -> Result<f32, Error> {
+fn score_scale(keys: &Keys<'_>, config: &Config) -> Result<f32, LoadError> {
     let share = (config.width / config.heads) as f32;
     let default = match config.layers {
         46 | 62 => 1.0 / share.sqrt(),
@@ -92,6 +92,6 @@ fn score_scale(keys: &Keys<'_>, config: &Config) -> Result<f32, Error> {
     keys.positive("attention.scale", Some(default))
 }
 
-fn window(keys: &Keys<'_>) -> Result<usize, Error> {
+fn window(keys: &Keys<'_>) -> Result<usize, LoadError> {
     Ok(keys.window()?.unwrap_or(usize::MAX))
 }

@@ -1,6 +1,6 @@
 use super::{Family, attention, layer_of_experts, layers, llama_layer};
-use crate::error::Error;
 use crate::kernels::Pairs;
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Layer, SelfAttention};
 use crate::model::network::Design;
@@ -14,12 +14,12 @@ pub(super) const GRANITE: Family = Family { architecture: "granite", design: gra
 /// Granite 3 with experts.
 pub(super) const GRANITE_MOE: Family = Family { architecture: "granitemoe", design: granite_moe };
 
-fn granite(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn granite(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_be_absent_or_zero("expert_count")?;
     design(keys, loader, config, llama_layer)
 }
 
-fn granite_moe(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn granite_moe(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     design(keys, loader, config, |loader, config, index, attention| {
         layer_of_experts(keys, loader, config, index, attention)
     })
@@ -29,8 +29,8 @@ fn design(
     keys: &Keys<'_>,
     loader: &mut Loader<'_>,
     config: Config,
-    layer: impl Fn(&mut Loader<'_>, &Config, usize, SelfAttention) -> Result<Layer, Error>,
-) -> Result<Design, Error> {
+    layer: impl Fn(&mut Loader<'_>, &Config, usize, SelfAttention) -> Result<Layer, LoadError>,
+) -> Result<Design, LoadError> {
     keys.must_have_no_window()?;
     keys.must_not_be_false("rope.scaling.finetuned")?;
     let rope = Rope::of(keys, loader, &config, Pairs::Neighbours)?;

@@ -1,6 +1,6 @@
 use super::{Family, attention, gated, head_norms, layer_of, layers, named_in};
-use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::conv::ShortConv;
 use crate::model::layer::{FeedForward, Mixer};
@@ -12,7 +12,7 @@ use crate::model::weights::Loader;
 /// 2511.23404).
 pub(super) const LFM2: Family = Family { architecture: "lfm2", design };
 
-fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_have_no_window()?;
     keys.must_be_absent_or_zero("expert_count")?;
     let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
@@ -37,7 +37,7 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     Ok(Design { norm: "token_embd_norm.weight", ..Design::plain(config, vec![rope], layers) })
 }
 
-fn conv(loader: &mut Loader<'_>, config: &Config, layer: usize, taps: usize) -> Result<ShortConv, Error> {
+fn conv(loader: &mut Loader<'_>, config: &Config, layer: usize, taps: usize) -> Result<ShortConv, LoadError> {
     let width = config.width;
     let [before, after, input] = loader.stacked(&named_in(layer, "shortconv.in_proj"), [width; 3], width)?;
     Ok(ShortConv {

@@ -1,6 +1,6 @@
 use super::{Family, attention, layers, llama_layer};
-use crate::error::Error;
 use crate::kernels::Pairs;
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::network::Design;
 use crate::model::rope::Rope;
@@ -11,7 +11,7 @@ use crate::model::weights::Loader;
 /// al. 2023, arXiv 2310.06825).
 pub(super) const LLAMA: Family = Family { architecture: "llama", design };
 
-fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_be_absent_or_zero("expert_count")?;
     let rope = Rope::of(keys, loader, &config, Pairs::Neighbours)?;
     let (window, windowed) = (keys.window()?, keys.windowed(config.layers, 0)?);

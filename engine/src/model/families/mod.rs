@@ -16,16 +16,16 @@ use super::layer::{Branch, FeedForward, Gated, Layer, Mixer, QueryKeyNorms, Self
 use super::network::Design;
 use super::rope::Rope;
 use super::weights::Loader;
-use crate::error::Error;
 use crate::kernels::Activation;
 use crate::kernels::attention::Look;
+use crate::model::LoadError;
 
 /// A family of models.
 pub(super) struct Family {
     /// What `general.architecture` says.
     pub(super) architecture: &'static str,
     /// Reads the keys, and takes the layers' tensors out of the file.
-    pub(super) design: fn(&Keys<'_>, &mut Loader<'_>, Config) -> Result<Design, Error>,
+    pub(super) design: fn(&Keys<'_>, &mut Loader<'_>, Config) -> Result<Design, LoadError>,
 }
 
 const FAMILIES: [Family; 13] = [
@@ -70,7 +70,10 @@ impl Design {
 }
 
 /// As many layers as the model has, each made from its number.
-fn layers(config: &Config, layer: impl FnMut(usize) -> Result<Layer, Error>) -> Result<Vec<Layer>, Error> {
+fn layers(
+    config: &Config,
+    layer: impl FnMut(usize) -> Result<Layer, LoadError>,
+) -> Result<Vec<Layer>, LoadError> {
     (0..config.layers).map(layer).collect()
 }
 
@@ -85,7 +88,7 @@ fn llama_layer(
     config: &Config,
     layer: usize,
     attention: SelfAttention,
-) -> Result<Layer, Error> {
+) -> Result<Layer, LoadError> {
     let feed_forward = FeedForward::Gated(gated(loader, config, layer, Activation::Silu)?);
     layer_of(loader, config, layer, Mixer::Attention(attention), feed_forward)
 }
@@ -97,7 +100,7 @@ fn layer_of_experts(
     config: &Config,
     layer: usize,
     attention: SelfAttention,
-) -> Result<Layer, Error> {
+) -> Result<Layer, LoadError> {
     let feed_forward = FeedForward::Experts(experts(keys, loader, config, layer)?);
     layer_of(loader, config, layer, Mixer::Attention(attention), feed_forward)
 }
@@ -109,10 +112,10 @@ fn layer_of(
     layer: usize,
     mixer: Mixer,
     feed_forward: FeedForward,
-) -> Result<Layer, Error> {
+) -> Result<Layer, LoadError> {
     let mut branch = |norm: &str| {
         let norm = loader.vector(&named_in(layer, norm), config.width)?;
-        Ok::<_, Error>(Branch::normed_before(norm))
+        Ok::<_, LoadError>(Branch::normed_before(norm))
     };
     Ok(Layer {
         mixer_branch: branch("attn_norm.weight")?,
@@ -123,7 +126,7 @@ fn layer_of(
 }
 
 /// Attention to all positions, with a matrix for each of queries, keys and values.
-fn attention(loader: &mut Loader<'_>, config: &Config, layer: usize) -> Result<SelfAttention, Error> {
+fn attention(loader: &mut Loader<'_>, config: &Config, layer: usize) -> Result<SelfAttention, LoadError> {
     let (width, queries, keys) = (config.width, config.queries(), config.keys());
     Ok(SelfAttention {
         query: loader.rows(&named_in(layer, "attn_q"), queries, width)?,
@@ -142,7 +145,7 @@ fn everywhere(config: &Config) -> Look {
 }
 
 /// A norm for each head of queries and keys, all heads of a layer with the same weights.
-fn head_norms(loader: &mut Loader<'_>, config: &Config, layer: usize) -> Result<QueryKeyNorms, Error> {
+fn head_norms(loader: &mut Loader<'_>, config: &Config, layer: usize) -> Result<QueryKeyNorms, LoadError> {
     Ok(QueryKeyNorms {
         query: loader.vector(&named_in(layer, "attn_q_norm.weight"), config.head_dim)?,
         key: loader.vector(&named_in(layer, "attn_k_norm.weight"), config.head_dim)?,
@@ -156,7 +159,7 @@ fn gated(
     config: &Config,
     layer: usize,
     activation: Activation,
-) -> Result<Gated, Error> {
+) -> Result<Gated, LoadError> {
     let &Config { width, feed_forward, .. } = config;
     Ok(Gated {
         gate: loader.rows(&named_in(layer, "ffn_gate"), feed_forward, width)?,
@@ -172,7 +175,7 @@ fn experts(
     loader: &mut Loader<'_>,
     config: &Config,
     layer: usize,
-) -> Result<Experts, Error> {
+) -> Result<Experts, LoadError> {
     let &Config { width, feed_forward, .. } = config;
     let count = keys.size("expert_count", None)?;
     let used = keys.size("expert_used_count", None)?;

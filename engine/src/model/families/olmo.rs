@@ -1,6 +1,6 @@
 use super::{Family, attention, gated, layers, named_in};
-use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Branch, FeedForward, Layer, Mixer, QueryKeyNorms};
 use crate::model::network::Design;
@@ -11,7 +11,7 @@ use crate::model::weights::Loader;
 /// 2024, arXiv 2501.00656).
 pub(super) const OLMO2: Family = Family { architecture: "olmo2", design };
 
-fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_have_no_window()?;
     let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
@@ -23,7 +23,7 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
         });
         let mut branch = |norm: &str| {
             let after = Some(loader.vector(&named_in(index, norm), config.width)?);
-            Ok::<_, Error>(Branch { before: None, after, scale: 1.0 })
+            Ok::<_, LoadError>(Branch { before: None, after, scale: 1.0 })
         };
         Ok(Layer {
             mixer_branch: branch("post_attention_norm.weight")?,

@@ -1,6 +1,6 @@
 use super::{Family, everywhere, layers, named_in};
-use crate::error::Error;
 use crate::kernels::{Activation, Pairs};
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::layer::{Branch, FeedForward, Gated, Layer, Mixer, SelfAttention};
 use crate::model::network::Design;
@@ -12,7 +12,7 @@ use crate::model::weights::Loader;
 /// 2402.13753).
 pub(super) const PHI3: Family = Family { architecture: "phi3", design };
 
-fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     let rope = rope(keys, loader, &config)?;
     let window = keys.window()?.unwrap_or(usize::MAX);
     let &Config { width, feed_forward, .. } = &config;
@@ -36,7 +36,7 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     Ok(Design::plain(config, vec![rope], layers))
 }
 
-fn rope(keys: &Keys<'_>, loader: &mut Loader<'_>, config: &Config) -> Result<Rope, Error> {
+fn rope(keys: &Keys<'_>, loader: &mut Loader<'_>, config: &Config) -> Result<Rope, LoadError> {
     let rotated = keys.rotated(config.head_dim)?;
     let base = keys.positive("rope.freq_base", Some(10_000.0))?;
     let mut rope = Rope::new(Pairs::Halves, base, rotated, 1.0);

@@ -1,6 +1,6 @@
 use super::{Family, attention, head_norms, layer_of_experts, layers, llama_layer};
-use crate::error::Error;
 use crate::kernels::Pairs;
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::network::Design;
 use crate::model::rope::Rope;
@@ -15,7 +15,7 @@ pub(super) const QWEN3: Family = Family { architecture: "qwen3", design: qwen3 }
 /// Qwen3 with experts.
 pub(super) const QWEN3_MOE: Family = Family { architecture: "qwen3moe", design: qwen3_moe };
 
-fn qwen2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn qwen2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_have_no_window()?;
     let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
@@ -25,7 +25,7 @@ fn qwen2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Des
     Ok(Design::plain(config, vec![rope], layers))
 }
 
-fn qwen3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn qwen3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_have_no_window()?;
     let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;
     let layers = layers(&config, |index| {
@@ -36,7 +36,7 @@ fn qwen3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Des
     Ok(Design::plain(config, vec![rope], layers))
 }
 
-fn qwen3_moe(keys: &Keys<'_>, loader: &mut Loader<'_>, mut config: Config) -> Result<Design, Error> {
+fn qwen3_moe(keys: &Keys<'_>, loader: &mut Loader<'_>, mut config: Config) -> Result<Design, LoadError> {
     config.feed_forward = keys.size("expert_feed_forward_length", Some(config.feed_forward))?;
     keys.must_have_no_window()?;
     let rope = Rope::of(keys, loader, &config, Pairs::Halves)?;

@@ -1,6 +1,6 @@
 use super::{Family, attention, layers, llama_layer};
-use crate::error::Error;
 use crate::kernels::Pairs;
+use crate::model::LoadError;
 use crate::model::config::{Config, Keys};
 use crate::model::network::Design;
 use crate::model::rope::Rope;
@@ -13,7 +13,7 @@ pub(super) const SMOLLM3: Family = Family { architecture: "smollm3", design };
 /// Files do not say it.
 const WITHOUT_POSITIONS: usize = 4;
 
-fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, Error> {
+fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<Design, LoadError> {
     keys.must_have_no_window()?;
     let rope = Rope::of(keys, loader, &config, Pairs::Neighbours)?;
     let layers = layers(&config, |index| {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
 use super::Session;
-use crate::error::Error;
 use crate::model::Model;
+use crate::sequences::SessionError;
 pub(crate) use pace::MOST;
 use pace::Pace;
 
@@ -75,14 +75,14 @@ impl Speculation {
     /// Whether tokens mean the same to `model` and to what drafts.
     ///
     /// # Errors
-    /// [`Error::DraftVocabulary`].
-    pub(crate) fn check(&mut self, model: &Model) -> Result<(), Error> {
+    /// [`SessionError::DraftVocabulary`].
+    pub(crate) fn check(&mut self, model: &Model) -> Result<(), SessionError> {
         let Source::Model { session, tokens } = &mut self.source else { return Ok(()) };
         let (ours, theirs) = (model.tokenizer(), session.model().tokenizer());
         // Vocabularies are padded to different lengths: what both name is compared, and nothing else is ever a draft.
         *tokens = ours.len().min(theirs.len());
         match (0..*tokens as u32).find(|&token| ours.text(token) != theirs.text(token)) {
-            Some(token) => Err(Error::DraftVocabulary { token }),
+            Some(token) => Err(SessionError::DraftVocabulary { token }),
             None => Ok(()),
         }
     }
@@ -151,7 +151,7 @@ fn ask(
     tokens: &[u32],
     (count, known): (usize, usize),
     drafts: &mut Vec<u32>,
-) -> Result<(), Error> {
+) -> Result<(), SessionError> {
     // The last token is fed in any case, as its logits are needed.
     let common = common(session, tokens).min(tokens.len().saturating_sub(1));
     session.truncate(common);

@@ -1,7 +1,7 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use siskin::gguf::Gguf;
-use siskin::memory::Outline;
+use siskin::plan::Outline;
 use siskin::{Adapter, AdapterOutline, Model, Session};
 use siskin_convert::peft;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 use siskin::gguf::Gguf;
 use siskin::machine::default_threads;
-use siskin::memory::Outline;
+use siskin::plan::Outline;
 use siskin::{Answer, Model, Session, SessionOptions};
 use siskin_kit::divergence::Statistics;
 use siskin_kit::perplexity::{Perplexity, Windows, perplexity};
@@ -91,9 +91,8 @@ impl Settings {
     /// Refuses a session that there is no memory for, before the model is loaded.
     fn check(&self, path: &Path, options: &SessionOptions) -> Result<()> {
         let file = Gguf::open(path)?;
-        let failed = |error: siskin::Error| in_file(&file, error);
-        let outline = Outline::of(&file).map_err(failed)?;
-        memory::check(self.memory, &outline, options, 1).map_err(failed)?;
+        let outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+        memory::check(self.memory, &outline, options, 1).map_err(|error| in_file(&file, error))?;
         Ok(())
     }
 

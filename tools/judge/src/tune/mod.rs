@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use search::Search;
 use siskin::gguf::Gguf;
 use siskin::machine::default_threads;
-use siskin::memory::Outline;
+use siskin::plan::Outline;
 use siskin::sampler::SamplerOptions;
 use siskin::{Answer, AnswerLimits, Model, SessionOptions};
 use siskin_kit::{in_file, memory};
@@ -141,10 +141,9 @@ pub fn tune(
     mut tried: impl FnMut(&Trial),
 ) -> Result<Vec<Trial>> {
     let mut search = Search::new(settings.method, &space.dimensions, settings.trials, settings.seed)?;
-    let failed = |error: siskin::Error| in_file(file, error);
-    let outline = Outline::of(file).map_err(failed)?;
-    memory::check(settings.memory, &outline, &settings.session, 1).map_err(failed)?;
-    let model = Model::from_gguf(file).map_err(failed)?;
+    let outline = Outline::of(file).map_err(|error| in_file(file, error))?;
+    memory::check(settings.memory, &outline, &settings.session, 1).map_err(|error| in_file(file, error))?;
+    let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
     let subject = Subject { settings, space, outline, model, tasks };
     let mut trials = vec![Trial { number: 0, point: None, score: subject.score(None)? }];
     for number in 1..=settings.trials {

@@ -4,13 +4,14 @@
 //! the buffers later, in an arena that only counts them. A [`Budget`] says what the process may use.
 
 mod budget;
+mod error;
 mod fit;
-mod plan;
+mod memory;
 
 pub use budget::Budget;
-pub use plan::Plan;
+pub use error::PlanError;
+pub use memory::Plan;
 
-use crate::error::Error;
 use crate::gguf::{FAULT_AROUND, Footprint, Gguf};
 use crate::machine::Memory;
 use crate::model::AdapterOutline;
@@ -44,7 +45,7 @@ impl Outline {
     ///
     /// # Errors
     /// As for [`Model::from_gguf`](crate::Model::from_gguf), where names, shapes or types are wrong.
-    pub fn of(file: &Gguf) -> Result<Self, Error> {
+    pub fn of(file: &Gguf) -> Result<Self, PlanError> {
         let (network, weights) = Network::outline(file)?;
         let footprint = file.footprint();
         let file_now = match footprint {
@@ -67,8 +68,8 @@ impl Outline {
     /// Counts an adapter too, which all sessions will have.
     ///
     /// # Errors
-    /// [`Error::Adapter`] for one of another model.
-    pub fn add_adapter(&mut self, adapter: &AdapterOutline) -> Result<(), Error> {
+    /// [`PlanError::Adapter`] for one of another model.
+    pub fn add_adapter(&mut self, adapter: &AdapterOutline) -> Result<(), PlanError> {
         adapter.check(&self.network)?;
         self.adapters = self.adapters.saturating_add(adapter.bytes());
         self.rank = self.rank.max(adapter.rank());
@@ -91,7 +92,7 @@ impl Outline {
     ///
     /// # Errors
     /// An option without meaning.
-    pub fn plan(&self, options: &SessionOptions, sessions: usize) -> Result<Plan, Error> {
+    pub fn plan(&self, options: &SessionOptions, sessions: usize) -> Result<Plan, PlanError> {
         Ok(self.plan_for(&options.resolve(self.context_length(), For::One)?, sessions))
     }
 

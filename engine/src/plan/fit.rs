@@ -1,5 +1,5 @@
+use super::PlanError;
 use super::{Budget, Outline, Plan};
-use crate::error::Error;
 use crate::model::ContextOptions;
 use crate::sequences::{For, SessionOptions};
 use crate::state::{CacheType, CacheTypes};
@@ -15,8 +15,13 @@ impl Outline {
     /// The plan of `sessions` sessions, if it is within the budget.
     ///
     /// # Errors
-    /// [`Error::Memory`], with the figures, if it is not; an option without meaning.
-    pub fn within(&self, options: &SessionOptions, sessions: usize, budget: &Budget) -> Result<Plan, Error> {
+    /// [`PlanError::Memory`], with the figures, if it is not; an option without meaning.
+    pub fn within(
+        &self,
+        options: &SessionOptions,
+        sessions: usize,
+        budget: &Budget,
+    ) -> Result<Plan, PlanError> {
         let plan = self.plan(options, sessions)?;
         match plan.peak() <= budget.bytes() {
             true => Ok(plan),
@@ -29,13 +34,13 @@ impl Outline {
     /// the cache in [`CacheType::Q8_0`], with as long a context as there is room for, of no less than 256.
     ///
     /// # Errors
-    /// [`Error::Memory`] if none of this is within the budget; an option without meaning.
+    /// [`PlanError::Memory`] if none of this is within the budget; an option without meaning.
     pub fn fit(
         &self,
         options: &SessionOptions,
         sessions: usize,
         budget: &Budget,
-    ) -> Result<(SessionOptions, Plan), Error> {
+    ) -> Result<(SessionOptions, Plan), PlanError> {
         let wanted = options.resolve(self.context_length(), For::One)?;
         let narrow = CacheTypes::from(CacheType::Q8_0);
         let attempts = [(wanted.cache, SHORT), (narrow, LEAST)];
@@ -55,8 +60,8 @@ impl Outline {
         Err(self.refusal(self.plan_for(&least, sessions), budget))
     }
 
-    fn refusal(&self, plan: Plan, budget: &Budget) -> Error {
-        Error::Memory { file: self.name.clone(), plan: Box::new(plan), budget: *budget }
+    fn refusal(&self, plan: Plan, budget: &Budget) -> PlanError {
+        PlanError::Memory { file: self.name.clone(), plan: Box::new(plan), budget: *budget }
     }
 }
 

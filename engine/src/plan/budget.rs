@@ -1,4 +1,4 @@
-use super::plan::mebibytes;
+use super::memory::mebibytes;
 use crate::machine::{Machine, Memory, Tree};
 use std::fmt;
 
