@@ -87,6 +87,7 @@ fn a_plan_of_a_model_that_counts_is_what_is_measured() {
         .args([
             "run",
             &plain,
+            "--raw",
             "-p",
             "hello",
             "-n",
