@@ -52,7 +52,9 @@ pub(super) fn carried(c: char) -> impl Iterator<Item = char> {
 
 /// A given text as templates carry it.
 pub(super) fn give(text: &str) -> String {
-    text.chars().flat_map(carried).collect()
+    let mut given = String::with_capacity(text.len() * 4);
+    text.chars().for_each(|c| given.extend(carried(c)));
+    given
 }
 
 /// The length of [`give`]'s text in bytes.
@@ -75,7 +77,7 @@ pub(super) struct Origin {
 
 /// The characters that a text carries, each with its place in the text.
 pub(super) fn read(text: &str) -> impl Iterator<Item = (usize, Origin)> {
-    let mut chars = text.char_indices().peekable();
+    let mut chars = text.char_indices();
     std::iter::from_fn(move || {
         let (at, carrier) = chars.next()?;
         if !is_carrier(carrier) {
@@ -85,7 +87,7 @@ pub(super) fn read(text: &str) -> impl Iterator<Item = (usize, Origin)> {
         let low = |c: char| u32::from(c).checked_sub(GIVEN + LOW).filter(|low| *low < 1 << LOW_BITS);
         let c = match char::from_u32(code) {
             Some(c) => Some(c),
-            None if code < LOW => chars.peek().and_then(|(_, next)| low(*next)).and_then(|low| {
+            None if code < LOW => chars.clone().next().and_then(|(_, next)| low(next)).and_then(|low| {
                 chars.next();
                 char::from_u32(GIVEN + ((code - HIGH) << LOW_BITS) + low)
             }),
@@ -99,7 +101,11 @@ pub(super) fn read(text: &str) -> impl Iterator<Item = (usize, Origin)> {
 /// What a text says.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     match text.chars().any(is_carrier) {
-        true => read(text).map(|(_, origin)| origin.c).collect::<String>().into(),
+        true => {
+            let mut plain = String::with_capacity(text.len());
+            read(text).for_each(|(_, origin)| plain.push(origin.c));
+            plain.into()
+        }
         false => text.into(),
     }
 }
