@@ -218,10 +218,12 @@ impl Team {
                 std::thread::yield_now();
             }
         }
+        // Taken back before this thread's own panic goes on, or the next region would end with it.
+        let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
-        if shared.panicked.swap(false, Ordering::Relaxed) {
+        if panicked {
             resume_unwind(Box::new("a task of a parallel region panicked"));
         }
     }
@@ -496,5 +498,24 @@ mod tests {
         let mut again = vec![0u8; 64];
         team.for_each(Chunks::new(&mut again, 1), |_, part| part[0] = 1);
         assert!(again.iter().all(|&x| x == 1));
+    }
+
+    #[test]
+    fn panics_of_several_threads_in_one_region_are_gone_with_it() {
+        let mut team = team(3);
+        for _ in 0..20 {
+            // All threads are in the region before the first of them panics.
+            let barrier = std::sync::Barrier::new(3);
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                team.for_each(Chunks::new(&mut [0u8; 3], 1), |_, _| {
+                    barrier.wait();
+                    resume_unwind(Box::new("as asked"));
+                });
+            }));
+            assert!(caught.is_err());
+            let mut again = [0u8; 64];
+            team.for_each(Chunks::new(&mut again, 1), |_, part| part[0] += 1);
+            assert_eq!(again, [1; 64]);
+        }
     }
 }
