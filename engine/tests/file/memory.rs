@@ -1,9 +1,7 @@
 //! What scanning, refusing and reading a file costs in memory.
 #![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
 
-mod gguf_support;
-
-use gguf_support::{Raw, array, string};
+use crate::support::{Raw, array, string};
 use siskin::gguf::{Gguf, GgufError, MAX_ENTRIES, Problem, ValueType, scan};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -7,9 +7,9 @@ use siskin::gguf::{Gguf, Value};
 use std::fmt::Write;
 
 const EVERY_TYPE: (&[u8], &str) =
-    (include_bytes!("goldens/gguf/every_type.gguf"), include_str!("goldens/gguf/every_type.json"));
+    (include_bytes!("../goldens/gguf/every_type.gguf"), include_str!("../goldens/gguf/every_type.json"));
 const VERSION_2: (&[u8], &str) =
-    (include_bytes!("goldens/gguf/version2.gguf"), include_str!("goldens/gguf/version2.json"));
+    (include_bytes!("../goldens/gguf/version2.gguf"), include_str!("../goldens/gguf/version2.json"));
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

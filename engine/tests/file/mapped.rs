@@ -1,9 +1,7 @@
 //! Files on disk: mapped, read, changed behind the reader's back.
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod again;
-
-use again::run_again;
+use crate::again::run_again;
 use siskin::gguf::write::Builder;
 use siskin::gguf::{Gguf, GgufError, exit_on_bus_error};
 use siskin_quant::TensorType;
@@ -203,7 +201,7 @@ fn an_open_file_takes_the_memory_of_its_metadata() {
     let mut writer = builder.start(File::create(&path).unwrap()).unwrap();
     writer.tensor("t", &vec![0; 32 * MIB]).unwrap();
     writer.finish().unwrap();
-    let output = run_again("an_open_file_takes_the_memory_of_its_metadata", CHILD, &path);
+    let output = run_again("mapped::an_open_file_takes_the_memory_of_its_metadata", CHILD, &path);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
@@ -268,7 +266,8 @@ fn reading_beyond_a_file_that_shrank_ends_in_one_line() {
         return;
     }
     let fixture = Fixture::new(1);
-    let output = run_again("reading_beyond_a_file_that_shrank_ends_in_one_line", CHILD, &fixture.path);
+    let output =
+        run_again("mapped::reading_beyond_a_file_that_shrank_ends_in_one_line", CHILD, &fixture.path);
     assert_eq!(output.status.code(), Some(1));
     let line = "siskin: the model file shrank or could not be read while it was mapped; make it whole and start again, \
                 or use --no-mmap\n";
@@ -284,7 +283,7 @@ fn bus_errors_of_others_stay_deadly() {
         std::thread::sleep(Duration::from_secs(10));
         return;
     }
-    let output = run_again("bus_errors_of_others_stay_deadly", CHILD, Path::new("unused"));
+    let output = run_again("mapped::bus_errors_of_others_stay_deadly", CHILD, Path::new("unused"));
     assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{output:?}");
     assert_eq!(str::from_utf8(&output.stderr), Ok(""));
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use siskin::template::{ChatTemplate, Json, Message, Rendering, TemplateError};
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("goldens/template/template.json")).expect("JSON")
+    serde_json::from_str(include_str!("../goldens/template/template.json")).expect("JSON")
 }
 
 fn conversation(turns: &Value) -> Vec<Message> {
@@ -99,7 +99,7 @@ fn text(value: &Json) -> &str {
 /// Where transformers fails for want of a value, ours may go on with an empty text, as llama.cpp's does; it never refuses.
 #[test]
 fn templates_of_published_models_render_as_in_transformers() {
-    let golden: Json = include_str!("goldens/template/published.json").parse().expect("JSON");
+    let golden: Json = include_str!("../goldens/template/published.json").parse().expect("JSON");
     let Json::Integer(now) = *field(&golden, "now") else { unreachable!("seconds") };
     let conversations: Vec<Conversation> = entries(field(&golden, "conversations"))
         .iter()

@@ -1,9 +1,7 @@
 //! Files that must be refused, each with an error that names what is wrong, and some that must not.
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod gguf_support;
-
-use gguf_support::{Raw, array, string};
+use crate::support::{Raw, array, string};
 use siskin::gguf::{
     Gguf, GgufError, Layout, MAX_METADATA_BYTES, PACKED_VERSION_KEY, Problem, ValueType, scan,
 };
