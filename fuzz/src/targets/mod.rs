@@ -1,0 +1,28 @@
+//! One file a way in.
+
+pub mod adapter;
+pub mod gguf;
+pub mod state;
+pub mod template;
+pub mod tokenizer;
+
+use crate::repository;
+use siskin::{Model, SessionOptions};
+
+/// Tokens that sessions have room for.
+const CONTEXT: usize = 48;
+
+fn golden(path: &str) -> Vec<u8> {
+    let path = repository("engine/tests/goldens").join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// One thread, and little room.
+fn options(model: &Model) -> SessionOptions {
+    SessionOptions {
+        context: Some(model.context_length().min(CONTEXT)),
+        threads: Some(1),
+        batch: Some(4),
+        ..SessionOptions::default()
+    }
+}
