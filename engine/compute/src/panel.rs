@@ -542,7 +542,7 @@ mod tests {
     #[test]
     fn a_decoded_row_equals_the_tensor_s_row() {
         for ty in KERNEL_TYPES {
-            for rows in [1, 16, 21, 48] {
+            for rows in if cfg!(miri) { &[1, 21][..] } else { &[1, 16, 21, 48] }.iter().copied() {
                 let k = 2 * ty.block_len();
                 let bytes = random_blocks(ty, rows * 2, 7);
                 let panels = Panels::pack(ty, rows, k, &bytes).unwrap();

@@ -393,10 +393,10 @@ mod tests {
 
     #[test]
     fn every_task_runs_once_at_any_team_size() {
-        for threads in 1..=5 {
+        for threads in 1..=if cfg!(miri) { 3 } else { 5 } {
             let mut team = team(threads);
             assert_eq!(team.threads(), threads);
-            for tasks in (0..40).chain([1000]) {
+            for tasks in if cfg!(miri) { (0..6).chain([30]) } else { (0..40).chain([1000]) } {
                 let mut counts = vec![0u8; tasks];
                 team.for_each(Chunks::new(&mut counts, 1), |_, part| part[0] += 1);
                 assert!(counts.iter().all(|&c| c == 1), "{threads} threads, {tasks} tasks");
@@ -407,12 +407,13 @@ mod tests {
     #[test]
     fn each_thread_has_its_own_local() {
         let mut team = team(3);
-        let (mut locals, mut counts) = ([0usize; 3], vec![0u8; 1000]);
+        const TASKS: usize = if cfg!(miri) { 50 } else { 1000 };
+        let (mut locals, mut counts) = ([0usize; 3], vec![0u8; TASKS]);
         team.for_each_with(&mut locals, Chunks::new(&mut counts, 1), |local, _, part| {
             *local += 1;
             part[0] += 1;
         });
-        assert_eq!(locals.iter().sum::<usize>(), 1000);
+        assert_eq!(locals.iter().sum::<usize>(), TASKS);
         assert!(counts.iter().all(|&count| count == 1));
     }
 
@@ -420,13 +421,14 @@ mod tests {
     fn regions_follow_each_other_and_wake_parked_workers() {
         let mut team = team(3);
         let mut sums = vec![0u32; 8];
-        for round in 0..2000u32 {
+        const ROUNDS: u32 = if cfg!(miri) { 60 } else { 2000 };
+        for round in 0..ROUNDS {
             team.for_each(Chunks::new(&mut sums, 1), |i, part| part[0] += i as u32);
-            if round % 500 == 0 {
+            if round % (ROUNDS / 4) == 0 {
                 std::thread::sleep(4 * SPIN);
             }
         }
-        assert_eq!(sums, (0..8).map(|i| 2000 * i).collect::<Vec<_>>());
+        assert_eq!(sums, (0..8).map(|i| ROUNDS * i).collect::<Vec<_>>());
     }
 
     #[test]
@@ -449,7 +451,9 @@ mod tests {
         let mut team = team(4);
         let limit = Arc::new(AtomicUsize::new(usize::MAX));
         team.limit(Arc::clone(&limit));
-        for (round, threads) in [4, 1, 3, 0, 2, 4, 2, 100].into_iter().cycle().take(400).enumerate() {
+        for (round, threads) in
+            [4, 1, 3, 0, 2, 4, 2, 100].into_iter().cycle().take(if cfg!(miri) { 24 } else { 400 }).enumerate()
+        {
             limit.store(threads, Ordering::Relaxed);
             let (mut locals, mut counts) = ([0usize; 4], [0u8; 64]);
             team.for_each_with(&mut locals, Chunks::new(&mut counts, 1), |local, _, part| {
@@ -458,13 +462,14 @@ mod tests {
             });
             let beyond: usize = locals.iter().skip(threads.max(1)).sum();
             assert!(counts == [1; 64] && beyond == 0, "{threads}: {locals:?}");
-            if round % 50 == 0 {
+            if round % 8 == 0 {
                 std::thread::sleep(4 * SPIN);
             }
         }
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri's threads have no CPUs to be on")]
     fn pinned_workers_run_where_they_should() {
         let here = rustix::thread::sched_getaffinity(None).unwrap();
         let allowed: Vec<usize> = (0..1024).filter(|&cpu| here.is_set(cpu)).collect();
@@ -503,7 +508,7 @@ mod tests {
     #[test]
     fn panics_of_several_threads_in_one_region_are_gone_with_it() {
         let mut team = team(3);
-        for _ in 0..20 {
+        for _ in 0..if cfg!(miri) { 3 } else { 20 } {
             // All threads are in the region before the first of them panics.
             let barrier = std::sync::Barrier::new(3);
             let caught = catch_unwind(AssertUnwindSafe(|| {
