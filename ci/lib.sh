@@ -2,6 +2,8 @@
 # Shared by the scripts of this folder: messages, and how programs are built for AArch64 and run.
 
 readonly AARCH64=aarch64-unknown-linux-gnu
+# The profile of all that CI builds, so that it is built once.
+readonly PROFILE=ci
 readonly QEMU=(qemu-aarch64 -cpu cortex-a72) # a Raspberry Pi 4: no dot-product instructions
 # The ARM tiers, each with a CPU whose best it is: Raspberry Pi 4, Raspberry Pi 5, and all that QEMU knows.
 # shellcheck disable=SC2034 # For the scripts that read this file.
@@ -47,17 +49,48 @@ aarch64_cargo() { # SUBCOMMAND [ARGUMENT...]
 # Whether AArch64 is foreign here.
 crossing() { [ "$(uname -m)" != aarch64 ]; }
 
-# Builds the siskin program, for AArch64 too, in the profile that the tests are built in.
+# Builds the programs, for AArch64 too. Tests and programs are built by the same command, since features of what both use
+# would differ otherwise, and all of it be built twice.
 build_programs() {
-    cargo build --locked --package siskin-cli
-    if crossing; then aarch64_cargo build --locked --package siskin-cli; fi
+    cargo test --no-run --workspace --locked --profile "$PROFILE"
+    if crossing; then aarch64_build; fi
 }
 
-siskin() { "${CARGO_TARGET_DIR:-target}/debug/siskin" "$@"; }
+# What is asked under qemu: what has an architecture of its own, and the program without what has none.
+aarch64_build() {
+    aarch64_test cortex-a72 --no-run
+    aarch64_cargo build --locked --profile "$PROFILE" --package siskin-cli --no-default-features --features demo
+}
 
-siskin_aarch64() { "${QEMU[@]}" "${CARGO_TARGET_DIR:-target}/$AARCH64/debug/siskin" "$@"; }
+# The tests of the engine that may be asked under qemu, always the same programs, so that each is built once.
+aarch64_test() { # CPU [ARGUMENT...]
+    aarch64_cargo test --locked --profile "$PROFILE" --package siskin-compute --package siskin --lib --test model \
+        --config "target.$AARCH64.runner = 'qemu-aarch64 -cpu $1'" "${@:2}"
+}
+
+# A program of this workspace.
+built() { # PROGRAM [ARGUMENT...]
+    "${CARGO_TARGET_DIR:-target}/$PROFILE/$1" "${@:2}"
+}
+
+siskin() { built siskin "$@"; }
+
+siskin_aarch64() { "${QEMU[@]}" "${CARGO_TARGET_DIR:-target}/$AARCH64/$PROFILE/siskin" "$@"; }
 
 # The same on another CPU.
 siskin_on() { # CPU [ARGUMENT...]
-    qemu-aarch64 -cpu "$1" "${CARGO_TARGET_DIR:-target}/$AARCH64/debug/siskin" "${@:2}"
+    qemu-aarch64 -cpu "$1" "${CARGO_TARGET_DIR:-target}/$AARCH64/$PROFILE/siskin" "${@:2}"
+}
+
+# The ways in that are fuzzed.
+fuzz_targets() {
+    local file
+    for file in fuzz/fuzz_targets/*.rs; do basename "$file" .rs; done
+}
+
+# The nightly toolchain, with a component of it.
+nightly_with() { # COMPONENT
+    command -v rustup >/dev/null || fail "rustup is missing: https://rustup.rs"
+    rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
+    rustup component add --toolchain nightly "$1"
 }

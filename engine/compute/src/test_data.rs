@@ -1,5 +1,7 @@
 //! Random inputs of the unit tests.
 
+use std::io::Write;
+
 use half::f16;
 use siskin_quant::TensorType::{self, *};
 
@@ -86,4 +88,20 @@ fn float_fields(ty: TensorType) -> Vec<usize> {
     let halves = pieces.filter(|piece| (piece.bytes, piece.unit) == (2, 2)).map(|piece| piece.at);
     // IQ4_XS has two bytes of integers behind its scale.
     halves.filter(|&at| !(ty == IQ4_XS && at == 2)).collect()
+}
+
+/// The tiers that a machine which runs tests must have: those that `SISKIN_TIERS` names, with commas between them.
+pub fn required_tiers() -> Vec<String> {
+    let named = std::env::var("SISKIN_TIERS").unwrap_or_default();
+    named.split(',').filter(|tier| !tier.is_empty()).map(str::to_owned).collect()
+}
+
+/// Says that nothing was asked of a tier, which this CPU lacks, where tests' output is not held back.
+///
+/// # Panics
+/// Where the tier is one of [`required_tiers`].
+pub fn skip_tier(tier: &str) {
+    assert!(!required_tiers().iter().any(|required| required == tier), "this CPU has no {tier}");
+    // `eprintln` is held back where a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: this CPU has no {tier}");
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::arena::{Matrix, Split, Tile};
 use crate::panel::Panels;
 use crate::q8::TILE;
-use crate::test_data::{KERNEL_TYPES, Random, extreme_blocks, random_blocks};
+use crate::test_data::{KERNEL_TYPES, Random, extreme_blocks, random_blocks, required_tiers, skip_tier};
 
 fn scalar() -> &'static Kernels {
     "scalar".parse::<Isa>().unwrap().kernels()
@@ -66,6 +66,22 @@ fn multiply(kernels: &Kernels, weights: &Panels, x: &[f32], output: Output) -> V
         kernels.matmul(weights.ty(), &Product { panels, k, x, output }, &mut scratch, &mut tile);
     }
     out
+}
+
+/// The other tests ask every tier that is here, so this one says which are not, and fails where one must be.
+#[test]
+fn the_tiers_that_must_be_here_are() {
+    #[cfg(target_arch = "x86_64")]
+    const TIERS: &[&str] = &["avx2", "avx-vnni", "avx512-vnni"];
+    #[cfg(target_arch = "aarch64")]
+    const TIERS: &[&str] = &["neon", "neon-dotprod", "neon-i8mm"];
+    let here: Vec<_> = all().map(Kernels::name).collect();
+    for tier in TIERS.iter().filter(|tier| !here.contains(tier)) {
+        skip_tier(tier);
+    }
+    for tier in required_tiers() {
+        assert!(here.contains(&tier.as_str()), "SISKIN_TIERS: {tier} is none of {here:?}");
+    }
 }
 
 #[test]

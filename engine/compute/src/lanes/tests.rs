@@ -61,7 +61,7 @@ impl<L: Lanes> Pair<L> {
 
 fn vectors() -> Vec<[f32; 16]> {
     let mut random = Random(11);
-    (0..300)
+    (0..if cfg!(miri) { 12 } else { 300 })
         .map(|round| {
             std::array::from_fn(|_| match round % 3 {
                 0 => random.unit() * 100.0,
@@ -114,13 +114,14 @@ fn integers<L: Lanes>(l: L) {
 
 fn loads<L: Lanes>(l: L) {
     let (p, s) = (Pair(l), Pair(Scalar));
-    for start in (0..=u16::MAX).step_by(16) {
+    // Every half there is; few of them where each is worked out step by step.
+    for start in (0..=u16::MAX).step_by(if cfg!(miri) { 4096 } else { 16 }) {
         let halves: [u8; 32] = std::array::from_fn(|i| (start + i as u16 / 2).to_le_bytes()[i % 2]);
         assert_eq!(p.out(l.load_f16(&halves)), s.out(Scalar.load_f16(&halves)), "f16 from {start:#x}");
         assert_eq!(p.out(l.load_bf16(&halves)), s.out(Scalar.load_bf16(&halves)), "bf16 from {start:#x}");
     }
     let mut random = Random(3);
-    for _ in 0..50 {
+    for _ in 0..if cfg!(miri) { 2 } else { 50 } {
         let bytes: [u8; 64] = std::array::from_fn(|_| random.bits() as u8);
         let first = bytes.first_chunk().unwrap();
         assert_eq!(p.out(l.load_f32(&bytes)), s.out(Scalar.load_f32(&bytes)));
@@ -138,7 +139,7 @@ fn loads<L: Lanes>(l: L) {
 fn bytes<L: Lanes>(l: L) {
     let (p, s) = (Pair(l), Pair(Scalar));
     let mut random = Random(5);
-    for _ in 0..50 {
+    for _ in 0..if cfg!(miri) { 2 } else { 50 } {
         let a: [u8; 64] = std::array::from_fn(|_| random.bits() as u8);
         let b: [u8; 64] = std::array::from_fn(|_| random.bits() as u8);
         let (x, y) = (l.load_bytes(&a), l.load_bytes(&b));
@@ -190,7 +191,7 @@ fn dots<L: Lanes>(l: L) {
     let mut random = Random(9);
     let ranges = [(Range::U4, 0, 15), (Range::U5, 0, 31), (Range::U6, 0, 63), (Range::S8, -128, 127)];
     for (range, low, high) in ranges {
-        for round in 0..60 {
+        for round in 0..if cfg!(miri) { 4 } else { 60 } {
             let (w, x) = block(&mut random, (low, high), round);
             check_dot(l, w, x, range);
             check_dots::<L, 1>(l, w, [x], range);
@@ -271,53 +272,54 @@ fn scalar_is_its_own_equal() {
     all(Scalar);
 }
 
+/// All of it on a tier that this CPU may lack.
+fn all_on<L: Lanes>(tier: &str, lanes: Option<L>) {
+    match lanes {
+        Some(lanes) => all(lanes),
+        None => crate::test_data::skip_tier(tier),
+    }
+}
+
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn avx2_equals_scalar() {
-    if let Some(l) = super::Avx2::detect() {
-        all(l);
-    }
+    all_on("avx2", super::Avx2::detect());
 }
 
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn avx_vnni_equals_scalar() {
-    if let Some(l) = super::AvxVnni::detect() {
-        all(l);
-    }
-    if let Some(l) = super::Wide::<super::Evex>::detect() {
-        all(l);
-    }
+    all_on("avx-vnni", super::AvxVnni::detect());
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn avx_vnni_encoded_as_avx512_equals_scalar() {
+    all_on("avx512-vnni", super::Wide::<super::Evex>::detect());
 }
 
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn avx512_equals_scalar() {
-    if let Some(l) = super::Avx512::detect() {
-        all(l);
-    }
+    all_on("avx512-vnni", super::Avx512::detect());
 }
 
 #[test]
 #[cfg(target_arch = "aarch64")]
 fn neon_equals_scalar() {
-    all(super::Neon::<super::Mla>::detect().unwrap());
+    all_on("neon", super::Neon::<super::Mla>::detect());
 }
 
 #[test]
 #[cfg(target_arch = "aarch64")]
 fn neon_dotprod_equals_scalar() {
-    if let Some(l) = super::Neon::<super::Sdot>::detect() {
-        all(l);
-    }
+    all_on("neon-dotprod", super::Neon::<super::Sdot>::detect());
 }
 
 #[test]
 #[cfg(target_arch = "aarch64")]
 fn neon_i8mm_equals_scalar() {
-    if let Some(l) = super::Neon::<super::Smmla>::detect() {
-        all(l);
-    }
+    all_on("neon-i8mm", super::Neon::<super::Smmla>::detect());
 }
 
 #[test]
