@@ -2,6 +2,8 @@
 
 pub mod adapter;
 pub mod gguf;
+pub mod imatrix;
+pub mod safetensors;
 pub mod state;
 pub mod template;
 pub mod tokenizer;
