@@ -2,7 +2,7 @@
 
 use super::{golden, options};
 use siskin::gguf::{Gguf, Value};
-use siskin::memory::Outline;
+use siskin::plan::Outline;
 use siskin::sampler::SamplerOptions;
 use siskin::template::{ChatTemplate, Message};
 use siskin::tokenizer::{Special, Tokenizer};
