@@ -128,7 +128,7 @@ impl ConvState {
 impl SequenceState for ConvState {
     fn begin(&mut self, segment: &Segment<'_>) {
         let &Segment { sequence, start, pages, .. } = segment;
-        if !self.recent.reaches(sequence, start)
+        if !self.recent.has(sequence, start)
             && let Some(&page) = (start / PAGE).checked_sub(1).and_then(|page| pages.get(page))
         {
             for layer in 0..self.layers {
@@ -147,7 +147,7 @@ impl SequenceState for ConvState {
     }
 
     fn resume(&self, sequence: usize, len: usize, pristine: usize) -> usize {
-        match self.recent.reaches(sequence, len) {
+        match self.recent.reaches(sequence, len, pristine) {
             true => len,
             false => len.min(pristine) / PAGE * PAGE,
         }
@@ -176,7 +176,7 @@ impl SequenceState for ConvState {
 
     fn save(&self, segment: &Segment<'_>, out: &mut dyn Write) -> io::Result<()> {
         let &Segment { sequence, start: len, pages, .. } = segment;
-        let there = self.recent.reaches(sequence, len);
+        let there = self.recent.has(sequence, len);
         out.write_all(&[there.into()])?;
         let mut write =
             |numbers: &[f32]| numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()));

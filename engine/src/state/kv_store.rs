@@ -166,7 +166,7 @@ impl KvStore {
 }
 
 /// Where the panels begin that have some positions.
-fn starts(positions: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+pub(super) fn starts(positions: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
     let first = positions.start / SLOTS_SAVED * SLOTS_SAVED;
     (first..positions.end).step_by(SLOTS_SAVED)
 }

@@ -23,3 +23,4 @@ mod saved;
 mod sequences;
 mod session;
 mod speculation;
+mod windows;

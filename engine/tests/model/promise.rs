@@ -29,9 +29,9 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let long = |name: &str| {
         let parts = Parts::read(&family(&format!("{name}.gguf")));
         let key = parts.keys.iter().find(|(key, _)| key.ends_with(".context_length")).unwrap().0.clone();
-        parts.key(&key, Some(OwnedValue::U32(1024)))
+        parts.key(&key, Some(OwnedValue::U32(2048)))
     };
-    let gqa = || Parts::of("gqa").key("llama.context_length", Some(OwnedValue::U32(1024)));
+    let gqa = || Parts::of("gqa").key("llama.context_length", Some(OwnedValue::U32(2048)));
     vec![
         Case::new("gqa", &gqa(), &ids("gqa"), 300),
         Case::new("gqa in Q4_0", &gqa().quantized(TensorType::Q4_0), &ids("gqa"), 70),
@@ -107,7 +107,7 @@ impl Worker {
 
 fn worker() -> impl Strategy<Value = Worker> {
     let batch = prop_oneof![1usize..9, 1usize..90, 200usize..900];
-    (any::<prop::sample::Index>(), 1usize..=8, batch, 10usize..400)
+    (any::<prop::sample::Index>(), 1usize..=8, batch, 10usize..1200)
         .prop_map(|(isa, threads, batch, spare)| Worker { isa, threads, batch, spare })
 }
 
