@@ -51,7 +51,7 @@ pub enum MeasureError {
 
 /// The product of a weight matrix with the activations of some tokens, on the calling thread.
 pub struct Matmul {
-    kernels: &'static Kernels,
+    kernels: Kernels,
     team: Team,
     weights: Panels,
     x: Buf<f32>,
@@ -258,7 +258,7 @@ impl Threads {
 
 /// Multiplying bytes as fast as it goes: the bound of prefill with quantized weights.
 pub struct PeakProbe {
-    kernels: &'static Kernels,
+    kernels: Kernels,
     team: Team,
     load: Load,
 }

@@ -10,6 +10,7 @@
 #[allow(unsafe_code)] // Parts of buffers for parallel tasks.
 pub mod arena;
 mod cpus;
+mod formats;
 pub mod kernels;
 #[allow(unsafe_code)] // Vector instructions.
 mod lanes;

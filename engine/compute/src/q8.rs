@@ -89,7 +89,7 @@ impl Q8Four {
     }
 }
 
-/// Four tokens' activations out of a tile of [`Lanes::FOURS`](crate::lanes::Lanes::FOURS).
+/// Four tokens' activations out of a tile of [`Tier::FOURS`](crate::lanes::Tier::FOURS).
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "aarch64"), expect(dead_code))] // No other tier has fours.
 pub(crate) struct Fours<'a> {

@@ -68,7 +68,7 @@ pub(crate) struct Room {
 /// Causal self-attention: each token's heads look at its own position and those before it in its sequence, as far as the
 /// layer's window.
 pub(crate) struct Attention {
-    kernels: &'static Kernels,
+    kernels: Kernels,
     heads: Heads,
     /// Tokens of a task, at most.
     tokens: usize,
@@ -83,7 +83,7 @@ pub(crate) struct Attention {
 impl Attention {
     pub(crate) fn new(
         arena: &mut Arena,
-        kernels: &'static Kernels,
+        kernels: Kernels,
         threads: usize,
         heads: Heads,
         types: CacheTypes,
@@ -178,14 +178,14 @@ impl Attention {
 
 /// A KV head of a layer, as a segment's tokens see it.
 struct View<'a> {
-    kernels: &'static Kernels,
+    kernels: Kernels,
     layer: &'a Layer<'a>,
     slots: Slots<'a>,
     head: usize,
 }
 
 impl<'a> View<'a> {
-    fn of(kernels: &'static Kernels, layer: &'a Layer<'a>, segment: &Segment<'a>, head: usize) -> Self {
+    fn of(kernels: Kernels, layer: &'a Layer<'a>, segment: &Segment<'a>, head: usize) -> Self {
         Self { kernels, layer, slots: layer.placement.slots(segment), head }
     }
 
@@ -260,7 +260,7 @@ impl Scratch {
     /// Takes up the queries of some rows that look at KV head `head`; the first row's position is `start`.
     fn open(
         &mut self,
-        kernels: &Kernels,
+        kernels: Kernels,
         heads: Heads,
         layer: &Layer<'_>,
         head: usize,

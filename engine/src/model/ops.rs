@@ -66,7 +66,7 @@ pub(crate) struct OpsRoom {
 /// The steps that layers are written in, and what these work with: threads, kernels, scratch, the batch's segments and
 /// what is kept of their sequences.
 pub(crate) struct Ops {
-    kernels: &'static Kernels,
+    kernels: Kernels,
     team: Team,
     pub(crate) states: States,
     attention: Attention,
@@ -93,7 +93,7 @@ impl Ops {
     /// [`OutOfMemory`].
     pub(crate) fn new(
         arena: &mut Arena,
-        kernels: &'static Kernels,
+        kernels: Kernels,
         team: Team,
         states: (States, CacheTypes),
         network: &Network,

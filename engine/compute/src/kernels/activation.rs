@@ -1,4 +1,5 @@
-use crate::lanes::Lanes;
+use super::Kernels;
+use crate::lanes::{Lanes, Op, Tier};
 
 /// e^x in each lane, to within 2 ulp; 0 below −87, e^88 above 88, NaN for NaN.
 ///
@@ -36,24 +37,46 @@ pub enum Activation {
     ReluSquared,
 }
 
-/// `gate = activation(gate) * up` (gated linear units: Shazeer 2020, arXiv 2002.05202).
-///
-/// Both have the same length, a multiple of 16.
-#[inline(always)]
-pub(crate) fn gated<L: Lanes>(l: L, activation: Activation, gate: &mut [f32], up: &[f32]) {
-    match activation {
-        Activation::Silu => each(l, gate, up, |x| l.div(x, one_plus_exp_of_negative(l, x))),
-        Activation::Gelu => each(l, gate, up, |x| {
-            // (1 + tanh u) / 2 is 1 / (1 + e^−2u), in which nothing cancels.
-            const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_2;
-            let cubic = l.fma(l.mul(x, x), l.splat(0.044_715), l.splat(1.0));
-            let u = l.mul(l.mul(x, cubic), l.splat(TWICE_SQRT_2_OVER_PI));
-            l.div(x, one_plus_exp_of_negative(l, u))
-        }),
-        Activation::ReluSquared => each(l, gate, up, |x| {
-            let x = l.max(x, l.splat(0.0));
-            l.mul(x, x)
-        }),
+impl Kernels {
+    /// `gate = activation(gate) * up` (gated linear units: Shazeer 2020, arXiv 2002.05202).
+    ///
+    /// Both have the same length, a multiple of 16.
+    pub fn gated(self, activation: Activation, gate: &mut [f32], up: &[f32]) {
+        self.run(Gated { activation, gate, up });
+    }
+
+    /// tanh(x / limit) · limit of each number, to within 1e-6 of the limit. Their number is a multiple of 16.
+    pub fn cap(self, numbers: &mut [f32], limit: f32) {
+        self.run(Cap { numbers, limit });
+    }
+}
+
+struct Gated<'a> {
+    activation: Activation,
+    gate: &'a mut [f32],
+    up: &'a [f32],
+}
+
+impl Op for Gated<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) {
+        let Self { activation, gate, up } = self;
+        match activation {
+            Activation::Silu => each(l, gate, up, |x| l.div(x, one_plus_exp_of_negative(l, x))),
+            Activation::Gelu => each(l, gate, up, |x| {
+                // (1 + tanh u) / 2 is 1 / (1 + e^−2u), in which nothing cancels.
+                const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_2;
+                let cubic = l.fma(l.mul(x, x), l.splat(0.044_715), l.splat(1.0));
+                let u = l.mul(l.mul(x, cubic), l.splat(TWICE_SQRT_2_OVER_PI));
+                l.div(x, one_plus_exp_of_negative(l, u))
+            }),
+            Activation::ReluSquared => each(l, gate, up, |x| {
+                let x = l.max(x, l.splat(0.0));
+                l.mul(x, x)
+            }),
+        }
     }
 }
 
@@ -78,10 +101,18 @@ pub(crate) fn cap<L: Lanes>(l: L, x: L::F, cap: f32) -> L::F {
     l.mul(tanh, l.splat(cap))
 }
 
-/// [`cap`] of each number. Their number is a multiple of 16.
-#[inline(always)]
-pub(crate) fn cap_all<L: Lanes>(l: L, numbers: &mut [f32], limit: f32) {
-    for x in numbers.as_chunks_mut().0 {
-        l.store(cap(l, l.load(x), limit), x);
+struct Cap<'a> {
+    numbers: &'a mut [f32],
+    limit: f32,
+}
+
+impl Op for Cap<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) {
+        for x in self.numbers.as_chunks_mut().0 {
+            l.store(cap(l, l.load(x), self.limit), x);
+        }
     }
 }

@@ -21,21 +21,18 @@
 
 mod activation;
 pub mod attention;
-mod formats;
+mod isa;
 mod matmul;
 mod norm;
 pub mod peak;
 pub mod quantize;
 pub mod rope;
-#[allow(unsafe_code)] // Functions compiled for instructions that were detected.
-mod table;
 #[cfg(test)]
 #[allow(unsafe_code)] // Parts of a matrix, each taken once.
 mod tests;
 
 pub use crate::q8::Q8Block;
 pub use activation::Activation;
+pub use isa::{Isa, Kernels, UnknownIsa};
 pub use matmul::{Activations, Line, Output, Product};
 pub use rope::Pairs;
-pub use table::Kernels;
-pub use table::{Isa, UnknownIsa};

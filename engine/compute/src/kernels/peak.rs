@@ -1,7 +1,8 @@
 //! What an instruction set multiplies at most.
 
+use super::Kernels;
 use super::matmul::Line;
-use crate::lanes::{Lanes, Range, unroll};
+use crate::lanes::{Op, Range, Tier, unroll};
 use crate::q8::Q8Block;
 
 /// Blocks of a [`Load`]: weights and activations that stay in the first-level cache.
@@ -21,25 +22,41 @@ impl Default for Load {
     }
 }
 
-/// Does the exact dot products of a matrix product and nothing else, `rounds` times: what bounds prefill.
-/// Gives the multiply-adds.
-#[inline(always)]
-pub(crate) fn peak<L: Lanes>(l: L, load: &Load, rounds: usize) -> usize {
-    if L::SIXTEEN {
-        products::<L, 16>(l, load, rounds)
-    } else if L::EIGHT {
-        products::<L, 8>(l, load, rounds)
-    } else if L::FOUR {
-        products::<L, 4>(l, load, rounds)
-    } else if L::TWO {
-        products::<L, 2>(l, load, rounds)
-    } else {
-        products::<L, 1>(l, load, rounds)
+impl Kernels {
+    /// Does the exact dot products of a matrix product and nothing else, `rounds` times: what bounds prefill.
+    /// Gives the multiply-adds.
+    pub fn peak(self, load: &Load, rounds: usize) -> usize {
+        self.run(Peak { load, rounds })
+    }
+}
+
+struct Peak<'a> {
+    load: &'a Load,
+    rounds: usize,
+}
+
+impl Op for Peak<'_> {
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) -> usize {
+        let Self { load, rounds } = self;
+        if L::SIXTEEN {
+            products::<L, 16>(l, load, rounds)
+        } else if L::EIGHT {
+            products::<L, 8>(l, load, rounds)
+        } else if L::FOUR {
+            products::<L, 4>(l, load, rounds)
+        } else if L::TWO {
+            products::<L, 2>(l, load, rounds)
+        } else {
+            products::<L, 1>(l, load, rounds)
+        }
     }
 }
 
 #[inline(always)]
-fn products<L: Lanes, const T: usize>(l: L, load: &Load, rounds: usize) -> usize {
+fn products<L: Tier, const T: usize>(l: L, load: &Load, rounds: usize) -> usize {
     let mut total = [l.splat_i32(0); T];
     for _ in 0..rounds {
         let Load { weights, x } = std::hint::black_box(load);

@@ -2,29 +2,47 @@
 
 use zerocopy::transmute_mut;
 
-use crate::lanes::Lanes;
+use super::Kernels;
+use crate::lanes::{Lanes, Op, Tier};
 pub use crate::q8::{BLOCK, TILE};
 use crate::q8::{Q8Block, Q8Four};
 
-/// Quantizes rows of activations into one tile.
-///
-/// `rows` holds up to [`TILE`] rows of `stride` numbers, of which the first `k` count; `k` is a multiple of 32.
-/// `tile` holds `k / 32` groups of one block for each row. Where [`Lanes::FOURS`] says so, four tokens' blocks are
-/// kept as a [`Q8Four`], as far as there are four.
-#[inline(always)]
-pub(crate) fn quantize<L: Lanes>(l: L, rows: &[f32], stride: usize, k: usize, tile: &mut [Q8Block]) {
-    let width = tile.len() / (k / BLOCK).max(1);
-    for (token, row) in rows.chunks_exact(stride).take(width).enumerate() {
-        let (halves, _) = row[..k].as_chunks::<16>();
-        for (x, blocks) in halves.chunks_exact(2).zip(tile.chunks_exact_mut(width)) {
-            put::<L>(blocks, token, block(l, &x[0], &x[1]));
+impl Kernels {
+    /// Quantizes rows of activations into one tile.
+    ///
+    /// `rows` holds up to [`TILE`] rows of `stride` numbers, of which the first `k` count; `k` is a multiple of 32.
+    /// `tile` holds `k / 32` groups of one block for each row. Some instruction sets keep four tokens' blocks in an order
+    /// of their own, as far as there are four.
+    pub fn quantize(self, rows: &[f32], stride: usize, k: usize, tile: &mut [Q8Block]) {
+        self.run(Quantize { rows, stride, k, tile });
+    }
+}
+
+struct Quantize<'a> {
+    rows: &'a [f32],
+    stride: usize,
+    k: usize,
+    tile: &'a mut [Q8Block],
+}
+
+impl Op for Quantize<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) {
+        let width = self.tile.len() / (self.k / BLOCK).max(1);
+        for (token, row) in self.rows.chunks_exact(self.stride).take(width).enumerate() {
+            let (halves, _) = row[..self.k].as_chunks::<16>();
+            for (x, blocks) in halves.chunks_exact(2).zip(self.tile.chunks_exact_mut(width)) {
+                put::<L>(blocks, token, block(l, &x[0], &x[1]));
+            }
         }
     }
 }
 
-/// Puts a token's block among those of a tile's same 32 numbers.
+/// Puts a token's block among those of a tile's same 32 numbers, where [`Tier::FOURS`] says so as a [`Q8Four`].
 #[inline(always)]
-fn put<L: Lanes>(blocks: &mut [Q8Block], token: usize, block: Q8Block) {
+fn put<L: Tier>(blocks: &mut [Q8Block], token: usize, block: Q8Block) {
     match blocks.as_chunks_mut::<4>().0.get_mut(token / 4) {
         Some(four) if L::FOURS => {
             let four: &mut Q8Four = transmute_mut!(four);

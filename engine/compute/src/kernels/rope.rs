@@ -1,6 +1,7 @@
 //! Rotary position embeddings.
 
-use crate::lanes::Lanes;
+use super::Kernels;
+use crate::lanes::{Lanes, Op, Tier};
 
 /// Which numbers of a head turn together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,18 +12,34 @@ pub enum Pairs {
     Halves,
 }
 
-/// Rotates one head's pairs of numbers (RoPE: Su et al. 2021, arXiv 2104.09864).
-///
-/// `turns` holds for each number of the head the cosine of its pair's angle, then for each number the sine, negative
-/// for the pair's first. Numbers beyond the rotated ones stay.
-#[inline(always)]
-pub(crate) fn rotate<L: Lanes>(l: L, pairs: Pairs, head: &mut [f32], turns: &[f32]) {
-    let (cos, sin) = turns.split_at(turns.len() / 2);
-    let rotated = cos.len().min(head.len());
-    let (head, _) = head.split_at_mut(rotated);
-    match pairs {
-        Pairs::Neighbours => rotate_neighbours(l, head, cos, sin),
-        Pairs::Halves => rotate_halves(l, head, cos, sin),
+impl Kernels {
+    /// Rotates one head's pairs of numbers (RoPE: Su et al. 2021, arXiv 2104.09864).
+    ///
+    /// `turns` holds for each number of the head the cosine of its pair's angle, then for each number the sine, negative
+    /// for the pair's first. Numbers beyond the rotated ones stay.
+    pub fn rotate(self, pairs: Pairs, head: &mut [f32], turns: &[f32]) {
+        self.run(Rotate { pairs, head, turns });
+    }
+}
+
+struct Rotate<'a> {
+    pairs: Pairs,
+    head: &'a mut [f32],
+    turns: &'a [f32],
+}
+
+impl Op for Rotate<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) {
+        let (cos, sin) = self.turns.split_at(self.turns.len() / 2);
+        let rotated = cos.len().min(self.head.len());
+        let (head, _) = self.head.split_at_mut(rotated);
+        match self.pairs {
+            Pairs::Neighbours => rotate_neighbours(l, head, cos, sin),
+            Pairs::Halves => rotate_halves(l, head, cos, sin),
+        }
     }
 }
 
@@ -72,7 +89,7 @@ pub fn reverse(turns: &mut [f32]) {
     turns[half..].iter_mut().for_each(|sin| *sin = -*sin);
 }
 
-/// Fills `turns` for [`Kernels::rotate`](super::Kernels::rotate) at a position, from the angle that each pair turns by
+/// Fills `turns` for [`Kernels::rotate`] at a position, from the angle that each pair turns by
 /// from one position to the next. What is rotated gets longer by the factor `magnitude`.
 ///
 /// The angle is formed in f32, as the reference implementations form it.

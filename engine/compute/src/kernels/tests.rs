@@ -7,15 +7,15 @@ use crate::panel::Panels;
 use crate::q8::TILE;
 use crate::test_data::{KERNEL_TYPES, Random, extreme_blocks, random_blocks, required_tiers, skip_tier};
 
-fn scalar() -> &'static Kernels {
+fn scalar() -> Kernels {
     "scalar".parse::<Isa>().unwrap().kernels()
 }
 
-fn all() -> impl Iterator<Item = &'static Kernels> {
+fn all() -> impl Iterator<Item = Kernels> {
     Isa::available().map(Isa::kernels)
 }
 
-fn others() -> impl Iterator<Item = &'static Kernels> {
+fn others() -> impl Iterator<Item = Kernels> {
     all().filter(|k| k.name() != "scalar")
 }
 
@@ -41,7 +41,7 @@ fn activations(tokens: usize, k: usize, seed: u64) -> Vec<f32> {
     x
 }
 
-fn quantized(kernels: &Kernels, x: &[f32], k: usize) -> Vec<Q8Block> {
+fn quantized(kernels: Kernels, x: &[f32], k: usize) -> Vec<Q8Block> {
     let tokens = x.len() / k;
     let mut q = vec![Q8Block::zeros(0.0); tokens * k / 32];
     for (rows, tile) in x.chunks(TILE * k).zip(q.chunks_mut((TILE * k / 32).max(1))) {
@@ -51,7 +51,7 @@ fn quantized(kernels: &Kernels, x: &[f32], k: usize) -> Vec<Q8Block> {
 }
 
 /// `out` as the kernels make it from scratch.
-fn multiply(kernels: &Kernels, weights: &Panels, x: &[f32], output: Output) -> Vec<f32> {
+fn multiply(kernels: Kernels, weights: &Panels, x: &[f32], output: Output) -> Vec<f32> {
     let (k, columns) = (weights.k(), weights.padded_rows());
     let tokens = x.len() / k;
     let q = if k % 32 == 0 { quantized(kernels, x, k) } else { Vec::new() };

@@ -1,6 +1,7 @@
 use std::arch::x86_64::*;
 
-use super::{Lanes, Range, Weights, unroll};
+use super::tier::tier;
+use super::{ByteLanes, Lanes, Range, Weights, unroll};
 
 /// AVX2 with FMA and F16C: sixteen lanes are two registers. `D` says how bytes are multiplied.
 #[derive(Clone, Copy)]
@@ -8,38 +9,22 @@ pub(crate) struct Wide<D>(D);
 
 /// AVX2's own products (Haswell, Zen and later).
 pub(crate) type Avx2 = Wide<Maddubs>;
+tier!(Avx2, "avx2", ["avx2" "fma" "f16c"], Wide(Maddubs(())));
+
 /// AVX-VNNI's (Alder Lake's cores of both kinds, Zen 5 and later).
 pub(crate) type AvxVnni = Wide<Dpbusd>;
+tier!(AvxVnni, "avx-vnni", ["avx2" "fma" "f16c" "avxvnni"], Wide(Dpbusd(())));
 
-impl Avx2 {
-    /// The tier, inside functions that are compiled for it.
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub(crate) fn assume() -> Self {
-        Wide(Maddubs(()))
-    }
-
-    /// The tier, where this CPU has it.
-    pub(crate) fn detect() -> Option<Self> {
-        has_avx2().then_some(Wide(Maddubs(())))
-    }
-}
-
-impl AvxVnni {
-    /// The tier, inside functions that are compiled for it.
-    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-    pub(crate) fn assume() -> Self {
-        Wide(Dpbusd(()))
-    }
-
-    /// The tier, where this CPU has it.
-    pub(crate) fn detect() -> Option<Self> {
-        (has_avx2() && is_x86_feature_detected!("avxvnni")).then_some(Wide(Dpbusd(())))
-    }
-}
-
-fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
-}
+/// The same products as AVX-512 encodes them: for tests of [`AvxVnni`] on CPUs that have only those.
+#[cfg(test)]
+pub(crate) type AvxVnniAsEvex = Wide<Evex>;
+#[cfg(test)]
+tier!(
+    AvxVnniAsEvex,
+    "avx-vnni, encoded as AVX-512",
+    ["avx2" "fma" "f16c" "avx512vl" "avx512vnni"],
+    Wide(Evex(()))
+);
 
 /// Applies an intrinsic to both halves of its vectors.
 macro_rules! both {
@@ -62,10 +47,8 @@ macro_rules! fold8 {
 impl<D: Products> Lanes for Wide<D> {
     type F = [__m256; 2];
     type I = [__m256i; 2];
-    type B = [__m256i; 2];
 
     const TILE: usize = 4;
-    const S8_BIAS: u8 = D::S8_BIAS;
 
     #[inline(always)]
     fn prefetch(self, line: &[u8; 64]) {
@@ -177,11 +160,6 @@ impl<D: Products> Lanes for Wide<D> {
         both!(_mm256_blendv_ps(y, x, less))
     }
     #[inline(always)]
-    fn keep(self, x: [__m256; 2], n: usize, fill: f32) -> [__m256; 2] {
-        let lane = self.load(&[0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.]);
-        self.select_lt(lane, self.splat(n as f32), x, self.splat(fill))
-    }
-    #[inline(always)]
     fn swap_pairs(self, x: [__m256; 2]) -> [__m256; 2] {
         both!(_mm256_permute_ps::<0b10_11_00_01>(x))
     }
@@ -247,6 +225,12 @@ impl<D: Products> Lanes for Wide<D> {
             _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
         }
     }
+}
+
+impl<D: Products> ByteLanes for Wide<D> {
+    type B = [__m256i; 2];
+
+    const S8_BIAS: u8 = D::S8_BIAS;
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 64]) -> [__m256i; 2] {
@@ -379,7 +363,7 @@ fn anew<T>(x: &T) -> &T {
 
 /// How the bytes of eight rows are multiplied. A value proves that the CPU has the instructions.
 pub(crate) trait Products: Copy + Send + Sync + 'static {
-    /// See [`Lanes::S8_BIAS`].
+    /// See [`ByteLanes::S8_BIAS`].
     const S8_BIAS: u8;
 
     /// Dot products of eight rows with `T` tokens, from `start`; `w` gives each group's weights.
@@ -479,21 +463,9 @@ macro_rules! dpbusd {
 pub(crate) struct Dpbusd(());
 dpbusd!(Dpbusd, _mm256_dpbusd_avx_epi32);
 
-/// The same instruction as AVX-512 encodes it: for tests of [`AvxVnni`] on CPUs that have only that.
+/// The same instruction as AVX-512 encodes it.
 #[cfg(test)]
 #[derive(Clone, Copy)]
 pub(crate) struct Evex(());
 #[cfg(test)]
 dpbusd!(Evex, _mm256_dpbusd_epi32);
-#[cfg(test)]
-impl Wide<Evex> {
-    #[target_feature(enable = "avx2,fma,f16c,avx512vl,avx512vnni")]
-    pub(crate) fn assume() -> Self {
-        Wide(Evex(()))
-    }
-
-    pub(crate) fn detect() -> Option<Self> {
-        let evex = is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni");
-        (has_avx2() && evex).then_some(Wide(Evex(())))
-    }
-}

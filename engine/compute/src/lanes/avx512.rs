@@ -1,28 +1,18 @@
 use std::arch::x86_64::*;
 
-use super::{Lanes, Range, Weights, unroll};
+use super::tier::tier;
+use super::{ByteLanes, Lanes, Range, Weights, unroll};
 
 /// AVX-512 with VNNI (Ice Lake, Zen 4 and later): sixteen lanes are one register.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
-impl Avx512 {
-    /// The tier, inside functions that are compiled for it.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(crate) fn assume() -> Self {
-        Avx512(())
-    }
-
-    /// The tier, where this CPU has it.
-    pub(crate) fn detect() -> Option<Self> {
-        let all = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni");
-        all.then_some(Avx512(()))
-    }
-}
+tier!(
+    Avx512,
+    "avx512-vnni",
+    ["avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni"],
+    Avx512(())
+);
 
 /// Folds the upper half of 16 lanes onto the lower, then 4, 2, 1, with `$join`.
 macro_rules! fold16 {
@@ -42,7 +32,7 @@ fn four(x: &[i8; 4]) -> i32 {
     unsafe { x.as_ptr().cast::<i32>().read_unaligned() }
 }
 
-/// See [`Lanes::load_in_order`].
+/// See [`ByteLanes::load_in_order`].
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load_in_order(bytes: &[u8; 64]) -> __m512i {
@@ -64,10 +54,8 @@ fn load_in_order(bytes: &[u8; 64]) -> __m512i {
 impl Lanes for Avx512 {
     type F = __m512;
     type I = __m512i;
-    type B = __m512i;
 
     const TILE: usize = 8;
-    const S8_BIAS: u8 = 128;
 
     #[inline(always)]
     fn prefetch(self, line: &[u8; 64]) {
@@ -160,12 +148,6 @@ impl Lanes for Avx512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x) }
     }
     #[inline(always)]
-    fn keep(self, x: __m512, n: usize, fill: f32) -> __m512 {
-        let first = if n < 16 { (1 << n) - 1 } else { u16::MAX };
-        // SAFETY: see above.
-        unsafe { _mm512_mask_blend_ps(first, _mm512_set1_ps(fill), x) }
-    }
-    #[inline(always)]
     fn swap_pairs(self, x: __m512) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_permute_ps::<0b10_11_00_01>(x) }
@@ -227,6 +209,13 @@ impl Lanes for Avx512 {
         // SAFETY: see above.
         unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(x)) }
     }
+}
+
+// SAFETY, for every block below: as above.
+impl ByteLanes for Avx512 {
+    type B = __m512i;
+
+    const S8_BIAS: u8 = 128;
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 64]) -> __m512i {

@@ -3,6 +3,9 @@
 //! [`Scalar`] is the definition; every other implementation gives the same bits for the same inputs. A value of an
 //! implementing type proves that the CPU has its instructions, so all operations are safe to call.
 //! Where a result is NaN every implementation gives a NaN, of unspecified payload.
+//!
+//! [`Lanes`] are numbers, [`ByteLanes`] what quantized weights are unpacked and multiplied with. A [`Tier`] is an
+//! instruction set with a name, and what it computes in a way of its own.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -13,18 +16,10 @@ mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod tier;
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use avx2::{Avx2, AvxVnni};
-#[cfg(all(test, target_arch = "x86_64"))]
-pub(crate) use avx2::{Evex, Wide};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::Avx512;
-#[cfg(target_arch = "aarch64")]
-pub(crate) use neon::{Mla, Neon, Sdot, Smmla};
 pub(crate) use scalar::Scalar;
-
-use crate::q8::{Fours, Q8Block};
+pub(crate) use tier::{AnyTier, Op, Tier};
 
 /// The values that a format's unpacked weights take. It decides how many products fit a narrow accumulator.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,17 +47,12 @@ impl<B: Copy, const G: usize> Weights<B, G> for [B; G] {
     }
 }
 
-/// Sixteen lanes of one instruction set.
-///
-/// Row `r` of a panel sits in lane `r`; a [`Lanes::B`] holds four consecutive bytes of each of sixteen rows, row 0's
-/// first. The products of bytes and their sums are exact, so implementations are free in how they form them.
+/// Sixteen lanes of one instruction set: of numbers.
 pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// 16 × f32.
     type F: Copy;
     /// 16 × i32.
     type I: Copy;
-    /// 64 bytes: 16 rows × 4.
-    type B: Copy;
 
     /// Tokens whose accumulators the registers hold beside a panel's weights: 1, 2, 4, 8 or 16.
     const TILE: usize;
@@ -71,12 +61,6 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     const FOUR: bool = Self::TILE >= 4;
     const EIGHT: bool = Self::TILE >= 8;
     const SIXTEEN: bool = Self::TILE >= 16;
-    /// What dot products want added to weights of [`Range::S8`], modulo 256: 128 where they take unsigned bytes only.
-    const S8_BIAS: u8 = 0;
-    /// Whether [`Lanes::dots`] takes signed bytes in every range, so that offsets can be taken off the weights.
-    const SIGNED: bool = false;
-    /// Whether four tokens' activations stand together, for [`Lanes::fours`].
-    const FOURS: bool = false;
 
     /// Asks for memory that will be read soon.
     #[inline(always)]
@@ -94,11 +78,6 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn load_bf16(self, bytes: &[u8; 32]) -> Self::F;
     fn load_u8(self, bytes: &[u8; 16]) -> Self::F;
     fn load_i8(self, bytes: &[u8; 16]) -> Self::F;
-    /// `a * byte` in each lane. `a` are half-precision numbers, widened.
-    #[inline(always)]
-    fn mul_u8(self, a: Self::F, bytes: &[u8; 16]) -> Self::F {
-        self.mul(a, self.load_u8(bytes))
-    }
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
@@ -110,8 +89,6 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `if a < b { x } else { y }` in each lane.
     fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
-    /// The first `n` lanes of `x`, then `fill`.
-    fn keep(self, x: Self::F, n: usize, fill: f32) -> Self::F;
     /// Exchanges lanes 0 and 1, 2 and 3, and so on.
     fn swap_pairs(self, x: Self::F) -> Self::F;
     /// The sum of all lanes by the tree 8, 4, 2, 1: lane i + lane i+8, then i + i+4, …
@@ -131,9 +108,23 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn max_abs_bits(self, x: Self::F) -> u32;
     /// The low byte of each lane.
     fn store_i8(self, x: Self::I, to: &mut [i8; 16]);
+}
+
+/// Bytes beside the numbers: sixteen rows of quantized weights, and their products.
+///
+/// Row `r` of a panel sits in lane `r`; a [`ByteLanes::B`] holds four consecutive bytes of each of sixteen rows, row 0's
+/// first. The products of bytes and their sums are exact, so implementations are free in how they form them.
+pub(crate) trait ByteLanes: Lanes {
+    /// 64 bytes: 16 rows × 4.
+    type B: Copy;
+
+    /// What dot products want added to weights of [`Range::S8`], modulo 256: 128 where they take unsigned bytes only.
+    const S8_BIAS: u8 = 0;
+    /// Whether [`ByteLanes::dots`] takes signed bytes in every range, so that offsets can be taken off the weights.
+    const SIGNED: bool = false;
 
     fn load_bytes(self, bytes: &[u8; 64]) -> Self::B;
-    /// [`Lanes::load_bytes`] for weights that come from memory: the loads keep the order in which they are written,
+    /// [`ByteLanes::load_bytes`] for weights that come from memory: the loads keep the order in which they are written,
     /// where the compiler would put them in any. What does not come from front to back is not read ahead.
     #[inline(always)]
     fn load_in_order(self, bytes: &[u8; 64]) -> Self::B {
@@ -160,10 +151,15 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn spread_bits(self, a: Self::B, group: usize, set: u8) -> Self::B;
     /// `table[index]` for each byte; indices are 0 to 15.
     fn lookup(self, table: &[i8; 16], index: Self::B) -> Self::B;
+    /// `a * byte` in each lane. `a` are half-precision numbers, widened.
+    #[inline(always)]
+    fn mul_u8(self, a: Self::F, bytes: &[u8; 16]) -> Self::F {
+        self.mul(a, self.load_u8(bytes))
+    }
 
     /// Adds to `start`, in each row, the exact dot product of `4 * G` weights with as many activations, −127 to 127.
     ///
-    /// The weights are of `range`, those of [`Range::S8`] with [`Lanes::S8_BIAS`] added. `G` is 4 or 8.
+    /// The weights are of `range`, those of [`Range::S8`] with [`ByteLanes::S8_BIAS`] added. `G` is 4 or 8.
     fn dot<const G: usize>(
         self,
         start: i32,
@@ -172,13 +168,13 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         range: Range,
     ) -> Self::I;
 
-    /// Puts the weights that [`Lanes::dots`] is to read into the order it wants: any within four groups.
+    /// Puts the weights that [`ByteLanes::dots`] is to read into the order it wants: any within four groups.
     #[inline(always)]
     fn arrange(self, w: [Self::B; 8]) -> [Self::B; 8] {
         w
     }
 
-    /// [`Lanes::dot`] for several tokens, with weights that [`Lanes::arrange`] has ordered.
+    /// [`ByteLanes::dot`] for several tokens, with weights that [`ByteLanes::arrange`] has ordered.
     fn dots<const T: usize, const G: usize>(
         self,
         start: [i32; T],
@@ -186,24 +182,6 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         x: [&[[i8; 4]; G]; T],
         range: Range,
     ) -> [Self::I; T];
-
-    /// The sums of an unpacked panel's rows with four tokens, where [`Lanes::FOURS`] says that it forms them by itself.
-    ///
-    /// `weights` holds, for each 32 of a row, eight lines that [`Lanes::arrange`] has ordered, as many f32 scales as
-    /// there are `GRAINS`, and as many minimums where there are `MINS`.
-    fn fours<const GRAINS: usize, const MINS: bool>(
-        self,
-        _weights: &[[u8; 64]],
-        _x: Fours<'_>,
-    ) -> [Self::F; 4] {
-        [self.splat(0.0); 4]
-    }
-
-    /// A panel's product in Q4_K with one token's activations, where it is formed in a way of its own.
-    #[inline(always)]
-    fn q4_k(self, _blocks: &[[u8; 2304]], _x: &[Q8Block]) -> Option<Self::F> {
-        None
-    }
 }
 
 /// Repeats `$body` for `$i` = 0, 1, … while `$i < $n`, at most sixteen times, without a loop: the compiler then

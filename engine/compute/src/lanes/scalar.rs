@@ -1,6 +1,6 @@
 use half::{bf16, f16};
 
-use super::{Lanes, Range, Weights};
+use super::{ByteLanes, Lanes, Op, Range, Tier, Weights};
 
 /// The definition of the machine, in plain Rust.
 #[derive(Clone, Copy)]
@@ -43,7 +43,6 @@ fn dot<const G: usize>(start: i32, w: &[[u8; 64]; G], x: &[[i8; 4]; G], range: R
 impl Lanes for Scalar {
     type F = [f32; 16];
     type I = [i32; 16];
-    type B = [u8; 64];
 
     const TILE: usize = 1;
 
@@ -96,9 +95,6 @@ impl Lanes for Scalar {
     fn select_lt(self, a: [f32; 16], b: [f32; 16], x: [f32; 16], y: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|i| if a[i] < b[i] { x[i] } else { y[i] })
     }
-    fn keep(self, x: [f32; 16], n: usize, fill: f32) -> [f32; 16] {
-        std::array::from_fn(|i| if i < n { x[i] } else { fill })
-    }
     fn swap_pairs(self, x: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|i| x[i ^ 1])
     }
@@ -130,6 +126,10 @@ impl Lanes for Scalar {
     fn store_i8(self, x: [i32; 16], to: &mut [i8; 16]) {
         *to = x.map(|x| x as i8);
     }
+}
+
+impl ByteLanes for Scalar {
+    type B = [u8; 64];
 
     fn load_bytes(self, bytes: &[u8; 64]) -> [u8; 64] {
         *bytes
@@ -182,5 +182,16 @@ impl Lanes for Scalar {
         range: Range,
     ) -> [[i32; 16]; T] {
         std::array::from_fn(|t| dot(start[t], w, x[t], range))
+    }
+}
+
+impl Tier for Scalar {
+    const NAME: &'static str = "scalar";
+
+    fn detect() -> Option<Self> {
+        Some(Scalar)
+    }
+    fn enter<O: Op>(self, op: O) -> O::Out {
+        op.run(self)
     }
 }

@@ -1,6 +1,6 @@
 //! Every operation of every tier against the definition.
 
-use super::{Lanes, Range, Scalar};
+use super::{AnyTier, ByteLanes, Lanes, Op, Range, Scalar, Tier};
 use crate::test_data::Random;
 
 /// Numbers where implementations like to differ.
@@ -38,7 +38,7 @@ fn bits(x: [f32; 16]) -> [u32; 16] {
 
 struct Pair<L>(L);
 
-impl<L: Lanes> Pair<L> {
+impl<L: ByteLanes> Pair<L> {
     fn f(&self, x: &[f32; 16]) -> L::F {
         self.0.load(x)
     }
@@ -72,7 +72,7 @@ fn vectors() -> Vec<[f32; 16]> {
         .collect()
 }
 
-fn floats<L: Lanes>(l: L) {
+fn floats<L: ByteLanes>(l: L) {
     let (p, s) = (Pair(l), Pair(Scalar));
     let all = vectors();
     for ((a, b), c) in all.iter().zip(&all[1..]).zip(&all[2..]) {
@@ -86,9 +86,6 @@ fn floats<L: Lanes>(l: L) {
         let select = l.select_lt(x, y, z, l.splat(1.0));
         assert_eq!(p.out(select), s.out(Scalar.select_lt(*a, *b, *c, [1.0; 16])), "select {a:?} {b:?}");
         assert_eq!(p.out(l.swap_pairs(x)), s.out(Scalar.swap_pairs(*a)));
-        for n in 0..=17 {
-            assert_eq!(p.out(l.keep(x, n, -3.0)), s.out(Scalar.keep(*a, n, -3.0)), "keep {n}");
-        }
         assert_eq!(bits([l.fold_add(x); 16]), bits([Scalar.fold_add(*a); 16]), "fold_add {a:?}");
         assert_eq!(bits([l.fold_max(x); 16]), bits([Scalar.fold_max(*a); 16]), "fold_max {a:?}");
         let top = |bits: u32| if f32::from_bits(bits).is_nan() { u32::MAX } else { bits };
@@ -96,7 +93,7 @@ fn floats<L: Lanes>(l: L) {
     }
 }
 
-fn integers<L: Lanes>(l: L) {
+fn integers<L: ByteLanes>(l: L) {
     let (p, s) = (Pair(l), Pair(Scalar));
     for a in vectors() {
         let a = a.map(|x| if x.abs() < 2e9 { x } else { 7.5 });
@@ -112,7 +109,7 @@ fn integers<L: Lanes>(l: L) {
     }
 }
 
-fn loads<L: Lanes>(l: L) {
+fn loads<L: ByteLanes>(l: L) {
     let (p, s) = (Pair(l), Pair(Scalar));
     // Every half there is; few of them where each is worked out step by step.
     for start in (0..=u16::MAX).step_by(if cfg!(miri) { 4096 } else { 16 }) {
@@ -136,7 +133,7 @@ fn loads<L: Lanes>(l: L) {
     }
 }
 
-fn bytes<L: Lanes>(l: L) {
+fn bytes<L: ByteLanes>(l: L) {
     let (p, s) = (Pair(l), Pair(Scalar));
     let mut random = Random(5);
     for _ in 0..if cfg!(miri) { 2 } else { 50 } {
@@ -187,7 +184,7 @@ fn block(random: &mut Random, (low, high): (i32, i32), round: usize) -> ([[u8; 6
     (w, x.map(|x: [i8; 4]| x.map(|x| x.max(-127))))
 }
 
-fn dots<L: Lanes>(l: L) {
+fn dots<L: ByteLanes>(l: L) {
     let mut random = Random(9);
     let ranges = [(Range::U4, 0, 15), (Range::U5, 0, 31), (Range::U6, 0, 63), (Range::S8, -128, 127)];
     for (range, low, high) in ranges {
@@ -209,18 +206,18 @@ fn dots<L: Lanes>(l: L) {
     }
 }
 
-fn biased<L: Lanes>(w: [[u8; 64]; 8], range: Range) -> [[u8; 64]; 8] {
+fn biased<L: ByteLanes>(w: [[u8; 64]; 8], range: Range) -> [[u8; 64]; 8] {
     let bias = if range == Range::S8 { L::S8_BIAS } else { 0 };
     w.map(|w| w.map(|w| w.wrapping_add(bias)))
 }
 
 /// Sums of activations times the bias of the weights, which the product has too much.
-fn too_much<L: Lanes>(x: &[[i8; 4]], range: Range) -> i32 {
+fn too_much<L: ByteLanes>(x: &[[i8; 4]], range: Range) -> i32 {
     let bias = if range == Range::S8 { i32::from(L::S8_BIAS) } else { 0 };
     bias * x.as_flattened().iter().map(|&x| i32::from(x)).sum::<i32>()
 }
 
-fn check_dot<L: Lanes>(l: L, w: [[u8; 64]; 8], x: [[i8; 4]; 8], range: Range) {
+fn check_dot<L: ByteLanes>(l: L, w: [[u8; 64]; 8], x: [[i8; 4]; 8], range: Range) {
     let (p, s) = (Pair(l), Pair(Scalar));
     let weights = biased::<L>(w, range).map(|w| l.load_bytes(&w));
     let dot = l.dot(77 - too_much::<L>(&x, range), weights, &x, range);
@@ -230,12 +227,12 @@ fn check_dot<L: Lanes>(l: L, w: [[u8; 64]; 8], x: [[i8; 4]; 8], range: Range) {
     assert_eq!(p.ints(dot), s.ints(Scalar.dot(0, *w.first_chunk::<4>().unwrap(), x, range)));
 }
 
-fn check_dots<L: Lanes, const T: usize>(l: L, w: [[u8; 64]; 8], x: [[[i8; 4]; 8]; T], range: Range) {
+fn check_dots<L: ByteLanes, const T: usize>(l: L, w: [[u8; 64]; 8], x: [[[i8; 4]; 8]; T], range: Range) {
     check_dots_as::<L, T>(l, w, x, range, range);
 }
 
 /// `meant` is the range that the bytes are to be read in.
-fn check_dots_as<L: Lanes, const T: usize>(
+fn check_dots_as<L: ByteLanes, const T: usize>(
     l: L,
     w: [[u8; 64]; 8],
     x: [[[i8; 4]; 8]; T],
@@ -259,67 +256,27 @@ fn check_dots_as<L: Lanes, const T: usize>(
     }
 }
 
-fn all<L: Lanes>(l: L) {
-    floats(l);
-    integers(l);
-    loads(l);
-    bytes(l);
-    dots(l);
-}
+/// Every operation of one tier.
+struct Everything;
 
-#[test]
-fn scalar_is_its_own_equal() {
-    all(Scalar);
-}
+impl Op for Everything {
+    type Out = ();
 
-/// All of it on a tier that this CPU may lack.
-fn all_on<L: Lanes>(tier: &str, lanes: Option<L>) {
-    match lanes {
-        Some(lanes) => all(lanes),
-        None => crate::test_data::skip_tier(tier),
+    fn run<L: Tier>(self, l: L) {
+        floats(l);
+        integers(l);
+        loads(l);
+        bytes(l);
+        dots(l);
     }
 }
 
 #[test]
-#[cfg(target_arch = "x86_64")]
-fn avx2_equals_scalar() {
-    all_on("avx2", super::Avx2::detect());
-}
-
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn avx_vnni_equals_scalar() {
-    all_on("avx-vnni", super::AvxVnni::detect());
-}
-
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn avx_vnni_encoded_as_avx512_equals_scalar() {
-    all_on("avx512-vnni", super::Wide::<super::Evex>::detect());
-}
-
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn avx512_equals_scalar() {
-    all_on("avx512-vnni", super::Avx512::detect());
-}
-
-#[test]
-#[cfg(target_arch = "aarch64")]
-fn neon_equals_scalar() {
-    all_on("neon", super::Neon::<super::Mla>::detect());
-}
-
-#[test]
-#[cfg(target_arch = "aarch64")]
-fn neon_dotprod_equals_scalar() {
-    all_on("neon-dotprod", super::Neon::<super::Sdot>::detect());
-}
-
-#[test]
-#[cfg(target_arch = "aarch64")]
-fn neon_i8mm_equals_scalar() {
-    all_on("neon-i8mm", super::Neon::<super::Smmla>::detect());
+fn every_tier_of_this_cpu_equals_scalar() {
+    for tier in AnyTier::available() {
+        println!("{}", tier.name());
+        tier.run(Everything);
+    }
 }
 
 #[test]

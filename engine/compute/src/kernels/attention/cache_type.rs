@@ -34,6 +34,8 @@ macro_rules! with_element {
     };
 }
 
+pub(super) use with_element;
+
 impl CacheType {
     /// The type's name as llama.cpp spells it: `f32`, `f16`, `q8_0`.
     pub fn name(self) -> &'static str {

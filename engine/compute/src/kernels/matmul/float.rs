@@ -1,6 +1,6 @@
-use super::super::formats::Float;
 use super::{Activations, At, Product};
 use crate::arena::Tile;
+use crate::formats::Float;
 use crate::lanes::{Lanes, unroll};
 
 /// Multiplies with F32, F16 or BF16 weights. `out` has a row for each token.

@@ -1,9 +1,9 @@
 use std::slice::ChunksExact;
 
-use super::super::formats::{Quantized, Scales};
 use super::{At, Product, is_signed, ready, start};
 use crate::arena::Tile;
-use crate::lanes::{Lanes, unroll};
+use crate::formats::{Quantized, Scales};
+use crate::lanes::{Tier, unroll};
 use crate::q8::{Fours, Q8Block, TILE};
 
 /// 64 bytes of unpacked weights: four bytes, or one f32, of each of 16 rows.
@@ -11,13 +11,13 @@ pub type Line = [u8; 64];
 
 /// Lines that 32 weights of each row of a panel take: eight of weights, then a scale for each grain, then a minimum
 /// for each where the format has them.
-pub(crate) const fn lines<Q: Quantized>() -> usize {
+pub(super) const fn lines<Q: Quantized>() -> usize {
     8 + if Q::MINS { 2 * Q::GRAINS } else { Q::GRAINS }
 }
 
 /// Multiplies with several tokens' activations, as many panels at a time as `scratch` has room for.
 #[inline(always)]
-pub(super) fn gemm<L: Lanes, Q: Quantized>(
+pub(super) fn gemm<L: Tier, Q: Quantized>(
     l: L,
     product: &Product<'_>,
     scratch: &mut [Line],
@@ -67,7 +67,7 @@ pub(super) fn gemm<L: Lanes, Q: Quantized>(
 
 /// What is added to a format's weights on their way into the scratch, and how much too large they then are.
 #[inline(always)]
-fn biases<L: Lanes, Q: Quantized>() -> (u8, u8) {
+fn biases<L: Tier, Q: Quantized>() -> (u8, u8) {
     if is_signed(Q::RANGE) {
         (L::S8_BIAS, L::S8_BIAS)
     } else if L::SIGNED {
@@ -78,7 +78,7 @@ fn biases<L: Lanes, Q: Quantized>() -> (u8, u8) {
 }
 
 #[inline(always)]
-fn unpack<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], to: &mut [Line]) {
+fn unpack<L: Tier, Q: Quantized>(l: L, blocks: &[Q::Block], to: &mut [Line]) {
     let (add, _) = biases::<L, Q>();
     for (block, to) in blocks.iter().zip(to.chunks_exact_mut(lines::<Q>() * (Q::LEN / 32))) {
         let scales = Q::scales(l, block);
@@ -98,7 +98,7 @@ fn unpack<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], to: &mut [Line]) {
 
 /// One unpacked panel times four tokens.
 #[inline(always)]
-fn fours<L: Lanes, Q: Quantized>(l: L, weights: &[Line], x: Fours<'_>) -> [L::F; 4] {
+fn fours<L: Tier, Q: Quantized>(l: L, weights: &[Line], x: Fours<'_>) -> [L::F; 4] {
     match (Q::GRAINS, Q::MINS) {
         (1, false) => l.fours::<1, false>(weights, x),
         (1, true) => l.fours::<1, true>(weights, x),
@@ -109,7 +109,7 @@ fn fours<L: Lanes, Q: Quantized>(l: L, weights: &[Line], x: Fours<'_>) -> [L::F;
 
 /// One unpacked panel times `T` tokens of a tile, from its `first`: 16 sums for each. `x` are the tile's blocks.
 #[inline(always)]
-fn sums<L: Lanes, Q: Quantized, const T: usize>(
+fn sums<L: Tier, Q: Quantized, const T: usize>(
     l: L,
     weights: &[Line],
     mut x: ChunksExact<'_, Q8Block>,
@@ -152,7 +152,7 @@ fn sums<L: Lanes, Q: Quantized, const T: usize>(
 
 /// The integer dot products of a grain of `4 * G` weights with several tokens' activations.
 #[inline(always)]
-fn isums<L: Lanes, Q: Quantized, const T: usize, const G: usize>(
+fn isums<L: Tier, Q: Quantized, const T: usize, const G: usize>(
     l: L,
     weights: &[Line; G],
     x: &[Q8Block; T],

@@ -1,23 +1,26 @@
-use super::super::formats::{Quantized, Scales};
+use zerocopy::IntoBytes;
+
 use super::{At, Line, Product, is_signed, ready, start};
 use crate::arena::Tile;
-use crate::lanes::{Lanes, Weights, unroll};
+use crate::formats::{Quantized, Scales};
+use crate::lanes::{Tier, Weights, unroll};
 use crate::q8::Q8Block;
 
 /// Multiplies with one token's activations.
 #[inline(always)]
-pub(super) fn gemv<L: Lanes, Q: Quantized>(l: L, product: &Product<'_>, out: &mut Tile<'_>) {
+pub(super) fn gemv<L: Tier, Q: Quantized>(l: L, product: &Product<'_>, out: &mut Tile<'_>) {
     let per_panel = (product.k / Q::LEN).max(1);
     for (panel, blocks) in Q::blocks(product.panels).chunks_exact(per_panel).enumerate() {
         let mut at = At { out: &mut *out, output: product.output, panel, token: 0 };
         let x = product.x.q;
-        at.put::<L, 1>(l, [Q::sum(l, blocks, x).unwrap_or_else(|| sum::<L, Q>(l, blocks, x))]);
+        let own = l.panel_sum(Q::TYPE, blocks.as_bytes(), x).or_else(|| Q::sum(l, blocks, x));
+        at.put::<L, 1>(l, [own.unwrap_or_else(|| sum::<L, Q>(l, blocks, x))]);
     }
 }
 
 /// One panel times the activations: 16 sums.
 #[inline(always)]
-fn sum<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F {
+fn sum<L: Tier, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F {
     let mut acc = l.splat(0.0);
     for (block, x) in blocks.iter().zip(x.chunks_exact(Q::LEN / 32)) {
         let scales = Q::scales(l, block);
@@ -33,7 +36,7 @@ fn sum<L: Lanes, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F
 
 /// Adds the products of a block's `sub`-th 32 weights.
 #[inline(always)]
-fn add_sub<L: Lanes, Q: Quantized>(
+fn add_sub<L: Tier, Q: Quantized>(
     l: L,
     block: &Q::Block,
     scales: &Q::Scales<L>,
@@ -55,7 +58,7 @@ fn add_sub<L: Lanes, Q: Quantized>(
 
 /// Adds the products of 32 weights, which `from` gives from a group on.
 #[inline(always)]
-fn add_grains<L: Lanes, Q: Quantized, W: Weights<L::B, 4> + Weights<L::B, 8>>(
+fn add_grains<L: Tier, Q: Quantized, W: Weights<L::B, 4> + Weights<L::B, 8>>(
     l: L,
     from: impl Fn(usize) -> W,
     scales: &Q::Scales<L>,
@@ -93,7 +96,7 @@ struct Packed<'a, L, Q: Quantized> {
     add: u8,
 }
 
-impl<L: Lanes, Q: Quantized, const G: usize> Weights<L::B, G> for Packed<'_, L, Q> {
+impl<L: Tier, Q: Quantized, const G: usize> Weights<L::B, G> for Packed<'_, L, Q> {
     #[inline(always)]
     fn unpack(&self) -> [L::B; G] {
         let all = ready(self.l, Q::weights(self.l, self.block, self.sub), self.add);
@@ -110,7 +113,7 @@ struct Unpacked<'a, L> {
     first: usize,
 }
 
-impl<L: Lanes, const G: usize> Weights<L::B, G> for Unpacked<'_, L> {
+impl<L: Tier, const G: usize> Weights<L::B, G> for Unpacked<'_, L> {
     #[inline(always)]
     fn unpack(&self) -> [L::B; G] {
         let mut groups = [self.l.splat_byte(0); G];

@@ -8,14 +8,19 @@ mod float;
 mod gemm;
 mod gemv;
 
-pub(crate) use float::float;
 pub use gemm::Line;
-pub(crate) use gemm::lines;
+use gemm::lines;
 
-use super::formats::Quantized;
+use std::marker::PhantomData;
+
+use siskin_quant::TensorType;
+
+use super::Kernels;
 use crate::arena::Tile;
-use crate::lanes::{Lanes, Range, unroll};
-use crate::q8::Q8Block;
+use crate::formats::{Float, Quantized, with_format};
+use crate::lanes::{ByteLanes, Lanes, Op, Range, Tier, unroll};
+use crate::panel::ROWS;
+use crate::q8::{BLOCK, Q8Block};
 
 /// Vectors that weights are multiplied with, one for each token.
 #[derive(Clone, Copy)]
@@ -53,11 +58,74 @@ pub struct Product<'a> {
     pub output: Output,
 }
 
+impl Kernels {
+    /// Whether there are kernels for weights of this type.
+    pub fn supports(ty: TensorType) -> bool {
+        lines_per_32(ty).is_some()
+    }
+
+    /// Lines of scratch for products of several tokens with `rows` rows of `k` weights: room for a panel, and for
+    /// several smaller ones, so that activations that come from memory are used more than once.
+    pub fn scratch(ty: TensorType, rows: usize, k: usize) -> usize {
+        const ENOUGH: usize = (256 << 10) / size_of::<Line>();
+        let panel = lines_per_32(ty).map_or(0, |lines| lines * (k / BLOCK));
+        panel.max(ENOUGH.min(panel * rows.div_ceil(ROWS)))
+    }
+
+    /// Multiplies panels of weights of type `ty`, which [`Kernels::supports`]. `out` has a row for each token, and
+    /// `scratch` as many lines as [`Kernels::scratch`] says for any number of rows, or more.
+    pub fn matmul(self, ty: TensorType, product: &Product<'_>, scratch: &mut [Line], out: &mut Tile<'_>) {
+        with_format!(ty,
+            W => self.run(Floats::<W> { product, out, weights: PhantomData }),
+            Q => self.run(Blocks::<Q> { product, scratch, out, weights: PhantomData }),
+            _ => (),
+        );
+    }
+}
+
+/// Lines of scratch for each 32 weights of a row of a panel.
+fn lines_per_32(ty: TensorType) -> Option<usize> {
+    with_format!(ty, _W => Some(0), Q => Some(lines::<Q>()), _ => None)
+}
+
+/// The product with F32, F16 or BF16 weights.
+struct Floats<'a, 'p, W> {
+    product: &'a Product<'a>,
+    out: &'a mut Tile<'p>,
+    weights: PhantomData<W>,
+}
+
+impl<W: Float> Op for Floats<'_, '_, W> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) {
+        float::float::<L, W>(l, self.product, self.out);
+    }
+}
+
+/// The product with weights of a quantized format.
+struct Blocks<'a, 'p, Q> {
+    product: &'a Product<'a>,
+    scratch: &'a mut [Line],
+    out: &'a mut Tile<'p>,
+    weights: PhantomData<Q>,
+}
+
+impl<Q: Quantized> Op for Blocks<'_, '_, Q> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) {
+        quantized::<L, Q>(l, self.product, self.scratch, self.out);
+    }
+}
+
 /// Multiplies with weights of a quantized format. `out` has a row for each token.
 ///
 /// For several tokens `scratch` holds the unpacked weights of at least one panel: [`lines`] for each 32 of `k`.
 #[inline(always)]
-pub(crate) fn quantized<L: Lanes, Q: Quantized>(
+pub(crate) fn quantized<L: Tier, Q: Quantized>(
     l: L,
     product: &Product<'_>,
     scratch: &mut [Line],
@@ -101,7 +169,7 @@ fn start<const G: usize>(bias: u8, x: &Q8Block, grain: usize) -> i32 {
 
 /// The weights as dot products take them.
 #[inline(always)]
-fn ready<L: Lanes, const G: usize>(l: L, mut weights: [L::B; G], add: u8) -> [L::B; G] {
+fn ready<L: ByteLanes, const G: usize>(l: L, mut weights: [L::B; G], add: u8) -> [L::B; G] {
     if add != 0 {
         let add = l.splat_byte(add);
         unroll!(g < G => { weights[g] = l.add_bytes(weights[g], add); });

@@ -208,7 +208,7 @@ impl Blocks {
     }
 }
 
-/// See [`super::super::Lanes::fours`].
+/// See [`Tier::fours`](crate::lanes::Tier::fours).
 ///
 /// # Safety
 /// The CPU has `sdot`.

@@ -1,6 +1,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::super::tier::tier;
 use super::super::{Range, Weights, unroll};
 use super::{B, Dot, I, Neon, load_line, load_x};
 
@@ -8,18 +9,9 @@ use super::{B, Dot, I, Neon, load_line, load_x};
 #[derive(Clone, Copy)]
 pub(crate) struct Mla(());
 
-impl Neon<Mla> {
-    /// The tier, inside functions that are compiled for it.
-    #[target_feature(enable = "neon")]
-    pub(crate) fn assume() -> Self {
-        Neon(Mla(()))
-    }
-
-    /// The tier, where this CPU has it.
-    pub(crate) fn detect() -> Option<Self> {
-        std::arch::is_aarch64_feature_detected!("neon").then_some(Neon(Mla(())))
-    }
-}
+/// Advanced SIMD as every 64-bit ARM has it.
+pub(crate) type NeonMla = Neon<Mla>;
+tier!(NeonMla, "neon", ["neon"], Neon(Mla(())));
 
 /// Products that 16 bits hold the sum of: 15 · 127 · 8, 31 · 127 · 8, 63 · 127 · 4 and 128 · 127 · 2 are below 2¹⁵.
 fn steps(range: Range) -> usize {

@@ -6,12 +6,11 @@ mod smmla;
 
 use std::arch::aarch64::*;
 
-pub(crate) use mla::Mla;
-pub(crate) use sdot::Sdot;
-pub(crate) use smmla::Smmla;
+pub(crate) use mla::NeonMla;
+pub(crate) use sdot::NeonDotprod;
+pub(crate) use smmla::NeonI8mm;
 
-use super::{Lanes, Range, Weights};
-use crate::q8::{Fours, Q8Block};
+use super::{ByteLanes, Lanes, Range, Weights};
 
 /// Advanced SIMD: sixteen lanes are four registers. `D` is the instruction that dot products are formed with, which is
 /// all that its tiers differ in.
@@ -22,10 +21,9 @@ type F = [float32x4_t; 4];
 type I = [int32x4_t; 4];
 type B = [uint8x16_t; 4];
 
-/// An instruction that forms dot products, with those of [`Lanes`] made of it. A value proves that the CPU has it.
+/// An instruction that forms dot products, with those of [`ByteLanes`] made of it. A value proves that the CPU has it.
 pub(crate) trait Dot: Copy + Send + Sync + 'static {
     const TILE: usize;
-    const FOURS: bool = false;
 
     fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], range: Range) -> I;
 
@@ -40,15 +38,6 @@ pub(crate) trait Dot: Copy + Send + Sync + 'static {
         x: [&[[i8; 4]; G]; T],
         range: Range,
     ) -> [I; T];
-
-    fn fours<const GRAINS: usize, const MINS: bool>(self, _: &[[u8; 64]], _: Fours<'_>) -> [F; 4] {
-        // SAFETY: Advanced SIMD is part of every AArch64 target that Rust's `std` supports.
-        unsafe { [[vdupq_n_f32(0.0); 4]; 4] }
-    }
-
-    fn q4_k(self, _: &[[u8; 2304]], _: &[Q8Block]) -> Option<F> {
-        None
-    }
 }
 
 /// Applies an intrinsic to all four quarters of its vectors.
@@ -106,11 +95,8 @@ fn load_x(x: &[[i8; 4]; 4]) -> int8x16_t {
 impl<D: Dot> Lanes for Neon<D> {
     type F = F;
     type I = I;
-    type B = B;
 
     const TILE: usize = D::TILE;
-    const SIGNED: bool = true;
-    const FOURS: bool = D::FOURS;
 
     #[inline(always)]
     fn prefetch(self, line: &[u8; 64]) {
@@ -187,25 +173,6 @@ impl<D: Dot> Lanes for Neon<D> {
         each!(vcvtq_f32_u32(x))
     }
     #[inline(always)]
-    fn mul_u8(self, a: Self::F, bytes: &[u8; 16]) -> Self::F {
-        // A byte widened to 16 bits is the half-precision number byte · 2⁻²⁴, so half the conversions suffice. Both
-        // factors are exact, and their product is the same.
-        const SCALE: f32 = (1 << 24) as f32;
-        // SAFETY: the read covers the array.
-        unsafe {
-            let x = vld1q_u8(bytes.as_ptr());
-            let low = vreinterpretq_f16_u16(vmovl_u8(vget_low_u8(x)));
-            let high = vreinterpretq_f16_u16(vmovl_high_u8(x));
-            let x = [
-                vcvt_f32_f16(vget_low_f16(low)),
-                vcvt_high_f32_f16(low),
-                vcvt_f32_f16(vget_low_f16(high)),
-                vcvt_high_f32_f16(high),
-            ];
-            self.mul(self.mul(a, self.splat(SCALE)), x)
-        }
-    }
-    #[inline(always)]
     fn load_i8(self, bytes: &[u8; 16]) -> Self::F {
         // SAFETY: the read covers the array.
         unsafe {
@@ -248,11 +215,6 @@ impl<D: Dot> Lanes for Neon<D> {
     fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
         let less = each!(vcltq_f32(a, b));
         each!(vbslq_f32(less, x, y))
-    }
-    #[inline(always)]
-    fn keep(self, x: Self::F, n: usize, fill: f32) -> Self::F {
-        let lane = self.load(&[0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.]);
-        self.select_lt(lane, self.splat(n as f32), x, self.splat(fill))
     }
     #[inline(always)]
     fn swap_pairs(self, x: Self::F) -> Self::F {
@@ -318,6 +280,12 @@ impl<D: Dot> Lanes for Neon<D> {
             vst1q_s8(to.as_mut_ptr(), vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
         }
     }
+}
+
+impl<D: Dot> ByteLanes for Neon<D> {
+    type B = B;
+
+    const SIGNED: bool = true;
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 64]) -> Self::B {
@@ -390,6 +358,25 @@ impl<D: Dot> Lanes for Neon<D> {
             ]
         }
     }
+    #[inline(always)]
+    fn mul_u8(self, a: Self::F, bytes: &[u8; 16]) -> Self::F {
+        // A byte widened to 16 bits is the half-precision number byte · 2⁻²⁴, so half the conversions suffice. Both
+        // factors are exact, and their product is the same.
+        const SCALE: f32 = (1 << 24) as f32;
+        // SAFETY: the read covers the array.
+        unsafe {
+            let x = vld1q_u8(bytes.as_ptr());
+            let low = vreinterpretq_f16_u16(vmovl_u8(vget_low_u8(x)));
+            let high = vreinterpretq_f16_u16(vmovl_high_u8(x));
+            let x = [
+                vcvt_f32_f16(vget_low_f16(low)),
+                vcvt_high_f32_f16(low),
+                vcvt_f32_f16(vget_low_f16(high)),
+                vcvt_high_f32_f16(high),
+            ];
+            self.mul(self.mul(a, self.splat(SCALE)), x)
+        }
+    }
 
     #[inline(always)]
     fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], range: Range) -> I {
@@ -408,14 +395,5 @@ impl<D: Dot> Lanes for Neon<D> {
         range: Range,
     ) -> [I; T] {
         self.0.dots(start, w, x, range)
-    }
-    #[inline(always)]
-    fn fours<const GRAINS: usize, const MINS: bool>(self, weights: &[[u8; 64]], x: Fours<'_>) -> [F; 4] {
-        self.0.fours::<GRAINS, MINS>(weights, x)
-    }
-
-    #[inline(always)]
-    fn q4_k(self, blocks: &[[u8; 2304]], x: &[Q8Block]) -> Option<F> {
-        self.0.q4_k(blocks, x)
     }
 }

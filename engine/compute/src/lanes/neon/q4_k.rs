@@ -119,7 +119,7 @@ macro_rules! add_scaled {
 /// What one load sets four registers to zero from.
 static ZEROS: [u8; 64] = [0; 64];
 
-/// See [`super::super::Lanes::q4_k`].
+/// The sums of a panel in Q4_K with one token.
 ///
 /// # Safety
 /// The CPU has `sdot`.

@@ -1,28 +1,45 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use siskin_quant::TensorType;
+
+use super::super::tier::tier;
 use super::super::{Range, Weights, unroll};
 use super::{B, Dot, F, I, Neon, fours, load_line, load_x, q4_k};
 use crate::q8::{Fours, Q8Block};
 
 /// `sdot` (Cortex-A55, A76 and later): adds four products of bytes into each 32 bits.
 #[derive(Clone, Copy)]
-pub(crate) struct Sdot(());
+pub(crate) struct Sdot(pub(super) ());
 
-impl Neon<Sdot> {
-    /// The tier, inside functions that are compiled for it.
-    #[target_feature(enable = "neon,dotprod")]
-    pub(crate) fn assume() -> Self {
-        Neon(Sdot(()))
+/// Advanced SIMD with dot products, and loops in assembly around them.
+pub(crate) type NeonDotprod = Neon<Sdot>;
+tier!(NeonDotprod, "neon-dotprod", ["neon" "dotprod"], Neon(Sdot(())), {
+    const FOURS: bool = true;
+
+    #[inline(always)]
+    fn fours<const GRAINS: usize, const MINS: bool>(self, weights: &[[u8; 64]], x: Fours<'_>) -> [F; 4] {
+        // SAFETY: `self` proves that the CPU has `sdot`.
+        unsafe { fours::fours::<GRAINS, MINS>(weights, x) }
     }
 
-    /// The tier, where this CPU has it.
-    pub(crate) fn detect() -> Option<Self> {
-        std::arch::is_aarch64_feature_detected!("dotprod").then_some(Neon(Sdot(())))
+    #[inline(always)]
+    fn panel_sum(self, format: TensorType, blocks: &[u8], x: &[Q8Block]) -> Option<F> {
+        self.0.panel_sum(format, blocks, x)
     }
-}
+});
 
 impl Sdot {
+    /// See [`Tier::panel_sum`](crate::lanes::Tier::panel_sum).
+    #[inline(always)]
+    pub(super) fn panel_sum(self, format: TensorType, blocks: &[u8], x: &[Q8Block]) -> Option<F> {
+        match format {
+            // SAFETY: `self` proves that the CPU has `sdot`.
+            TensorType::Q4_K => Some(unsafe { q4_k::q4_k(blocks.as_chunks().0, x) }),
+            _ => None,
+        }
+    }
+
     /// Adds to four rows' sums the products of four groups. `vdotq_laneq_s32` is not stable yet.
     #[inline(always)]
     fn add_groups(self, mut sums: int32x4_t, w: [uint8x16_t; 4], x: int8x16_t) -> int32x4_t {
@@ -84,7 +101,6 @@ impl Sdot {
 
 impl Dot for Sdot {
     const TILE: usize = 2;
-    const FOURS: bool = true;
 
     #[inline(always)]
     fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], _: Range) -> I {
@@ -124,18 +140,6 @@ impl Dot for Sdot {
             sums = self.add16(sums, &w[G / 4 - 1], high);
         }
         sums
-    }
-
-    #[inline(always)]
-    fn fours<const GRAINS: usize, const MINS: bool>(self, weights: &[[u8; 64]], x: Fours<'_>) -> [F; 4] {
-        // SAFETY: `self` proves that the CPU has `sdot`.
-        unsafe { fours::fours::<GRAINS, MINS>(weights, x) }
-    }
-
-    #[inline(always)]
-    fn q4_k(self, blocks: &[[u8; 2304]], x: &[Q8Block]) -> Option<F> {
-        // SAFETY: the same.
-        Some(unsafe { q4_k::q4_k(blocks, x) })
     }
 }
 

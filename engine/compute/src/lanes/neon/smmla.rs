@@ -1,8 +1,12 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use siskin_quant::TensorType;
+
+use super::super::tier::tier;
 use super::super::{Range, Weights, unroll};
-use super::{B, Dot, F, I, Neon, Sdot, load_line, load_x};
+use super::sdot::Sdot;
+use super::{B, Dot, F, I, Neon, load_line, load_x};
 use crate::q8::Q8Block;
 
 /// `smmla` (Cortex-A510, A710, X2 and later): adds the dot products of eight bytes of two rows with those of two
@@ -10,19 +14,14 @@ use crate::q8::Q8Block;
 #[derive(Clone, Copy)]
 pub(crate) struct Smmla(Sdot);
 
-impl Neon<Smmla> {
-    /// The tier, inside functions that are compiled for it.
-    #[target_feature(enable = "neon,dotprod,i8mm")]
-    pub(crate) fn assume() -> Self {
-        Neon(Smmla(Neon::<Sdot>::assume().0))
+/// Advanced SIMD with matrix products.
+pub(crate) type NeonI8mm = Neon<Smmla>;
+tier!(NeonI8mm, "neon-i8mm", ["neon" "dotprod" "i8mm"], Neon(Smmla(Sdot(()))), {
+    #[inline(always)]
+    fn panel_sum(self, format: TensorType, blocks: &[u8], x: &[Q8Block]) -> Option<F> {
+        self.0.0.panel_sum(format, blocks, x)
     }
-
-    /// The tier, where this CPU has it.
-    pub(crate) fn detect() -> Option<Self> {
-        let Neon(sdot) = Neon::<Sdot>::detect()?;
-        std::arch::is_aarch64_feature_detected!("i8mm").then_some(Neon(Smmla(sdot)))
-    }
-}
+});
 
 /// `vmmlaq_s32`, which is not stable yet.
 ///
@@ -100,11 +99,6 @@ impl Dot for Smmla {
     #[inline(always)]
     fn dot<const G: usize>(self, start: i32, w: impl Weights<B, G>, x: &[[i8; 4]; G], range: Range) -> I {
         self.0.dot(start, w, x, range)
-    }
-
-    #[inline(always)]
-    fn q4_k(self, blocks: &[[u8; 2304]], x: &[Q8Block]) -> Option<F> {
-        self.0.q4_k(blocks, x)
     }
 
     /// Puts eight bytes of each row together: rows 0 and 1 of every four in a pair's first group, 2 and 3 in its second.

@@ -1,13 +1,14 @@
 //! Formats of weights that are −1, 0 or 1, with one scale for 256.
 
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use siskin_quant::TensorType;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::small::Scale;
 use super::{Halves, Quads, Quantized, bit_pairs};
-use crate::lanes::{Lanes, Range, unroll};
+use crate::lanes::{ByteLanes, Range, unroll};
 
 /// `w = d * (t - 1)`, a byte's digits `t` in base three, the first one on top.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct TQ1_0Block {
     d: Halves,
@@ -22,17 +23,18 @@ pub(crate) struct TQ1_0Block {
 pub(crate) struct TQ1_0;
 impl Quantized for TQ1_0 {
     type Block = TQ1_0Block;
-    type Scales<L: Lanes> = Scale<L::F>;
+    type Scales<L: ByteLanes> = Scale<L::F>;
+    const TYPE: TensorType = TensorType::TQ1_0;
     const LEN: usize = 256;
     const RANGE: Range = Range::U4;
     const OFFSET: u8 = 1;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &TQ1_0Block) -> Scale<L::F> {
+    fn scales<L: ByteLanes>(l: L, block: &TQ1_0Block) -> Scale<L::F> {
         Scale(l.load_f16(&block.d))
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &TQ1_0Block, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &TQ1_0Block, sub: usize) -> [L::B; 8] {
         let mut out = [l.splat_byte(0); 8];
         match sub {
             0..5 => {
@@ -54,7 +56,7 @@ impl Quantized for TQ1_0 {
 
 /// A digit of each byte, which stands for 0.d₀d₁d₂d₃d₄ in base three, in units of 1/256.
 #[inline(always)]
-fn trits<L: Lanes>(l: L, bytes: &Quads, digit: usize) -> L::B {
+fn trits<L: ByteLanes>(l: L, bytes: &Quads, digit: usize) -> L::B {
     let mut b = l.load_bytes(bytes);
     // Modulo 256: the digits before fall off at the top.
     for _ in 0..digit {
@@ -67,7 +69,7 @@ fn trits<L: Lanes>(l: L, bytes: &Quads, digit: usize) -> L::B {
 }
 
 /// `w = d * (q - 1)`.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct TQ2_0Block {
     d: Halves,
@@ -77,17 +79,18 @@ pub(crate) struct TQ2_0Block {
 pub(crate) struct TQ2_0;
 impl Quantized for TQ2_0 {
     type Block = TQ2_0Block;
-    type Scales<L: Lanes> = Scale<L::F>;
+    type Scales<L: ByteLanes> = Scale<L::F>;
+    const TYPE: TensorType = TensorType::TQ2_0;
     const LEN: usize = 256;
     const RANGE: Range = Range::U4;
     const OFFSET: u8 = 1;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &TQ2_0Block) -> Scale<L::F> {
+    fn scales<L: ByteLanes>(l: L, block: &TQ2_0Block) -> Scale<L::F> {
         Scale(l.load_f16(&block.d))
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &TQ2_0Block, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &TQ2_0Block, sub: usize) -> [L::B; 8] {
         bit_pairs(l, block.qs[sub / 4].each_ref(), sub % 4)
     }
 }

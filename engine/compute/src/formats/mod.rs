@@ -9,21 +9,52 @@ mod ternary;
 
 pub(crate) use codebook::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
 pub(crate) use mxfp4::MXFP4;
+use siskin_quant::TensorType;
 pub(crate) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use superblocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 pub(crate) use ternary::{TQ1_0, TQ2_0};
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::lanes::{Lanes, Range, unroll};
+use crate::lanes::{ByteLanes, Lanes, Range, unroll};
 use crate::q8::Q8Block;
+
+/// Every format that there are kernels for, and their list's only place: works out an expression in which `$float` or
+/// `$quantized` stands for the format of a type, another one where there is none.
+macro_rules! with_format {
+    ($ty:expr, $float:ident => $of_float:expr, $quantized:ident => $of_quantized:expr, _ => $none:expr $(,)?) => {
+        $crate::formats::with_format! { @list
+            F32 F16 BF16;
+            Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS
+            IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S TQ1_0 TQ2_0 MXFP4;
+            $ty, $float => $of_float, $quantized => $of_quantized, $none
+        }
+    };
+    (@list $($f:ident)*; $($q:ident)*; $ty:expr, $float:ident => $of_float:expr,
+        $quantized:ident => $of_quantized:expr, $none:expr) => {
+        match $ty {
+            $(siskin_quant::TensorType::$f => {
+                type $float = $crate::formats::$f;
+                $of_float
+            })*
+            $(siskin_quant::TensorType::$q => {
+                type $quantized = $crate::formats::$q;
+                $of_quantized
+            })*
+            _ => $none,
+        }
+    };
+}
+pub(crate) use with_format;
 
 /// How a panel block of a quantized format becomes integers and scales. Layouts are [`crate::panel`]'s.
 pub(crate) trait Quantized: 'static {
     /// One block of each of 16 rows.
-    type Block: FromBytes + Immutable + KnownLayout;
+    type Block: FromBytes + IntoBytes + Immutable + KnownLayout;
     /// A block's scales, as far as they are worked out once for all of it.
-    type Scales<L: Lanes>: Scales<L>;
+    type Scales<L: ByteLanes>: Scales<L>;
 
+    /// Its number in files.
+    const TYPE: TensorType;
     /// Weights of a row in a block: 32 or 256.
     const LEN: usize;
     /// Scales for each 32 weights: 1, or 2 where 16 weights share one.
@@ -42,20 +73,21 @@ pub(crate) trait Quantized: 'static {
             .map_or(&[], |(blocks, _)| blocks)
     }
 
-    fn scales<L: Lanes>(l: L, block: &Self::Block) -> Self::Scales<L>;
+    fn scales<L: ByteLanes>(l: L, block: &Self::Block) -> Self::Scales<L>;
 
     /// The `sub`-th 32 weights of each row, in groups of four.
-    fn weights<L: Lanes>(l: L, block: &Self::Block, sub: usize) -> [L::B; 8];
+    fn weights<L: ByteLanes>(l: L, block: &Self::Block, sub: usize) -> [L::B; 8];
 
-    /// A panel's product with one token, where the format has a way of its own for the lanes.
+    /// A panel's product with one token, where the format has a way of its own that does for any lanes like these. What a
+    /// single tier does in a way of its own is [`Tier::panel_sum`](crate::lanes::Tier::panel_sum).
     #[inline(always)]
-    fn sum<L: Lanes>(_: L, _blocks: &[Self::Block], _x: &[Q8Block]) -> Option<L::F> {
+    fn sum<L: ByteLanes>(_: L, _blocks: &[Self::Block], _x: &[Q8Block]) -> Option<L::F> {
         None
     }
 }
 
 /// A block's scales, and its minimums where it has them, grain by grain.
-pub(crate) trait Scales<L: Lanes>: Copy {
+pub(crate) trait Scales<L: ByteLanes>: Copy {
     /// The scale of each row's grain.
     fn scale(&self, l: L, grain: usize) -> L::F;
 
@@ -118,7 +150,7 @@ fn high(run: &WithHigh) -> [&Quads; 8] {
 
 /// The low (`high` 0) or high (1) nibbles of eight groups.
 #[inline(always)]
-fn nibbles<L: Lanes>(l: L, quads: [&Quads; 8], high: usize) -> [L::B; 8] {
+fn nibbles<L: ByteLanes>(l: L, quads: [&Quads; 8], high: usize) -> [L::B; 8] {
     let mask = l.splat_byte(0xf);
     let mut out = [mask; 8];
     unroll!(g < 8 => {
@@ -130,7 +162,7 @@ fn nibbles<L: Lanes>(l: L, quads: [&Quads; 8], high: usize) -> [L::B; 8] {
 
 /// The `run`-th pairs of bits of eight groups.
 #[inline(always)]
-fn bit_pairs<L: Lanes>(l: L, quads: [&Quads; 8], run: usize) -> [L::B; 8] {
+fn bit_pairs<L: ByteLanes>(l: L, quads: [&Quads; 8], run: usize) -> [L::B; 8] {
     let three = l.splat_byte(3);
     let mut out = [three; 8];
     unroll!(g < 8 => { out[g] = l.and(l.shr(l.load_bytes(quads[g]), 2 * run as u32), three); });
@@ -139,7 +171,7 @@ fn bit_pairs<L: Lanes>(l: L, quads: [&Quads; 8], run: usize) -> [L::B; 8] {
 
 /// Adds to each weight of `bits` bits the one that is the `run`-th of its byte in `high`.
 #[inline(always)]
-fn add_high_bit<L: Lanes>(
+fn add_high_bit<L: ByteLanes>(
     l: L,
     mut weights: [L::B; 8],
     high: [&Quads; 8],
@@ -152,7 +184,7 @@ fn add_high_bit<L: Lanes>(
 
 /// The nibbles of four groups: the low ones are a row's first 16 weights, the high ones its second.
 #[inline(always)]
-fn split_nibbles<L: Lanes>(l: L, quads: &[Quads; 4]) -> [L::B; 8] {
+fn split_nibbles<L: ByteLanes>(l: L, quads: &[Quads; 4]) -> [L::B; 8] {
     let mask = l.splat_byte(0xf);
     let mut out = [mask; 8];
     unroll!(g < 4 => {
@@ -165,14 +197,14 @@ fn split_nibbles<L: Lanes>(l: L, quads: &[Quads; 4]) -> [L::B; 8] {
 
 /// Adds 16 to each weight whose bit is set in its row's `bits`.
 #[inline(always)]
-fn add_fifth_bits<L: Lanes>(l: L, mut weights: [L::B; 8], bits: &Quads) -> [L::B; 8] {
+fn add_fifth_bits<L: ByteLanes>(l: L, mut weights: [L::B; 8], bits: &Quads) -> [L::B; 8] {
     let bits = l.load_bytes(bits);
     unroll!(g < 8 => { weights[g] = l.or(weights[g], l.spread_bits(bits, g, 16)); });
     weights
 }
 
 #[inline(always)]
-fn look_up<L: Lanes>(l: L, values: &[i8; 16], mut index: [L::B; 8]) -> [L::B; 8] {
+fn look_up<L: ByteLanes>(l: L, values: &[i8; 16], mut index: [L::B; 8]) -> [L::B; 8] {
     unroll!(g < 8 => { index[g] = l.lookup(values, index[g]); });
     index
 }

@@ -4,14 +4,15 @@
 //! offset that makes them positive. Powers of two that these take from the values are put into the scale, which stays
 //! exact.
 
+use siskin_quant::TensorType;
 use siskin_quant::codebooks::{
     IQ1_GRID, IQ1_VALUES, IQ2_S_GRID, IQ2_VALUES, IQ2_XS_GRID, IQ2_XXS_GRID, IQ3_S_GRID, IQ3_S_VALUES,
     IQ3_XXS_GRID, IQ3_XXS_VALUES, unpack_signs,
 };
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Bytes, Halves, Quads, Quantized, Scales, shifted};
-use crate::lanes::{Lanes, Range, unroll};
+use crate::lanes::{ByteLanes, Range, unroll};
 
 /// The scales of a superblock whose grains have a small odd number for each.
 #[derive(Clone, Copy)]
@@ -20,7 +21,7 @@ pub(crate) struct Odd<F, const N: usize> {
     scales: [Bytes; N],
 }
 
-impl<L: Lanes, const N: usize> Scales<L> for Odd<L::F, N> {
+impl<L: ByteLanes, const N: usize> Scales<L> for Odd<L::F, N> {
     #[inline(always)]
     fn scale(&self, l: L, grain: usize) -> L::F {
         l.mul(self.d, l.load_u8(&self.scales[grain]))
@@ -29,7 +30,7 @@ impl<L: Lanes, const N: usize> Scales<L> for Odd<L::F, N> {
 
 /// `d` times `unit`, a power of two, and `2 * scale + 1` for each row's grain.
 #[inline(always)]
-fn odd<L: Lanes, const N: usize>(
+fn odd<L: ByteLanes, const N: usize>(
     l: L,
     d: &Halves,
     unit: f32,
@@ -81,7 +82,7 @@ fn fours<const GROUPS: usize>(grid: &[[u8; 4]; GROUPS], number: impl Fn(usize, u
 
 /// What the levels and signs stand for.
 #[inline(always)]
-fn signed<L: Lanes>(l: L, levels: &Levels, signs: &Quads, values: &[i8; 16]) -> [L::B; 8] {
+fn signed<L: ByteLanes>(l: L, levels: &Levels, signs: &Quads, values: &[i8; 16]) -> [L::B; 8] {
     let signs = l.load_bytes(signs);
     let mut out = [signs; 8];
     unroll!(g < 8 => {
@@ -118,7 +119,7 @@ fn u32_at(quads: &Quads, row: usize) -> u32 {
 }
 
 /// `w = d * (2 * scale + 1) / 8 * v`: eight grains, groups of eight, a sign for each grain.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ1_SBlock {
     d: Halves,
@@ -129,18 +130,19 @@ pub(crate) struct IQ1_SBlock {
 pub(crate) struct IQ1_S;
 impl Quantized for IQ1_S {
     type Block = IQ1_SBlock;
-    type Scales<L: Lanes> = Odd<L::F, 8>;
+    type Scales<L: ByteLanes> = Odd<L::F, 8>;
+    const TYPE: TensorType = TensorType::IQ1_S;
     const LEN: usize = 256;
     const RANGE: Range = Range::U5;
     const OFFSET: u8 = 9;
     const FROM_MEMORY: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ1_SBlock) -> Odd<L::F, 8> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ1_SBlock) -> Odd<L::F, 8> {
         odd(l, &block.d, 0.125, |grain, row| block.high[grain][2 * row + 1] >> 4 & 7)
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ1_SBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ1_SBlock, sub: usize) -> [L::B; 8] {
         let (low, high) = (&block.groups[sub], &block.high[sub]);
         let number = |row, i| u16::from(low[4 * row + i]) | (u16_at(high, row) >> (3 * i) & 7) << 8;
         let signs = each_row(|row| if u16_at(high, row) >> 15 == 0 { 0 } else { u32::MAX });
@@ -149,7 +151,7 @@ impl Quantized for IQ1_S {
 }
 
 /// `w = d * (2 * scale + 1) / 8 * v`: sixteen grains, groups of eight, a sign for each group.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ1_MBlock {
     scales: [Halves; 4],
@@ -160,7 +162,8 @@ pub(crate) struct IQ1_MBlock {
 pub(crate) struct IQ1_M;
 impl Quantized for IQ1_M {
     type Block = IQ1_MBlock;
-    type Scales<L: Lanes> = Odd<L::F, 16>;
+    type Scales<L: ByteLanes> = Odd<L::F, 16>;
+    const TYPE: TensorType = TensorType::IQ1_M;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U5;
@@ -168,7 +171,7 @@ impl Quantized for IQ1_M {
     const FROM_MEMORY: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ1_MBlock) -> Odd<L::F, 16> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ1_MBlock) -> Odd<L::F, 16> {
         let mut d = [0; 32];
         for (row, d) in d.as_chunks_mut().0.iter_mut().enumerate() {
             let [a, b, c, e] = block.scales.each_ref().map(|part| part[2 * row + 1]);
@@ -178,7 +181,7 @@ impl Quantized for IQ1_M {
         odd(l, &d, 0.125, scale)
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ1_MBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ1_MBlock, sub: usize) -> [L::B; 8] {
         let (low, high) = (&block.groups[sub], &block.high[sub]);
         let number = |row, i| u16::from(low[4 * row + i]) | (u16_at(high, row) >> (4 * i) & 7) << 8;
         let signs = each_row(|row| {
@@ -191,14 +194,14 @@ impl Quantized for IQ1_M {
 }
 
 /// `w = d * (2 * scale + 1) / 8 * v`: eight grains, groups of eight. The scale is on top of the signs.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ2_XXSBlock {
     d: Halves,
     subs: [GroupsAndSigns; 8],
 }
 
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct GroupsAndSigns {
     groups: Quads,
@@ -208,17 +211,18 @@ pub(crate) struct GroupsAndSigns {
 pub(crate) struct IQ2_XXS;
 impl Quantized for IQ2_XXS {
     type Block = IQ2_XXSBlock;
-    type Scales<L: Lanes> = Odd<L::F, 8>;
+    type Scales<L: ByteLanes> = Odd<L::F, 8>;
+    const TYPE: TensorType = TensorType::IQ2_XXS;
     const LEN: usize = 256;
     const RANGE: Range = Range::S8;
     const FROM_MEMORY: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ2_XXSBlock) -> Odd<L::F, 8> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ2_XXSBlock) -> Odd<L::F, 8> {
         odd(l, &block.d, 0.125, |grain, row| block.subs[grain].signs[4 * row + 3] >> 4)
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ2_XXSBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ2_XXSBlock, sub: usize) -> [L::B; 8] {
         let sub = &block.subs[sub];
         let levels = eights(&IQ2_XXS_GRID, |row, i| u16::from(sub.groups[4 * row + i]));
         signed(l, &levels, &packed_signs(|row| u32_at(&sub.signs, row)), &IQ2_VALUES)
@@ -226,7 +230,7 @@ impl Quantized for IQ2_XXS {
 }
 
 /// `w = d * (2 * scale + 1) / 8 * v`: sixteen grains, groups of eight. Seven signs are on top of a group's number.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ2_XSBlock {
     d: Halves,
@@ -237,18 +241,19 @@ pub(crate) struct IQ2_XSBlock {
 pub(crate) struct IQ2_XS;
 impl Quantized for IQ2_XS {
     type Block = IQ2_XSBlock;
-    type Scales<L: Lanes> = Odd<L::F, 16>;
+    type Scales<L: ByteLanes> = Odd<L::F, 16>;
+    const TYPE: TensorType = TensorType::IQ2_XS;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::S8;
     const FROM_MEMORY: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ2_XSBlock) -> Odd<L::F, 16> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ2_XSBlock) -> Odd<L::F, 16> {
         odd(l, &block.d, 0.125, |grain, row| nibble(&block.scales, grain, row))
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ2_XSBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ2_XSBlock, sub: usize) -> [L::B; 8] {
         let groups = &block.groups[sub];
         let levels = eights(&IQ2_XS_GRID, |row, i| (u32_at(&groups[i / 2], row) >> (i % 2 * 16)) as u16);
         let signs = packed_signs(|row| {
@@ -263,7 +268,7 @@ impl Quantized for IQ2_XS {
 }
 
 /// `w = d * (2 * scale + 1) / 8 * v`: sixteen grains, groups of eight, a sign for each weight.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ2_SBlock {
     d: Halves,
@@ -275,18 +280,19 @@ pub(crate) struct IQ2_SBlock {
 pub(crate) struct IQ2_S;
 impl Quantized for IQ2_S {
     type Block = IQ2_SBlock;
-    type Scales<L: Lanes> = Odd<L::F, 16>;
+    type Scales<L: ByteLanes> = Odd<L::F, 16>;
+    const TYPE: TensorType = TensorType::IQ2_S;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::S8;
     const FROM_MEMORY: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ2_SBlock) -> Odd<L::F, 16> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ2_SBlock) -> Odd<L::F, 16> {
         odd(l, &block.d, 0.125, |grain, row| nibble(&block.scales, grain, row))
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ2_SBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ2_SBlock, sub: usize) -> [L::B; 8] {
         let (sub, high) = (&block.subs[sub], &block.high[sub]);
         let number = |row, i| u16::from(sub.groups[4 * row + i]) | u16::from(high[row] >> (2 * i) & 3) << 8;
         signed(l, &eights(&IQ2_S_GRID, number), &sub.signs, &IQ2_VALUES)
@@ -294,14 +300,14 @@ impl Quantized for IQ2_S {
 }
 
 /// `w = d * (2 * scale + 1) / 4 * v`: eight grains, groups of four. The scale is on top of the signs.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ3_XXSBlock {
     d: Halves,
     subs: [PairsAndSigns; 8],
 }
 
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct PairsAndSigns {
     groups: [Quads; 2],
@@ -311,19 +317,20 @@ pub(crate) struct PairsAndSigns {
 pub(crate) struct IQ3_XXS;
 impl Quantized for IQ3_XXS {
     type Block = IQ3_XXSBlock;
-    type Scales<L: Lanes> = Odd<L::F, 8>;
+    type Scales<L: ByteLanes> = Odd<L::F, 8>;
+    const TYPE: TensorType = TensorType::IQ3_XXS;
     const LEN: usize = 256;
     const RANGE: Range = Range::U6;
     const OFFSET: u8 = 31;
     const FROM_MEMORY: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ3_XXSBlock) -> Odd<L::F, 8> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ3_XXSBlock) -> Odd<L::F, 8> {
         // Twice a quarter, as the values are halved.
         odd(l, &block.d, 0.5, |grain, row| block.subs[grain].signs[4 * row + 3] >> 4)
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ3_XXSBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ3_XXSBlock, sub: usize) -> [L::B; 8] {
         let sub = &block.subs[sub];
         let levels = fours(&IQ3_XXS_GRID, |row, i| u16::from(sub.groups[i / 4][4 * row + i % 4]));
         let signs = packed_signs(|row| u32_at(&sub.signs, row));
@@ -332,7 +339,7 @@ impl Quantized for IQ3_XXS {
 }
 
 /// `w = d * (2 * scale + 1) * v`: eight grains, groups of four, a sign for each weight.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ3_SBlock {
     d: Halves,
@@ -344,18 +351,19 @@ pub(crate) struct IQ3_SBlock {
 pub(crate) struct IQ3_S;
 impl Quantized for IQ3_S {
     type Block = IQ3_SBlock;
-    type Scales<L: Lanes> = Odd<L::F, 8>;
+    type Scales<L: ByteLanes> = Odd<L::F, 8>;
+    const TYPE: TensorType = TensorType::IQ3_S;
     const LEN: usize = 256;
     const RANGE: Range = Range::U5;
     const OFFSET: u8 = 15;
     const FROM_MEMORY: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ3_SBlock) -> Odd<L::F, 8> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ3_SBlock) -> Odd<L::F, 8> {
         odd(l, &block.d, 1.0, |grain, row| nibble(&block.scales, grain, row))
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ3_SBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ3_SBlock, sub: usize) -> [L::B; 8] {
         let (sub, high) = (&block.subs[sub], &block.high[sub]);
         let number = |row: usize, i: usize| {
             u16::from(sub.groups[i / 4][4 * row + i % 4]) | u16::from(high[row] >> i & 1) << 8

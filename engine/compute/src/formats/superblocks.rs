@@ -1,13 +1,13 @@
 //! Formats of 256 weights to a superblock, whose grains have small integer scales of their own.
 
-use siskin_quant::IQ4_VALUES;
+use siskin_quant::{IQ4_VALUES, TensorType};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use super::{
     Bytes, Halves, Quads, Quantized, Scales, WithHigh, add_high_bit, bit_pairs, high, look_up, low, nibbles,
     split_nibbles,
 };
-use crate::lanes::{Lanes, Range, unroll};
+use crate::lanes::{ByteLanes, Range, unroll};
 use crate::q8::Q8Block;
 
 /// The scales and minimums of a superblock whose grains have 4 to 8 bits for each.
@@ -19,7 +19,7 @@ pub(crate) struct Mins<F, const N: usize> {
     mins: [Bytes; N],
 }
 
-impl<L: Lanes, const N: usize> Scales<L> for Mins<L::F, N> {
+impl<L: ByteLanes, const N: usize> Scales<L> for Mins<L::F, N> {
     #[inline(always)]
     fn scale(&self, l: L, grain: usize) -> L::F {
         l.mul_u8(self.d, &self.scales[grain])
@@ -37,7 +37,7 @@ pub(crate) struct Signed<F, const N: usize> {
     scales: [Bytes; N],
 }
 
-impl<L: Lanes, const N: usize> Scales<L> for Signed<L::F, N> {
+impl<L: ByteLanes, const N: usize> Scales<L> for Signed<L::F, N> {
     #[inline(always)]
     fn scale(&self, l: L, grain: usize) -> L::F {
         l.mul(self.d, l.load_i8(&self.scales[grain]))
@@ -46,13 +46,13 @@ impl<L: Lanes, const N: usize> Scales<L> for Signed<L::F, N> {
 
 /// The scales of four grains, less 32: `low` are their lower four bits, and `high` has the others from bit `at` on.
 #[inline(always)]
-fn six_bits<L: Lanes>(l: L, low: L::B, high: L::B, at: u32) -> L::B {
+fn six_bits<L: ByteLanes>(l: L, low: L::B, high: L::B, at: u32) -> L::B {
     l.add_bytes(l.merge(low, high, at, 4, 0x30), l.splat_byte(32_u8.wrapping_neg()))
 }
 
 /// The 6-bit scales and minimums of Q4_K and Q5_K, unpacked for 16 rows at once (ggml's `get_scale_min_k4`).
 #[inline(always)]
-fn six_bit_pairs<L: Lanes>(l: L, d: &Halves, dmin: &Halves, packed: &[Bytes; 12]) -> Mins<L::F, 8> {
+fn six_bit_pairs<L: ByteLanes>(l: L, d: &Halves, dmin: &Halves, packed: &[Bytes; 12]) -> Mins<L::F, 8> {
     let (mut scales, mut mins) = ([[0; 16]; 8], [[0; 16]; 8]);
     for j in 0..4 {
         for row in 0..16 {
@@ -79,28 +79,25 @@ pub(crate) struct Q4_KBlock {
 pub(crate) struct Q4_K;
 impl Quantized for Q4_K {
     type Block = Q4_KBlock;
-    type Scales<L: Lanes> = Mins<L::F, 8>;
+    type Scales<L: ByteLanes> = Mins<L::F, 8>;
+    const TYPE: TensorType = TensorType::Q4_K;
     const LEN: usize = 256;
     const RANGE: Range = Range::U4;
     const MINS: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &Q4_KBlock) -> Mins<L::F, 8> {
+    fn scales<L: ByteLanes>(l: L, block: &Q4_KBlock) -> Mins<L::F, 8> {
         six_bit_pairs(l, &block.d, &block.dmin, &block.scales)
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &Q4_KBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &Q4_KBlock, sub: usize) -> [L::B; 8] {
         let (chunks, _) = block.qs.as_chunks();
         nibbles(l, chunks[sub / 2].each_ref(), sub % 2)
-    }
-    #[inline(always)]
-    fn sum<L: Lanes>(l: L, blocks: &[Q4_KBlock], x: &[Q8Block]) -> Option<L::F> {
-        l.q4_k(blocks.as_bytes().as_chunks().0, x)
     }
 }
 
 /// Q4_K with a fifth bit for each weight.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q5_KBlock {
     d: Halves,
@@ -113,17 +110,18 @@ pub(crate) struct Q5_KBlock {
 pub(crate) struct Q5_K;
 impl Quantized for Q5_K {
     type Block = Q5_KBlock;
-    type Scales<L: Lanes> = Mins<L::F, 8>;
+    type Scales<L: ByteLanes> = Mins<L::F, 8>;
+    const TYPE: TensorType = TensorType::Q5_K;
     const LEN: usize = 256;
     const RANGE: Range = Range::U5;
     const MINS: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &Q5_KBlock) -> Mins<L::F, 8> {
+    fn scales<L: ByteLanes>(l: L, block: &Q5_KBlock) -> Mins<L::F, 8> {
         six_bit_pairs(l, &block.d, &block.dmin, &block.scales)
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &Q5_KBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &Q5_KBlock, sub: usize) -> [L::B; 8] {
         let quads = match (sub / 2).checked_sub(1) {
             None => low(&block.first),
             Some(other) => block.others[other].each_ref(),
@@ -133,7 +131,7 @@ impl Quantized for Q5_K {
 }
 
 /// `w = d * scale * (q - 32)`: 256 weights in sixteen grains, six bits each.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q6_KBlock {
     d: Halves,
@@ -142,7 +140,7 @@ pub(crate) struct Q6_KBlock {
 }
 
 /// Four runs of 32 weights: the low nibbles are two of them, the high ones the other two.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q6_KHalf {
     first: WithHigh,
@@ -152,18 +150,19 @@ pub(crate) struct Q6_KHalf {
 pub(crate) struct Q6_K;
 impl Quantized for Q6_K {
     type Block = Q6_KBlock;
-    type Scales<L: Lanes> = Signed<L::F, 16>;
+    type Scales<L: ByteLanes> = Signed<L::F, 16>;
+    const TYPE: TensorType = TensorType::Q6_K;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U6;
     const OFFSET: u8 = 32;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &Q6_KBlock) -> Signed<L::F, 16> {
+    fn scales<L: ByteLanes>(l: L, block: &Q6_KBlock) -> Signed<L::F, 16> {
         Signed { d: l.load_f16(&block.d), scales: block.scales }
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &Q6_KBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &Q6_KBlock, sub: usize) -> [L::B; 8] {
         let (half, run) = (&block.halves[sub / 4], sub % 4);
         let quads = if run.is_multiple_of(2) { low(&half.first) } else { half.second.each_ref() };
         let mut out = nibbles(l, quads, run / 2);
@@ -174,7 +173,7 @@ impl Quantized for Q6_K {
 
     /// Where registers hold the sums of a half's four runs, what two runs share is loaded once.
     #[inline(always)]
-    fn sum<L: Lanes>(l: L, blocks: &[Q6_KBlock], x: &[Q8Block]) -> Option<L::F> {
+    fn sum<L: ByteLanes>(l: L, blocks: &[Q6_KBlock], x: &[Q8Block]) -> Option<L::F> {
         if !L::EIGHT {
             return None;
         }
@@ -209,7 +208,12 @@ impl Quantized for Q6_K {
 
 /// Four groups of weights of a half's `run`-th run, and of the second after it, which has the other nibbles.
 #[inline(always)]
-fn six_bits_of_two_runs<L: Lanes>(l: L, low: &[&Quads; 4], high: &[&Quads; 4], run: usize) -> [[L::B; 4]; 2] {
+fn six_bits_of_two_runs<L: ByteLanes>(
+    l: L,
+    low: &[&Quads; 4],
+    high: &[&Quads; 4],
+    run: usize,
+) -> [[L::B; 4]; 2] {
     let mask = l.splat_byte(0xf);
     let mut out = [[mask; 4]; 2];
     unroll!(g < 4 => {
@@ -221,7 +225,7 @@ fn six_bits_of_two_runs<L: Lanes>(l: L, low: &[&Quads; 4], high: &[&Quads; 4], r
 }
 
 /// `w = d * scale * q - dmin * min`: 256 weights in sixteen grains, two bits each.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q2_KBlock {
     d: Halves,
@@ -233,14 +237,15 @@ pub(crate) struct Q2_KBlock {
 pub(crate) struct Q2_K;
 impl Quantized for Q2_K {
     type Block = Q2_KBlock;
-    type Scales<L: Lanes> = Mins<L::F, 16>;
+    type Scales<L: ByteLanes> = Mins<L::F, 16>;
+    const TYPE: TensorType = TensorType::Q2_K;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U4;
     const MINS: bool = true;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &Q2_KBlock) -> Mins<L::F, 16> {
+    fn scales<L: ByteLanes>(l: L, block: &Q2_KBlock) -> Mins<L::F, 16> {
         Mins {
             d: l.load_f16(&block.d),
             minus_dmin: l.sub(l.splat(0.0), l.load_f16(&block.dmin)),
@@ -249,13 +254,13 @@ impl Quantized for Q2_K {
         }
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &Q2_KBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &Q2_KBlock, sub: usize) -> [L::B; 8] {
         bit_pairs(l, block.qs[sub / 4].each_ref(), sub % 4)
     }
 }
 
 /// `w = d * (scale - 32) * (q - 4)`: 256 weights in sixteen grains, two bits and a third each.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Q3_KBlock {
     d: Halves,
@@ -267,14 +272,15 @@ pub(crate) struct Q3_KBlock {
 pub(crate) struct Q3_K;
 impl Quantized for Q3_K {
     type Block = Q3_KBlock;
-    type Scales<L: Lanes> = Signed<L::F, 16>;
+    type Scales<L: ByteLanes> = Signed<L::F, 16>;
+    const TYPE: TensorType = TensorType::Q3_K;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U4;
     const OFFSET: u8 = 4;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &Q3_KBlock) -> Signed<L::F, 16> {
+    fn scales<L: ByteLanes>(l: L, block: &Q3_KBlock) -> Signed<L::F, 16> {
         // Grains 0 to 3 and 8 to 11, 4 to 7 and 12 to 15, and two more bits of all.
         let [even, odd, high] = block.scales.each_ref().map(|quads| l.load_bytes(quads));
         let mut scales = [[0; 64]; 4];
@@ -286,14 +292,14 @@ impl Quantized for Q3_K {
         Signed { d: l.load_f16(&block.d), scales: transmute!(scales) }
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &Q3_KBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &Q3_KBlock, sub: usize) -> [L::B; 8] {
         let quads = if sub / 4 == 0 { low(&block.first) } else { block.second.each_ref() };
         add_high_bit(l, bit_pairs(l, quads, sub % 4), high(&block.first), sub, 2)
     }
 }
 
 /// `w = d * (scale - 32) * VALUES[q]`: 256 weights in eight grains.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ4_XSBlock {
     d: Halves,
@@ -305,12 +311,13 @@ pub(crate) struct IQ4_XSBlock {
 pub(crate) struct IQ4_XS;
 impl Quantized for IQ4_XS {
     type Block = IQ4_XSBlock;
-    type Scales<L: Lanes> = Signed<L::F, 8>;
+    type Scales<L: ByteLanes> = Signed<L::F, 8>;
+    const TYPE: TensorType = TensorType::IQ4_XS;
     const LEN: usize = 256;
     const RANGE: Range = Range::S8;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &IQ4_XSBlock) -> Signed<L::F, 8> {
+    fn scales<L: ByteLanes>(l: L, block: &IQ4_XSBlock) -> Signed<L::F, 8> {
         // The lowest two bits of grains 0, 2, 4 and 6, the next of 1, 3, 5 and 7.
         let bytes = |at: usize, shift: u32| block.scales_high.map(|row| row[at] >> shift);
         let high: Quads = transmute!([bytes(0, 0), bytes(0, 4), bytes(1, 0), bytes(1, 4)]);
@@ -323,7 +330,7 @@ impl Quantized for IQ4_XS {
         Signed { d: l.load_f16(&block.d), scales }
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &IQ4_XSBlock, sub: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &IQ4_XSBlock, sub: usize) -> [L::B; 8] {
         let (grains, _) = block.qs.as_chunks();
         look_up(l, &IQ4_VALUES, split_nibbles(l, &grains[sub]))
     }

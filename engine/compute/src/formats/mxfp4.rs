@@ -1,12 +1,12 @@
-use siskin_quant::{MXFP4_VALUES, e8m0_half};
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use siskin_quant::{MXFP4_VALUES, TensorType, e8m0_half};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::small::Scale;
 use super::{Bytes, Quads, Quantized, look_up, shifted, split_nibbles};
-use crate::lanes::{Lanes, Range};
+use crate::lanes::{ByteLanes, Range};
 
 /// `w = 2^(e - 128) * VALUES[q]`.
-#[derive(FromBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct MXFP4Block {
     e: Bytes,
@@ -16,13 +16,14 @@ pub(crate) struct MXFP4Block {
 pub(crate) struct MXFP4;
 impl Quantized for MXFP4 {
     type Block = MXFP4Block;
-    type Scales<L: Lanes> = Scale<L::F>;
+    type Scales<L: ByteLanes> = Scale<L::F>;
+    const TYPE: TensorType = TensorType::MXFP4;
     const LEN: usize = 32;
     const RANGE: Range = Range::U5;
     const OFFSET: u8 = 12;
 
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &MXFP4Block) -> Scale<L::F> {
+    fn scales<L: ByteLanes>(l: L, block: &MXFP4Block) -> Scale<L::F> {
         let mut scales = [0; 64];
         for (scale, &e) in scales.as_chunks_mut().0.iter_mut().zip(&block.e) {
             *scale = e8m0_half(e).to_le_bytes();
@@ -30,7 +31,7 @@ impl Quantized for MXFP4 {
         Scale(l.load_f32(&scales))
     }
     #[inline(always)]
-    fn weights<L: Lanes>(l: L, block: &MXFP4Block, _: usize) -> [L::B; 8] {
+    fn weights<L: ByteLanes>(l: L, block: &MXFP4Block, _: usize) -> [L::B; 8] {
         look_up(l, &const { shifted(MXFP4_VALUES, 1, Self::OFFSET) }, split_nibbles(l, &block.qs))
     }
 }
