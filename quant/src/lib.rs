@@ -50,7 +50,7 @@ pub mod block {
     pub use crate::kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
     pub use crate::legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
     pub use crate::mxfp4::MXFP4;
-    pub use crate::ternary::{TQ1_0, TQ2_0};
+    pub use crate::ternary::*;
 }
 
 /// Values of the blocks `src` of type `ty`, into `dst`.
@@ -66,32 +66,23 @@ pub fn decode(ty: TensorType, src: &[u8], dst: &mut [f32]) -> Result<(), FormatE
         TensorType::F32 => floats::decode_f32(src, dst),
         TensorType::F16 => floats::decode_f16(src, dst),
         TensorType::BF16 => floats::decode_bf16(src, dst),
-        TensorType::Q4_0 => decode_blocks(src, dst, block::Q4_0::read, block::Q4_0::decode),
-        TensorType::Q4_1 => decode_blocks(src, dst, block::Q4_1::read, block::Q4_1::decode),
-        TensorType::Q5_0 => decode_blocks(src, dst, block::Q5_0::read, block::Q5_0::decode),
-        TensorType::Q5_1 => decode_blocks(src, dst, block::Q5_1::read, block::Q5_1::decode),
-        TensorType::Q8_0 => decode_blocks(src, dst, block::Q8_0::read, block::Q8_0::decode),
-        TensorType::Q2_K => decode_blocks(src, dst, block::Q2_K::read, block::Q2_K::decode),
-        TensorType::Q3_K => decode_blocks(src, dst, block::Q3_K::read, block::Q3_K::decode),
-        TensorType::Q4_K => decode_blocks(src, dst, block::Q4_K::read, block::Q4_K::decode),
-        TensorType::Q5_K => decode_blocks(src, dst, block::Q5_K::read, block::Q5_K::decode),
-        TensorType::Q6_K => decode_blocks(src, dst, block::Q6_K::read, block::Q6_K::decode),
-        TensorType::IQ4_NL => decode_blocks(src, dst, block::IQ4_NL::read, block::IQ4_NL::decode),
-        TensorType::IQ4_XS => decode_blocks(src, dst, block::IQ4_XS::read, block::IQ4_XS::decode),
-        TensorType::IQ1_S => decode_blocks(src, dst, block::IQ1_S::read, block::IQ1_S::decode),
-        TensorType::IQ1_M => decode_blocks(src, dst, block::IQ1_M::read, block::IQ1_M::decode),
-        TensorType::IQ2_XXS => decode_blocks(src, dst, block::IQ2_XXS::read, block::IQ2_XXS::decode),
-        TensorType::IQ2_XS => decode_blocks(src, dst, block::IQ2_XS::read, block::IQ2_XS::decode),
-        TensorType::IQ2_S => decode_blocks(src, dst, block::IQ2_S::read, block::IQ2_S::decode),
-        TensorType::IQ3_XXS => decode_blocks(src, dst, block::IQ3_XXS::read, block::IQ3_XXS::decode),
-        TensorType::IQ3_S => decode_blocks(src, dst, block::IQ3_S::read, block::IQ3_S::decode),
-        TensorType::TQ1_0 => decode_blocks(src, dst, block::TQ1_0::read, block::TQ1_0::decode),
-        TensorType::TQ2_0 => decode_blocks(src, dst, block::TQ2_0::read, block::TQ2_0::decode),
-        TensorType::MXFP4 => decode_blocks(src, dst, block::MXFP4::read, block::MXFP4::decode),
-        _ => return Err(FormatError::CannotDecode(ty)),
+        _ => tensor_types!(decode_any ty, src, dst),
     }
     Ok(())
 }
+
+/// The values of blocks of any type that has them.
+macro_rules! decode_any {
+    (($ty:ident, $src:ident, $dst:ident) floats { $($float:tt)* } blocks { $(
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;
+    )* } others { $($other:tt)* }) => {
+        match $ty {
+            $(TensorType::$name => decode_blocks($src, $dst, block::$name::read, block::$name::decode),)*
+            _ => return Err(FormatError::CannotDecode($ty)),
+        }
+    };
+}
+use decode_any;
 
 /// Quantizes `src` into blocks of type `ty`, into `dst`.
 ///
@@ -108,22 +99,40 @@ pub fn encode(ty: TensorType, src: &[f32], dst: &mut [u8]) -> Result<(), FormatE
         TensorType::F32 => floats::encode_f32(src, dst),
         TensorType::F16 => floats::encode_f16(src, dst)?,
         TensorType::BF16 => floats::encode_bf16(src, dst)?,
-        TensorType::Q4_0 => encode_blocks(ty, src, dst, block::Q4_0::encode, block::Q4_0::write)?,
-        TensorType::Q4_1 => encode_blocks(ty, src, dst, block::Q4_1::encode, block::Q4_1::write)?,
-        TensorType::Q5_0 => encode_blocks(ty, src, dst, block::Q5_0::encode, block::Q5_0::write)?,
-        TensorType::Q5_1 => encode_blocks(ty, src, dst, block::Q5_1::encode, block::Q5_1::write)?,
-        TensorType::Q8_0 => encode_blocks(ty, src, dst, block::Q8_0::encode, block::Q8_0::write)?,
-        TensorType::Q2_K => encode_blocks(ty, src, dst, block::Q2_K::unweighted, block::Q2_K::write)?,
-        TensorType::Q3_K => encode_blocks(ty, src, dst, block::Q3_K::unweighted, block::Q3_K::write)?,
-        TensorType::Q4_K => encode_blocks(ty, src, dst, block::Q4_K::unweighted, block::Q4_K::write)?,
-        TensorType::Q5_K => encode_blocks(ty, src, dst, block::Q5_K::unweighted, block::Q5_K::write)?,
-        TensorType::Q6_K => encode_blocks(ty, src, dst, block::Q6_K::unweighted, block::Q6_K::write)?,
-        TensorType::IQ4_NL => encode_by_eight(ty, src, dst, block::IQ4_NL::unweighted, block::IQ4_NL::write)?,
-        TensorType::IQ4_XS => encode_blocks(ty, src, dst, block::IQ4_XS::unweighted, block::IQ4_XS::write)?,
-        _ => return Err(FormatError::CannotEncode(ty)),
+        _ => tensor_types!(encode_any ty, src, dst)?,
     }
     Ok(())
 }
+
+/// Quantizes to blocks of any type that is written.
+macro_rules! encode_any {
+    (($ty:ident, $src:ident, $dst:ident) floats { $($float:tt)* } blocks { $(
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;
+    )* } others { $($other:tt)* }) => {
+        match $ty {
+            $(TensorType::$name => encode_as!($written $name, $ty, $src, $dst),)*
+            _ => Err(FormatError::CannotEncode($ty)),
+        }
+    };
+}
+use encode_any;
+
+/// A type's blocks as the table of types says that they are made: each number rounded, or the best scale searched for.
+macro_rules! encode_as {
+    (not_written $name:ident, $ty:ident, $src:ident, $dst:ident) => {
+        Err(FormatError::CannotEncode($ty))
+    };
+    (searched $name:ident, $ty:ident, $src:ident, $dst:ident) => {
+        encode_blocks($ty, $src, $dst, block::$name::unweighted, block::$name::write)
+    };
+    (searched_by_eight $name:ident, $ty:ident, $src:ident, $dst:ident) => {
+        encode_by_eight($ty, $src, $dst, block::$name::unweighted, block::$name::write)
+    };
+    ($rounded:ident $name:ident, $ty:ident, $src:ident, $dst:ident) => {
+        encode_blocks($ty, $src, $dst, block::$name::encode, block::$name::write)
+    };
+}
+use encode_as;
 
 /// Quantizes rows into blocks of type `ty`, where some columns matter more than others.
 ///
@@ -145,28 +154,45 @@ pub fn encode_weighted(
     if let Some(column) = importance.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
         return Err(FormatError::BadImportance { column, value: importance[column] });
     }
-    use TensorType::*;
-    if !ty.can_encode() || matches!(ty, F32 | F16 | BF16 | Q8_0) {
-        return encode(ty, src, dst);
+    if !ty.can_encode() {
+        return Err(FormatError::CannotEncode(ty));
     }
     check_lengths(ty, src.len(), dst.len())?;
     check_finite(src)?;
-    let weights = &normalize(importance, ty.block_len());
-    match ty {
-        Q4_0 => weigh_by_eight(ty, src, weights, dst, block::Q4_0::weighted, block::Q4_0::write),
-        Q4_1 => weigh_by_eight(ty, src, weights, dst, block::Q4_1::weighted, block::Q4_1::write),
-        Q5_0 => weigh_by_eight(ty, src, weights, dst, block::Q5_0::weighted, block::Q5_0::write),
-        Q5_1 => weigh_by_eight(ty, src, weights, dst, block::Q5_1::weighted, block::Q5_1::write),
-        IQ4_NL => weigh_by_eight(ty, src, weights, dst, block::IQ4_NL::weighted, block::IQ4_NL::write),
-        Q2_K => weigh_blocks(ty, src, weights, dst, block::Q2_K::weighted, block::Q2_K::write),
-        Q3_K => weigh_blocks(ty, src, weights, dst, block::Q3_K::weighted, block::Q3_K::write),
-        Q4_K => weigh_blocks(ty, src, weights, dst, block::Q4_K::weighted, block::Q4_K::write),
-        Q5_K => weigh_blocks(ty, src, weights, dst, block::Q5_K::weighted, block::Q5_K::write),
-        Q6_K => weigh_blocks(ty, src, weights, dst, block::Q6_K::weighted, block::Q6_K::write),
-        IQ4_XS => weigh_blocks(ty, src, weights, dst, block::IQ4_XS::weighted, block::IQ4_XS::write),
-        _ => encode(ty, src, dst),
-    }
+    tensor_types!(weigh_any ty, src, importance, dst)
 }
+
+/// Quantizes to blocks of any type that is written, with importances where they count.
+macro_rules! weigh_any {
+    (($ty:ident, $src:ident, $importance:ident, $dst:ident) floats { $($float:tt)* } blocks { $(
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;
+    )* } others { $($other:tt)* }) => {
+        match $ty {
+            $(TensorType::$name => weigh_as!($written $name, $ty, $src, $importance, $dst),)*
+            _ => encode($ty, $src, $dst),
+        }
+    };
+}
+use weigh_any;
+
+/// As [`encode_as`], with importances. Where numbers are rounded there is nothing to search for.
+macro_rules! weigh_as {
+    (searched $name:ident, $ty:ident, $src:ident, $importance:ident, $dst:ident) => {{
+        let weights = &normalize($importance, $ty.block_len());
+        weigh_blocks($ty, $src, weights, $dst, block::$name::weighted, block::$name::write)
+    }};
+    (rounded $name:ident, $ty:ident, $src:ident, $importance:ident, $dst:ident) => {
+        encode($ty, $src, $dst)
+    };
+    (not_written $name:ident, $ty:ident, $src:ident, $importance:ident, $dst:ident) => {
+        Err(FormatError::CannotEncode($ty))
+    };
+    ($by_eight:ident $name:ident, $ty:ident, $src:ident, $importance:ident, $dst:ident) => {{
+        let weights = &normalize($importance, $ty.block_len());
+        weigh_by_eight($ty, $src, weights, $dst, block::$name::weighted, block::$name::write)
+    }};
+}
+use weigh_as;
 
 fn decode_blocks<B, const BYTES: usize, const LEN: usize>(
     src: &[u8],

@@ -1,6 +1,96 @@
-/// Declares [`TensorType`] from one table, so that a type's number, name and block size stand on one line.
+/// The table of all types, and the only list of them: hands it to the macro `$with`, behind the arguments.
+///
+/// A line is a type's number in files, the elements and the bytes of a block. `floats` are plain numbers. `blocks` are
+/// what this crate reads, each with a struct of its name and layout (`block!`), and how it is quantized: see `encode`
+/// in the crate's root. Of `others` only the size is known.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! tensor_types {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal;)*) => {
+    ($with:ident $($argument:tt)*) => { $with! { ($($argument)*)
+        floats {
+            /// IEEE 754 single precision.
+            F32 = 0, 1, 4;
+            /// IEEE 754 half precision.
+            F16 = 1, 1, 2;
+            /// The upper 16 bits of an F32.
+            BF16 = 30, 1, 2;
+        }
+        blocks {
+            /// 4 bits, one scale per 32.
+            Q4_0 = 2, 32, 18, rounded_or_searched_by_eight;
+            /// 4 bits, one scale and minimum per 32.
+            Q4_1 = 3, 32, 20, rounded_or_searched_by_eight;
+            /// 5 bits, one scale per 32.
+            Q5_0 = 6, 32, 22, rounded_or_searched_by_eight;
+            /// 5 bits, one scale and minimum per 32.
+            Q5_1 = 7, 32, 24, rounded_or_searched_by_eight;
+            /// 8 bits, one scale per 32.
+            Q8_0 = 8, 32, 34, rounded;
+            /// 2 bits, a 4-bit scale and minimum per 16.
+            Q2_K = 10, 256, 84, searched;
+            /// 3 bits, a 6-bit scale per 16.
+            Q3_K = 11, 256, 110, searched;
+            /// 4 bits, a 6-bit scale and minimum per 32.
+            Q4_K = 12, 256, 144, searched;
+            /// 5 bits, a 6-bit scale and minimum per 32.
+            Q5_K = 13, 256, 176, searched;
+            /// 6 bits, an 8-bit scale per 16.
+            Q6_K = 14, 256, 210, searched;
+            /// 2.06 bits a weight, from a codebook of 256 groups of eight.
+            IQ2_XXS = 16, 256, 66, not_written;
+            /// 2.31 bits a weight, from a codebook of 512 groups of eight.
+            IQ2_XS = 17, 256, 74, not_written;
+            /// 3.06 bits a weight, from a codebook of 256 groups of four.
+            IQ3_XXS = 18, 256, 98, not_written;
+            /// 1.56 bits a weight, from a codebook of 2048 groups of eight.
+            IQ1_S = 19, 256, 50, not_written;
+            /// 4 bits into 16 unevenly spaced values, one scale per 32.
+            IQ4_NL = 20, 32, 18, searched_by_eight;
+            /// 3.44 bits a weight, from a codebook of 512 groups of four.
+            IQ3_S = 21, 256, 110, not_written;
+            /// 2.56 bits a weight, from a codebook of 1024 groups of eight.
+            IQ2_S = 22, 256, 82, not_written;
+            /// 4 bits into 16 unevenly spaced values, a 6-bit scale per 32.
+            IQ4_XS = 23, 256, 136, searched;
+            /// 1.75 bits a weight, from a codebook of 2048 groups of eight.
+            IQ1_M = 29, 256, 56, not_written;
+            /// Ternary, five to a byte.
+            TQ1_0 = 34, 256, 54, not_written;
+            /// Ternary, four to a byte.
+            TQ2_0 = 35, 256, 66, not_written;
+            /// OCP microscaling 4-bit float: E2M1 with an E8M0 scale per 32.
+            MXFP4 = 39, 32, 17, not_written;
+        }
+        others {
+            /// 8 bits, one scale and the block's sum per 32; ggml's format for activations, not for files.
+            Q8_1 = 9, 32, 36;
+            /// 8 bits with sums per 16; ggml's format for activations, not for files.
+            Q8_K = 15, 256, 292;
+            /// Signed 8-bit integer.
+            I8 = 24, 1, 1;
+            /// Signed 16-bit integer.
+            I16 = 25, 1, 2;
+            /// Signed 32-bit integer.
+            I32 = 26, 1, 4;
+            /// Signed 64-bit integer.
+            I64 = 27, 1, 8;
+            /// IEEE 754 double precision.
+            F64 = 28, 1, 8;
+            /// NVIDIA's 4-bit float: E2M1 with a UE4M3 scale per 16, four of those to a block.
+            NVFP4 = 40, 64, 36;
+            /// 1 bit (a sign), one scale per 128.
+            Q1_0 = 41, 128, 18;
+            /// 2 bits, one scale per 64.
+            Q2_0 = 42, 64, 18;
+        }
+    } };
+}
+
+/// Declares [`TensorType`].
+macro_rules! declare {
+    (() $($section:ident { $(
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal $(, $written:ident)?;
+    )* })*) => {
         /// A tensor's element type, as `ggml_type` numbers them in a GGUF file.
         ///
         /// Quantized types store a row as consecutive blocks of [`block_len`](TensorType::block_len) elements;
@@ -10,110 +100,87 @@ macro_rules! tensor_types {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         #[repr(u32)]
-        pub enum TensorType { $($(#[$doc])* $name = $id,)* }
+        pub enum TensorType { $($($(#[$doc])* $name = $id,)*)* }
 
         impl TensorType {
             /// Every type, in the order of their numbers.
-            pub const ALL: &[TensorType] = &[$(TensorType::$name,)*];
+            pub const ALL: &[TensorType] = &by_number([$($(TensorType::$name,)*)*]);
 
             /// The type that a GGUF file numbers `id`.
             pub const fn from_id(id: u32) -> Option<TensorType> {
                 match id {
-                    $($id => Some(TensorType::$name),)*
+                    $($($id => Some(TensorType::$name),)*)*
                     _ => None,
                 }
             }
 
             /// The name llama.cpp prints, e.g. `Q4_K`.
             pub const fn name(self) -> &'static str {
-                match self { $(TensorType::$name => stringify!($name),)* }
+                match self { $($(TensorType::$name => stringify!($name),)*)* }
             }
 
             /// Elements in one block: 1 for plain numbers, 32 to 256 for quantized types.
             pub const fn block_len(self) -> usize {
-                match self { $(TensorType::$name => $len,)* }
+                match self { $($(TensorType::$name => $len,)*)* }
             }
 
             /// Bytes of one block.
             pub const fn block_bytes(self) -> usize {
-                match self { $(TensorType::$name => $bytes,)* }
+                match self { $($(TensorType::$name => $bytes,)*)* }
+            }
+
+            /// Whether [`decode`](crate::decode) reads this type.
+            pub const fn can_decode(self) -> bool {
+                match self { $($(TensorType::$name => is_read!($section),)*)* }
+            }
+
+            /// Whether [`encode`](crate::encode) and [`encode_weighted`](crate::encode_weighted) write this type.
+            pub const fn can_encode(self) -> bool {
+                match self { $($(TensorType::$name => is_written!($section $($written)?),)*)* }
             }
         }
     };
 }
 
-tensor_types! {
-    /// IEEE 754 single precision.
-    F32 = 0, 1, 4;
-    /// IEEE 754 half precision.
-    F16 = 1, 1, 2;
-    /// 4 bits, one scale per 32.
-    Q4_0 = 2, 32, 18;
-    /// 4 bits, one scale and minimum per 32.
-    Q4_1 = 3, 32, 20;
-    /// 5 bits, one scale per 32.
-    Q5_0 = 6, 32, 22;
-    /// 5 bits, one scale and minimum per 32.
-    Q5_1 = 7, 32, 24;
-    /// 8 bits, one scale per 32.
-    Q8_0 = 8, 32, 34;
-    /// 8 bits, one scale and the block's sum per 32; ggml's format for activations, not for files.
-    Q8_1 = 9, 32, 36;
-    /// 2 bits, a 4-bit scale and minimum per 16.
-    Q2_K = 10, 256, 84;
-    /// 3 bits, a 6-bit scale per 16.
-    Q3_K = 11, 256, 110;
-    /// 4 bits, a 6-bit scale and minimum per 32.
-    Q4_K = 12, 256, 144;
-    /// 5 bits, a 6-bit scale and minimum per 32.
-    Q5_K = 13, 256, 176;
-    /// 6 bits, an 8-bit scale per 16.
-    Q6_K = 14, 256, 210;
-    /// 8 bits with sums per 16; ggml's format for activations, not for files.
-    Q8_K = 15, 256, 292;
-    /// 2.06 bits a weight, from a codebook of 256 groups of eight.
-    IQ2_XXS = 16, 256, 66;
-    /// 2.31 bits a weight, from a codebook of 512 groups of eight.
-    IQ2_XS = 17, 256, 74;
-    /// 3.06 bits a weight, from a codebook of 256 groups of four.
-    IQ3_XXS = 18, 256, 98;
-    /// 1.56 bits a weight, from a codebook of 2048 groups of eight.
-    IQ1_S = 19, 256, 50;
-    /// 4 bits into 16 unevenly spaced values, one scale per 32.
-    IQ4_NL = 20, 32, 18;
-    /// 3.44 bits a weight, from a codebook of 512 groups of four.
-    IQ3_S = 21, 256, 110;
-    /// 2.56 bits a weight, from a codebook of 1024 groups of eight.
-    IQ2_S = 22, 256, 82;
-    /// 4 bits into 16 unevenly spaced values, a 6-bit scale per 32.
-    IQ4_XS = 23, 256, 136;
-    /// Signed 8-bit integer.
-    I8 = 24, 1, 1;
-    /// Signed 16-bit integer.
-    I16 = 25, 1, 2;
-    /// Signed 32-bit integer.
-    I32 = 26, 1, 4;
-    /// Signed 64-bit integer.
-    I64 = 27, 1, 8;
-    /// IEEE 754 double precision.
-    F64 = 28, 1, 8;
-    /// 1.75 bits a weight, from a codebook of 2048 groups of eight.
-    IQ1_M = 29, 256, 56;
-    /// The upper 16 bits of an F32.
-    BF16 = 30, 1, 2;
-    /// Ternary, five to a byte.
-    TQ1_0 = 34, 256, 54;
-    /// Ternary, four to a byte.
-    TQ2_0 = 35, 256, 66;
-    /// OCP microscaling 4-bit float: E2M1 with an E8M0 scale per 32.
-    MXFP4 = 39, 32, 17;
-    /// NVIDIA's 4-bit float: E2M1 with a UE4M3 scale per 16, four of those to a block.
-    NVFP4 = 40, 64, 36;
-    /// 1 bit (a sign), one scale per 128.
-    Q1_0 = 41, 128, 18;
-    /// 2 bits, one scale per 64.
-    Q2_0 = 42, 64, 18;
+macro_rules! is_read {
+    (others) => {
+        false
+    };
+    ($section:ident) => {
+        true
+    };
 }
+
+macro_rules! is_written {
+    (floats) => {
+        true
+    };
+    (others) => {
+        false
+    };
+    (blocks not_written) => {
+        false
+    };
+    (blocks $how:ident) => {
+        true
+    };
+}
+
+/// Insertion sort.
+const fn by_number<const N: usize>(mut types: [TensorType; N]) -> [TensorType; N] {
+    let mut sorted = 1;
+    while sorted < N {
+        let mut at = sorted;
+        while at > 0 && types[at].id() < types[at - 1].id() {
+            (types[at], types[at - 1]) = (types[at - 1], types[at]);
+            at -= 1;
+        }
+        sorted += 1;
+    }
+    types
+}
+
+tensor_types!(declare);
 
 impl TensorType {
     /// The number that stands for this type in a GGUF file.
@@ -133,21 +200,6 @@ impl TensorType {
             return None;
         }
         (elements / len).checked_mul(self.block_bytes() as u64)
-    }
-
-    /// Whether [`decode`](crate::decode) reads this type.
-    pub const fn can_decode(self) -> bool {
-        use TensorType::*;
-        self.can_encode()
-            || matches!(self, TQ1_0 | TQ2_0 | MXFP4)
-            || matches!(self, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS | IQ3_S)
-    }
-
-    /// Whether [`encode`](crate::encode) and [`encode_weighted`](crate::encode_weighted) write this type.
-    pub const fn can_encode(self) -> bool {
-        use TensorType::*;
-        matches!(self, F32 | F16 | BF16 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0)
-            || matches!(self, Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_NL | IQ4_XS)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use siskin_quant::TensorType;
 
+use crate::formats::pieces_of;
 use crate::panel::{self, ROWS};
 
 /// Rows of a panel.
@@ -27,7 +28,7 @@ impl Packer {
     pub fn new(ty: TensorType, shape: &[u64]) -> Option<Packer> {
         let (&row_len, rest) = shape.split_first()?;
         let (&rows, beyond) = rest.split_first()?;
-        if rows < 2 || row_len == 0 || beyond.iter().any(|&size| size != 1) || panel::pieces(ty).is_none() {
+        if rows < 2 || row_len == 0 || beyond.iter().any(|&size| size != 1) || pieces_of(ty).is_none() {
             return None;
         }
         let row_bytes = ty.row_bytes(row_len)?;
@@ -67,7 +68,7 @@ impl Packer {
 pub fn unpack(ty: TensorType, row_len: u64, panels: &[u8], rows: &mut [u8]) -> bool {
     let row_bytes = ty.row_bytes(row_len).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
     let panel_bytes = row_bytes.saturating_mul(ROWS);
-    if panel::pieces(ty).is_none()
+    if pieces_of(ty).is_none()
         || row_bytes == 0
         || !rows.len().is_multiple_of(row_bytes)
         || rows.len().checked_next_multiple_of(panel_bytes) != Some(panels.len())
@@ -84,11 +85,11 @@ pub fn unpack(ty: TensorType, row_len: u64, panels: &[u8], rows: &mut [u8]) -> b
 mod tests {
     use super::*;
     use crate::panel::Panels;
-    use crate::test_data::{KERNEL_TYPES, random_blocks};
+    use crate::test_data::{kernel_types, random_blocks};
 
     #[test]
     fn a_stream_in_any_pieces_makes_the_panels_and_they_make_the_rows_again() {
-        for ty in KERNEL_TYPES {
+        for ty in kernel_types() {
             for rows in [2, 16, 21, 48] {
                 let k = 2 * ty.block_len();
                 let bytes = random_blocks(ty, rows * 2, 7);

@@ -8,9 +8,11 @@ use std::thread;
 use siskin_quant::TensorType;
 
 use crate::arena::{Arena, Buf, OutOfMemory};
+use crate::formats::{Piece, piece, pieces_of};
+use crate::lanes::LANES;
 
 /// Rows of a panel: the lanes of the machine.
-pub const ROWS: usize = 16;
+pub const ROWS: usize = LANES;
 /// The version of the panels' layout: the order in which formats' blocks are interleaved.
 pub const LAYOUT_VERSION: u32 = 1;
 /// What panels that are used where they are begin at a multiple of: a cache line.
@@ -51,128 +53,6 @@ impl Deref for Bytes {
             Bytes::File(bytes) => (**bytes).as_ref(),
         }
     }
-}
-
-/// Some bytes of a format's block, which panels interleave in units.
-#[derive(Clone, Copy)]
-pub(crate) struct Piece {
-    /// Where they begin in the block.
-    pub(crate) at: usize,
-    pub(crate) bytes: usize,
-    pub(crate) unit: usize,
-}
-
-const fn piece(at: usize, bytes: usize, unit: usize) -> Piece {
-    Piece { at, bytes, unit }
-}
-
-/// The pieces of a format's block in the order of the panel, which is the order that products read them in: memory is
-/// then read from front to back. None for formats without kernels.
-pub(crate) const fn pieces(ty: TensorType) -> Option<&'static [Piece]> {
-    use TensorType::*;
-    Some(match ty {
-        F32 => &const { [piece(0, 4, 4)] },
-        F16 | BF16 => &const { [piece(0, 2, 2)] },
-        Q4_0 | IQ4_NL => &const { [piece(0, 2, 2), piece(2, 16, 4)] },
-        Q4_1 => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 16, 4)] },
-        Q5_0 => &const { [piece(0, 2, 2), piece(2, 4, 4), piece(6, 16, 4)] },
-        Q5_1 => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 4, 4), piece(8, 16, 4)] },
-        Q8_0 => &const { [piece(0, 2, 2), piece(2, 32, 4)] },
-        Q2_K => &const { [piece(80, 2, 2), piece(82, 2, 2), piece(0, 16, 1), piece(16, 64, 4)] },
-        Q3_K => &Q3_K_PIECES,
-        Q4_K => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 12, 1), piece(16, 128, 4)] },
-        Q5_K => &Q5_K_PIECES,
-        Q6_K => &Q6_K_PIECES,
-        IQ4_XS => &const { [piece(0, 2, 2), piece(2, 2, 2), piece(4, 4, 1), piece(8, 128, 4)] },
-        IQ1_S => &const { [piece(0, 2, 2), piece(34, 16, 2), piece(2, 32, 4)] },
-        IQ1_M => &const { [piece(48, 8, 2), piece(32, 16, 2), piece(0, 32, 4)] },
-        IQ2_XXS => &const { [piece(0, 2, 2), piece(2, 64, 4)] },
-        IQ2_XS => &const { [piece(0, 2, 2), piece(66, 8, 1), piece(2, 64, 4)] },
-        IQ2_S => &IQ2_S_PIECES,
-        IQ3_XXS => &IQ3_XXS_PIECES,
-        IQ3_S => &IQ3_S_PIECES,
-        TQ1_0 => &const { [piece(52, 2, 2), piece(0, 52, 4)] },
-        TQ2_0 => &const { [piece(64, 2, 2), piece(0, 64, 4)] },
-        MXFP4 => &const { [piece(0, 1, 1), piece(1, 16, 4)] },
-        _ => return None,
-    })
-}
-
-/// d and scales; then the first half's low bits, each four with their high bits from `hmask`; then the second half's.
-const Q3_K_PIECES: [Piece; 19] = {
-    let mut pieces = [piece(96 + 12, 2, 2); 19];
-    pieces[1] = piece(96, 12, 1);
-    let mut group = 0;
-    while group < 8 {
-        pieces[2 + 2 * group] = piece(32 + 4 * group, 4, 4);
-        pieces[3 + 2 * group] = piece(4 * group, 4, 4);
-        group += 1;
-    }
-    pieces[18] = piece(64, 32, 4);
-    pieces
-};
-
-/// d, dmin and scales; then the first 64 weights' low bits, each four with a row's eight high bits; then the others'.
-const Q5_K_PIECES: [Piece; 20] = {
-    let mut pieces = [piece(0, 2, 2); 20];
-    pieces[1] = piece(2, 2, 2);
-    pieces[2] = piece(4, 12, 1);
-    let mut group = 0;
-    while group < 8 {
-        pieces[3 + 2 * group] = piece(48 + 4 * group, 4, 4);
-        pieces[4 + 2 * group] = piece(16 + 4 * group, 4, 4);
-        group += 1;
-    }
-    pieces[19] = piece(80, 96, 4);
-    pieces
-};
-
-/// d and scales; then for each half of the superblock the low bits of its first run, each four with the high bits of
-/// all four runs; then the low bits of its second run.
-const Q6_K_PIECES: [Piece; 36] = {
-    let mut pieces = [piece(208, 2, 2); 36];
-    pieces[1] = piece(192, 16, 1);
-    let mut half = 0;
-    while half < 2 {
-        let first = 2 + 17 * half;
-        let mut group = 0;
-        while group < 8 {
-            pieces[first + 2 * group] = piece(64 * half + 4 * group, 4, 4);
-            pieces[first + 2 * group + 1] = piece(128 + 32 * half + 4 * group, 4, 4);
-            group += 1;
-        }
-        pieces[first + 16] = piece(64 * half + 32, 32, 4);
-        half += 1;
-    }
-    pieces
-};
-
-/// d, scales and high bits; then for each 32 weights their groups and their signs.
-const IQ2_S_PIECES: [Piece; 19] =
-    groups_and_signs(&[piece(0, 2, 2), piece(74, 8, 1), piece(66, 8, 1)], piece(2, 4, 4), piece(34, 4, 4));
-
-/// d; then for each 32 weights their groups and their signs.
-const IQ3_XXS_PIECES: [Piece; 17] = groups_and_signs(&[piece(0, 2, 2)], piece(2, 8, 4), piece(66, 4, 4));
-
-/// d, scales and high bits; then for each 32 weights their groups and their signs.
-const IQ3_S_PIECES: [Piece; 19] =
-    groups_and_signs(&[piece(0, 2, 2), piece(106, 4, 1), piece(66, 8, 1)], piece(2, 8, 4), piece(74, 4, 4));
-
-/// `first`, then in turn the eight pieces of two kinds, of which `groups` and `signs` are the first ones.
-const fn groups_and_signs<const N: usize>(first: &[Piece], groups: Piece, signs: Piece) -> [Piece; N] {
-    let mut pieces = [groups; N];
-    let mut i = 0;
-    while i < N {
-        pieces[i] = match i.checked_sub(first.len()) {
-            None => first[i],
-            Some(i) => {
-                let piece = if i.is_multiple_of(2) { groups } else { signs };
-                Piece { at: piece.at + i / 2 * piece.bytes, ..piece }
-            }
-        };
-        i += 1;
-    }
-    pieces
 }
 
 impl Panels {
@@ -285,7 +165,7 @@ impl Panels {
         let mut bytes = [0; BUFFER];
         let size = self.ty.block_bytes();
         let at_once = BUFFER / size;
-        let pieces = pieces(self.ty).unwrap_or(&[]);
+        let pieces = pieces_of(self.ty).unwrap_or(&[]);
         let panel_bytes = self.row_bytes() * ROWS;
         let panel = &self.bytes[row / ROWS * panel_bytes..][..panel_bytes];
         let runs = panel.chunks(ROWS * size * at_once);
@@ -375,7 +255,7 @@ fn pack_panels(ty: TensorType, row_bytes: usize, rows: &[u8], panels: &mut [u8])
 fn pack_panel(ty: TensorType, row_bytes: usize, rows: &[u8], panel: &mut [u8]) {
     let rows: [&[u8]; ROWS] = array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
     let whole;
-    let (size, pieces) = match pieces(ty).unwrap_or(&[]) {
+    let (size, pieces) = match pieces_of(ty).unwrap_or(&[]) {
         // Blocks of a single piece are as good as one long block.
         &[Piece { unit, .. }] => {
             whole = [piece(0, row_bytes, unit)];
@@ -400,7 +280,7 @@ fn pack_panel(ty: TensorType, row_bytes: usize, rows: &[u8], panel: &mut [u8]) {
 /// Puts a panel's rows back one after the other; rows beyond those that `rows` has room for are left out.
 pub(crate) fn unpack_panel(ty: TensorType, row_bytes: usize, panel: &[u8], rows: &mut [u8]) {
     let size = ty.block_bytes();
-    let pieces = pieces(ty).unwrap_or(&[]);
+    let pieces = pieces_of(ty).unwrap_or(&[]);
     for (block, mut from) in panel.chunks_exact(ROWS * size).enumerate() {
         for piece in pieces {
             let at = block * size + piece.at;
@@ -447,19 +327,7 @@ fn interleave<const U: usize>(rows: &[&[u8]; ROWS], at: usize, to: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_data::{KERNEL_TYPES, random_blocks};
-
-    #[test]
-    fn pieces_cover_every_byte_of_a_block_once() {
-        for ty in KERNEL_TYPES {
-            let mut seen = vec![0; ty.block_bytes()];
-            for piece in pieces(ty).unwrap() {
-                assert!(piece.bytes.is_multiple_of(piece.unit), "{}", ty.name());
-                seen[piece.at..piece.at + piece.bytes].iter_mut().for_each(|count| *count += 1);
-            }
-            assert!(seen.iter().all(|&count| count == 1), "{}: {seen:?}", ty.name());
-        }
-    }
+    use crate::test_data::{kernel_types, random_blocks};
 
     /// A number for the order of each format's pieces (FNV-1a), by the layout version of packed files.
     const ORDERS: [(TensorType, u32); 25] = [
@@ -499,7 +367,8 @@ mod tests {
             let fields = pieces.iter().flat_map(|piece| [piece.at, piece.bytes, piece.unit]);
             fields.fold(0x811c_9dc5_u32, |hash, field| (hash ^ field as u32).wrapping_mul(0x0100_0193))
         };
-        let found: Vec<_> = TensorType::ALL.iter().filter_map(|&ty| Some((ty, order(pieces(ty)?)))).collect();
+        let found: Vec<_> =
+            TensorType::ALL.iter().filter_map(|&ty| Some((ty, order(pieces_of(ty)?)))).collect();
         assert_eq!(found, ORDERS, "{found:#x?}");
     }
 
@@ -542,7 +411,7 @@ mod tests {
     #[test]
     fn a_decoded_row_equals_the_tensor_s_row() {
         // An interpreter takes a minute for some formats.
-        for ty in KERNEL_TYPES.into_iter().step_by(if cfg!(miri) { 8 } else { 1 }) {
+        for ty in kernel_types().step_by(if cfg!(miri) { 8 } else { 1 }) {
             for rows in if cfg!(miri) { &[1, 21][..] } else { &[1, 16, 21, 48] }.iter().copied() {
                 let k = 2 * ty.block_len();
                 let bytes = random_blocks(ty, rows * 2, 7);

@@ -5,14 +5,12 @@ use std::io::Write;
 use half::f16;
 use siskin_quant::TensorType::{self, *};
 
-use crate::panel::pieces;
+use crate::formats::pieces_of;
 
 /// Every format that has kernels.
-#[rustfmt::skip]
-pub const KERNEL_TYPES: [TensorType; 25] = [
-    F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS,
-    IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, TQ1_0, TQ2_0, MXFP4,
-];
+pub fn kernel_types() -> impl Iterator<Item = TensorType> {
+    TensorType::ALL.iter().copied().filter(|&ty| pieces_of(ty).is_some())
+}
 
 /// Marsaglia's xorshift64*: any fixed sequence will do.
 pub struct Random(pub u64);
@@ -84,7 +82,7 @@ fn float_fields(ty: TensorType) -> Vec<usize> {
     if ty == BF16 {
         return Vec::new();
     }
-    let pieces = pieces(ty).unwrap_or(&[]).iter();
+    let pieces = pieces_of(ty).unwrap_or(&[]).iter();
     let halves = pieces.filter(|piece| (piece.bytes, piece.unit) == (2, 2)).map(|piece| piece.at);
     // IQ4_XS has two bytes of integers behind its scale.
     halves.filter(|&at| !(ty == IQ4_XS && at == 2)).collect()

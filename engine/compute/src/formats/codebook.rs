@@ -11,7 +11,8 @@ use siskin_quant::codebooks::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Bytes, Halves, Quads, Quantized, Scales, shifted};
+use super::layout::Field;
+use super::{Bytes, Halves, Piece, Quads, Quantized, Scales, piece, pieces, shifted};
 use crate::lanes::{ByteLanes, Range, unroll};
 
 /// The scales of a superblock whose grains have a small odd number for each.
@@ -49,6 +50,23 @@ fn odd<L: ByteLanes, const N: usize>(
 #[inline(always)]
 fn nibble(scales: &[Bytes], grain: usize, row: usize) -> u8 {
     scales[grain / 2][row] >> (grain % 2 * 4) & 15
+}
+
+/// `first`, then in turn the eight pieces of two kinds, of which `groups` and `signs` are the first ones.
+const fn groups_and_signs<const N: usize>(first: &[Piece], groups: Piece, signs: Piece) -> [Piece; N] {
+    let mut pieces = [groups; N];
+    let mut i = 0;
+    while i < N {
+        pieces[i] = match i.checked_sub(first.len()) {
+            None => first[i],
+            Some(i) => {
+                let piece = if i.is_multiple_of(2) { groups } else { signs };
+                Piece { at: piece.at + i / 2 * piece.bytes, ..piece }
+            }
+        };
+        i += 1;
+    }
+    pieces
 }
 
 /// Levels of 32 weights of each row.
@@ -132,6 +150,7 @@ impl Quantized for IQ1_S {
     type Block = IQ1_SBlock;
     type Scales<L: ByteLanes> = Odd<L::F, 8>;
     const TYPE: TensorType = TensorType::IQ1_S;
+    const PIECES: &'static [Piece] = pieces!(IQ1_SBlock { d: 0, high: 34, groups: 2 });
     const LEN: usize = 256;
     const RANGE: Range = Range::U5;
     const OFFSET: u8 = 9;
@@ -164,6 +183,7 @@ impl Quantized for IQ1_M {
     type Block = IQ1_MBlock;
     type Scales<L: ByteLanes> = Odd<L::F, 16>;
     const TYPE: TensorType = TensorType::IQ1_M;
+    const PIECES: &'static [Piece] = pieces!(IQ1_MBlock { scales: 48, high: 32, groups: 0 });
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U5;
@@ -208,11 +228,16 @@ pub(crate) struct GroupsAndSigns {
     signs: Quads,
 }
 
+impl Field for GroupsAndSigns {
+    const UNIT: usize = 4;
+}
+
 pub(crate) struct IQ2_XXS;
 impl Quantized for IQ2_XXS {
     type Block = IQ2_XXSBlock;
     type Scales<L: ByteLanes> = Odd<L::F, 8>;
     const TYPE: TensorType = TensorType::IQ2_XXS;
+    const PIECES: &'static [Piece] = pieces!(IQ2_XXSBlock { d: 0, subs: 2 });
     const LEN: usize = 256;
     const RANGE: Range = Range::S8;
     const FROM_MEMORY: bool = true;
@@ -243,6 +268,7 @@ impl Quantized for IQ2_XS {
     type Block = IQ2_XSBlock;
     type Scales<L: ByteLanes> = Odd<L::F, 16>;
     const TYPE: TensorType = TensorType::IQ2_XS;
+    const PIECES: &'static [Piece] = pieces!(IQ2_XSBlock { d: 0, scales: 66, groups: 2 });
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::S8;
@@ -277,11 +303,16 @@ pub(crate) struct IQ2_SBlock {
     subs: [GroupsAndSigns; 8],
 }
 
+/// d, scales and high bits; then for each 32 weights their groups and their signs.
+const IQ2_S_PIECES: [Piece; 19] =
+    groups_and_signs(&[piece(0, 2, 2), piece(74, 8, 1), piece(66, 8, 1)], piece(2, 4, 4), piece(34, 4, 4));
+
 pub(crate) struct IQ2_S;
 impl Quantized for IQ2_S {
     type Block = IQ2_SBlock;
     type Scales<L: ByteLanes> = Odd<L::F, 16>;
     const TYPE: TensorType = TensorType::IQ2_S;
+    const PIECES: &'static [Piece] = &IQ2_S_PIECES;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::S8;
@@ -314,11 +345,15 @@ pub(crate) struct PairsAndSigns {
     signs: Quads,
 }
 
+/// d; then for each 32 weights their groups and their signs.
+const IQ3_XXS_PIECES: [Piece; 17] = groups_and_signs(&[piece(0, 2, 2)], piece(2, 8, 4), piece(66, 4, 4));
+
 pub(crate) struct IQ3_XXS;
 impl Quantized for IQ3_XXS {
     type Block = IQ3_XXSBlock;
     type Scales<L: ByteLanes> = Odd<L::F, 8>;
     const TYPE: TensorType = TensorType::IQ3_XXS;
+    const PIECES: &'static [Piece] = &IQ3_XXS_PIECES;
     const LEN: usize = 256;
     const RANGE: Range = Range::U6;
     const OFFSET: u8 = 31;
@@ -348,11 +383,16 @@ pub(crate) struct IQ3_SBlock {
     subs: [PairsAndSigns; 8],
 }
 
+/// d, scales and high bits; then for each 32 weights their groups and their signs.
+const IQ3_S_PIECES: [Piece; 19] =
+    groups_and_signs(&[piece(0, 2, 2), piece(106, 4, 1), piece(66, 8, 1)], piece(2, 8, 4), piece(74, 4, 4));
+
 pub(crate) struct IQ3_S;
 impl Quantized for IQ3_S {
     type Block = IQ3_SBlock;
     type Scales<L: ByteLanes> = Odd<L::F, 8>;
     const TYPE: TensorType = TensorType::IQ3_S;
+    const PIECES: &'static [Piece] = &IQ3_S_PIECES;
     const LEN: usize = 256;
     const RANGE: Range = Range::U5;
     const OFFSET: u8 = 15;

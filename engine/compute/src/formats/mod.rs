@@ -1,42 +1,59 @@
+//! How panel blocks of each format become integers and scales: a struct of a format's name, beside the layout of its
+//! blocks in panels.
+//!
+//! Which there are is said by the table of all types, `siskin_quant::tensor_types`: each of its `floats` and `blocks` has
+//! a struct of its name here.
+
 // The formats keep the names that the field writes them with.
 #![allow(non_camel_case_types)]
 
 mod codebook;
+mod layout;
 mod mxfp4;
 mod small;
 mod superblocks;
 mod ternary;
 
-pub(crate) use codebook::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
-pub(crate) use mxfp4::MXFP4;
 use siskin_quant::TensorType;
-pub(crate) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-pub(crate) use superblocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
-pub(crate) use ternary::{TQ1_0, TQ2_0};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+pub(crate) use codebook::*;
+pub(crate) use layout::{Piece, check, piece, pieces};
+pub(crate) use mxfp4::*;
+pub(crate) use small::*;
+pub(crate) use superblocks::*;
+pub(crate) use ternary::*;
 
 use crate::lanes::{ByteLanes, Lanes, Range, unroll};
 use crate::q8::Q8Block;
 
-/// Every format that there are kernels for, and their list's only place: works out an expression in which `$float` or
-/// `$quantized` stands for the format of a type, another one where there is none.
+/// Works out an expression in which `$float` or `$quantized` stands for the format of a type, or another one where there
+/// is none.
 macro_rules! with_format {
-    ($ty:expr, $float:ident => $of_float:expr, $quantized:ident => $of_quantized:expr, _ => $none:expr $(,)?) => {
-        $crate::formats::with_format! { @list
-            F32 F16 BF16;
-            Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS
-            IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S TQ1_0 TQ2_0 MXFP4;
-            $ty, $float => $of_float, $quantized => $of_quantized, $none
-        }
-    };
-    (@list $($f:ident)*; $($q:ident)*; $ty:expr, $float:ident => $of_float:expr,
-        $quantized:ident => $of_quantized:expr, $none:expr) => {
+    ($ty:expr, $float:ident => $of_float:expr, $quantized:ident => $of_quantized:expr, _ => $none:expr $(,)?) => {{
+        #[allow(unused_imports)] // Where they are in scope already.
+        use {siskin_quant::TensorType, $crate::formats::choose_format};
+        siskin_quant::tensor_types!(
+            choose_format $ty, $float => $of_float, $quantized => $of_quantized, _ => $none
+        )
+    }};
+}
+pub(crate) use with_format;
+
+/// The `match` of [`with_format`], from the table of types.
+macro_rules! choose_format {
+    (
+        ($ty:expr, $float:ident => $of_float:expr, $quantized:ident => $of_quantized:expr, _ => $none:expr)
+        floats { $($(#[$float_doc:meta])* $f:ident = $f_id:literal, $f_len:literal, $f_bytes:literal;)* }
+        blocks { $($(#[$doc:meta])* $q:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;)* }
+        others { $($other:tt)* }
+    ) => {
         match $ty {
-            $(siskin_quant::TensorType::$f => {
+            $(TensorType::$f => {
                 type $float = $crate::formats::$f;
                 $of_float
             })*
-            $(siskin_quant::TensorType::$q => {
+            $(TensorType::$q => {
                 type $quantized = $crate::formats::$q;
                 $of_quantized
             })*
@@ -44,9 +61,29 @@ macro_rules! with_format {
         }
     };
 }
-pub(crate) use with_format;
+pub(crate) use choose_format;
 
-/// How a panel block of a quantized format becomes integers and scales. Layouts are [`crate::panel`]'s.
+/// The pieces of a format's block in the order of the panel, which is the order that products read them in: memory is
+/// then read from front to back. None for formats without kernels.
+pub(crate) const fn pieces_of(ty: TensorType) -> Option<&'static [Piece]> {
+    with_format!(ty, W => Some(W::PIECES), Q => Some(Q::PIECES), _ => None)
+}
+
+/// The layouts of all formats fit their blocks, in files and in panels.
+const _: () = {
+    let mut i = 0;
+    while i < TensorType::ALL.len() {
+        let ty = TensorType::ALL[i];
+        with_format!(ty,
+            W => check(ty, W::TYPE, 1, W::PIECES, size_of::<<W as Float>::Lanes16>()),
+            Q => check(ty, Q::TYPE, Q::LEN, Q::PIECES, size_of::<<Q as Quantized>::Block>()),
+            _ => (),
+        );
+        i += 1;
+    }
+};
+
+/// How a panel block of a quantized format becomes integers and scales.
 pub(crate) trait Quantized: 'static {
     /// One block of each of 16 rows.
     type Block: FromBytes + IntoBytes + Immutable + KnownLayout;
@@ -55,7 +92,9 @@ pub(crate) trait Quantized: 'static {
 
     /// Its number in files.
     const TYPE: TensorType;
-    /// Weights of a row in a block: 32 or 256.
+    /// The pieces of a row's block, in the order of [`Quantized::Block`].
+    const PIECES: &'static [Piece];
+    /// Weights of a row in a block: 32, 128 or 256.
     const LEN: usize;
     /// Scales for each 32 weights: 1, or 2 where 16 weights share one.
     const GRAINS: usize = 1;
@@ -103,6 +142,11 @@ pub(crate) trait Float: 'static {
     /// One weight of each of 16 rows.
     type Lanes16: FromBytes + Immutable + KnownLayout;
 
+    /// Its number in files.
+    const TYPE: TensorType;
+    /// The one piece that a weight is.
+    const PIECES: &'static [Piece];
+
     fn lanes(panels: &[u8]) -> &[Self::Lanes16];
     fn load<L: Lanes>(l: L, weights: &Self::Lanes16) -> L::F;
 }
@@ -112,6 +156,8 @@ macro_rules! float {
         pub(crate) struct $name;
         impl Float for $name {
             type Lanes16 = [u8; $bytes];
+            const TYPE: TensorType = TensorType::$name;
+            const PIECES: &'static [Piece] = &[piece(0, $bytes / 16, $bytes / 16)];
             fn lanes(panels: &[u8]) -> &[[u8; $bytes]] {
                 panels.as_chunks().0
             }

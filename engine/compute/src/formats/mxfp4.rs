@@ -2,7 +2,7 @@ use siskin_quant::{MXFP4_VALUES, TensorType, e8m0_half};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::small::Scale;
-use super::{Bytes, Quads, Quantized, look_up, shifted, split_nibbles};
+use super::{Bytes, Piece, Quads, Quantized, look_up, pieces, shifted, split_nibbles};
 use crate::lanes::{ByteLanes, Range};
 
 /// `w = 2^(e - 128) * VALUES[q]`.
@@ -18,6 +18,7 @@ impl Quantized for MXFP4 {
     type Block = MXFP4Block;
     type Scales<L: ByteLanes> = Scale<L::F>;
     const TYPE: TensorType = TensorType::MXFP4;
+    const PIECES: &'static [Piece] = pieces!(MXFP4Block { e: 0, qs: 1 });
     const LEN: usize = 32;
     const RANGE: Range = Range::U5;
     const OFFSET: u8 = 12;

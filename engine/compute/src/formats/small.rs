@@ -3,7 +3,7 @@
 use siskin_quant::{IQ4_VALUES, TensorType};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Halves, Quads, Quantized, Scales, add_fifth_bits, look_up, split_nibbles};
+use super::{Halves, Piece, Quads, Quantized, Scales, add_fifth_bits, look_up, pieces, split_nibbles};
 use crate::lanes::{ByteLanes, Range, unroll};
 
 /// One scale.
@@ -45,6 +45,7 @@ impl Quantized for Q4_0 {
     type Block = Q4_0Block;
     type Scales<L: ByteLanes> = Scale<L::F>;
     const TYPE: TensorType = TensorType::Q4_0;
+    const PIECES: &'static [Piece] = pieces!(Q4_0Block { d: 0, qs: 2 });
     const LEN: usize = 32;
     const RANGE: Range = Range::U4;
     const OFFSET: u8 = 8;
@@ -73,6 +74,7 @@ impl Quantized for Q4_1 {
     type Block = Q4_1Block;
     type Scales<L: ByteLanes> = ScaleAndMin<L::F>;
     const TYPE: TensorType = TensorType::Q4_1;
+    const PIECES: &'static [Piece] = pieces!(Q4_1Block { d: 0, m: 2, qs: 4 });
     const LEN: usize = 32;
     const RANGE: Range = Range::U4;
     const MINS: bool = true;
@@ -101,6 +103,7 @@ impl Quantized for Q5_0 {
     type Block = Q5_0Block;
     type Scales<L: ByteLanes> = Scale<L::F>;
     const TYPE: TensorType = TensorType::Q5_0;
+    const PIECES: &'static [Piece] = pieces!(Q5_0Block { d: 0, qh: 2, qs: 6 });
     const LEN: usize = 32;
     const RANGE: Range = Range::U5;
     const OFFSET: u8 = 16;
@@ -130,6 +133,7 @@ impl Quantized for Q5_1 {
     type Block = Q5_1Block;
     type Scales<L: ByteLanes> = ScaleAndMin<L::F>;
     const TYPE: TensorType = TensorType::Q5_1;
+    const PIECES: &'static [Piece] = pieces!(Q5_1Block { d: 0, m: 2, qh: 4, qs: 8 });
     const LEN: usize = 32;
     const RANGE: Range = Range::U5;
     const MINS: bool = true;
@@ -157,6 +161,7 @@ impl Quantized for Q8_0 {
     type Block = Q8_0Block;
     type Scales<L: ByteLanes> = Scale<L::F>;
     const TYPE: TensorType = TensorType::Q8_0;
+    const PIECES: &'static [Piece] = pieces!(Q8_0Block { d: 0, qs: 2 });
     const LEN: usize = 32;
     const RANGE: Range = Range::S8;
 
@@ -185,6 +190,7 @@ impl Quantized for IQ4_NL {
     type Block = IQ4_NLBlock;
     type Scales<L: ByteLanes> = Scale<L::F>;
     const TYPE: TensorType = TensorType::IQ4_NL;
+    const PIECES: &'static [Piece] = pieces!(IQ4_NLBlock { d: 0, qs: 2 });
     const LEN: usize = 32;
     const RANGE: Range = Range::S8;
 

@@ -1,11 +1,13 @@
 //! Formats of 256 weights to a superblock, whose grains have small integer scales of their own.
 
+use std::mem::offset_of;
+
 use siskin_quant::{IQ4_VALUES, TensorType};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute, transmute_ref};
 
 use super::{
-    Bytes, Halves, Quads, Quantized, Scales, WithHigh, add_high_bit, bit_pairs, high, look_up, low, nibbles,
-    split_nibbles,
+    Bytes, Halves, Piece, Quads, Quantized, Scales, WithHigh, add_high_bit, bit_pairs, high, look_up, low,
+    nibbles, piece, pieces, split_nibbles,
 };
 use crate::lanes::{ByteLanes, Range, unroll};
 use crate::q8::Q8Block;
@@ -76,11 +78,19 @@ pub(crate) struct Q4_KBlock {
     qs: [Quads; 32],
 }
 
+/// What the assembly in `lanes/neon/q4_k.rs` reads by its offset.
+const _: () = {
+    assert!(size_of::<Q4_KBlock>() == 2304 && offset_of!(Q4_KBlock, d) == 0);
+    assert!(offset_of!(Q4_KBlock, dmin) == 32 && offset_of!(Q4_KBlock, scales) == 64);
+    assert!(offset_of!(Q4_KBlock, qs) == 256);
+};
+
 pub(crate) struct Q4_K;
 impl Quantized for Q4_K {
     type Block = Q4_KBlock;
     type Scales<L: ByteLanes> = Mins<L::F, 8>;
     const TYPE: TensorType = TensorType::Q4_K;
+    const PIECES: &'static [Piece] = pieces!(Q4_KBlock { d: 0, dmin: 2, scales: 4, qs: 16 });
     const LEN: usize = 256;
     const RANGE: Range = Range::U4;
     const MINS: bool = true;
@@ -107,11 +117,27 @@ pub(crate) struct Q5_KBlock {
     others: [[Quads; 8]; 3],
 }
 
+/// d, dmin and scales; then the first 64 weights' low bits, each four with a row's eight high bits; then the others'.
+const Q5_K_PIECES: [Piece; 20] = {
+    let mut pieces = [piece(0, 2, 2); 20];
+    pieces[1] = piece(2, 2, 2);
+    pieces[2] = piece(4, 12, 1);
+    let mut group = 0;
+    while group < 8 {
+        pieces[3 + 2 * group] = piece(48 + 4 * group, 4, 4);
+        pieces[4 + 2 * group] = piece(16 + 4 * group, 4, 4);
+        group += 1;
+    }
+    pieces[19] = piece(80, 96, 4);
+    pieces
+};
+
 pub(crate) struct Q5_K;
 impl Quantized for Q5_K {
     type Block = Q5_KBlock;
     type Scales<L: ByteLanes> = Mins<L::F, 8>;
     const TYPE: TensorType = TensorType::Q5_K;
+    const PIECES: &'static [Piece] = &Q5_K_PIECES;
     const LEN: usize = 256;
     const RANGE: Range = Range::U5;
     const MINS: bool = true;
@@ -147,11 +173,32 @@ pub(crate) struct Q6_KHalf {
     second: [Quads; 8],
 }
 
+/// d and scales; then for each half of the superblock the low bits of its first run, each four with the high bits of
+/// all four runs; then the low bits of its second run.
+const Q6_K_PIECES: [Piece; 36] = {
+    let mut pieces = [piece(208, 2, 2); 36];
+    pieces[1] = piece(192, 16, 1);
+    let mut half = 0;
+    while half < 2 {
+        let first = 2 + 17 * half;
+        let mut group = 0;
+        while group < 8 {
+            pieces[first + 2 * group] = piece(64 * half + 4 * group, 4, 4);
+            pieces[first + 2 * group + 1] = piece(128 + 32 * half + 4 * group, 4, 4);
+            group += 1;
+        }
+        pieces[first + 16] = piece(64 * half + 32, 32, 4);
+        half += 1;
+    }
+    pieces
+};
+
 pub(crate) struct Q6_K;
 impl Quantized for Q6_K {
     type Block = Q6_KBlock;
     type Scales<L: ByteLanes> = Signed<L::F, 16>;
     const TYPE: TensorType = TensorType::Q6_K;
+    const PIECES: &'static [Piece] = &Q6_K_PIECES;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U6;
@@ -239,6 +286,7 @@ impl Quantized for Q2_K {
     type Block = Q2_KBlock;
     type Scales<L: ByteLanes> = Mins<L::F, 16>;
     const TYPE: TensorType = TensorType::Q2_K;
+    const PIECES: &'static [Piece] = pieces!(Q2_KBlock { d: 80, dmin: 82, scales: 0, qs: 16 });
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U4;
@@ -269,11 +317,26 @@ pub(crate) struct Q3_KBlock {
     second: [Quads; 8],
 }
 
+/// d and scales; then the first half's low bits, each four with their high bits from `hmask`; then the second half's.
+const Q3_K_PIECES: [Piece; 19] = {
+    let mut pieces = [piece(96 + 12, 2, 2); 19];
+    pieces[1] = piece(96, 12, 1);
+    let mut group = 0;
+    while group < 8 {
+        pieces[2 + 2 * group] = piece(32 + 4 * group, 4, 4);
+        pieces[3 + 2 * group] = piece(4 * group, 4, 4);
+        group += 1;
+    }
+    pieces[18] = piece(64, 32, 4);
+    pieces
+};
+
 pub(crate) struct Q3_K;
 impl Quantized for Q3_K {
     type Block = Q3_KBlock;
     type Scales<L: ByteLanes> = Signed<L::F, 16>;
     const TYPE: TensorType = TensorType::Q3_K;
+    const PIECES: &'static [Piece] = &Q3_K_PIECES;
     const LEN: usize = 256;
     const GRAINS: usize = 2;
     const RANGE: Range = Range::U4;
@@ -304,7 +367,7 @@ impl Quantized for Q3_K {
 pub(crate) struct IQ4_XSBlock {
     d: Halves,
     scales_high: [[u8; 2]; 16],
-    scales_low: Quads,
+    scales_low: [Bytes; 4],
     qs: [Quads; 32],
 }
 
@@ -313,6 +376,7 @@ impl Quantized for IQ4_XS {
     type Block = IQ4_XSBlock;
     type Scales<L: ByteLanes> = Signed<L::F, 8>;
     const TYPE: TensorType = TensorType::IQ4_XS;
+    const PIECES: &'static [Piece] = pieces!(IQ4_XSBlock { d: 0, scales_high: 2, scales_low: 4, qs: 8 });
     const LEN: usize = 256;
     const RANGE: Range = Range::S8;
 
@@ -321,7 +385,8 @@ impl Quantized for IQ4_XS {
         // The lowest two bits of grains 0, 2, 4 and 6, the next of 1, 3, 5 and 7.
         let bytes = |at: usize, shift: u32| block.scales_high.map(|row| row[at] >> shift);
         let high: Quads = transmute!([bytes(0, 0), bytes(0, 4), bytes(1, 0), bytes(1, 4)]);
-        let (low, high) = (l.load_bytes(&block.scales_low), l.load_bytes(&high));
+        let low: &Quads = transmute_ref!(&block.scales_low);
+        let (low, high) = (l.load_bytes(low), l.load_bytes(&high));
         let mut parts = [[0; 64]; 2];
         l.store_bytes(six_bits(l, l.and(low, l.splat_byte(15)), high, 0), &mut parts[0]);
         l.store_bytes(six_bits(l, l.shr(low, 4), high, 2), &mut parts[1]);

@@ -4,7 +4,7 @@ use siskin_quant::TensorType;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::small::Scale;
-use super::{Halves, Quads, Quantized, bit_pairs};
+use super::{Halves, Piece, Quads, Quantized, bit_pairs, piece, pieces};
 use crate::lanes::{ByteLanes, Range, unroll};
 
 /// `w = d * (t - 1)`, a byte's digits `t` in base three, the first one on top.
@@ -25,6 +25,7 @@ impl Quantized for TQ1_0 {
     type Block = TQ1_0Block;
     type Scales<L: ByteLanes> = Scale<L::F>;
     const TYPE: TensorType = TensorType::TQ1_0;
+    const PIECES: &'static [Piece] = &[piece(52, 2, 2), piece(0, 52, 4)];
     const LEN: usize = 256;
     const RANGE: Range = Range::U4;
     const OFFSET: u8 = 1;
@@ -81,6 +82,7 @@ impl Quantized for TQ2_0 {
     type Block = TQ2_0Block;
     type Scales<L: ByteLanes> = Scale<L::F>;
     const TYPE: TensorType = TensorType::TQ2_0;
+    const PIECES: &'static [Piece] = pieces!(TQ2_0Block { d: 64, qs: 0 });
     const LEN: usize = 256;
     const RANGE: Range = Range::U4;
     const OFFSET: u8 = 1;

@@ -21,6 +21,9 @@ mod tier;
 pub(crate) use scalar::Scalar;
 pub(crate) use tier::{AnyTier, Op, Tier};
 
+/// How many lanes there are: rows of a panel of weights.
+pub(crate) const LANES: usize = 16;
+
 /// The values that a format's unpacked weights take. It decides how many products fit a narrow accumulator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Range {

@@ -27,6 +27,8 @@ fn sum<L: Tier, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F 
         if let Some(x) = x.first_chunk::<8>() {
             // Unrolled, shifts by what the place in the superblock asks for are constants.
             unroll!(sub < 8 => { acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc); });
+        } else if let Some(x) = x.first_chunk::<4>() {
+            unroll!(sub < 4 => { acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc); });
         } else if let [x] = x {
             acc = add_sub::<L, Q>(l, block, &scales, 0, x, acc);
         }
