@@ -60,6 +60,8 @@ macro_rules! tensor_types {
             TQ2_0 = 35, 256, 66, not_written;
             /// OCP microscaling 4-bit float: E2M1 with an E8M0 scale per 32.
             MXFP4 = 39, 32, 17, not_written;
+            /// 1 bit (a sign), one scale per 128.
+            Q1_0 = 41, 128, 18, not_written;
         }
         others {
             /// 8 bits, one scale and the block's sum per 32; ggml's format for activations, not for files.
@@ -78,8 +80,6 @@ macro_rules! tensor_types {
             F64 = 28, 1, 8;
             /// NVIDIA's 4-bit float: E2M1 with a UE4M3 scale per 16, four of those to a block.
             NVFP4 = 40, 64, 36;
-            /// 1 bit (a sign), one scale per 128.
-            Q1_0 = 41, 128, 18;
             /// 2 bits, one scale per 64.
             Q2_0 = 42, 64, 18;
         }

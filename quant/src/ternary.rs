@@ -1,4 +1,4 @@
-//! TQ1_0 and TQ2_0: weights of −1, 0 and 1, with one scale for 256.
+//! Weights of few values with one scale for many: TQ1_0 and TQ2_0 of −1, 0 and 1, Q1_0 of −1 and 1.
 
 use half::f16;
 
@@ -23,6 +23,26 @@ block! {
         qs: [u8; 64],
         /// Scale.
         d: f16,
+    }
+}
+
+block! {
+    /// A sign each: `x = d` where the bit is set, `-d` where it is not.
+    Q1_0 {
+        /// Scale.
+        d: f16,
+        /// Signs, eight to a byte, the first one in the lowest bit.
+        qs: [u8; 16],
+    }
+}
+
+impl Q1_0 {
+    /// Values of the block.
+    pub fn decode(&self, out: &mut [f32; 128]) {
+        let d = self.d.to_f32();
+        for (i, x) in out.iter_mut().enumerate() {
+            *x = if self.qs[i / 8] >> (i % 8) & 1 == 1 { d } else { -d };
+        }
     }
 }
 

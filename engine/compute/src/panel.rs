@@ -330,7 +330,7 @@ mod tests {
     use crate::test_data::{kernel_types, random_blocks};
 
     /// A number for the order of each format's pieces (FNV-1a), by the layout version of packed files.
-    const ORDERS: [(TensorType, u32); 25] = [
+    const ORDERS: [(TensorType, u32); 26] = [
         (TensorType::F32, 0xb6a7_145f),
         (TensorType::F16, 0xfcab_ffbf),
         (TensorType::Q4_0, 0x302a_b3a3),
@@ -356,6 +356,7 @@ mod tests {
         (TensorType::TQ1_0, 0xa4c8_a2a9),
         (TensorType::TQ2_0, 0xb7b3_db29),
         (TensorType::MXFP4, 0xae3d_787c),
+        (TensorType::Q1_0, 0x302a_b3a3),
     ];
 
     /// Where this fails, packed files of the present version would be misread: [`LAYOUT_VERSION`] has to be raised. A new

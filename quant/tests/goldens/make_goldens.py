@@ -98,6 +98,22 @@ def save(ggml, name, blocks):
         assert (values.view(np.uint32) == same.view(np.uint32)).all(), f"{name}: gguf and ggml differ"
 
 
+def make_signs(rng, ggml):
+    """Q1_0, which the gguf package has no values of: ggml's block_q1_0 is an f16 and 128 bits, the first one lowest."""
+    blocks = rng.integers(0, 256, (10, 18), dtype=np.uint8)
+    blocks[-1], blocks[-2] = 0, 255
+    scales = rng.normal(0, 0.01, 10).astype(np.float16)
+    scales[-6:] = np.array([65504, 6e-8, -6e-8, -0.0, 1, -1])
+    blocks[:, :2] = scales.view(np.uint8).reshape(-1, 2)
+    scales = scales.astype(np.float32)[:, None]
+    values = np.where(np.unpackbits(blocks[:, 2:], axis=1, bitorder="little") == 1, scales, -scales)
+    blocks.tofile("Q1_0.blocks")
+    values.astype("<f4").tofile("Q1_0.values")
+    same = np.empty_like(values)
+    ggml.dequantize_row_q1_0(*[ctypes.c_void_p(array.ctypes.data) for array in (blocks, same)], ctypes.c_int64(values.size))
+    assert (values.view(np.uint32) == same.view(np.uint32)).all(), "Q1_0: the definition and ggml differ"
+
+
 def make_grids():
     for name in CODEBOOKS:
         grid = getattr(gguf.quants, name)
@@ -178,6 +194,7 @@ def main():
     ggml = load_ggml()
     make_types(ggml)
     make_decode(np.random.default_rng(1), ggml)
+    make_signs(np.random.default_rng(3), ggml)
     make_grids()
     make_encode(np.random.default_rng(2))
     make_errors(ggml)

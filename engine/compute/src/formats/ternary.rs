@@ -1,4 +1,4 @@
-//! Formats of weights that are −1, 0 or 1, with one scale for 256.
+//! Formats of weights that are −1, 0 or 1, with one scale for 128 or 256.
 
 use siskin_quant::TensorType;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -94,6 +94,37 @@ impl Quantized for TQ2_0 {
     #[inline(always)]
     fn weights<L: ByteLanes>(l: L, block: &TQ2_0Block, sub: usize) -> [L::B; 8] {
         bit_pairs(l, block.qs[sub / 4].each_ref(), sub % 4)
+    }
+}
+
+/// `w = d * (2 * bit - 1)`, the bits of a row's 32 weights in one u32.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Q1_0Block {
+    d: Halves,
+    qs: [Quads; 4],
+}
+
+pub(crate) struct Q1_0;
+impl Quantized for Q1_0 {
+    type Block = Q1_0Block;
+    type Scales<L: ByteLanes> = Scale<L::F>;
+    const TYPE: TensorType = TensorType::Q1_0;
+    const PIECES: &'static [Piece] = pieces!(Q1_0Block { d: 0, qs: 2 });
+    const LEN: usize = 128;
+    const RANGE: Range = Range::U4;
+    const OFFSET: u8 = 1;
+
+    #[inline(always)]
+    fn scales<L: ByteLanes>(l: L, block: &Q1_0Block) -> Scale<L::F> {
+        Scale(l.load_f16(&block.d))
+    }
+    #[inline(always)]
+    fn weights<L: ByteLanes>(l: L, block: &Q1_0Block, sub: usize) -> [L::B; 8] {
+        let signs = l.load_bytes(&block.qs[sub]);
+        let mut out = [signs; 8];
+        unroll!(g < 8 => { out[g] = l.spread_bits(signs, g, 2); });
+        out
     }
 }
 
