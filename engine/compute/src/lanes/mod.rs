@@ -57,6 +57,9 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// 16 × i32.
     type I: Copy;
 
+    /// Whether loops of few rounds are to be written out, so that vectors stay in registers. Lanes that are arrays gain
+    /// nothing by it, and would be most of the program's code.
+    const UNROLL: bool = true;
     /// Tokens whose accumulators the registers hold beside a panel's weights: 1, 2, 4, 8 or 16.
     const TILE: usize;
     // Named, so that the compiler makes no code for tiles that are too large.

@@ -2,7 +2,8 @@ use half::{bf16, f16};
 
 use super::{ByteLanes, Lanes, Op, Range, Tier, Weights};
 
-/// The definition of the machine, in plain Rust.
+/// The definition of the machine, in plain Rust: loops over arrays. What takes more than some instructions is not inlined,
+/// as it would be in every place of every kernel.
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
 
@@ -29,6 +30,7 @@ fn zip_bytes(a: [u8; 64], b: [u8; 64], f: impl Fn(u8, u8) -> u8) -> [u8; 64] {
 }
 
 /// `start[row]` plus the dot product of the row's bytes with the activations.
+#[inline(never)]
 fn dot<const G: usize>(start: i32, w: &[[u8; 64]; G], x: &[[i8; 4]; G], range: Range) -> [i32; 16] {
     let number = |byte: u8| match range {
         Range::S8 => i32::from(byte.cast_signed()),
@@ -44,6 +46,7 @@ impl Lanes for Scalar {
     type F = [f32; 16];
     type I = [i32; 16];
 
+    const UNROLL: bool = false;
     const TILE: usize = 1;
 
     fn splat(self, x: f32) -> [f32; 16] {
@@ -61,9 +64,11 @@ impl Lanes for Scalar {
     fn store_f32(self, x: [f32; 16], to: &mut [u8; 64]) {
         to.as_chunks_mut().0.iter_mut().zip(x).for_each(|(to, x)| *to = x.to_le_bytes());
     }
+    #[inline(never)]
     fn load_f16(self, bytes: &[u8; 32]) -> [f32; 16] {
         std::array::from_fn(|i| f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32())
     }
+    #[inline(never)]
     fn load_bf16(self, bytes: &[u8; 32]) -> [f32; 16] {
         std::array::from_fn(|i| bf16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f32())
     }
@@ -83,24 +88,30 @@ impl Lanes for Scalar {
     fn mul(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| a * b)
     }
+    #[inline(never)]
     fn div(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| a / b)
     }
+    #[inline(never)]
     fn fma(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
+    #[inline(never)]
     fn max(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, max)
     }
+    #[inline(never)]
     fn select_lt(self, a: [f32; 16], b: [f32; 16], x: [f32; 16], y: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|i| if a[i] < b[i] { x[i] } else { y[i] })
     }
     fn swap_pairs(self, x: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|i| x[i ^ 1])
     }
+    #[inline(never)]
     fn fold_add(self, x: [f32; 16]) -> f32 {
         fold(x, |a, b| a + b)
     }
+    #[inline(never)]
     fn fold_max(self, x: [f32; 16]) -> f32 {
         fold(x, max)
     }
@@ -114,15 +125,19 @@ impl Lanes for Scalar {
     fn to_f32(self, x: [i32; 16]) -> [f32; 16] {
         x.map(|x| x as f32)
     }
+    #[inline(never)]
     fn round(self, x: [f32; 16]) -> [i32; 16] {
         x.map(|x| x.round_ties_even() as i32)
     }
+    #[inline(never)]
     fn exp2(self, n: [i32; 16]) -> [f32; 16] {
         n.map(|n| f32::from_bits(((n + 127) << 23).cast_unsigned()))
     }
+    #[inline(never)]
     fn max_abs_bits(self, x: [f32; 16]) -> u32 {
         x.iter().map(|x| x.abs().to_bits()).fold(0, u32::max)
     }
+    #[inline(never)]
     fn store_i8(self, x: [i32; 16], to: &mut [i8; 16]) {
         *to = x.map(|x| x as i8);
     }
@@ -155,12 +170,14 @@ impl ByteLanes for Scalar {
     fn shl(self, a: [u8; 64], n: u32) -> [u8; 64] {
         a.map(|a| a << n)
     }
+    #[inline(never)]
     fn spread_bits(self, a: [u8; 64], group: usize, set: u8) -> [u8; 64] {
         std::array::from_fn(|i| {
             let bit = 4 * group + i % 4;
             if a[i / 4 * 4 + bit / 8] >> (bit % 8) & 1 == 1 { set } else { 0 }
         })
     }
+    #[inline(never)]
     fn lookup(self, table: &[i8; 16], index: [u8; 64]) -> [u8; 64] {
         index.map(|i| table[usize::from(i & 15)].cast_unsigned())
     }

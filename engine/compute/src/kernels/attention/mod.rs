@@ -127,6 +127,7 @@ macro_rules! tiles {
         let mut $first = 0;
         while $first < $queries {
             $first += match $queries - $first {
+                1.. if !$lanes::UNROLL => { $run::<_, $element, 1, 2>($($argument),*); 1 }
                 8.. if $lanes::EIGHT => { $run::<_, $element, 8, 2>($($argument),*); 8 }
                 4.. => { $run::<_, $element, 4, 1>($($argument),*); 4 }
                 2.. => { $run::<_, $element, 2, 2>($($argument),*); 2 }

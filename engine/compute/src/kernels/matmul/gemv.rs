@@ -24,7 +24,11 @@ fn sum<L: Tier, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F 
     let mut acc = l.splat(0.0);
     for (block, x) in blocks.iter().zip(x.chunks_exact(Q::LEN / 32)) {
         let scales = Q::scales(l, block);
-        if let Some(x) = x.first_chunk::<8>() {
+        if !L::UNROLL {
+            for (sub, x) in x.iter().enumerate() {
+                acc = add_sub::<L, Q>(l, block, &scales, sub, x, acc);
+            }
+        } else if let Some(x) = x.first_chunk::<8>() {
             // Unrolled, shifts by what the place in the superblock asks for are constants.
             unroll!(sub < 8 => { acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc); });
         } else if let Some(x) = x.first_chunk::<4>() {
