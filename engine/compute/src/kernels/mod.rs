@@ -18,6 +18,8 @@
 //!    number one `fma` of weight and value for each position, in order, from 0. Spans are merged in order:
 //!    `sum = fma(sum, exp(m − m'), span * exp(m_span − m'))` with m' the greater maximum, for weights and values alike;
 //!    then values are multiplied by 1 / weights. A Q8_0 value is `scale * q`, rounded ([`attention`]).
+//! 7. Keys and values saturate where they are stored: in F16 at ±65,504, in Q8_0 at ±127 · 65,504, as a scale is at most
+//!    65,504. In F32 they are what they are. NaN stays NaN in all three ([`attention::CacheType`]).
 
 mod activation;
 pub mod attention;

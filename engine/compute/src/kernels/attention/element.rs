@@ -67,7 +67,7 @@ impl Element for f16 {
     }
     fn write(block: &mut [[u8; 32]; 32], _: usize, x: &[f32], place: impl Fn(usize) -> usize) {
         let numbers = block.as_flattened_mut().as_chunks_mut().0;
-        x.iter().enumerate().for_each(|(i, x)| numbers[place(i)] = f16::from_f32(*x).to_le_bytes());
+        x.iter().enumerate().for_each(|(i, x)| numbers[place(i)] = saturated(*x).to_le_bytes());
     }
     fn read(block: &[[u8; 32]; 32], _: usize, x: &mut [f32], place: impl Fn(usize) -> usize) {
         let numbers = block.as_flattened().as_chunks().0;
@@ -79,9 +79,14 @@ impl Element for f16 {
     }
 }
 
+/// The nearest number in half precision; ±65,504 where that would be infinite. NaN stays NaN, so that it is found.
+fn saturated(x: f32) -> f16 {
+    f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
+}
+
 /// Signed bytes, and a scale in half precision for the numbers that a block holds of a position: the scale is
-/// `amax / 127` rounded to f16, a byte `round_half_even(x / scale)`, at most 127 either way. Where a number is infinite,
-/// NaN or too large for a scale, all of them become NaN.
+/// `amax / 127` rounded to f16, at most 65,504, a byte `round_half_even(x / scale)`, at most 127 either way. Where a number
+/// is NaN all of them become NaN.
 ///
 /// A block of keys is a panel block of weights of that name, with positions for rows.
 pub(crate) struct Q8_0;
@@ -101,8 +106,7 @@ impl Element for Q8_0 {
         let (scales, bytes) = block.as_flattened_mut().split_at_mut(32);
         // Of the bits, so that infinities and NaN come out on top.
         let amax = f32::from_bits(x.iter().map(|x| x.abs().to_bits()).fold(0, u32::max));
-        let scale = f16::from_f32(amax / 127.0);
-        let scale = if scale.is_finite() { scale } else { f16::NAN };
+        let scale = saturated(amax / 127.0);
         scales[2 * position..2 * position + 2].copy_from_slice(&scale.to_le_bytes());
         let scale = scale.to_f32();
         for (i, x) in x.iter().enumerate() {
