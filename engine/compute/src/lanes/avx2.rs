@@ -9,18 +9,18 @@ pub(crate) struct Wide<D>(D);
 
 /// AVX2's own products (Haswell, Zen and later).
 pub(crate) type Avx2 = Wide<Maddubs>;
-tier!(Avx2, "avx2", ["avx2" "fma" "f16c"], Wide(Maddubs(())));
+tier!(for_avx2: Avx2, "avx2", ["avx2" "fma" "f16c"], Wide(Maddubs(())));
 
 /// AVX-VNNI's (Alder Lake's cores of both kinds, Zen 5 and later).
 pub(crate) type AvxVnni = Wide<Dpbusd>;
-tier!(AvxVnni, "avx-vnni", ["avx2" "fma" "f16c" "avxvnni"], Wide(Dpbusd(())));
+tier!(for_avx_vnni: AvxVnni, "avx-vnni", ["avx2" "fma" "f16c" "avxvnni"], Wide(Dpbusd(())));
 
 /// The same products as AVX-512 encodes them: for tests of [`AvxVnni`] on CPUs that have only those.
 #[cfg(test)]
 pub(crate) type AvxVnniAsEvex = Wide<Evex>;
 #[cfg(test)]
 tier!(
-    AvxVnniAsEvex,
+    for_evex: AvxVnniAsEvex,
     "avx-vnni, encoded as AVX-512",
     ["avx2" "fma" "f16c" "avx512vl" "avx512vnni"],
     Wide(Evex(()))

@@ -8,7 +8,7 @@ use super::{ByteLanes, Lanes, Range, Weights, unroll};
 pub(crate) struct Avx512(());
 
 tier!(
-    Avx512,
+    for_avx512: Avx512,
     "avx512-vnni",
     ["avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni"],
     Avx512(())

@@ -64,8 +64,10 @@ macro_rules! detected {
 pub(super) use detected;
 
 /// Makes lanes a tier: its name, the features that a value proves, the value, and what it does in ways of its own.
+///
+/// What is compiled for it is in the module of that name: the compiler then works on tiers side by side.
 macro_rules! tier {
-    ($lanes:ty, $name:literal, [$($feature:tt)+], $proof:expr $(, { $($own:tt)* })?) => {
+    ($module:ident: $lanes:ty, $name:literal, [$($feature:tt)+], $proof:expr $(, { $($own:tt)* })?) => {
         impl $crate::lanes::Tier for $lanes {
             const NAME: &'static str = $name;
 
@@ -76,15 +78,20 @@ macro_rules! tier {
 
             #[inline]
             fn enter<O: $crate::lanes::Op>(self, op: O) -> O::Out {
-                $(#[target_feature(enable = $feature)])+
-                fn inside<O: $crate::lanes::Op>(l: $lanes, op: O) -> O::Out {
-                    op.run(l)
-                }
                 // SAFETY: `self` proves that the CPU has these features.
-                unsafe { inside(self, op) }
+                unsafe { $module::enter(self, op) }
             }
 
             $($($own)*)?
+        }
+
+        mod $module {
+            use super::*;
+
+            $(#[target_feature(enable = $feature)])+
+            pub(super) fn enter<O: $crate::lanes::Op>(l: $lanes, op: O) -> O::Out {
+                op.run(l)
+            }
         }
     };
 }

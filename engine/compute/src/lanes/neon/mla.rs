@@ -11,7 +11,7 @@ pub(crate) struct Mla(());
 
 /// Advanced SIMD as every 64-bit ARM has it.
 pub(crate) type NeonMla = Neon<Mla>;
-tier!(NeonMla, "neon", ["neon"], Neon(Mla(())));
+tier!(for_mla: NeonMla, "neon", ["neon"], Neon(Mla(())));
 
 /// Products that 16 bits hold the sum of: 15 · 127 · 8, 31 · 127 · 8, 63 · 127 · 4 and 128 · 127 · 2 are below 2¹⁵.
 fn steps(range: Range) -> usize {

@@ -14,7 +14,7 @@ pub(crate) struct Sdot(pub(super) ());
 
 /// Advanced SIMD with dot products, and loops in assembly around them.
 pub(crate) type NeonDotprod = Neon<Sdot>;
-tier!(NeonDotprod, "neon-dotprod", ["neon" "dotprod"], Neon(Sdot(())), {
+tier!(for_sdot: NeonDotprod, "neon-dotprod", ["neon" "dotprod"], Neon(Sdot(())), {
     const FOURS: bool = true;
 
     #[inline(always)]

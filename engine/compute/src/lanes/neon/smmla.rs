@@ -16,7 +16,7 @@ pub(crate) struct Smmla(Sdot);
 
 /// Advanced SIMD with matrix products.
 pub(crate) type NeonI8mm = Neon<Smmla>;
-tier!(NeonI8mm, "neon-i8mm", ["neon" "dotprod" "i8mm"], Neon(Smmla(Sdot(()))), {
+tier!(for_smmla: NeonI8mm, "neon-i8mm", ["neon" "dotprod" "i8mm"], Neon(Smmla(Sdot(()))), {
     #[inline(always)]
     fn panel_sum(self, format: TensorType, blocks: &[u8], x: &[Q8Block]) -> Option<F> {
         self.0.0.panel_sum(format, blocks, x)
