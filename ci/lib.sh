@@ -4,6 +4,8 @@
 readonly AARCH64=aarch64-unknown-linux-gnu
 # The profile of all that CI builds, so that it is built once.
 readonly PROFILE=ci
+# The second reader of GGUF files is no part of the program unless it is named.
+readonly FEATURES=siskin-cli/second-reader
 readonly QEMU=(qemu-aarch64 -cpu cortex-a72) # a Raspberry Pi 4: no dot-product instructions
 # The ARM tiers, each with a CPU whose best it is: Raspberry Pi 4, Raspberry Pi 5, and all that QEMU knows.
 # shellcheck disable=SC2034 # For the scripts that read this file.
@@ -52,14 +54,14 @@ crossing() { [ "$(uname -m)" != aarch64 ]; }
 # Builds the programs, for AArch64 too. Tests and programs are built by the same command, since features of what both use
 # would differ otherwise, and all of it be built twice.
 build_programs() {
-    cargo test --no-run --workspace --locked --profile "$PROFILE"
+    cargo test --no-run --workspace --features "$FEATURES" --locked --profile "$PROFILE"
     if crossing; then aarch64_build; fi
 }
 
 # What is asked under qemu: what has an architecture of its own, and the program without what has none.
 aarch64_build() {
     aarch64_test cortex-a72 --no-run
-    aarch64_cargo build --locked --profile "$PROFILE" --package siskin-cli --no-default-features --features demo
+    aarch64_cargo build --locked --profile "$PROFILE" --package siskin-cli --no-default-features --features demo,convert
 }
 
 # The tests of the engine that may be asked under qemu, always the same programs, so that each is built once.

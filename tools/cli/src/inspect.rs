@@ -1,26 +1,56 @@
 //! The `inspect` command: what a GGUF file holds, and whether a second reader sees the same.
 
 mod json;
+#[cfg(feature = "second-reader")]
 mod second_reader;
 mod text;
 
 use anyhow::Result;
+use clap::Args;
 use siskin::gguf::{Gguf, Layout, TensorInfo};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Prints the metadata, the tensors and the totals of the file at `path`, as text or as one JSON object.
-pub(crate) fn run(path: &Path, as_json: bool) -> Result<()> {
+/// Show what a GGUF file holds
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// A GGUF file
+    file: PathBuf,
+    /// Print one JSON object, with every value in full
+    #[arg(long)]
+    json: bool,
+    /// Say whether gguf-rs, a reader by other authors, reads the same
+    #[arg(long, hide = cfg!(not(feature = "second-reader")))]
+    second_reader: bool,
+}
+
+/// Prints the metadata, the tensors and the totals of the file, as text or as one JSON object.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let Arguments { file: path, json, second_reader } = arguments;
     let file = Gguf::open(path)?;
-    let second = second_reader::compare(path, &file);
-    let report =
-        if as_json { format!("{:#}\n", json::report(&file, &second)) } else { text::report(&file, &second) };
+    let second = second_reader.then(|| second(path, &file)).transpose()?;
+    let second = second.as_deref();
+    let report = match json {
+        true => format!("{:#}\n", json::report(&file, second)),
+        false => text::report(&file, second),
+    };
     match io::stdout().lock().write_all(report.as_bytes()) {
         // `siskin inspect FILE | head` is no failure.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// What gguf-rs says about the file.
+#[cfg(feature = "second-reader")]
+fn second(path: &Path, file: &Gguf) -> Result<String> {
+    Ok(second_reader::compare(path, file).to_string())
+}
+
+#[cfg(not(feature = "second-reader"))]
+fn second(_: &Path, _: &Gguf) -> Result<String> {
+    anyhow::bail!("--second-reader needs a build with the feature second-reader")
 }
 
 /// What the tensors come to.

@@ -7,25 +7,34 @@
 
 mod adapter;
 mod answer;
+#[cfg(feature = "long-work")]
 mod assistant;
+#[cfg(feature = "long-work")]
 mod batch;
+#[cfg(all(feature = "convert", feature = "judge"))]
 mod bench;
 mod chat;
 mod context;
 mod doctor;
+#[cfg(feature = "judge")]
 mod eval;
+#[cfg(feature = "convert")]
 mod imatrix;
 mod inspect;
 mod interrupt;
+#[cfg(feature = "long-work")]
 mod journal;
 mod logits;
 mod memory;
+mod missing;
 mod model;
 mod neighbour;
 mod npy;
+#[cfg(feature = "convert")]
 mod pack;
 mod plan;
 mod prompt_cache;
+#[cfg(feature = "convert")]
 mod quantize;
 mod run;
 mod sampling;
@@ -34,15 +43,16 @@ mod session;
 mod size;
 mod speculation;
 mod state;
+#[cfg(feature = "long-work")]
 mod summarize;
 mod tokenize;
+#[cfg(feature = "judge")]
 mod tune;
 
 use anyhow::{Context, Error, Result};
 use clap::{Parser, Subcommand};
 use siskin::gguf::exit_on_bus_error;
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Run, chat with, quantize, pack and inspect language models.
@@ -69,31 +79,36 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Failures are one line on standard e
 enum Command {
     Run(run::Arguments),
     Chat(chat::Arguments),
+    #[cfg(feature = "long-work")]
     Batch(Box<batch::Arguments>),
+    #[cfg(feature = "long-work")]
     Summarize(Box<summarize::Arguments>),
+    #[cfg(feature = "convert")]
     Quantize(quantize::Arguments),
+    #[cfg(feature = "convert")]
     Pack(pack::Arguments),
+    #[cfg(feature = "convert")]
     Adapter(adapter::Arguments),
     Plan(plan::Arguments),
+    #[cfg(feature = "convert")]
     Imatrix(imatrix::Arguments),
-    /// Show what a GGUF file holds
-    Inspect {
-        /// A GGUF file
-        file: PathBuf,
-        /// Print one JSON object, with every value in full
-        #[arg(long)]
-        json: bool,
-    },
+    Inspect(inspect::Arguments),
     Tokenize(tokenize::Arguments),
     Logits(logits::Arguments),
+    #[cfg(all(feature = "convert", feature = "judge"))]
     Bench(bench::Arguments),
+    #[cfg(feature = "judge")]
     Eval(Box<eval::Arguments>),
+    #[cfg(feature = "judge")]
     Tune(Box<tune::Arguments>),
     Doctor(doctor::Arguments),
 }
 
 fn main() -> ExitCode {
-    let command = Arguments::parse().command;
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        Err(usage) => return report(&missing::command(&usage).unwrap_or_else(|| usage.into())),
+    };
     match exit_on_bus_error().context("SIGBUS").and_then(|()| execute(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
@@ -104,18 +119,27 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
+        #[cfg(feature = "long-work")]
         Command::Batch(arguments) => batch::run(&arguments),
+        #[cfg(feature = "long-work")]
         Command::Summarize(arguments) => summarize::run(&arguments),
+        #[cfg(feature = "convert")]
         Command::Quantize(arguments) => quantize::run(&arguments),
+        #[cfg(feature = "convert")]
         Command::Pack(arguments) => pack::run(&arguments),
+        #[cfg(feature = "convert")]
         Command::Adapter(arguments) => adapter::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        #[cfg(feature = "convert")]
         Command::Imatrix(arguments) => imatrix::run(&arguments),
-        Command::Inspect { file, json } => inspect::run(&file, json),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
+        #[cfg(all(feature = "convert", feature = "judge"))]
         Command::Bench(arguments) => bench::run(&arguments),
+        #[cfg(feature = "judge")]
         Command::Eval(arguments) => eval::run(&arguments),
+        #[cfg(feature = "judge")]
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }
@@ -128,9 +152,8 @@ fn report(error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
-        const USAGE: u8 = 2;
         let _ = usage.print();
-        return USAGE.into();
+        return u8::try_from(usage.exit_code()).unwrap_or(1).into();
     }
     // There is nobody left to tell where standard error is closed.
     let _ = writeln!(io::stderr(), "siskin: {}", one_line(error));

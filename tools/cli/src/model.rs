@@ -2,12 +2,11 @@
 
 use crate::adapter::{AdapterArguments, Adapters};
 use crate::memory::{MemoryArguments, MemoryLimit};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use siskin::gguf::Gguf;
 use siskin::plan::{Outline, PlanError};
 use siskin::{Model, SessionOptions};
-use siskin_kit::hash;
 use siskin_kit::in_file;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +33,7 @@ pub(crate) struct ModelArguments {
 
 impl ModelArguments {
     /// The model's file; None for the demo model.
+    #[cfg(feature = "convert")]
     pub(crate) fn path(&self) -> Option<&PathBuf> {
         self.model.as_ref()
     }
@@ -82,6 +82,7 @@ impl ModelArguments {
 }
 
 /// The same for commands whose other files come first: the model is a flag.
+#[cfg(any(feature = "convert", feature = "long-work"))]
 #[derive(Debug, Args)]
 pub(crate) struct ModelFlag {
     #[cfg_attr(
@@ -99,6 +100,8 @@ pub(crate) struct ModelFlag {
     no_mmap: bool,
 }
 
+#[cfg(any(feature = "convert", feature = "long-work"))]
+#[cfg_attr(not(all(feature = "convert", feature = "long-work")), allow(dead_code))] // Each needs its part.
 impl ModelFlag {
     /// The model's file; None for the demo model.
     pub(crate) fn path(&self) -> Option<&PathBuf> {
@@ -123,8 +126,11 @@ impl ModelFlag {
     /// The hash of all bytes of the model's file, which tells it from other models.
     pub(crate) fn hash(&self) -> Result<String> {
         match &self.model {
-            Some(path) => Ok(hash::of_file(path).with_context(|| path.display().to_string())?.1),
-            None => Ok(hash::of(DEMO)),
+            Some(path) => {
+                let hash = siskin_kit::hash::of_file(path);
+                Ok(anyhow::Context::with_context(hash, || path.display().to_string())?.1)
+            }
+            None => Ok(siskin_kit::hash::of(DEMO)),
         }
     }
 }
@@ -160,7 +166,7 @@ fn open(path: Option<&Path>, no_mmap: bool) -> Result<Gguf> {
 
 #[cfg(feature = "demo")]
 const DEMO: &[u8] = include_bytes!("../../demo/siskin-demo.gguf");
-#[cfg(not(feature = "demo"))]
+#[cfg(all(not(feature = "demo"), any(feature = "convert", feature = "long-work")))]
 const DEMO: &[u8] = &[];
 
 /// The demo model that this program carries.

@@ -1,9 +1,8 @@
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::gguf::Gguf;
 use siskin::plan::Outline;
 use siskin::{Adapter, AdapterOutline, Model, Session};
-use siskin_convert::peft;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -39,9 +38,10 @@ impl FromStr for Named {
 
 impl Named {
     /// The value of an argument that is a path otherwise.
+    #[cfg(feature = "convert")]
     pub(super) fn of(argument: &Path) -> Result<Self> {
         let text = argument.to_str().with_context(|| format!("{}: expected UTF-8", argument.display()))?;
-        text.parse().map_err(|problem| anyhow!("{text}: {problem}"))
+        text.parse().map_err(|problem| anyhow::anyhow!("{text}: {problem}"))
     }
 }
 
@@ -92,9 +92,20 @@ pub(super) fn open(path: &Path, base: &Gguf) -> Result<Gguf> {
     let name = path.display().to_string();
     let what = std::fs::metadata(path).with_context(|| name.clone())?;
     match what.is_dir() {
-        true => Ok(Gguf::from_bytes(&name, peft::convert(path, base)?)?),
+        true => converted(path, base),
         false => Ok(Gguf::open(path)?),
     }
+}
+
+#[cfg(feature = "convert")]
+fn converted(folder: &Path, base: &Gguf) -> Result<Gguf> {
+    let bytes = siskin_convert::peft::convert(folder, base)?;
+    Ok(Gguf::from_bytes(&folder.display().to_string(), bytes)?)
+}
+
+#[cfg(not(feature = "convert"))]
+fn converted(folder: &Path, _: &Gguf) -> Result<Gguf> {
+    anyhow::bail!("{}: a folder of PEFT needs a build with the feature convert", folder.display())
 }
 
 /// Adapters in memory, and what their changes are multiplied by.
@@ -107,6 +118,7 @@ impl Adapters {
     }
 
     /// What they are: hashes, and what the changes are multiplied by.
+    #[cfg(feature = "long-work")]
     pub(crate) fn identity(&self) -> Vec<(u128, f32)> {
         self.0.iter().map(|(adapter, scale)| (adapter.hash(), *scale)).collect()
     }

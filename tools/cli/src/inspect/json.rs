@@ -1,10 +1,9 @@
-use super::second_reader::Second;
 use super::{Totals, type_name};
 use serde_json::{Map, Number, Value as Json, json};
 use siskin::gguf::{Gguf, TensorInfo, Value};
 
 /// Everything the file says, in one object. Keys and tensors are lists in the order of the file.
-pub(super) fn report(file: &Gguf, second: &Second) -> Json {
+pub(super) fn report(file: &Gguf, second: Option<&str>) -> Json {
     let totals = Totals::of(file.tensors());
     let types: Map<String, Json> = totals
         .types
@@ -25,8 +24,16 @@ pub(super) fn report(file: &Gguf, second: &Second) -> Json {
             "bits_per_weight": float(format!("{:.4}", totals.bits())),
             "types": types,
         },
-        "readers": { "siskin": "reads", "gguf-rs": second.to_string() },
+        "readers": readers(second),
     })
+}
+
+/// Whose word it is.
+fn readers(second: Option<&str>) -> Json {
+    match second {
+        Some(second) => json!({ "siskin": "reads", "gguf-rs": second }),
+        None => json!({ "siskin": "reads" }),
+    }
 }
 
 fn entry(key: &str, value: Value<'_>) -> Json {

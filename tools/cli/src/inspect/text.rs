@@ -1,4 +1,3 @@
-use super::second_reader::Second;
 use super::{Totals, type_name};
 use siskin::gguf::{Gguf, TensorInfo, Value};
 use std::fmt::{self, Write};
@@ -8,17 +7,19 @@ const SHOWN_CHARACTERS: usize = 60;
 const SHOWN_ELEMENTS: usize = 4;
 
 /// A page for people: long values are cut, control characters are escaped.
-pub(super) fn report(file: &Gguf, second: &Second) -> String {
+pub(super) fn report(file: &Gguf, second: Option<&str>) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.
     let _ = write_report(&mut page, file, second);
     page
 }
 
-fn write_report(page: &mut String, file: &Gguf, second: &Second) -> fmt::Result {
+fn write_report(page: &mut String, file: &Gguf, second: Option<&str>) -> fmt::Result {
     let (name, version, bytes) = (file.name(), file.version(), file.file_len());
     writeln!(page, "{name}: GGUF version {version}, {bytes} bytes, alignment {}", file.alignment())?;
-    writeln!(page, "gguf-rs {second}")?;
+    if let Some(second) = second {
+        writeln!(page, "gguf-rs {second}")?;
+    }
     let keys: Vec<_> = file.metadata().collect();
     writeln!(page, "\nmetadata ({} keys)", keys.len())?;
     let width = keys.iter().map(|(key, _)| key.len()).max().unwrap_or(0).min(48);

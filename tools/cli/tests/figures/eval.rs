@@ -1,10 +1,6 @@
 //! `siskin eval`, on the demo model: its perplexity is llama.cpp's, and what it says when something is amiss.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, goldens, here, names, quantized, siskin, text};
+use crate::common::{failure, goldens, here, names, quantized, siskin, text};
 use serde_json::Value;
 use std::fs;
 

@@ -1,9 +1,8 @@
 //! `siskin quantize`: conversions of the tiny checkpoints, quantizing, and everything that must be refused.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::{Checkpoint, failure, goldens, names, quantize, quantized, siskin, text, write_safetensors};
+use crate::common::{
+    Checkpoint, failure, goldens, names, quantize, quantized, siskin, text, write_safetensors,
+};
 use serde_json::json;
 use siskin::gguf::Gguf;
 use siskin_quant::{TensorType, decode};

@@ -1,9 +1,6 @@
 //! `siskin doctor`: what it prints of the machine that the tests run on.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::failure;
+use crate::common::failure;
 use serde_json::Value;
 use std::process::{Command, Output};
 

@@ -1,9 +1,6 @@
 //! `siskin imatrix`, and `siskin quantize` with what it writes.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::{failure, goldens, names, siskin, text};
+use crate::common::{failure, goldens, names, siskin, text};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::{Builder, OwnedArray};
 use siskin_quant::{TensorType, decode};

@@ -1,11 +1,7 @@
 //! What llama.cpp computes from the files and adapters that the program makes of the families' tiny checkpoints.
 //! `goldens/llama_cpp/make_llama_cpp_goldens.py` asked it.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
-
-mod common;
-
-use common::{families, here, ids, logits_of, names, nmse, npy, quantized, text};
+use crate::common::{families, here, ids, logits_of, names, nmse, npy, quantized, text};
 
 /// The checkpoints that llama.cpp can read, and how many of the prompt's tokens it sees as they are meant: it does not
 /// heed the windows of three.

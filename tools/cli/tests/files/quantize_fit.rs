@@ -1,10 +1,6 @@
 //! `siskin quantize --fit` and `--bpw`: types chosen for a budget, on the demo model.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, goldens, here, names, quantized, siskin, text};
+use crate::common::{failure, goldens, here, names, quantized, siskin, text};
 use serde_json::Value;
 use siskin::gguf::Gguf;
 use siskin_quant::TensorType;

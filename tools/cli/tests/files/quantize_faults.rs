@@ -1,9 +1,6 @@
 //! `siskin quantize` when it is killed, when the disk is full, and how much memory it takes.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::{failure, goldens, names, quantized, text};
+use crate::common::{failure, goldens, names, quantized, text};
 use siskin::gguf::write::Builder;
 use siskin_quant::TensorType;
 use std::fs::{self, File};
@@ -96,7 +93,7 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     };
     if let Some(disk) = SmallDisk::mount(ROOM) {
         say("a tmpfs of 1 MiB");
-        let run = |output: &Path| common::quantize(&demo(), output, "q8_0");
+        let run = |output: &Path| crate::common::quantize(&demo(), output, "q8_0");
         check(disk.0.path(), &run, "No space left on device");
     } else {
         say("no tmpfs may be mounted here, a limit of 1 MiB for files instead");

@@ -1,9 +1,6 @@
 //! `siskin quantize` of the families' tiny checkpoints, beside the GGUF files that llama.cpp's converter wrote of them.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::{Checkpoint, families, quantized};
+use crate::common::{Checkpoint, families, quantized};
 use serde_json::{Value as Json, json};
 use siskin::gguf::{Gguf, Value};
 use siskin_quant::decode;

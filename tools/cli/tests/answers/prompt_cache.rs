@@ -1,10 +1,6 @@
 //! `siskin run --prompt-cache`: the same answers, and nothing lost.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, names, siskin, text};
+use crate::common::{failure, names, siskin, text};
 use std::fs;
 use std::path::Path;
 

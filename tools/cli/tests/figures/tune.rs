@@ -1,10 +1,6 @@
 //! `siskin tune`, on the demo model and a few tasks.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::siskin;
+use crate::common::siskin;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

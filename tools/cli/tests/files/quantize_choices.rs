@@ -1,9 +1,6 @@
 //! `siskin quantize --keep` and `--dry-run`: which type each tensor gets, and that it is known beforehand.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::{failure, goldens, names, siskin, text};
+use crate::common::{failure, goldens, names, siskin, text};
 use siskin::gguf::Gguf;
 use siskin_quant::TensorType;
 use std::fs;

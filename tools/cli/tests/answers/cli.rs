@@ -1,12 +1,8 @@
 //! The program as its users meet it, on the demo model that it carries: `run`, `chat`, `tokenize` and `logits`.
 //!
 //! `goldens/demo/golden.json` holds reference answers, see there how they were made.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{goldens, text};
+use crate::common::{goldens, text};
 use serde::Deserialize;
 use std::fs;
 use std::io::{Read, Write};
@@ -34,7 +30,7 @@ fn cases() -> Vec<Golden> {
         cases: Vec<Golden>,
     }
     const LIMIT: usize = 64;
-    let file: File = serde_json::from_str(include_str!("goldens/demo/golden.json")).unwrap();
+    let file: File = serde_json::from_str(include_str!("../goldens/demo/golden.json")).unwrap();
     file.cases.into_iter().filter(|case| case.output_ids.len() < LIMIT).collect()
 }
 

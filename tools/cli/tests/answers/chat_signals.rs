@@ -1,6 +1,4 @@
 //! `siskin chat` when signals come, in a terminal and behind pipes.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};

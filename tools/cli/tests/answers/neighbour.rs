@@ -1,10 +1,6 @@
 //! Programs that others have to live beside: how they end, and what they leave to others.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{names, siskin, text};
+use crate::common::{names, siskin, text};
 use std::fs;
 use std::io::{BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -49,8 +45,17 @@ fn a_story_goes_on_beyond_the_context() {
     // The same however many threads work, and whatever the prompt's batches are.
     let again = siskin(&[&STORY[..], &["-n", "300", "-t", "1", "-b", "1", "--pin"]].concat());
     assert_eq!(String::from_utf8(again.stdout).unwrap(), story);
-    let line =
-        common::failure(&siskin(&["run", "-p", "hello", "-c", "64", "--when-full", "shift", "--keep", "63"]));
+    let line = crate::common::failure(&siskin(&[
+        "run",
+        "-p",
+        "hello",
+        "-c",
+        "64",
+        "--when-full",
+        "shift",
+        "--keep",
+        "63",
+    ]));
     assert!(line.ends_with("session option keep: expected 0 to 62, found 63"), "{line}");
 }
 

@@ -1,9 +1,6 @@
 //! `siskin plan`, `--memory` and `--fit`: what is said of memory beside what is measured of it.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, goldens, siskin, text};
+use crate::common::{failure, goldens, siskin, text};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -196,7 +193,7 @@ fn every_command_that_runs_a_model_keeps_to_its_limit() {
         let line = failure(&siskin(&[command, &["--memory", "1MB"]].concat()));
         assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{command:?}: {line}");
         assert!(line.ends_with("there is room for 1.0 MiB"), "{command:?}: {line}");
-        assert_eq!(common::names(folder.path()), ["in.jsonl", "words.txt"], "{command:?}");
+        assert_eq!(crate::common::names(folder.path()), ["in.jsonl", "words.txt"], "{command:?}");
     }
     // Those that measure a model never change what is measured, so they do not fit it.
     for command in &commands[4..] {

@@ -1,10 +1,8 @@
 //! `siskin inspect`: three readers, one answer.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::{failure, goldens, quantized, siskin, text};
+use crate::common::{failure, goldens, quantized, siskin, text};
 use serde_json::Value;
+use siskin::gguf::Gguf;
 use siskin::gguf::write::{Builder, OwnedArray, OwnedValue};
 use siskin_quant::TensorType;
 use std::fs;
@@ -18,6 +16,14 @@ fn inspect(path: &Path) -> Value {
     let run = siskin(&["inspect", "--json", text(path)]);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     serde_json::from_slice(&run.stdout).unwrap()
+}
+
+/// What gguf-rs says about a file, in any build of the program.
+#[path = "../../src/inspect/second_reader.rs"]
+mod second_reader;
+
+fn gguf_rs(path: &Path) -> String {
+    second_reader::compare(path, &Gguf::open(path).unwrap()).to_string()
 }
 
 fn write(path: &Path, builder: Builder) {
@@ -50,7 +56,7 @@ fn siskin_gguf_rs_and_the_gguf_package_read_the_same() {
     ];
     for (path, golden) in files {
         let report = inspect(&path);
-        assert_eq!(report["readers"]["gguf-rs"], "agrees", "{golden}");
+        assert_eq!(gguf_rs(&path), "agrees", "{golden}");
         let theirs: Value = serde_json::from_slice(&fs::read(own_goldens().join(golden)).unwrap()).unwrap();
         assert_eq!(report["tensors"], theirs["tensors"], "{golden}");
         let (ours, theirs) = (report["metadata"].as_array().unwrap(), theirs["metadata"].as_array().unwrap());
@@ -72,14 +78,10 @@ fn gguf_rs_agrees_on_every_file_we_write() {
         ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K"]
     {
         quantized(&goldens().join("kquant.gguf"), &output, file_type);
-        assert_eq!(inspect(&output)["readers"]["gguf-rs"], "agrees", "{file_type}");
+        assert_eq!(gguf_rs(&output), "agrees", "{file_type}");
     }
     for name in ["gqa", "tied", "rope-llama3", "head-dim", "mha", "bias", "kquant"] {
-        assert_eq!(
-            inspect(&goldens().join(format!("{name}.gguf")))["readers"]["gguf-rs"],
-            "agrees",
-            "{name}"
-        );
+        assert_eq!(gguf_rs(&goldens().join(format!("{name}.gguf"))), "agrees", "{name}");
     }
 }
 
@@ -89,7 +91,7 @@ fn gguf_rs_is_not_asked_what_it_cannot_read() {
     let path = folder.path().join("in.gguf");
     let second = |builder: Builder| {
         write(&path, builder);
-        inspect(&path)["readers"]["gguf-rs"].as_str().unwrap().to_string()
+        gguf_rs(&path)
     };
     // gguf-rs panics on this type.
     let mut builder = Builder::new();
@@ -133,16 +135,23 @@ fn totals_count_what_is_there() {
 fn the_page_for_people_names_keys_tensors_and_totals() {
     let run = siskin(&["inspect", text(&goldens().join("gqa.gguf"))]);
     let page = String::from_utf8(run.stdout).unwrap();
-    for part in [
-        "gguf-rs agrees",
-        "llama.block_count",
-        "128 string [",
-        "blk.1.ffn_down.weight",
-        "[64, 32]",
-        "bits per weight",
-    ] {
+    for part in ["llama.block_count", "128 string [", "blk.1.ffn_down.weight", "[64, 32]", "bits per weight"]
+    {
         assert!(page.contains(part), "{part}");
     }
+}
+
+#[test]
+fn the_second_reader_is_asked_where_it_is_there() {
+    let path = goldens().join("gqa.gguf");
+    let run = siskin(&["inspect", text(&path), "--second-reader"]);
+    if cfg!(feature = "second-reader") {
+        assert!(String::from_utf8(run.stdout).unwrap().contains("gguf-rs agrees"));
+    } else {
+        let line = failure(&run);
+        assert!(line.ends_with("--second-reader needs a build with the feature second-reader"), "{line}");
+    }
+    assert_eq!(inspect(&path)["readers"], serde_json::json!({ "siskin": "reads" }));
 }
 
 #[test]

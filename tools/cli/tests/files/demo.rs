@@ -1,11 +1,7 @@
 //! The demo model: that the file inside the program is what the quantizer makes of the checkpoint beside it, and that
 //! the checkpoint answers as it does in Hugging Face transformers.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
-
-mod common;
-
-use common::{here, nmse, npy, quantized};
+use crate::common::{here, nmse, npy, quantized};
 use serde::Deserialize;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;

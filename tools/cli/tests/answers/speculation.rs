@@ -1,10 +1,6 @@
 //! Answers guessed ahead by `siskin run` and `siskin chat`.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, goldens, siskin, text};
+use crate::common::{failure, goldens, siskin, text};
 use std::path::Path;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/siskin-demo.gguf");

@@ -1,10 +1,6 @@
 //! `siskin summarize`, on the demo model: parts and merging, that an interruption changes nothing, and what it refuses.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, names};
+use crate::common::{failure, names};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -128,7 +124,7 @@ fn a_short_text_is_summarized_as_run_answers_it() {
     let log = log(6);
     let desk = Desk::new(&[("log.txt", log.as_bytes())]);
     let prompt = format!("Summarize this log:\n{}", log.trim_end());
-    let run = common::siskin(&["run", "-p", &prompt, "--quiet"]);
+    let run = crate::common::siskin(&["run", "-p", &prompt, "--quiet"]);
     assert_eq!(desk.summary(&["log.txt"]), String::from_utf8(run.stdout).unwrap());
 }
 

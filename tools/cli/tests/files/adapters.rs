@@ -1,9 +1,6 @@
 //! LoRA adapters as the program's users meet them: the demo model's, which teaches it to control machines.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, families, here, ids, logits_of, nmse, npy, quantized, siskin, text};
+use crate::common::{failure, families, here, ids, logits_of, nmse, npy, quantized, siskin, text};
 use serde_json::{Value, json};
 use siskin::gguf::Gguf;
 use siskin::sampler::SamplerOptions;
@@ -175,7 +172,7 @@ fn a_converted_folder_is_the_same_adapter_and_inspect_says_what_it_is() {
     let line = failure(&siskin(&["adapter", "inspect", text(&demo)]));
     assert!(line.contains("general.type"), "{line}");
     // Of another model: nothing is written.
-    let (other, none) = (common::goldens().join("gqa.gguf"), folder.path().join("none.gguf"));
+    let (other, none) = (crate::common::goldens().join("gqa.gguf"), folder.path().join("none.gguf"));
     let run = siskin(&["adapter", "convert", text(&factory()), text(&none), "--model", text(&other)]);
     assert!(failure(&run).contains("tensor ") && !none.exists());
 }
@@ -320,7 +317,7 @@ fn folders_and_files_that_hold_no_adapter_of_the_model_are_refused() {
     assert!(refusal(&here("../demo/siskin-demo.gguf")).contains("general.type"));
     assert!(refusal(Path::new("/no/such/adapter")).contains("No such file"));
     // Of another model.
-    let other = common::goldens().join("gqa.gguf");
+    let other = crate::common::goldens().join("gqa.gguf");
     let adapter = factory();
     let line = failure(&siskin(&["run", text(&other), "--raw", "-p", "a", "--adapter", text(&adapter)]));
     assert!(line.contains("expected shape"), "{line}");

@@ -1,10 +1,6 @@
 //! `siskin batch`, on the demo model: what it writes, that an interruption changes nothing, and what it refuses.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, names, siskin, text};
+use crate::common::{failure, names, siskin, text};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,7 +11,7 @@ use tempfile::TempDir;
 
 /// Prompts of each kind that the demo model knows, so that its answers end by themselves.
 fn prompts() -> Vec<String> {
-    include_str!("../../demo/eval-base.jsonl")
+    include_str!("../../../demo/eval-base.jsonl")
         .lines()
         .step_by(50)
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["prompt"].as_str().unwrap().to_owned())

@@ -1,9 +1,6 @@
 //! `siskin bench`, on models small enough for a test: what it reports, not how fast this machine is.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
-mod common;
-
-use common::{failure, goldens, names, siskin, text};
+use crate::common::{failure, goldens, names, siskin, text};
 use serde_json::Value;
 
 /// Runs `siskin bench --json`, which must succeed.

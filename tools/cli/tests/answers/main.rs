@@ -1,0 +1,13 @@
+//! What the program answers: conversations, prompts one after the other, and long work.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod batch;
+mod chat_signals;
+mod cli;
+mod neighbour;
+mod prompt_cache;
+mod speculation;
+mod summarize;

@@ -1,0 +1,17 @@
+//! The files that the program makes and reads.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod adapters;
+mod demo;
+mod families;
+mod imatrix;
+mod inspect;
+mod llama_cpp;
+mod pack;
+mod quantize;
+mod quantize_choices;
+mod quantize_faults;
+mod quantize_fit;
