@@ -102,6 +102,7 @@ fn threads_may_share_a_file() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri maps no files")]
 fn panels_stay_where_the_file_is_and_outlive_it() {
     use crate::packed::Packer;
     use siskin_quant::TensorType::Q8_0;
