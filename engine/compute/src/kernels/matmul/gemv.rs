@@ -13,8 +13,16 @@ pub(super) fn gemv<L: Tier, Q: Quantized>(l: L, product: &Product<'_>, out: &mut
     for (panel, blocks) in Q::blocks(product.panels).chunks_exact(per_panel).enumerate() {
         let mut at = At { out: &mut *out, output: product.output, panel, token: 0 };
         let x = product.x.q;
-        let own = l.panel_sum(Q::TYPE, blocks.as_bytes(), x).or_else(|| Q::sum(l, blocks, x));
-        at.put::<L, 1>(l, [own.unwrap_or_else(|| sum::<L, Q>(l, blocks, x))]);
+        // No closures: they would not be compiled for the tier's instructions.
+        let own = match l.panel_sum(Q::TYPE, blocks.as_bytes(), x) {
+            None => Q::sum(l, blocks, x),
+            own => own,
+        };
+        let sums = match own {
+            None => sum::<L, Q>(l, blocks, x),
+            Some(sums) => sums,
+        };
+        at.put::<L, 1>(l, [sums]);
     }
 }
 
