@@ -5,7 +5,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use siskin::gguf::Gguf;
 use siskin_convert::quantize::{FileType, Plan, Recipe};
 use siskin_convert::{Model, peft};
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -68,7 +68,7 @@ fn convert(folder: &Path) {
     let choices = model.choose(file_type, &model.kept(&[]).expect("nothing kept"), false);
     let Ok(plan) = Plan::new(&model, &choices, Recipe::Mix(file_type), None, false) else { return };
     let path = folder.join("out.gguf");
-    let output = Output::create(&path, model.inputs()).expect("room");
+    let output = Output::create(&path, &Inputs::of(model.inputs())).expect("room");
     if plan.write(output, &POOL).is_ok() {
         let file = Gguf::read(&path).expect("what is written is read");
         assert_eq!(file.file_len(), plan.file_len());

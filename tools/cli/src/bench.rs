@@ -11,8 +11,8 @@ use siskin::{AdapterOutline, Model};
 use siskin_convert::quantize::FileType;
 use siskin_convert::random::{self, Shape};
 use siskin_judge::bench::{Plan, measure, random_adapter, report};
-use siskin_kit::Output;
 use siskin_kit::in_file;
+use siskin_kit::{Inputs, Output};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsRawFd;
@@ -159,7 +159,8 @@ impl<'a> Subject<'a> {
 }
 
 fn keep(shape: &Shape, file_type: FileType, path: &Path) -> Result<()> {
-    let output = Output::create(path, &[])?;
+    // Random weights are read from nowhere.
+    let output = Output::create(path, &Inputs::of([""; 0]))?;
     random::write(shape, file_type, output.writer()).with_context(|| output.name().to_owned())?;
     output.commit()
 }

@@ -22,6 +22,7 @@ use input::Input;
 use lines::Lines;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use siskin::Ending;
+use siskin_kit::Inputs;
 use std::io;
 use termination::Termination;
 
@@ -89,8 +90,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let termination = Termination::on(ending, &interrupt)?;
     session.cancel_when(interrupt.flag());
+    let inputs =
+        Inputs::of(arguments.model.path()).and(arguments.adapters.paths()).and(arguments.speculation.path());
     let (system, when_full) = (arguments.system.as_deref(), arguments.context.when_full());
-    let mut conversation = Conversation::new(session, options, system, when_full)?;
+    let mut conversation = Conversation::new(session, options, system, when_full, inputs)?;
     if lines.is_terminal() {
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::error::ErrorKind;
 use siskin_judge::eval::{self, Logits, Metric, Report, Requirement, Row, Settings, State, Task};
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use worker::Job;
@@ -125,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         false => report.table(),
     };
     if let Some(path) = &arguments.html {
-        write_page(path, &eval::page(&report))?;
+        write_page(path, &arguments.inputs(), &eval::page(&report))?;
     }
     io::stdout().lock().write_all(text.as_bytes()).context("standard output")?;
     verdict(arguments, &report.rows)
@@ -138,8 +138,8 @@ fn progress(what: std::fmt::Arguments<'_>) {
     }
 }
 
-fn write_page(path: &Path, page: &str) -> Result<()> {
-    let output = Output::create(path, &[])?;
+fn write_page(path: &Path, inputs: &Inputs, page: &str) -> Result<()> {
+    let output = Output::create(path, inputs)?;
     output.file().write_all(page.as_bytes()).with_context(|| output.name().to_owned())?;
     output.commit()
 }
@@ -176,6 +176,11 @@ fn usage(problem: String) -> anyhow::Error {
 }
 
 impl Arguments {
+    /// What is read.
+    fn inputs(&self) -> Inputs {
+        Inputs::of(&self.models).and(&self.text).and(&self.against).and(&self.tasks).and(&self.logits_cache)
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             text: self.text.clone(),

@@ -7,7 +7,7 @@ use crate::session::SessionArguments;
 use anyhow::Result;
 use clap::Args;
 use siskin_convert::imatrix::{Imatrix, Text};
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::path::PathBuf;
 
 /// Measure which columns of a model's matrices matter most, for `siskin quantize --imatrix`.
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = arguments.session.options(Some(arguments.ctx_size as usize));
     let (model, _) =
         arguments.model.open_limited(&arguments.memory, &options, &AdapterArguments::default())?;
-    let inputs: Vec<_> = arguments.model.path().into_iter().chain(&arguments.text).cloned().collect();
+    let inputs = Inputs::of(arguments.model.path()).and(&arguments.text);
     let output = Output::create(&arguments.output, &inputs)?;
     let imatrix = Imatrix::measure(&model, &text, arguments.ctx_size, arguments.chunks, &options)?;
     let (written, matrices) = (output.name().to_owned(), imatrix.entries.len());

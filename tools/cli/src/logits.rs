@@ -7,7 +7,7 @@ use crate::npy;
 use crate::session::SessionArguments;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -36,13 +36,14 @@ pub(crate) struct Arguments {
 /// Writes the file.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tokens = &arguments.tokens;
+    let inputs = Inputs::of(arguments.model.path()).and(arguments.adapters.paths());
     let options = arguments.session.options(Some(tokens.len()));
     let (model, adapters) = arguments.model.open_limited(&arguments.memory, &options, &arguments.adapters)?;
     let longest = model.context_length();
     ensure!(tokens.len() <= longest, "{} tokens: the model's context has room for {longest}", tokens.len());
     let mut session = model.session(&options)?;
     adapters.attach(&mut session)?;
-    let output = Output::create(&arguments.out, &[])?;
+    let output = Output::create(&arguments.out, &inputs)?;
     let mut writer = output.writer();
     npy::write_header(&mut writer, tokens.len(), model.vocabulary())
         .with_context(|| output.name().to_owned())?;

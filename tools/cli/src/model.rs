@@ -33,7 +33,6 @@ pub(crate) struct ModelArguments {
 
 impl ModelArguments {
     /// The model's file; None for the demo model.
-    #[cfg(feature = "convert")]
     pub(crate) fn path(&self) -> Option<&PathBuf> {
         self.model.as_ref()
     }

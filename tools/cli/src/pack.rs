@@ -5,7 +5,7 @@ use clap::Args;
 use siskin::gguf::write::{Builder, Writer};
 use siskin::gguf::{ALIGNMENT_KEY, Gguf, Layout, PACKED_VERSION, PACKED_VERSION_KEY, TensorInfo};
 use siskin::packed::{PANEL_ROWS, Packer, unpack};
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let matrices = steps.iter().filter(|step| !matches!(step, Step::Copy)).count();
     ensure!(matrices > 0, "{}: found no matrix that can be packed", file.name());
 
-    let output = Output::create(output, std::slice::from_ref(input))?;
+    let output = Output::create(output, &Inputs::of([input]))?;
     let builder = declare(&file, &steps, *unpack).with_context(|| file.name().to_owned())?;
     let writer = builder.start(output.writer()).with_context(|| output.name().to_owned())?;
     write(&file, steps, writer).with_context(|| output.name().to_owned())?;

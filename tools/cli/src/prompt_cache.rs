@@ -3,7 +3,7 @@
 use crate::answer::note;
 use anyhow::{Context, Result, bail};
 use siskin::{Answer, Session, StateError};
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// A file that holds something else, which stays as it is; one that cannot be read or written; a prompt that does not fit.
-pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path) -> Result<()> {
+pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path, inputs: &Inputs) -> Result<()> {
     let name = path.display();
     restore(answer.session_mut(), path)?;
     answer.ask_tokens(prompt)?;
@@ -21,7 +21,7 @@ pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path) -> R
     if answer.ending().is_some() || answer.reused() == prompt.len() {
         return Ok(());
     }
-    let output = Output::create(path, &[])?;
+    let output = Output::create(path, inputs)?;
     let mut writer = output.writer();
     let saved = answer.session().save(&mut writer).and_then(|()| writer.flush());
     saved.with_context(|| name.to_string())?;

@@ -10,7 +10,7 @@ use siskin_convert::Model;
 use siskin_convert::fit::{BitsPerWeight, Budget, Fit};
 use siskin_convert::imatrix::Text;
 use siskin_convert::quantize::{FileType, Importance, Keep, Plan, Recipe};
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kept = model.kept(&arguments.keep)?;
     let importance = arguments.imatrix.as_deref().map(|path| Importance::open(path, &model)).transpose()?;
     let others = arguments.imatrix.iter().chain(&arguments.fit.text);
-    let inputs: Vec<_> = model.inputs().iter().chain(others).cloned().collect();
+    let inputs = Inputs::of(model.inputs()).and(others);
     let path = arguments.output.as_ref().filter(|_| !arguments.dry_run);
     let output = path.map(|path| Output::create(path, &inputs)).transpose()?;
     let pool = ThreadPoolBuilder::new().num_threads(arguments.threads).build().context("threads")?;

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::template::Message;
 use siskin::{Answer, Ending, Model};
+use siskin_kit::Inputs;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Read};
@@ -99,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let start = Instant::now();
     match &arguments.prompt_cache {
-        Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path)?,
+        Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path, &arguments.inputs())?,
         None => {
             answer.ask_tokens(&tokens)?;
             answer.read_prompt().context("the prompt")?;
@@ -134,6 +135,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 impl Arguments {
+    /// What is read.
+    fn inputs(&self) -> Inputs {
+        let files = Inputs::of(self.model.path()).and(&self.file);
+        files.and(self.adapters.paths()).and(self.speculation.path())
+    }
+
     /// The prompt, from where it is to come from.
     fn prompt(&self) -> Result<String> {
         match (&self.prompt, &self.file) {

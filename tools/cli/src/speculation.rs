@@ -25,6 +25,11 @@ pub(crate) struct SpeculationArguments {
 }
 
 impl SpeculationArguments {
+    /// The file of the draft model.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        self.draft_model.as_ref()
+    }
+
     /// The options of a session whose answers are guessed ahead.
     pub(crate) fn options(&self, options: SessionOptions) -> SessionOptions {
         let drafts = if self.lookup || self.draft_model.is_some() { self.draft_max } else { 0 };

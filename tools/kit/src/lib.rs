@@ -11,7 +11,7 @@ pub mod perplexity;
 pub mod progress;
 mod random;
 
-pub use output::Output;
+pub use output::{Inputs, Output};
 pub use random::Random;
 
 use anyhow::Error;

@@ -1,7 +1,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, BufWriter, ErrorKind};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
@@ -9,41 +9,109 @@ use tempfile::{Builder, NamedTempFile};
 /// What the names of unfinished files end in.
 const UNFINISHED: &str = ".siskin-unfinished";
 
+/// The files that a command reads, which none of its outputs may replace. Every [`Output`] is given them, so that no
+/// command can forget to say.
+#[derive(Clone, Debug)]
+pub struct Inputs(Vec<PathBuf>);
+
+impl Inputs {
+    /// These files, and all that is in these folders. Those that do not exist count for nothing.
+    pub fn of<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Inputs {
+        Inputs(paths.into_iter().map(Into::into).collect())
+    }
+
+    /// The same and others.
+    pub fn and<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Inputs {
+        self.0.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// Fails where one of them is this file, by whatever name.
+    fn check(&self, existing: &Metadata) -> Result<()> {
+        let same = |path: &Path| {
+            let input = fs::metadata(path).ok();
+            input.is_some_and(|input| (input.dev(), input.ino()) == (existing.dev(), existing.ino()))
+        };
+        for input in &self.0 {
+            if same(input) {
+                bail!("the output is the input {}", input.display());
+            }
+            for entry in fs::read_dir(input).into_iter().flatten().flatten() {
+                if same(&entry.path()) {
+                    bail!("the output is a file of the input {}", input.display());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A file that appears under its name only once it is complete; until then it grows beside it under another name,
 /// which goes away if anything fails. A process that was killed leaves its unfinished file behind: the next one that
 /// writes the same file clears it away.
+///
+/// `-` is standard output. What goes there, to a pipe or to a device is written through once it is complete.
 #[derive(Debug)]
 pub struct Output {
     name: String,
-    place: PathBuf,
-    folder: PathBuf,
+    place: Place,
     file: NamedTempFile,
+}
+
+/// Where a complete file goes.
+#[derive(Debug)]
+enum Place {
+    /// Under a name in a folder.
+    File {
+        path: PathBuf,
+        folder: PathBuf,
+    },
+    /// Into a pipe or a device.
+    Through(PathBuf),
+    StandardOutput,
 }
 
 impl Output {
     /// Begins the file that will be at `path`, which may hold another file until then, but none of `inputs`.
-    pub fn create(path: &Path, inputs: &[PathBuf]) -> Result<Output> {
+    ///
+    /// # Errors
+    /// A path that is a folder, an input, or a link that leads nowhere; what the file system says.
+    pub fn create(path: &Path, inputs: &Inputs) -> Result<Output> {
         let shown = path.display().to_string();
         let context = || shown.clone();
-        // A link is followed: the file it leads to is the one to be replaced.
-        let place = match fs::canonicalize(path) {
-            Ok(place) => {
-                check_replaceable(&fs::metadata(&place)?, inputs).with_context(context)?;
-                place
+        let through = |place| Ok(Output { name: shown.clone(), place, file: NamedTempFile::new()? });
+        if path == Path::new("-") {
+            return through(Place::StandardOutput);
+        }
+        let path = match fs::metadata(path) {
+            Ok(existing) if existing.is_dir() => {
+                return Err(anyhow!("the output is a folder, expected the name of a file"))
+                    .with_context(context);
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => path.to_path_buf(),
+            Ok(existing) if !existing.is_file() => return through(Place::Through(path.to_owned())),
+            Ok(existing) => {
+                inputs.check(&existing).with_context(context)?;
+                // A link is followed: the file it leads to is the one to be replaced.
+                fs::canonicalize(path).with_context(context)?
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if fs::symlink_metadata(path).is_ok() {
+                    return Err(anyhow!("the output is a link that leads nowhere")).with_context(context);
+                }
+                path.to_owned()
+            }
             Err(error) => return Err(error).with_context(context),
         };
         let name =
-            place.file_name().ok_or_else(|| anyhow!("expected the name of a file")).with_context(context)?;
-        let folder = match place.parent() {
+            path.file_name().ok_or_else(|| anyhow!("expected the name of a file")).with_context(context)?;
+        let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder.to_path_buf(),
             _ => PathBuf::from("."),
         };
         let prefix = hidden(name);
         clear_away(&folder, &prefix).with_context(context)?;
         let file = unfinished(&folder, &prefix).with_context(context)?;
-        Ok(Output { name: shown, place, folder, file })
+        Ok(Output { name: shown, place: Place::File { path, folder }, file })
     }
 
     /// What messages call the file: the path the user gave.
@@ -62,13 +130,30 @@ impl Output {
     }
 
     /// Puts the file in its place, once all its bytes are on the disk.
+    ///
+    /// # Errors
+    /// What the file system says, or whoever reads at the other end.
     pub fn commit(self) -> Result<()> {
-        let Output { name, place, folder, file } = self;
+        let Output { name, place, mut file } = self;
         let context = || name.clone();
-        file.as_file().sync_all().with_context(context)?;
-        file.persist(&place).map_err(|failed| failed.error).with_context(context)?;
-        // The name, too, must survive a loss of power.
-        File::open(folder).and_then(|folder| folder.sync_all()).with_context(context)
+        match place {
+            Place::File { path, folder } => {
+                file.as_file().sync_all().with_context(context)?;
+                file.persist(&path).map_err(|failed| failed.error).with_context(context)?;
+                // The name, too, must survive a loss of power.
+                File::open(folder).and_then(|folder| folder.sync_all()).with_context(context)
+            }
+            Place::Through(path) => {
+                file.rewind().with_context(context)?;
+                let mut end = OpenOptions::new().write(true).open(path).with_context(context)?;
+                io::copy(file.as_file_mut(), &mut end).map(drop).with_context(context)
+            }
+            Place::StandardOutput => {
+                file.rewind().with_context(context)?;
+                let mut end = io::stdout().lock();
+                io::copy(file.as_file_mut(), &mut end).and_then(|_| end.flush()).context("standard output")
+            }
+        }
     }
 }
 
@@ -115,27 +200,14 @@ fn clear_away(folder: &Path, prefix: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn check_replaceable(existing: &Metadata, inputs: &[PathBuf]) -> Result<()> {
-    if existing.is_dir() {
-        bail!("the output is a folder, expected the name of a file");
-    }
-    if !existing.is_file() {
-        bail!("the output is no regular file");
-    }
-    for input in inputs {
-        let input_file = fs::metadata(input).with_context(|| input.display().to_string())?;
-        if (input_file.dev(), input_file.ino()) == (existing.dev(), existing.ino()) {
-            bail!("the output is the input {}", input.display());
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
     use std::os::unix::fs::symlink;
+
+    fn none() -> Inputs {
+        Inputs::of([""; 0])
+    }
 
     fn names(folder: &Path) -> Vec<std::ffi::OsString> {
         let mut names: Vec<_> =
@@ -149,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.gguf");
         fs::write(&path, "old").unwrap();
-        let output = Output::create(&path, &[]).unwrap();
+        let output = Output::create(&path, &none()).unwrap();
         output.writer().write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         output.commit().unwrap();
@@ -160,7 +232,7 @@ mod tests {
     #[test]
     fn an_output_given_up_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let output = Output::create(&folder.path().join("model.gguf"), &[]).unwrap();
+        let output = Output::create(&folder.path().join("model.gguf"), &none()).unwrap();
         output.writer().write_all(b"half").unwrap();
         assert_eq!(names(folder.path()).len(), 1);
         drop(output);
@@ -171,11 +243,11 @@ mod tests {
     fn leftovers_of_the_dead_are_cleared_away_and_those_of_the_living_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.gguf");
-        let living = Output::create(&path, &[]).unwrap();
+        let living = Output::create(&path, &none()).unwrap();
         for name in [".model.gguf.abc123.siskin-unfinished", ".other.gguf.abc123.siskin-unfinished"] {
             fs::write(folder.path().join(name), "half").unwrap();
         }
-        let output = Output::create(&path, &[]).unwrap();
+        let output = Output::create(&path, &none()).unwrap();
         assert!(!folder.path().join(".model.gguf.abc123.siskin-unfinished").exists());
         assert_eq!(names(folder.path()).len(), 3, "this one, the living one and the other file's");
         output.commit().unwrap();
@@ -191,10 +263,12 @@ mod tests {
         symlink(&input, &soft).unwrap();
         fs::hard_link(&input, &hard).unwrap();
         for path in [&input, &soft, &hard, &folder.path().join("./in.gguf")] {
-            let error = format!("{:#}", Output::create(path, std::slice::from_ref(&input)).unwrap_err());
+            let error = format!("{:#}", Output::create(path, &Inputs::of([&input])).unwrap_err());
             assert!(error.contains("the output is the input"), "{error}");
         }
-        assert!(Output::create(folder.path(), &[]).unwrap_err().root_cause().to_string().contains("folder"));
+        assert!(
+            Output::create(folder.path(), &none()).unwrap_err().root_cause().to_string().contains("folder")
+        );
     }
 
     #[test]
@@ -203,10 +277,41 @@ mod tests {
         let (real, link) = (folder.path().join("real"), folder.path().join("link"));
         fs::write(&real, "old").unwrap();
         symlink(&real, &link).unwrap();
-        let output = Output::create(&link, &[]).unwrap();
+        let output = Output::create(&link, &none()).unwrap();
         output.writer().write_all(b"new").unwrap();
         output.commit().unwrap();
         assert_eq!(fs::read(&real).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_file_of_an_input_s_folder_is_never_the_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = folder.path().join("model.safetensors");
+        fs::write(&weights, "weights").unwrap();
+        let error = Output::create(&weights, &none().and([folder.path()])).unwrap_err();
+        assert!(format!("{error:#}").contains("a file of the input"), "{error:#}");
+        Output::create(&folder.path().join("new.gguf"), &Inputs::of([folder.path()])).unwrap();
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_refused_and_pipes_are_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, pipe) = (folder.path().join("link"), folder.path().join("pipe"));
+        symlink(folder.path().join("nothing"), &link).unwrap();
+        let error = Output::create(&link, &none()).unwrap_err();
+        assert!(format!("{error:#}").contains("a link that leads nowhere"), "{error:#}");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let read = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        let output = Output::create(&pipe, &none()).unwrap();
+        output.writer().write_all(b"through").unwrap();
+        output.commit().unwrap();
+        assert_eq!(read.join().unwrap(), b"through");
+        assert_eq!(names(folder.path()), ["link", "pipe"]);
     }
 }

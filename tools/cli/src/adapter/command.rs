@@ -6,7 +6,7 @@ use siskin::AdapterOutline;
 use siskin::gguf::Gguf;
 use siskin::plan::Outline;
 use siskin_convert::peft;
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ fn convert(arguments: &Convert) -> Result<()> {
     // What does not fit the model is not written.
     let outline = AdapterOutline::of(&Gguf::from_bytes(&input.display().to_string(), bytes.clone())?)?;
     Outline::of(&file)?.add_adapter(&outline)?;
-    let inputs: Vec<PathBuf> = model.path().cloned().into_iter().collect();
+    let inputs = Inputs::of(model.path());
     let output = Output::create(output, &inputs)?;
     let name = output.name().to_owned();
     output.file().write_all(&bytes).with_context(|| name.clone())?;

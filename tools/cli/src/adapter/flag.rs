@@ -46,6 +46,11 @@ impl Named {
 }
 
 impl AdapterArguments {
+    /// The files and folders that adapters are read from.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.adapters.iter().map(|named| &named.path)
+    }
+
     /// Opens the files; `base` is the file of the model that they are for.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use siskin::gguf::Gguf;
 use siskin_convert::imatrix::Text;
 use siskin_convert::merge::Merge;
 use siskin_convert::quantize::FileType;
-use siskin_kit::Output;
 use siskin_kit::divergence::Summary;
+use siskin_kit::{Inputs, Output};
 use std::path::PathBuf;
 
 /// Work adapters into a model's weights
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Some((path, adapters)) = arguments.files.split_last() else { bail!("expected adapters") };
     let named = adapters.iter().map(|path| Named::of(path)).collect::<Result<Vec<_>>>()?;
     let others = named.iter().map(|named| &named.path).chain(&arguments.text);
-    let inputs: Vec<PathBuf> = [&arguments.model].into_iter().chain(others).cloned().collect();
+    let inputs = Inputs::of([&arguments.model]).and(others);
     let text = Text::open(arguments.text.as_deref())?;
     let flag = AdapterArguments { adapters: named };
     let merge = Merge::open(&arguments.model, |file| Ok(flag.files(file)?.0))?;

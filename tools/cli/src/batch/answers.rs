@@ -4,8 +4,8 @@ use crate::journal::{Header, Lines, Settings};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use siskin::Ending;
-use siskin_kit::Output;
 use siskin_kit::hash::hex;
+use siskin_kit::{Inputs, Output};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -131,8 +131,7 @@ impl Answers {
     }
 
     fn write_journal(&self) -> Result<()> {
-        let files: Vec<PathBuf> = self.files.iter().filter(|file| file.exists()).cloned().collect();
-        let output = Output::create(&self.journal, &files)?;
+        let output = Output::create(&self.journal, &Inputs::of(&self.files))?;
         let mut text = serde_json::to_string(&self.header)?;
         for line in &self.inputs {
             text.push('\n');

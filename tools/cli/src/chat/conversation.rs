@@ -4,7 +4,7 @@ use serde::Serialize;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::{Answer, Ending, Session, WhenFull};
-use siskin_kit::Output;
+use siskin_kit::{Inputs, Output};
 use std::io::Write;
 use std::path::Path;
 
@@ -19,6 +19,8 @@ pub(super) struct Conversation {
     room: Option<usize>,
     /// Messages were forgotten for the last answer.
     forgot: bool,
+    /// What the program reads.
+    inputs: Inputs,
 }
 
 impl Conversation {
@@ -29,6 +31,7 @@ impl Conversation {
         options: SamplerOptions,
         system: Option<&str>,
         when_full: WhenFull,
+        inputs: Inputs,
     ) -> Result<Conversation> {
         session.set_when_full(when_full)?;
         let room = match when_full {
@@ -40,7 +43,7 @@ impl Conversation {
         let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
         let opening = messages.len();
         let answer = Answer::with_sampler(session, sampler);
-        Ok(Conversation { answer, options, messages, opening, room, forgot: false })
+        Ok(Conversation { answer, options, messages, opening, room, forgot: false, inputs })
     }
 
     /// Tokens that the conversation has at most.
@@ -120,7 +123,7 @@ impl Conversation {
         }
         let saved = self.messages.iter().map(|Message { role, content, .. }| Saved { role, content });
         let json = serde_json::to_string_pretty(&saved.collect::<Vec<_>>())?;
-        let output = Output::create(path, &[])?;
+        let output = Output::create(path, &self.inputs)?;
         writeln!(output.writer(), "{json}").with_context(|| output.name().to_owned())?;
         output.commit()
     }
@@ -171,7 +174,7 @@ mod tests {
         let options = SessionOptions { context: Some(context), threads: Some(2), ..Default::default() };
         let session = model.session(&options).unwrap();
         let options = SamplerOptions { temperature: 0.0, ..Default::default() };
-        Conversation::new(session, options, None, when_full).unwrap()
+        Conversation::new(session, options, None, when_full, Inputs::of([""; 0])).unwrap()
     }
 
     fn say(conversation: &mut Conversation, text: &str) -> Reply {

@@ -10,6 +10,7 @@ mod families;
 mod imatrix;
 mod inspect;
 mod llama_cpp;
+mod outputs;
 mod pack;
 mod quantize;
 mod quantize_choices;

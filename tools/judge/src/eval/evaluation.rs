@@ -11,6 +11,7 @@ use siskin::gguf::Gguf;
 use siskin::machine::default_threads;
 use siskin::plan::Outline;
 use siskin::{Answer, Model, Session, SessionOptions};
+use siskin_kit::Inputs;
 use siskin_kit::divergence::Statistics;
 use siskin_kit::perplexity::{Perplexity, Windows, perplexity};
 use siskin_kit::{in_file, memory};
@@ -77,7 +78,8 @@ impl Settings {
         self.check(path, &self.of_context(Some(self.window)))?;
         let model = open(path)?;
         let windows = self.windows(&model)?.context("no text")?;
-        let mut writer = Writer::create(&logits.path, &logits.key, &model, &windows)?;
+        let inputs = Inputs::of([path]).and(&self.text);
+        let mut writer = Writer::create(&logits.path, &logits.key, &model, &windows, &inputs)?;
         let mut session = model.session(&self.of_context(Some(windows.context())))?;
         windows.run(&mut session, |_, row| writer.push(row))?;
         writer.finish()

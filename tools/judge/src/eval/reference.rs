@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 use serde::{Deserialize, Serialize};
 use siskin::{Model, SessionOptions};
-use siskin_kit::Output;
 use siskin_kit::hash::{self, hex};
 use siskin_kit::perplexity::Windows;
+use siskin_kit::{Inputs, Output};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -168,8 +168,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins the file at `path`.
-    pub(super) fn create(path: &Path, key: &Key, model: &Model, windows: &Windows) -> Result<Writer> {
-        let output = Output::create(path, &[])?;
+    pub(super) fn create(
+        path: &Path,
+        key: &Key,
+        model: &Model,
+        windows: &Windows,
+        inputs: &Inputs,
+    ) -> Result<Writer> {
+        let output = Output::create(path, inputs)?;
         let header = serde_json::to_string(&Header::new(key, model, windows))?;
         output.file().write_all(format!("{header}\n").as_bytes()).context(output.name().to_owned())?;
         Ok(Writer { output, halves: Vec::new() })
