@@ -1,7 +1,5 @@
 //! What commands write never takes the place of what they read, nor of what is no file.
 
-
-
 use crate::common::{failure, goldens, siskin, text};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
