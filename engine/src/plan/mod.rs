@@ -157,7 +157,7 @@ impl Outline {
 }
 
 /// Bytes of the program's code and of small things that come into memory with a model, such as its chat template.
-const CODE: u64 = 3 << 20;
+const CODE: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! Files: what is read, written, mapped and refused.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
+
 #[path = "../again/mod.rs"]
 mod again;
 mod golden;

@@ -21,7 +21,7 @@ use request::{Id, Request};
 use siskin::Ending;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin_kit::progress;
+use siskin_kit::{progress, tell};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -103,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     work.answer(&mut input, &lines, before, &mut answers)?;
 
     let so_far = if before > 0 { format!(", {before} of them from before") } else { String::new() };
-    println!("{}: {} answers{so_far}", answers.name(), lines.len());
+    tell(format_args!("{}: {} answers{so_far}", answers.name(), lines.len()))?;
     Ok(())
 }
 

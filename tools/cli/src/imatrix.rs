@@ -7,7 +7,7 @@ use crate::session::SessionArguments;
 use anyhow::Result;
 use clap::Args;
 use siskin_convert::imatrix::{Imatrix, Text};
-use siskin_kit::{Inputs, Output};
+use siskin_kit::{Inputs, Output, tell};
 use std::path::PathBuf;
 
 /// Measure which columns of a model's matrices matter most, for `siskin quantize --imatrix`.
@@ -53,6 +53,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (written, matrices) = (output.name().to_owned(), imatrix.entries.len());
     let (chunks, size) = (imatrix.chunks, imatrix.chunk_size);
     imatrix.write(output)?;
-    println!("{written}: {matrices} matrices, {chunks} chunks of {size} tokens");
+    tell(format_args!("{written}: {matrices} matrices, {chunks} chunks of {size} tokens"))?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! opening a model, the flags of sessions and samplers, streaming an answer, files that appear only when complete.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout)] // It panics where nobody reads.
 
 mod adapter;
 mod answer;

@@ -5,7 +5,7 @@ use clap::Args;
 use siskin::gguf::write::{Builder, Writer};
 use siskin::gguf::{ALIGNMENT_KEY, Gguf, Layout, PACKED_VERSION, PACKED_VERSION_KEY, TensorInfo};
 use siskin::packed::{PANEL_ROWS, Packer, unpack};
-use siskin_kit::{Inputs, Output};
+use siskin_kit::{Inputs, Output, tell};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -51,10 +51,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let tensors = file.tensors().len();
     match unpack {
-        false => println!("{name}: packed {matrices} of {tensors} tensors, layout version {PACKED_VERSION}"),
-        true => println!("{name}: unpacked {matrices} of {tensors} tensors"),
+        false => tell(format_args!(
+            "{name}: packed {matrices} of {tensors} tensors, layout version {PACKED_VERSION}"
+        )),
+        true => tell(format_args!("{name}: unpacked {matrices} of {tensors} tensors")),
     }
-    Ok(())
 }
 
 /// What is done with a tensor.

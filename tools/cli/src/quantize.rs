@@ -1,5 +1,6 @@
 //! The `quantize` command: a Hugging Face folder or a GGUF file becomes a GGUF file of the wanted type.
 
+use crate::answer::note;
 use crate::session::count;
 use crate::size::Size;
 use anyhow::{Context, Result};
@@ -10,7 +11,7 @@ use siskin_convert::Model;
 use siskin_convert::fit::{BitsPerWeight, Budget, Fit};
 use siskin_convert::imatrix::Text;
 use siskin_convert::quantize::{FileType, Importance, Keep, Plan, Recipe};
-use siskin_kit::{Inputs, Output};
+use siskin_kit::{Inputs, Output, tell};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -136,11 +137,11 @@ fn finish(
     let name = output.name().to_owned();
     plan.write(output, pool)?;
     say(&plan.notes());
-    println!("{name}: {}", plan.summary());
+    tell(format_args!("{name}: {}", plan.summary()))?;
     Ok(())
 }
 
 /// Says on standard error what the user may not expect.
 pub(crate) fn say(notes: &[String]) {
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|line| note(format_args!("note: {line}")));
 }

@@ -1,6 +1,7 @@
 //! How good, how fast and how large models are: evaluation side by side, benchmarks, and the search for better settings.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout)] // It panics where nobody reads.
 
 pub mod bench;
 pub mod eval;

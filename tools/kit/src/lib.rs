@@ -2,6 +2,7 @@
 //! progress bars, checks of memory, and the figures that compare what models predict of a text.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout)] // It panics where nobody reads.
 
 pub mod divergence;
 pub mod hash;
@@ -11,7 +12,7 @@ pub mod perplexity;
 pub mod progress;
 mod random;
 
-pub use output::{Inputs, Output};
+pub use output::{Inputs, Output, tell};
 pub use random::Random;
 
 use anyhow::Error;

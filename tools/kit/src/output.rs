@@ -1,5 +1,6 @@
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -154,6 +155,18 @@ impl Output {
                 io::copy(file.as_file_mut(), &mut end).and_then(|_| end.flush()).context("standard output")
             }
         }
+    }
+}
+
+/// Writes a line about finished work to standard output. That nobody reads it any more is no failure of the work.
+///
+/// # Errors
+/// Whatever else keeps the line from being written.
+pub fn tell(line: fmt::Arguments<'_>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("standard output"),
     }
 }
 

@@ -6,7 +6,7 @@ use siskin::AdapterOutline;
 use siskin::gguf::Gguf;
 use siskin::plan::Outline;
 use siskin_convert::peft;
-use siskin_kit::{Inputs, Output};
+use siskin_kit::{Inputs, Output, tell};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -62,6 +62,6 @@ fn convert(arguments: &Convert) -> Result<()> {
     let name = output.name().to_owned();
     output.file().write_all(&bytes).with_context(|| name.clone())?;
     output.commit()?;
-    println!("{name}: {}", inspect::summary(&outline));
+    tell(format_args!("{name}: {}", inspect::summary(&outline)))?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use siskin_convert::imatrix::Text;
 use siskin_convert::merge::Merge;
 use siskin_convert::quantize::FileType;
 use siskin_kit::divergence::Summary;
-use siskin_kit::{Inputs, Output};
+use siskin_kit::{Inputs, Output, tell};
 use std::path::PathBuf;
 
 /// Work adapters into a model's weights
@@ -51,20 +51,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let pool = ThreadPoolBuilder::new().num_threads(arguments.threads).build().context("threads")?;
     say(&merge.write(arguments.file_type, output, &pool)?);
     let (changed, all) = merge.changed();
-    println!("{name}: {changed} of {all} tensors changed");
+    tell(format_args!("{name}: {changed} of {all} tensors changed"))?;
     if arguments.windows > 0 {
         let threads = Some(arguments.threads).filter(|&threads| threads > 0);
         let session = SessionOptions { threads, ..SessionOptions::default() };
         let (merged, base) = merge.compare(&Gguf::open(path)?, &text, arguments.windows, &session)?;
-        println!("on {}, against the model with the adapters attached:", text.name);
-        print("the merged file", &merged);
-        print("the model without them", &base);
+        tell(format_args!("on {}, against the model with the adapters attached:", text.name))?;
+        print("the merged file", &merged)?;
+        print("the model without them", &base)?;
     }
     Ok(())
 }
 
-fn print(what: &str, summary: &Summary) {
+fn print(what: &str, summary: &Summary) -> Result<()> {
     let Summary { mean, mean_error, same_top, .. } = summary;
     let same_top = 100.0 * same_top;
-    println!("  {what:22}  KL divergence {mean:.5} ± {mean_error:.5}, same likeliest token {same_top:.1} %");
+    tell(format_args!(
+        "  {what:22}  KL divergence {mean:.5} ± {mean_error:.5}, same likeliest token {same_top:.1} %"
+    ))
 }

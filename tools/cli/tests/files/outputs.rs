@@ -76,3 +76,25 @@ fn standard_output_and_devices_are_written_through() {
         .unwrap();
     assert!(failure(&full).contains("/dev/full"));
 }
+
+/// Whoever reads what is said may be gone when the work is done.
+#[test]
+fn work_that_is_done_is_done_though_nobody_reads_what_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let out = folder.path().join("out.gguf");
+    let commands: [&[&str]; 4] = [
+        &["quantize", text(&model), text(&out), "--type", "q8_0"],
+        &["pack", text(&model), text(&out)],
+        &["inspect", text(&model)],
+        &["tokenize", text(&model), "a siskin"],
+    ];
+    for command in commands {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_siskin"));
+        let mut run = run.args(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(run.stdout.take());
+        let run = run.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success() && !said.contains("panicked"), "{command:?}: {said}");
+    }
+}
