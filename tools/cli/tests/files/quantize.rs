@@ -347,10 +347,9 @@ fn outputs_that_cannot_be_are_refused() {
         failure(&quantize(&input, &folder.path().join("absent/out.gguf"), "q8_0"))
             .contains("absent/out.gguf")
     );
-    assert!(
-        failure(&quantize(&input, Path::new("/dev/null"), "q8_0")).ends_with("the output is no regular file")
-    );
     assert!(names(folder.path()).is_empty());
+    // A device takes what comes.
+    assert!(quantize(&input, Path::new("/dev/null"), "q8_0").status.success());
 }
 
 #[test]
