@@ -68,7 +68,7 @@ impl Outline {
     /// Counts an adapter too, which all sessions will have.
     ///
     /// # Errors
-    /// [`PlanError::Adapter`] for one of another model.
+    /// [`LoadError::Adapter`](crate::LoadError::Adapter) for one of another model.
     pub fn add_adapter(&mut self, adapter: &AdapterOutline) -> Result<(), PlanError> {
         adapter.check(&self.network)?;
         self.adapters = self.adapters.saturating_add(adapter.bytes());

@@ -5,9 +5,9 @@ mod options;
 mod pages;
 mod saved_state;
 mod session;
+mod sharing;
 mod speculation;
 
-use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -23,7 +23,6 @@ pub(crate) use options::For;
 pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
 pub use saved_state::StateError;
-use saved_state::{Contents, Saved};
 pub(crate) use session::Decoding;
 pub use session::{End, Generation, Session};
 pub use speculation::{Score, Speculation};
@@ -588,54 +587,6 @@ impl Sequences {
         }
     }
 
-    /// Writes what a sequence holds of its first `len` tokens: see [`Session::save`].
-    fn save(&self, id: SequenceId, len: usize, logits: Option<&[f32]>, out: impl Write) -> io::Result<()> {
-        let member = &self.members[id.place];
-        let contents = Contents {
-            fingerprint: self.fingerprint(member),
-            cache: self.context.options().cache,
-            tokens: &member.tokens[..len],
-            pristine: member.pristine().min(len),
-            logits,
-        };
-        let segment = Segment { sequence: id.place, start: len, tokens: 0, pages: &member.pages };
-        saved_state::save(out, &contents, &segment, &self.context.ops.states)
-    }
-
-    /// Takes up a saved state; whether it has logits, which are those of number 0 then.
-    fn restore(&mut self, id: SequenceId, state: &[u8]) -> Result<bool, StateError> {
-        let (place, context) = (id.place, self.context());
-        let expected = saved_state::Expected {
-            fingerprint: self.fingerprint(&self.members[place]),
-            cache: self.context.options().cache,
-            vocabulary: self.model.vocabulary(),
-            context: context.min(PAGE * (self.pages.free() + self.members[place].pages.len())),
-        };
-        let saved = Saved::check(state, &expected, &self.context.ops.states)?;
-        // Whoever shares its pages keeps them.
-        let _ = self.truncate(id, 0);
-        let member = &mut self.members[place];
-        member.tokens.extend(saved.tokens());
-        let len = member.tokens.len();
-        member.pages.extend((0..len.div_ceil(PAGE)).map_while(|_| self.pages.take()));
-        member.worked = len;
-        member.first_after_gap = Some(saved.pristine()).filter(|&first| first < len);
-        let segment = Segment { sequence: place, start: len, tokens: 0, pages: &member.pages };
-        saved.fill(&segment, &mut self.context.ops.states);
-        let logits = self.context.buffers.logits_mut(0, self.model.vocabulary());
-        logits.iter_mut().zip(saved.logits()).for_each(|(logit, saved)| *logit = saved);
-        self.not_finite.clear();
-        if !finite(logits) {
-            self.not_finite.push(0);
-        }
-        Ok(saved.logits().next().is_some())
-    }
-
-    /// What states of this member are of.
-    fn fingerprint(&self, member: &Member) -> u128 {
-        self.context.fingerprint(self.model.network(), self.model.fingerprint(), &member.adapters)
-    }
-
     /// Adapters of all members.
     fn attached(&self) -> usize {
         self.members.iter().map(|member| member.adapters.len()).sum()
@@ -668,71 +619,6 @@ impl Sequences {
     fn check_free(&self, wanted: usize) -> Result<(), SessionError> {
         let free = self.pages.free();
         if wanted > free { Err(SessionError::CacheFull { wanted, free }) } else { Ok(()) }
-    }
-
-    /// Gives a member a page of its own in the place of one that others use too.
-    fn own_page(&mut self, place: usize, page: usize) {
-        let shared = self.members[place].pages[page];
-        if self.pages.is_shared(shared)
-            && let Some(fresh) = self.pages.take()
-        {
-            self.copy_page(shared, fresh);
-            self.pages.release(shared);
-            self.members[place].pages[page] = fresh;
-        }
-    }
-
-    fn copy_page(&mut self, from: u32, to: u32) {
-        self.context.ops.states.iter_mut().for_each(|state| state.copy_page(from, to));
-    }
-
-    /// The sequence with the adapters of the one at `place` that begins with most of these tokens, the one fed first of
-    /// several, and how many. The last token is not among them: its logits are asked for.
-    fn most_alike(&self, place: usize, tokens: &[u32]) -> Option<(SequenceId, usize)> {
-        let adapters = &self.members[place].adapters;
-        let common = |member: &Member| {
-            let both = member.tokens.iter().take(member.pristine()).zip(&tokens[..tokens.len() - 1]);
-            both.take_while(|(a, b)| a == b).count()
-        };
-        let others = self.members.iter().filter(|member| member.adapters == *adapters);
-        let alike = others.filter_map(|member| Some((member.id?, common(member))));
-        let first = alike.filter(|&(_, common)| common > 0);
-        first.max_by_key(|&(id, common)| (common, u64::MAX - id.generation))
-    }
-
-    /// Lets those sequences begin whose common beginning with another one is worked on now.
-    fn take_over(&mut self) {
-        for at in 0..self.queue.len() {
-            let place = self.queue[at];
-            if let Some((donor, common)) = self.members[place].donor
-                && self.members[donor.place].worked >= common
-            {
-                self.take(place, donor, common);
-            }
-        }
-    }
-
-    /// Takes over `common` tokens: whole pages are shared already, the last one's beginning is copied.
-    fn take(&mut self, place: usize, donor: SequenceId, common: usize) {
-        if !common.is_multiple_of(PAGE) {
-            let page = common / PAGE;
-            self.copy_page(self.members[donor.place].pages[page], self.members[place].pages[page]);
-        }
-        self.context.ops.states.iter_mut().for_each(|state| state.share(donor.place, place, common));
-        let member = &mut self.members[place];
-        (member.worked, member.donor) = (common, None);
-    }
-
-    /// Gives the sequences that wait for this one what it has worked out, before it forgets all but `len` tokens.
-    fn hand_over(&mut self, id: SequenceId, len: usize) {
-        for place in 0..self.members.len() {
-            if let Some((donor, common)) = self.members[place].donor
-                && donor == id
-                && common > len
-            {
-                self.take(place, id, common.min(self.members[id.place].worked));
-            }
-        }
     }
 }
 

@@ -2,7 +2,8 @@ use std::io::{self, Write};
 
 use twox_hash::XxHash3_128;
 
-use crate::state::{CacheType, CacheTypes, Segment, States};
+use super::{Member, SequenceId, Sequences, finite};
+use crate::state::{CacheType, CacheTypes, PAGE, Segment, States};
 
 /// Why a saved state cannot be restored. The session stays as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,6 +176,62 @@ impl<'a> Saved<'a> {
             state.load(segment, bytes);
             rest = others;
         }
+    }
+}
+
+impl Sequences {
+    /// Writes what a sequence holds of its first `len` tokens: see [`Session::save`].
+    pub(super) fn save(
+        &self,
+        id: SequenceId,
+        len: usize,
+        logits: Option<&[f32]>,
+        out: impl Write,
+    ) -> io::Result<()> {
+        let member = &self.members[id.place];
+        let contents = Contents {
+            fingerprint: self.fingerprint(member),
+            cache: self.context.options().cache,
+            tokens: &member.tokens[..len],
+            pristine: member.pristine().min(len),
+            logits,
+        };
+        let segment = Segment { sequence: id.place, start: len, tokens: 0, pages: &member.pages };
+        save(out, &contents, &segment, &self.context.ops.states)
+    }
+
+    /// Takes up a saved state; whether it has logits, which are those of number 0 then.
+    pub(super) fn restore(&mut self, id: SequenceId, state: &[u8]) -> Result<bool, StateError> {
+        let (place, context) = (id.place, self.context());
+        let expected = Expected {
+            fingerprint: self.fingerprint(&self.members[place]),
+            cache: self.context.options().cache,
+            vocabulary: self.model.vocabulary(),
+            context: context.min(PAGE * (self.pages.free() + self.members[place].pages.len())),
+        };
+        let saved = Saved::check(state, &expected, &self.context.ops.states)?;
+        // Whoever shares its pages keeps them.
+        let _ = self.truncate(id, 0);
+        let member = &mut self.members[place];
+        member.tokens.extend(saved.tokens());
+        let len = member.tokens.len();
+        member.pages.extend((0..len.div_ceil(PAGE)).map_while(|_| self.pages.take()));
+        member.worked = len;
+        member.first_after_gap = Some(saved.pristine()).filter(|&first| first < len);
+        let segment = Segment { sequence: place, start: len, tokens: 0, pages: &member.pages };
+        saved.fill(&segment, &mut self.context.ops.states);
+        let logits = self.context.buffers.logits_mut(0, self.model.vocabulary());
+        logits.iter_mut().zip(saved.logits()).for_each(|(logit, saved)| *logit = saved);
+        self.not_finite.clear();
+        if !finite(logits) {
+            self.not_finite.push(0);
+        }
+        Ok(saved.logits().next().is_some())
+    }
+
+    /// What states of this member are of.
+    fn fingerprint(&self, member: &Member) -> u128 {
+        self.context.fingerprint(self.model.network(), self.model.fingerprint(), &member.adapters)
     }
 }
 
