@@ -72,7 +72,7 @@ const HELP: &str = "\
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let options = arguments.speculation.options(options);
-    let draft = arguments.speculation.draft()?;
+    let draft = arguments.speculation.draft(&arguments.model)?;
     let (model, options, adapters) =
         arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
     let speculation = arguments.speculation.load(draft.as_ref(), &options)?;

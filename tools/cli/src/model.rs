@@ -32,6 +32,11 @@ pub(crate) struct ModelArguments {
 }
 
 impl ModelArguments {
+    /// Opens another file as the model's is opened.
+    pub(crate) fn beside(&self, path: &Path) -> Result<Gguf> {
+        open(Some(path), self.no_mmap)
+    }
+
     /// The model's file; None for the demo model.
     pub(crate) fn path(&self) -> Option<&PathBuf> {
         self.model.as_ref()

@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let interrupt = Interrupt::on_termination()?;
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let options = arguments.speculation.options(options);
-    let draft = arguments.speculation.draft()?;
+    let draft = arguments.speculation.draft(&arguments.model)?;
     let (model, options, adapters) =
         arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
     let speculation = arguments.speculation.load(draft.as_ref(), &options)?;
@@ -168,6 +168,7 @@ impl Arguments {
         if self.raw {
             return Ok(model.text_tokens(&prompt));
         }
+        ensure!(!prompt.is_empty(), "the prompt is empty: --raw answers none at all");
         let system = self.system.iter().map(|text| Message::new("system", text));
         let messages: Vec<Message> = system.chain([Message::new("user", prompt)]).collect();
         Ok(model.chat_tokens(&messages)?)
@@ -176,7 +177,7 @@ impl Arguments {
 
 /// Text without the newline that editors and `echo` put at its end.
 fn text(bytes: Vec<u8>) -> Result<String> {
-    let mut text = String::from_utf8(bytes).context("expected UTF-8 text")?;
+    let mut text = siskin_kit::text(bytes)?;
     if text.ends_with('\n') {
         text.pop();
     }

@@ -1,6 +1,7 @@
 //! The flags that have answers guessed ahead.
 
 use crate::answer::note;
+use crate::model::ModelArguments;
 use crate::session::count;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -36,9 +37,9 @@ impl SpeculationArguments {
         SessionOptions { drafts, ..options }
     }
 
-    /// The file of the model that guesses, where there is one.
-    pub(crate) fn draft(&self) -> Result<Option<Gguf>> {
-        Ok(self.draft_model.as_deref().map(Gguf::open).transpose()?)
+    /// The file of the draft model, where there is one, mapped or read as the other model's is.
+    pub(crate) fn draft(&self, model: &ModelArguments) -> Result<Option<Gguf>> {
+        self.draft_model.as_deref().map(|path| model.beside(path)).transpose()
     }
 
     /// What guesses for a session with these options; the model in `draft` is loaded for that.

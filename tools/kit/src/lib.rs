@@ -11,9 +11,11 @@ mod output;
 pub mod perplexity;
 pub mod progress;
 mod random;
+mod text;
 
 pub use output::{Inputs, Output, tell};
 pub use random::Random;
+pub use text::text;
 
 use anyhow::Error;
 use siskin::gguf::Gguf;

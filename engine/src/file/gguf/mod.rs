@@ -261,6 +261,11 @@ impl Gguf {
         self.catalog.scan.data_start
     }
 
+    /// Whether all of the file was read into memory, as [`Gguf::read`] does.
+    pub fn is_read(&self) -> bool {
+        matches!(self.footprint(), Footprint::Read { .. })
+    }
+
     /// How the file takes memory.
     pub(crate) fn footprint(&self) -> Footprint {
         self.storage.footprint(self.catalog.scan.data_start)

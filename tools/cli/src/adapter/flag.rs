@@ -26,8 +26,9 @@ impl FromStr for Named {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A path may have an equals sign of its own.
-        let scaled = text.rsplit_once('=').and_then(|(path, scale)| Some((path, scale.parse::<f32>().ok()?)));
+        // A path may have an equals sign of its own: one that exists is a path.
+        let scaled = text.rsplit_once('=').filter(|_| !Path::new(text).exists());
+        let scaled = scaled.and_then(|(path, scale)| Some((path, scale.parse::<f32>().ok()?)));
         let (path, scale) = scaled.unwrap_or((text, 1.0));
         match scale.is_finite() {
             true => Ok(Self { path: path.into(), scale }),
@@ -98,6 +99,8 @@ pub(super) fn open(path: &Path, base: &Gguf) -> Result<Gguf> {
     let what = std::fs::metadata(path).with_context(|| name.clone())?;
     match what.is_dir() {
         true => converted(path, base),
+        // As the model's own file is.
+        false if base.is_read() => Ok(Gguf::read(path)?),
         false => Ok(Gguf::open(path)?),
     }
 }
@@ -143,5 +146,12 @@ mod tests {
         for scale in ["nan", "inf", "-inf", "1e99"] {
             assert_eq!(format!("a={scale}").parse::<Named>(), Err("expected a finite scale"));
         }
+        // But one that exists is a path as it stands.
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("lr=0.001");
+        std::fs::create_dir(&run).unwrap();
+        let text = run.to_str().unwrap();
+        assert_eq!(text.parse(), named(text, 1.0));
+        assert_eq!(format!("{text}=0.5").parse(), named(text, 0.5));
     }
 }

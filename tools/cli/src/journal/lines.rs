@@ -143,9 +143,18 @@ fn open(path: &Path) -> Result<(File, u64, bool)> {
         let found = file.metadata()?;
         // Another process may have removed it before it was locked.
         if found.nlink() > 0 {
+            if created {
+                sync_folder(path)?;
+            }
             return Ok((file, found.len(), created));
         }
     }
+}
+
+/// Has a new file's name survive a loss of power.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
 }
 
 #[cfg(test)]

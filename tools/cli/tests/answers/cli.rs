@@ -286,6 +286,24 @@ mod failures {
         let missing = folder.path().join("missing.txt");
         assert!(failure(&output(&["run", "-f", text(&missing)])).contains("missing.txt: No such file"));
         assert!(failure(&output(&["run", "--raw", "-p", ""])).contains("an answer needs a prompt"));
+        assert!(failure(&output(&["run", "-p", ""])).contains("the prompt is empty"));
+        assert!(failure(&output(&["run", "-f", "/dev/null"])).contains("the prompt is empty"));
+        let wide = file(&folder, "wide.txt", b"\xff\xfeh\0i\0");
+        assert!(
+            failure(&output(&["run", "-f", text(&wide)]))
+                .contains("wide.txt: expected UTF-8 text, found UTF-16")
+        );
+    }
+
+    #[test]
+    fn what_editors_put_around_a_prompt_is_no_part_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = file(&folder, "plain.txt", b"please turn on\nthe kitchen light\n");
+        let marked = file(&folder, "marked.txt", b"\xef\xbb\xbfplease turn on\r\nthe kitchen light\r\n");
+        let answer = |path: &Path| stdout(&output(&greedy(&["run", "-f", text(path)])));
+        assert_eq!(answer(&marked), answer(&plain));
+        let piped = fed(&greedy(&["run"]), b"\xef\xbb\xbfplease turn on\r\nthe kitchen light\r\n");
+        assert_eq!(stdout(&piped), answer(&plain));
     }
 
     #[test]

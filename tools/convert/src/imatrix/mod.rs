@@ -31,7 +31,8 @@ impl Text {
             return Ok(Text { name: "siskin-calibration".into(), text });
         };
         let name = path.display().to_string();
-        let text = fs::read_to_string(path).with_context(|| name.clone())?.into();
+        let bytes = fs::read(path).with_context(|| name.clone())?;
+        let text = siskin_kit::text(bytes).with_context(|| name.clone())?.into();
         Ok(Text { name, text })
     }
 }

@@ -54,7 +54,7 @@ impl Settings {
         // Every model's process reads it anew, so it cannot come through a pipe.
         ensure!(fs::metadata(path).with_context(name)?.is_file(), "{}: expected a file", path.display());
         let bytes = fs::read(path).with_context(name)?;
-        let text = String::from_utf8(bytes).context("expected UTF-8 text").with_context(name)?;
+        let text = siskin_kit::text(bytes).with_context(name)?;
         ensure!(!text.trim().is_empty(), "{}: the text is empty", path.display());
         Ok(Some(text))
     }

@@ -33,7 +33,11 @@ pub fn read(path: &Path) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for (number, line) in (1..).zip(BufReader::new(File::open(path).with_context(name)?).lines()) {
         let place = || format!("{}, line {number}", path.display());
-        let line = line.with_context(place)?;
+        let mut line = line.with_context(place)?;
+        if number == 1 {
+            // Some editors begin a file with a byte order mark.
+            line = line.trim_start_matches('\u{feff}').to_owned();
+        }
         if !line.trim().is_empty() {
             tasks.push(serde_json::from_str(&line).map_err(in_line).with_context(place)?);
         }
