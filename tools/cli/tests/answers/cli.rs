@@ -300,9 +300,9 @@ mod failures {
         let folder = tempfile::tempdir().unwrap();
         let plain = file(&folder, "plain.txt", b"please turn on\nthe kitchen light\n");
         let marked = file(&folder, "marked.txt", b"\xef\xbb\xbfplease turn on\r\nthe kitchen light\r\n");
-        let answer = |path: &Path| stdout(&output(&greedy(&["run", "-f", text(path)])));
+        let answer = |path: &Path| stdout(&output(&greedy(&["-f", text(path)])));
         assert_eq!(answer(&marked), answer(&plain));
-        let piped = fed(&greedy(&["run"]), b"\xef\xbb\xbfplease turn on\r\nthe kitchen light\r\n");
+        let piped = fed(&greedy(&[]), b"\xef\xbb\xbfplease turn on\r\nthe kitchen light\r\n");
         assert_eq!(stdout(&piped), answer(&plain));
     }
 
