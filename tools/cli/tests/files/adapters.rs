@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// The checkpoint in single precision.
 fn full_precision(folder: &TempDir) -> PathBuf {
-    let path = folder.path().join("../demo-f32.gguf");
+    let path = folder.path().join("demo-f32.gguf");
     quantized(&here("../demo/siskin-demo"), &path, "f32");
     path
 }

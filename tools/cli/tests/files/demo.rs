@@ -27,7 +27,7 @@ fn goldens() -> Goldens {
 /// The checkpoint in single precision, as `siskin quantize --type f32` writes it.
 fn full_precision() -> Model {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("../demo-f32.gguf");
+    let path = folder.path().join("demo-f32.gguf");
     quantized(&here("../demo/siskin-demo"), &path, "f32");
     Model::open(&path).unwrap()
 }
@@ -56,7 +56,7 @@ fn answer(model: &Model, prompt: &[u32]) -> Vec<u32> {
 #[test]
 fn the_file_in_the_program_is_made_from_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let made = quantized(&here("../demo/siskin-demo"), &folder.path().join("../demo.gguf"), "q4_k_m");
+    let made = quantized(&here("../demo/siskin-demo"), &folder.path().join("demo.gguf"), "q4_k_m");
     assert!(
         made == std::fs::read(here("../demo/siskin-demo.gguf")).unwrap(),
         "remake it as demo/CARD.md says"
