@@ -5,10 +5,12 @@
 //! prompt and generates an answer, its tokens picked by a [`Sampler`](sampler::Sampler).
 
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 
 mod answer;
 mod error;
 mod file;
+mod fingerprint;
 pub mod machine;
 pub mod measure;
 mod model;

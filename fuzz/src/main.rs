@@ -2,6 +2,8 @@
 //!
 //! An input follows from its number, so a finding is made again by `siskin-fuzz TARGET --first NUMBER --executions 1`.
 
+#![allow(clippy::disallowed_methods, reason = "what is fuzzed reads files that are made here")]
+
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, setrlimit};

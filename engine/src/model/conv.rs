@@ -1,10 +1,10 @@
 use super::context::Context;
-use super::fingerprint::fingerprint;
 use super::hidden::Hidden;
 use super::network::{Buffers, Network};
 use super::observer::Observer;
 use super::weights::{LinearId, RowsId, VectorId};
 use crate::arena::{Arena, OutOfMemory};
+use crate::fingerprint::fingerprint;
 use crate::kernels::Output;
 use crate::state::{ConvSpec, StateId};
 

@@ -1,10 +1,10 @@
 use super::context::Context;
-use super::fingerprint::fingerprint;
 use super::hidden::Hidden;
 use super::network::{Buffers, Network, Stream};
 use super::observer::Observer;
 use super::weights::{LinearId, RowsId};
 use crate::arena::{Arena, OutOfMemory};
+use crate::fingerprint::fingerprint;
 use crate::kernels::{Activation, Output};
 
 /// Several feed-forward networks, of which each token goes through the few that a router gives the highest scores (Shazeer

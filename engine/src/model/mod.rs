@@ -9,7 +9,6 @@ mod conv;
 mod error;
 mod experts;
 mod families;
-mod fingerprint;
 mod hidden;
 mod layer;
 mod network;

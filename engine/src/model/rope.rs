@@ -1,6 +1,6 @@
 use super::config::{Config, Keys};
-use super::fingerprint::fingerprint;
 use super::weights::Loader;
+use crate::fingerprint::fingerprint;
 use crate::kernels::{Pairs, rope};
 use crate::model::LoadError;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_128;
 
-use super::fingerprint::{Fingerprint, fingerprint};
 use crate::arena::{Arena, Buf};
+use crate::fingerprint::{Fingerprint, fingerprint};
 use crate::gguf::{Gguf, Layout, TensorInfo};
 use crate::kernels::Kernels;
 use crate::model::LoadError;

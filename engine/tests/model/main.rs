@@ -1,5 +1,6 @@
 //! Whole models: what they compute, and what they refuse.
 
+#![allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod adapters;

@@ -8,8 +8,10 @@ use crate::memory::MemoryArguments;
 use crate::model::ModelFlag;
 use crate::neighbour::NeighbourArguments;
 use anyhow::Result;
+use serde_json::json;
 use siskin::sampler::SamplerOptions;
-use siskin::{Answer, Model, SessionOptions};
+use siskin::{Answer, CacheTypes, Model, SessionOptions};
+use siskin_kit::hash::hex;
 use std::io::Write;
 
 /// A model and a session. An answer depends on the prompt's tokens, the model and the settings alone: not on prompts
@@ -63,15 +65,18 @@ impl Assistant {
         self.answer.session().sampler(sampling)?;
         let mut settings = Settings::default();
         settings.set("version", env!("CARGO_PKG_VERSION"));
-        settings.set("model", &self.hash);
+        settings.set("model", self.hash.as_str());
         if !self.adapters.is_empty() {
-            settings.set("adapters", &self.adapters);
+            let adapter = |&(hash, scale): &(u128, f32)| json!([hex(hash), scale]);
+            settings.set("adapters", self.adapters.iter().map(adapter).collect::<Vec<_>>());
         }
+        let CacheTypes { keys, values } = self.options.cache;
+        let AnswerArguments { n_predict, stop } = answer;
         settings.set("context", self.context());
-        settings.set("cache type", self.options.cache);
-        settings.set("sampling", sampling);
-        settings.set("n-predict", answer.n_predict);
-        settings.set("stop", &answer.stop);
+        settings.set("cache type", vec![keys.name(), values.name()]);
+        settings.set("sampling", hex(sampling.fingerprint()));
+        settings.set("n-predict", *n_predict);
+        settings.set("stop", stop.as_slice());
         Ok(settings)
     }
 

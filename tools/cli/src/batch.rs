@@ -21,7 +21,7 @@ use request::{Id, Request};
 use siskin::Ending;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin_kit::{progress, tell};
+use siskin_kit::{Inputs, progress, tell};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -92,9 +92,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sampling = arguments.sampling.options(assistant.model());
     let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
     let mut settings = assistant.settings(&sampling, &arguments.answer)?;
-    settings.set("system", &arguments.system);
+    settings.set("system", arguments.system.clone());
     settings.set("raw", arguments.raw);
-    let mut answers = Answers::open(&arguments.output, &arguments.input, settings)?;
+    let inputs = Inputs::of([&arguments.input]).and(model.path()).and(adapters.paths());
+    let mut answers = Answers::open(&arguments.output, inputs, settings)?;
     let mut work = Work { arguments, assistant, sampling, started: answers.started() };
 
     // Nothing is answered before all lines are known to be right.

@@ -8,8 +8,10 @@ use crate::session::{SessionArguments, count};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::error::ErrorKind;
-use siskin_judge::eval::{self, Logits, Metric, Report, Requirement, Row, Settings, State, Task};
-use siskin_kit::{Inputs, Output};
+use siskin_judge::eval::{self, InUse, Kept, Logits, MOST_KEPT, Removed, State};
+use siskin_judge::eval::{Metric, Report, Requirement, Row, Settings, Task};
+use siskin_kit::{Inputs, Output, tell};
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use worker::Job;
@@ -24,7 +26,7 @@ use worker::Job;
 #[command(after_long_help = HELP, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The models, GGUF files
-    #[arg(value_name = "MODEL", required = true)]
+    #[arg(value_name = "MODEL", required_unless_present = "clear_cache")]
     models: Vec<PathBuf>,
     /// A text whose perplexity is measured
     #[arg(long, value_name = "FILE")]
@@ -38,9 +40,13 @@ pub(crate) struct Arguments {
     /// The reference model, usually in F16, that all models are compared with
     #[arg(long, value_name = "REF")]
     against: Option<PathBuf>,
-    /// Where the reference's logits are kept, in half precision [default: a file in the user's cache folder]
+    /// Where the reference's logits are kept, in half precision [default: a file in the user's cache folder, which
+    /// holds up to 4 GiB]
     #[arg(long, value_name = "FILE", requires = "against", requires = "text")]
     logits_cache: Option<PathBuf>,
+    /// Remove the logits that are kept in the user's cache folder, and do nothing else
+    #[arg(long, exclusive = true)]
+    clear_cache: bool,
     /// Tasks, on each line {"prompt": ..., "answer": ..., "task": kind}, answered greedily in the chat template
     #[arg(long, value_name = "FILE.jsonl")]
     tasks: Option<PathBuf>,
@@ -104,9 +110,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(job) = &arguments.worker {
         return worker::run(arguments, job);
     }
+    if arguments.clear_cache {
+        return clear_cache();
+    }
     let tasks = arguments.read_tasks()?;
     arguments.check_requirements(tasks.as_deref())?;
-    let logits = arguments.reference_logits()?;
+    let place = arguments.logits_place()?;
+    let page_inputs = arguments.inputs().and(place.iter().map(|logits| &logits.path));
+    arguments.html.as_deref().map(|path| Output::check(path, &page_inputs)).transpose()?;
+    let in_use = place.as_ref().map(|logits| arguments.reference_logits(logits)).transpose()?.flatten();
     let mut report = Report {
         text: arguments.text.clone(),
         window: arguments.window,
@@ -117,15 +129,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     for (index, path) in arguments.models.iter().enumerate() {
         progress(format_args!("{} ({} of {})", path.display(), index + 1, arguments.models.len()));
-        let evaluation = worker::start(&Job::Model { index, logits: logits.clone() }, path)?;
+        let evaluation = worker::start(&Job::Model { index, logits: place.clone() }, path)?;
         report.rows.push(Row { path: path.clone(), evaluation });
     }
     let text = match arguments.json {
         true => format!("{:#}\n", report.json()),
         false => report.table(),
     };
+    drop(in_use);
     if let Some(path) = &arguments.html {
-        write_page(path, &arguments.inputs(), &eval::page(&report))?;
+        write_page(path, &page_inputs, &eval::page(&report))?;
     }
     io::stdout().lock().write_all(text.as_bytes()).context("standard output")?;
     verdict(arguments, &report.rows)
@@ -142,6 +155,37 @@ fn write_page(path: &Path, inputs: &Inputs, page: &str) -> Result<()> {
     let output = Output::create(path, inputs)?;
     output.file().write_all(page.as_bytes()).with_context(|| output.name().to_owned())?;
     output.commit()
+}
+
+/// Removes the logits that are kept, and says how many.
+fn clear_cache() -> Result<()> {
+    let kept = Kept::open()?;
+    let Removed { files, bytes } = kept.clear()?;
+    tell(format_args!("{}: removed {files} files of {}", kept.folder().display(), size(bytes)))
+}
+
+/// Says where logits were put that nobody has asked for, and how to be rid of them.
+fn tell_kept(folder: &Path, bytes: u64) {
+    let (folder, size, most) = (folder.display(), size(bytes), size(MOST_KEPT));
+    match bytes > MOST_KEPT {
+        true => note(format_args!(
+            "the reference's logits take {size} in {folder} until this is done, where up to {most} are kept: \
+             --logits-cache FILE keeps them"
+        )),
+        false => note(format_args!(
+            "the reference's logits are kept for later in {folder} ({size}; up to {most} in all; siskin eval \
+             --clear-cache removes them)"
+        )),
+    }
+}
+
+/// Such as `134 MiB`.
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        mebibytes @ 1..10240 if mebibytes % 1024 > 0 => format!("{mebibytes} MiB"),
+        mebibytes => format!("{} GiB", mebibytes >> 10),
+    }
 }
 
 /// Fails with a line for each bound that a model does not keep.
@@ -178,7 +222,12 @@ fn usage(problem: String) -> anyhow::Error {
 impl Arguments {
     /// What is read.
     fn inputs(&self) -> Inputs {
-        Inputs::of(&self.models).and(&self.text).and(&self.against).and(&self.tasks).and(&self.logits_cache)
+        Inputs::of(&self.models).and(&self.text).and(&self.against).and(&self.tasks)
+    }
+
+    /// What the reference's logits do not replace.
+    fn logits_inputs(&self) -> Inputs {
+        self.inputs().and(&self.html)
     }
 
     fn settings(&self) -> Settings {
@@ -225,23 +274,40 @@ impl Arguments {
         Ok(())
     }
 
-    /// The reference's logits on the text, worked out unless a file holds them.
-    fn reference_logits(&self) -> Result<Option<Logits>> {
-        let (Some(reference), Some(key)) = (&self.against, self.settings().key()?) else { return Ok(None) };
+    /// Where the reference's logits on the text are, or will be.
+    fn logits_place(&self) -> Result<Option<Logits>> {
+        let Some(key) = self.settings().key()? else { return Ok(None) };
         let path = match &self.logits_cache {
             Some(path) => path.clone(),
-            None => eval::folder()?
-                .context("no HOME to keep the reference's logits in: name a file with --logits-cache")?
-                .join(key.file_name()),
+            None => {
+                let kept =
+                    Kept::open().context("name a file for the reference's logits with --logits-cache")?;
+                kept.folder().join(key.file_name())
+            }
         };
-        let state = eval::state(&path, &key)?;
-        let logits = Logits { path, key };
+        Ok(Some(Logits { path, kept: self.logits_cache.is_none(), key }))
+    }
+
+    /// Has the reference's logits worked out unless the file holds them. Those that are kept stay for as long as what is
+    /// returned does.
+    fn reference_logits(&self, logits: &Logits) -> Result<Option<InUse>> {
+        let Logits { path, key, kept } = logits;
+        let reference = self.against.as_ref().context("no reference")?;
+        let state = eval::state(path, key)?;
         if state != State::Ready {
             let why =
                 if state == State::Stale { ", as its logits in the file are of something else" } else { "" };
             progress(format_args!("{} (reference{why})", reference.display()));
             worker::start(&Job::Reference { logits: logits.clone() }, reference)?;
         }
-        Ok(Some(logits))
+        if !kept {
+            return Ok(None);
+        }
+        let folder = Kept::open()?;
+        let in_use = folder.use_file(path)?;
+        if state != State::Ready {
+            tell_kept(folder.folder(), fs::metadata(path).with_context(|| path.display().to_string())?.len());
+        }
+        Ok(Some(in_use))
     }
 }

@@ -4,6 +4,7 @@
 //! opening a model, the flags of sessions and samplers, streaming an answer, files that appear only when complete.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 #![deny(clippy::print_stdout)] // It panics where nobody reads.
 
 mod adapter;
@@ -43,7 +44,6 @@ mod sensors;
 mod session;
 mod size;
 mod speculation;
-mod state;
 #[cfg(feature = "long-work")]
 mod summarize;
 mod tokenize;

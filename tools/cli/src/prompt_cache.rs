@@ -21,7 +21,8 @@ pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path, inpu
     if answer.ending().is_some() || answer.reused() == prompt.len() {
         return Ok(());
     }
-    let output = Output::create(path, inputs)?;
+    // It has the prompt in it.
+    let output = Output::create_private(path, inputs)?;
     let mut writer = output.writer();
     let saved = answer.session().save(&mut writer).and_then(|()| writer.flush());
     saved.with_context(|| name.to_string())?;

@@ -18,7 +18,6 @@ use crate::model::ModelFlag;
 use crate::neighbour::NeighbourArguments;
 use crate::sampling::SamplingArguments;
 use crate::session::{SessionArguments, count};
-use crate::state;
 use anyhow::{Context, Result};
 use clap::Args;
 use document::Document;
@@ -26,7 +25,8 @@ use finished::Finished;
 use prompt::Instructions;
 use room::Room;
 use siskin::sampler::SamplerOptions;
-use siskin_kit::hash;
+use siskin_kit::hash::Fields;
+use siskin_kit::{Inputs, folders};
 use std::path::PathBuf;
 use work::Work;
 
@@ -106,7 +106,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let answer = AnswerArguments { n_predict: Some(length), ..arguments.answer.clone() };
     let settings = assistant.settings(&sampling, &answer)?;
     let journal = arguments.journal(&settings, &instructions, &documents)?;
-    let finished = Finished::open(&journal, settings)?;
+    let inputs = Inputs::of(&arguments.files).and(model.path()).and(adapters.paths());
+    let finished = Finished::open(&journal, &inputs, settings)?;
     let work = Work::new(assistant, sampling, answer, instructions, finished)?;
     let finished = work.run(&documents, arguments.part_size)?;
     if arguments.journal.is_none() {
@@ -134,9 +135,10 @@ impl Arguments {
         if let Some(path) = &self.journal {
             return Ok(path.clone());
         }
-        let texts: Vec<&str> = documents.iter().map(|document| document.text.as_str()).collect();
-        let all = format!("{settings:?} {instructions:?} {:?} {texts:?}", self.part_size);
-        let folder = state::folder().context("no place for a journal: name one with --journal")?;
-        Ok(folder.join(format!("summary-{}.journal", hash::of(all.as_bytes()))))
+        let fields = instructions.hash(settings.hash(Fields::new()));
+        let fields = fields.optional(self.part_size, |fields, size| fields.number(size as u64));
+        let hash = documents.iter().fold(fields, |fields, document| fields.text(&document.text)).finish();
+        let folder = folders::state().context("no place for a journal: name one with --journal")?;
+        Ok(folder.join(format!("summary-{hash}.journal")))
     }
 }

@@ -2,10 +2,14 @@
 //! progress bars, checks of memory, and the figures that compare what models predict of a text.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 #![deny(clippy::print_stdout)] // It panics where nobody reads.
 
 pub mod divergence;
+pub mod folders;
 pub mod hash;
+mod inputs;
+mod lines;
 pub mod memory;
 mod output;
 pub mod perplexity;
@@ -13,7 +17,9 @@ pub mod progress;
 mod random;
 mod text;
 
-pub use output::{Inputs, Output, tell};
+pub use inputs::Inputs;
+pub use lines::Lines;
+pub use output::{Output, tell};
 pub use random::Random;
 pub use text::text;
 

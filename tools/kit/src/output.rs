@@ -1,7 +1,10 @@
+#![allow(clippy::disallowed_methods, reason = "what commands write is made here")]
+
+use crate::inputs::{Inputs, folder_of};
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,48 +13,12 @@ use tempfile::{Builder, NamedTempFile};
 /// What the names of unfinished files end in.
 const UNFINISHED: &str = ".siskin-unfinished";
 
-/// The files that a command reads, which none of its outputs may replace. Every [`Output`] is given them, so that no
-/// command can forget to say.
-#[derive(Clone, Debug)]
-pub struct Inputs(Vec<PathBuf>);
-
-impl Inputs {
-    /// These files, and all that is in these folders. Those that do not exist count for nothing.
-    pub fn of<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Inputs {
-        Inputs(paths.into_iter().map(Into::into).collect())
-    }
-
-    /// The same and others.
-    pub fn and<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Inputs {
-        self.0.extend(paths.into_iter().map(Into::into));
-        self
-    }
-
-    /// Fails where one of them is this file, by whatever name.
-    fn check(&self, existing: &Metadata) -> Result<()> {
-        let same = |path: &Path| {
-            let input = fs::metadata(path).ok();
-            input.is_some_and(|input| (input.dev(), input.ino()) == (existing.dev(), existing.ino()))
-        };
-        for input in &self.0 {
-            if same(input) {
-                bail!("the output is the input {}", input.display());
-            }
-            for entry in fs::read_dir(input).into_iter().flatten().flatten() {
-                if same(&entry.path()) {
-                    bail!("the output is a file of the input {}", input.display());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// A file that appears under its name only once it is complete; until then it grows beside it under another name,
 /// which goes away if anything fails. A process that was killed leaves its unfinished file behind: the next one that
 /// writes the same file clears it away.
 ///
-/// `-` is standard output. What goes there, to a pipe or to a device is written through once it is complete.
+/// `-` is standard output. What goes there, to a pipe or to a device is written through once it is complete, and so is
+/// what goes to a descriptor that the process was given, such as `/dev/stdout`: behind what is there.
 #[derive(Debug)]
 pub struct Output {
     name: String,
@@ -59,60 +26,45 @@ pub struct Output {
     file: NamedTempFile,
 }
 
-/// Where a complete file goes.
-#[derive(Debug)]
-enum Place {
-    /// Under a name in a folder.
-    File {
-        path: PathBuf,
-        folder: PathBuf,
-    },
-    /// Into a pipe or a device.
-    Through(PathBuf),
-    StandardOutput,
-}
-
 impl Output {
-    /// Begins the file that will be at `path`, which may hold another file until then, but none of `inputs`.
+    /// Begins the file that will be at `path`, which may hold another file until then, but none of `inputs`. The umask
+    /// decides who may read it.
     ///
     /// # Errors
     /// A path that is a folder, an input, or a link that leads nowhere; what the file system says.
     pub fn create(path: &Path, inputs: &Inputs) -> Result<Output> {
-        let shown = path.display().to_string();
-        let context = || shown.clone();
-        let through = |place| Ok(Output { name: shown.clone(), place, file: NamedTempFile::new()? });
-        if path == Path::new("-") {
-            return through(Place::StandardOutput);
-        }
-        let path = match fs::metadata(path) {
-            Ok(existing) if existing.is_dir() => {
-                return Err(anyhow!("the output is a folder, expected the name of a file"))
-                    .with_context(context);
+        Output::with_mode(path, inputs, 0o666).with_context(|| path.display().to_string())
+    }
+
+    /// The same for what is of its owner's concern alone: nobody else may read it.
+    ///
+    /// # Errors
+    /// As for [`Output::create`].
+    pub fn create_private(path: &Path, inputs: &Inputs) -> Result<Output> {
+        Output::with_mode(path, inputs, 0o600).with_context(|| path.display().to_string())
+    }
+
+    /// Fails where [`Output::create`] would, for work that takes long.
+    ///
+    /// # Errors
+    /// As for [`Output::create`].
+    pub fn check(path: &Path, inputs: &Inputs) -> Result<()> {
+        Output::create(path, inputs).map(drop)
+    }
+
+    fn with_mode(path: &Path, inputs: &Inputs, mode: u32) -> Result<Output> {
+        let place = Place::of(path)?;
+        inputs.check(place.path())?;
+        let file = match &place {
+            Place::File(path) => {
+                let name = path.file_name().ok_or_else(|| anyhow!("expected the name of a file"))?;
+                let (folder, prefix) = (folder_of(path), hidden(name));
+                clear_away(folder, &prefix)?;
+                unfinished(folder, &prefix, mode)?
             }
-            Ok(existing) if !existing.is_file() => return through(Place::Through(path.to_owned())),
-            Ok(existing) => {
-                inputs.check(&existing).with_context(context)?;
-                // A link is followed: the file it leads to is the one to be replaced.
-                fs::canonicalize(path).with_context(context)?
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                if fs::symlink_metadata(path).is_ok() {
-                    return Err(anyhow!("the output is a link that leads nowhere")).with_context(context);
-                }
-                path.to_owned()
-            }
-            Err(error) => return Err(error).with_context(context),
+            Place::Through { .. } | Place::StandardOutput => NamedTempFile::new()?,
         };
-        let name =
-            path.file_name().ok_or_else(|| anyhow!("expected the name of a file")).with_context(context)?;
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        let prefix = hidden(name);
-        clear_away(&folder, &prefix).with_context(context)?;
-        let file = unfinished(&folder, &prefix).with_context(context)?;
-        Ok(Output { name: shown, place: Place::File { path, folder }, file })
+        Ok(Output { name: path.display().to_string(), place, file })
     }
 
     /// What messages call the file: the path the user gave.
@@ -138,15 +90,16 @@ impl Output {
         let Output { name, place, mut file } = self;
         let context = || name.clone();
         match place {
-            Place::File { path, folder } => {
+            Place::File(path) => {
                 file.as_file().sync_all().with_context(context)?;
                 file.persist(&path).map_err(|failed| failed.error).with_context(context)?;
                 // The name, too, must survive a loss of power.
-                File::open(folder).and_then(|folder| folder.sync_all()).with_context(context)
+                File::open(folder_of(&path)).and_then(|folder| folder.sync_all()).with_context(context)
             }
             Place::Through(path) => {
                 file.rewind().with_context(context)?;
-                let mut end = OpenOptions::new().write(true).open(path).with_context(context)?;
+                // A descriptor's file may hold something, which stays; to pipes and devices there is no difference.
+                let mut end = OpenOptions::new().append(true).open(path).with_context(context)?;
                 io::copy(file.as_file_mut(), &mut end).map(drop).with_context(context)
             }
             Place::StandardOutput => {
@@ -156,6 +109,63 @@ impl Output {
             }
         }
     }
+}
+
+/// Where a complete file goes.
+#[derive(Debug)]
+enum Place {
+    /// Under this name.
+    File(PathBuf),
+    /// Into a pipe, a device, or the file of a descriptor.
+    Through(PathBuf),
+    StandardOutput,
+}
+
+impl Place {
+    fn of(path: &Path) -> Result<Place> {
+        if path == Path::new("-") {
+            return Ok(Place::StandardOutput);
+        }
+        if let Some(descriptor) = descriptor(path) {
+            let standard = descriptor.file_name() == Some(OsStr::new("1"));
+            return Ok(if standard { Place::StandardOutput } else { Place::Through(descriptor) });
+        }
+        match fs::metadata(path) {
+            Ok(existing) if existing.is_dir() => bail!("the output is a folder, expected the name of a file"),
+            Ok(existing) if !existing.is_file() => Ok(Place::Through(path.to_owned())),
+            // A link is followed: the file it leads to is the one to be replaced.
+            Ok(_) => Ok(Place::File(fs::canonicalize(path)?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => match fs::symlink_metadata(path) {
+                Ok(_) => bail!("the output is a link that leads nowhere"),
+                Err(_) => Ok(Place::File(path.to_owned())),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What leads to the file, the pipe or the device.
+    fn path(&self) -> &Path {
+        match self {
+            Place::File(path) | Place::Through(path) => path,
+            Place::StandardOutput => Path::new("/proc/self/fd/1"),
+        }
+    }
+}
+
+/// The descriptor of this process that `path` leads to, such as `/proc/self/fd/1` from `/dev/stdout`. Whoever gave it
+/// decided about its file: that it is appended to, for one.
+fn descriptor(path: &Path) -> Option<PathBuf> {
+    const LONGEST: usize = 40;
+    let descriptors = fs::canonicalize("/proc/self/fd").ok()?;
+    let mut path = path.to_owned();
+    for _ in 0..LONGEST {
+        let folder = folder_of(&path);
+        if fs::canonicalize(folder).ok()? == descriptors {
+            return Some(path);
+        }
+        path = folder.join(fs::read_link(&path).ok()?);
+    }
+    None
 }
 
 /// Writes a line about finished work to standard output. That nobody reads it any more is no failure of the work.
@@ -176,12 +186,11 @@ fn hidden(name: &OsStr) -> String {
     format!(".{name}.")
 }
 
-/// A new file, locked as long as its process lives.
-fn unfinished(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+/// A new file, locked as long as its process lives; the umask takes from its permissions, as for any new file.
+fn unfinished(folder: &Path, prefix: &str, mode: u32) -> io::Result<NamedTempFile> {
     loop {
-        // The umask decides about the permissions, as for any new file.
         let mut builder = Builder::new();
-        builder.prefix(prefix).suffix(UNFINISHED).permissions(Permissions::from_mode(0o666));
+        builder.prefix(prefix).suffix(UNFINISHED).permissions(Permissions::from_mode(mode));
         let file = builder.tempfile_in(folder)?;
         // File systems without locks have no leftovers cleared away either.
         let _ = file.as_file().lock();
@@ -326,5 +335,45 @@ mod tests {
         output.commit().unwrap();
         assert_eq!(read.join().unwrap(), b"through");
         assert_eq!(names(folder.path()), ["link", "pipe"]);
+    }
+
+    #[test]
+    fn what_another_output_will_be_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (page, same) = (folder.path().join("page.html"), folder.path().join("./page.html"));
+        let inputs = Inputs::of([&same]);
+        let error = format!("{:#}", Output::check(&page, &inputs).unwrap_err());
+        assert!(error.contains("the output is the input"), "{error}");
+        Output::check(&folder.path().join("other.html"), &inputs).unwrap();
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn private_files_are_their_owner_s_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("private");
+        fs::write(&path, "old").unwrap();
+        Output::create_private(&path, &none()).unwrap().commit().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_descriptor_s_file_is_appended_to() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir().unwrap();
+        let (log, link) = (folder.path().join("log"), folder.path().join("link"));
+        fs::write(&log, "old ").unwrap();
+        let file = OpenOptions::new().append(true).open(&log).unwrap();
+        let descriptor = PathBuf::from(format!("/dev/fd/{}", file.as_raw_fd()));
+        symlink(&descriptor, &link).unwrap();
+        for path in [&descriptor, &link] {
+            let error = format!("{:#}", Output::create(path, &Inputs::of([&log])).unwrap_err());
+            assert!(error.contains("the output is the input"), "{error}");
+            let output = Output::create(path, &none()).unwrap();
+            output.writer().write_all(b"new ").unwrap();
+            output.commit().unwrap();
+        }
+        assert_eq!(fs::read_to_string(&log).unwrap(), "old new new ");
+        assert_eq!(names(folder.path()), ["link", "log"]);
     }
 }

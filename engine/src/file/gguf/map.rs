@@ -252,6 +252,7 @@ fn fill(file: &mut File, memory: &mut [u8], filled: &mut usize, wanted: u64) -> 
     Ok(())
 }
 
+#[allow(clippy::disallowed_methods, reason = "it is opened to be read")]
 fn open(path: &Path, name: &str) -> Result<(File, Metadata), GgufError> {
     let failed = |error| io_error(name, "open it", error);
     // Without O_NONBLOCK, opening a pipe would wait for a writer. It means nothing to a regular file.

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use twox_hash::XxHash3_128;
+
 use super::SamplerError;
+use crate::fingerprint::{Fingerprint, fingerprint};
 
 /// One step of the sampling chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,6 +167,8 @@ macro_rules! options {
             $($(#[$doc])* pub $name: Option<$ty>,)*
         }
 
+        fingerprint!(SamplerOptions { $($name),* });
+
         impl SamplerOptions {
             /// These options with everything that `layer` sets.
             #[must_use]
@@ -232,7 +237,31 @@ options! {
     logit_bias: Vec<(u32, f32)> = Vec::new(),
 }
 
+impl Fingerprint for SamplerKind {
+    fn hash(&self, hasher: &mut XxHash3_128) {
+        u32::from(self.letter()).hash(hasher);
+    }
+}
+
+impl Fingerprint for Mirostat {
+    fn hash(&self, hasher: &mut XxHash3_128) {
+        let version: u32 = match self {
+            Mirostat::Off => 0,
+            Mirostat::V1 => 1,
+            Mirostat::V2 => 2,
+        };
+        version.hash(hasher);
+    }
+}
+
 impl SamplerOptions {
+    /// A hash of all of them, for files that tell whether they were made with the same.
+    pub fn fingerprint(&self) -> u128 {
+        let mut hasher = XxHash3_128::new();
+        self.hash(&mut hasher);
+        hasher.finish_128()
+    }
+
     /// Whether the temperature asks for the highest logit instead of a draw: it is at most 0, is applied at all, and
     /// the entropy may not raise it.
     pub fn is_greedy(&self) -> bool {

@@ -326,3 +326,33 @@ fn dry_equals_its_definition() {
 fn options_only(kind: SamplerKind, options: SamplerOptions) -> SamplerOptions {
     SamplerOptions { samplers: vec![kind], ..options }
 }
+
+/// Files hold it: it stays the same from build to build, and each option counts.
+#[test]
+fn a_fingerprint_is_that_of_all_options() {
+    let options = |change: fn(&mut SamplerOptions)| {
+        let mut options = SamplerOptions { seed: Some(7), ..SamplerOptions::default() };
+        change(&mut options);
+        options.fingerprint()
+    };
+    let fingerprints = [
+        options(|_| {}),
+        options(|options| options.samplers.truncate(8)),
+        options(|options| options.seed = None),
+        options(|options| options.min_keep = 1),
+        options(|options| options.temperature = -0.0),
+        options(|options| options.temperature = 0.0),
+        options(|options| options.dry_allowed_length = 3),
+        options(|options| options.dry_sequence_breakers = vec!["\n:".to_owned(), "\"".into(), "*".into()]),
+        options(|options| options.mirostat = Mirostat::V1),
+        options(|options| options.mirostat = Mirostat::V2),
+        options(|options| options.logit_bias = vec![(1, 2.0)]),
+        options(|options| options.logit_bias = vec![(1, f32::NEG_INFINITY)]),
+    ];
+    let distinct: std::collections::BTreeSet<_> = fingerprints.into_iter().collect();
+    assert_eq!(distinct.len(), fingerprints.len());
+    assert_eq!(
+        fingerprints[0], 44_895_372_465_195_349_774_721_234_929_998_226_726,
+        "of seed 7 and llama.cpp's defaults"
+    );
+}

@@ -57,7 +57,7 @@ fn convert(arguments: &Convert) -> Result<()> {
     // What does not fit the model is not written.
     let outline = AdapterOutline::of(&Gguf::from_bytes(&input.display().to_string(), bytes.clone())?)?;
     Outline::of(&file)?.add_adapter(&outline)?;
-    let inputs = Inputs::of(model.path());
+    let inputs = Inputs::of([input]).and(model.path());
     let output = Output::create(output, &inputs)?;
     let name = output.name().to_owned();
     output.file().write_all(&bytes).with_context(|| name.clone())?;

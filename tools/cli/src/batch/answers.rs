@@ -1,15 +1,14 @@
 use super::request::Id;
 use crate::answer::Reply;
-use crate::journal::{Header, Lines, Settings};
+use crate::journal::{Header, Settings};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use siskin::Ending;
 use siskin_kit::hash::hex;
-use siskin_kit::{Inputs, Output};
+use siskin_kit::{Inputs, Lines, Output};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The file of answers, and beside it the journal that says what they answer.
@@ -19,12 +18,12 @@ pub(super) struct Answers {
     /// The journal's first line.
     header: Header,
     /// The others: a hash of each line of the input.
-    inputs: Vec<String>,
-    /// The output and the input, which the journal must not replace.
-    files: [PathBuf; 2],
+    hashes: Vec<String>,
+    /// What is read, and the output, none of which the journal replaces.
+    inputs: Inputs,
 }
 
-const FORMAT: &str = "siskin batch journal 1";
+const FORMAT: &str = "siskin batch journal 2";
 /// No header is longer, unless stop strings are absurd.
 const LONGEST_HEADER: u64 = 1 << 20;
 
@@ -53,33 +52,29 @@ impl<'a> Record<'a> {
 }
 
 impl Answers {
-    /// Opens the file of answers at `path`, or makes it. Answers that are there must be those of a batch with the same
-    /// settings.
-    pub(super) fn open(path: &Path, input: &Path, settings: Settings) -> Result<Answers> {
+    /// Opens the file of answers at `path`, which is none of `inputs`, or makes it. Answers that are there must be those
+    /// of a batch with the same settings.
+    pub(super) fn open(path: &Path, inputs: Inputs, settings: Settings) -> Result<Answers> {
         let name = path.display().to_string();
-        if let (Ok(output), Ok(input)) = (fs::metadata(path), fs::metadata(input)) {
-            let same = (output.dev(), output.ino()) == (input.dev(), input.ino());
-            ensure!(!same, "{name}: the output is the input");
-        }
-        let lines = Lines::open(path)?;
         let mut journal = OsString::from(path);
         journal.push(".journal");
         let journal = PathBuf::from(journal);
-        let files = [path.to_owned(), input.to_owned()];
+        let lines = Lines::open(path, &inputs.clone().and([&journal]))?;
+        let inputs = inputs.and([path]);
         let mut header = Header::new(FORMAT, settings);
         let found = read(&journal).with_context(|| journal.display().to_string())?;
-        let mut inputs = Vec::new();
+        let mut hashes = Vec::new();
         if !lines.is_empty() {
-            let Some((begun, hashes)) = found else {
+            let Some((begun, found)) = found else {
                 bail!(
                     "{name} holds something already, and {} is missing: give OUT another name",
                     journal.display()
                 );
             };
             begun.check(&header, &name, "OUT another name")?;
-            (header, inputs) = (begun, hashes);
+            (header, hashes) = (begun, found);
         }
-        Ok(Answers { lines, journal, header, inputs, files })
+        Ok(Answers { lines, journal, header, hashes, inputs })
     }
 
     /// What messages call the file.
@@ -110,7 +105,7 @@ impl Answers {
             let (Some((expected, _)), Some(hash)) = (input.get(index), hashes.get(index)) else {
                 bail!("{name} has more lines than this file");
             };
-            let same = self.inputs.get(index) == Some(hash);
+            let same = self.hashes.get(index) == Some(hash);
             ensure!(same, "{name} answers another line {number} than this file has: give OUT another name");
             ensure!(
                 id == *expected,
@@ -118,8 +113,8 @@ impl Answers {
             );
             Ok(true)
         })?;
-        if self.inputs != hashes {
-            self.inputs = hashes;
+        if self.hashes != hashes {
+            self.hashes = hashes;
             self.write_journal()?;
         }
         Ok(usize::try_from(done)?)
@@ -131,9 +126,9 @@ impl Answers {
     }
 
     fn write_journal(&self) -> Result<()> {
-        let output = Output::create(&self.journal, &Inputs::of(&self.files))?;
+        let output = Output::create_private(&self.journal, &self.inputs)?;
         let mut text = serde_json::to_string(&self.header)?;
-        for line in &self.inputs {
+        for line in &self.hashes {
             text.push('\n');
             text.push_str(line);
         }

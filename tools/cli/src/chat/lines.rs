@@ -1,10 +1,10 @@
 use crate::answer::note;
-use crate::state;
 use anyhow::{Context, Result};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler};
 use rustyline::{KeyEvent, Movement, RepeatCount};
+use siskin_kit::folders;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ impl Terminal {
         let config = Config::builder().auto_add_history(true).max_history_size(MOST_LINES)?.build();
         let mut editor = Editor::with_config(config)?;
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ClearOrLeave)));
-        let history = match state::folder() {
+        let history = match folders::state() {
             Ok(folder) => Some(folder.join("history")),
             Err(error) => {
                 note(format_args!("lines are not kept for later: {error:#}"));
@@ -74,6 +74,7 @@ impl Terminal {
         Ok(Terminal { editor, history })
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the history is in the folder for state, its owner's alone")]
     fn next(&mut self) -> Result<Option<String>> {
         match self.editor.readline("> ") {
             Ok(line) => {

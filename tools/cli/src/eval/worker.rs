@@ -56,7 +56,9 @@ pub(super) fn run(arguments: &Arguments, job: &Job) -> Result<()> {
     let evaluation = match job {
         Job::Reference { logits } => {
             let path = arguments.against.as_ref().context("no reference")?;
-            settings.write_reference(logits).map_err(|error| named(path, error))?;
+            settings
+                .write_reference(logits, &arguments.logits_inputs())
+                .map_err(|error| named(path, error))?;
             Evaluation::default()
         }
         Job::Model { index, logits } => {

@@ -1,11 +1,11 @@
-use crate::journal::{Header, Lines, Settings};
+use crate::journal::{Header, Settings};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use siskin_kit::hash;
+use siskin_kit::{Inputs, Lines, hash};
 use std::collections::HashMap;
 use std::path::Path;
 
-const FORMAT: &str = "siskin summary journal 1";
+const FORMAT: &str = "siskin summary journal 2";
 
 /// Summaries that are finished, each in a line of a journal. They are found again by the tokens of the prompts that
 /// they answer, so that those of texts that changed meanwhile are not.
@@ -39,12 +39,12 @@ impl Record {
 }
 
 impl Finished {
-    /// Opens the journal at `path`; it may be that there is none yet.
+    /// Opens the journal at `path`, which is none of `inputs`; it may be that there is none yet.
     ///
     /// # Errors
     /// A file of another kind, one that was damaged before its end, or work that was begun with other settings.
-    pub(super) fn open(path: &Path, settings: Settings) -> Result<Finished> {
-        let mut lines = Lines::open(path)?;
+    pub(super) fn open(path: &Path, inputs: &Inputs, settings: Settings) -> Result<Finished> {
+        let mut lines = Lines::open_private(path, inputs)?;
         let name = lines.name().to_owned();
         let mut header = Header::new(FORMAT, settings);
         let foreign = || format!("{name}: expected the journal of a summary, found another file");
@@ -113,17 +113,17 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    fn settings(model: &str) -> Settings {
+    fn open(path: &Path, model: &str) -> Result<Finished> {
         let mut settings = Settings::default();
         settings.set("model", model);
-        settings
+        Finished::open(path, &Inputs::of([""; 0]), settings)
     }
 
     /// A journal of two summaries in a folder of its own.
     fn journal() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let mut finished = Finished::open(&path, settings("a")).unwrap();
+        let mut finished = open(&path, "a").unwrap();
         finished.add(&[1, 2], "one\n").unwrap();
         finished.add(&[3], "two").unwrap();
         (folder, path)
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn summaries_are_found_by_their_prompts() {
         let (_folder, path) = journal();
-        let finished = Finished::open(&path, settings("a")).unwrap();
+        let finished = open(&path, "a").unwrap();
         assert_eq!((finished.find(&[1, 2]), finished.find(&[3])), (Some("one\n"), Some("two")));
         assert_eq!((finished.find(&[1]), finished.count()), (None, 2));
         finished.remove().unwrap();
@@ -145,16 +145,16 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            let finished = Finished::open(&path, settings("a")).unwrap();
+            let finished = open(&path, "a").unwrap();
             assert!(finished.count() < 2);
             drop(finished);
-            assert!(Finished::open(&path, settings("a")).is_ok());
+            assert!(open(&path, "a").is_ok());
         }
         for place in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[place] ^= 1;
             fs::write(&path, &damaged).unwrap();
-            match Finished::open(&path, settings("a")) {
+            match open(&path, "a") {
                 // In the time that it was begun, or in the last line.
                 Ok(finished) => assert!(finished.find(&[1, 2]).is_none_or(|summary| summary == "one\n")),
                 Err(_) => assert_eq!(fs::read(&path).unwrap(), damaged),
@@ -165,13 +165,13 @@ mod tests {
     #[test]
     fn other_files_and_settings_are_refused_and_stay() {
         let (_folder, path) = journal();
-        let error = Finished::open(&path, settings("b")).unwrap_err().to_string();
+        let error = open(&path, "b").unwrap_err().to_string();
         assert!(
             error.ends_with("was begun with another model: give the same again, or --journal another file")
         );
         for text in ["dear diary", "dear diary\n", "{\"format\":\"siskin batch journal 1\"}\n"] {
             fs::write(&path, text).unwrap();
-            let error = Finished::open(&path, settings("a")).unwrap_err().to_string();
+            let error = open(&path, "a").unwrap_err().to_string();
             assert!(error.ends_with("expected the journal of a summary, found another file"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }

@@ -1,6 +1,7 @@
 //! What a model is asked.
 
 use siskin::template::Message;
+use siskin_kit::hash::Fields;
 
 /// The words around a text that is to be summarized.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,13 @@ impl Instructions {
     /// The same without merging.
     pub(super) fn parts_only(self) -> Instructions {
         Instructions { merge: None, ..self }
+    }
+
+    /// Adds them to what is hashed.
+    pub(super) fn hash(&self, fields: Fields) -> Fields {
+        let Instructions { part, merge, part_size } = self;
+        let fields = fields.text(part).optional(merge.as_deref(), Fields::text);
+        fields.optional(*part_size, |fields, size| fields.number(size as u64))
     }
 
     /// Whether summaries are merged.

@@ -3,6 +3,7 @@
 use crate::common::{failure, names, siskin, text};
 use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -115,6 +116,9 @@ fn each_line_has_its_answer_in_order() {
     assert_eq!(answers[2]["usage"]["completion_tokens"], json!(2));
     assert_eq!(answers[3]["content"], json!("Hello!"));
     assert_eq!(names(batch.folder.path()), ["in.jsonl", "out.jsonl", "out.jsonl.journal"]);
+    // The umask decides about what was asked for.
+    let mode = |name: &str| fs::metadata(batch.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("out.jsonl.journal"), mode("out.jsonl")), (0o600, mode("in.jsonl")));
 }
 
 #[test]
@@ -340,7 +344,7 @@ fn outputs_that_cannot_be() {
     let batch = Batch::new(&[json!({"prompt": "hello"})], &["-n", "1"]);
     let input = batch.path("in.jsonl");
     let line = failure(&siskin(&["batch", text(&input), text(&input)]));
-    assert!(line.ends_with("in.jsonl: the output is the input"), "{line}");
+    assert!(line.contains("in.jsonl: the output is the input"), "{line}");
     for (output, expected) in [
         (batch.folder.path(), "found a folder"),
         (Path::new("/dev/full"), "found no regular file"),

@@ -1,4 +1,6 @@
 //! What the program answers: conversations, prompts one after the other, and long work.
+
+#![allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
 #[path = "../common/mod.rs"]

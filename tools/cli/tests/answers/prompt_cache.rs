@@ -2,6 +2,7 @@
 
 use crate::common::{failure, names, siskin, text};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const FIRST: &str = "please turn on the kitchen light";
@@ -30,6 +31,8 @@ fn answers_are_those_of_a_run_without_it() {
     let plain = [FIRST, SECOND].map(|prompt| run(prompt, &[]).0);
     let (answer, said) = with(&cache, FIRST);
     assert_eq!((&answer, restored(&said)), (&plain[0], 0));
+    // It has the prompt in it.
+    assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o600);
     // All of it, then what two prompts have in common.
     let (answer, said) = with(&cache, FIRST);
     let all = restored(&said);

@@ -4,6 +4,7 @@ use crate::common::{failure, names};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -141,6 +142,18 @@ fn parts_are_merged_in_rounds_until_one_is_left() {
     assert!(merged.ends_with('\n') && merged.trim().len() > 4, "{merged:?}");
     let again = desk.summary(SAMPLED);
     assert_eq!(again, merged);
+}
+
+/// A journal has the user's texts in it, cut and summed up.
+#[test]
+fn journals_are_their_owner_s_alone() {
+    let desk = Desk::new(&[("log.txt", log(6).as_bytes())]);
+    fs::remove_dir(desk.path("state")).unwrap();
+    let mode = |name: &str| fs::metadata(desk.path(name)).unwrap().permissions().mode() & 0o777;
+    desk.summary(&["log.txt", "--journal", "journal"]);
+    assert_eq!(mode("journal"), 0o600);
+    desk.summary(&["log.txt"]);
+    assert_eq!([mode("state"), mode("state/siskin")], [0o700; 2]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use crate::common::{failure, goldens, here, names, quantized, siskin, text};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 /// Runs `siskin eval --json` on the demo model with the least work, which must succeed.
 fn eval(arguments: &[&str]) -> Value {
@@ -159,4 +161,38 @@ fn wrong_input_is_one_clear_line() {
         &[&["eval", gqa, "--against", demo, "--runs", "1", "--n-prompt", "2"], &window[..]].concat(),
     ));
     assert!(foreign.contains("gqa.gguf") && foreign.contains("vocabulary"), "{foreign}");
+}
+
+/// Logits that nobody asked to be kept are told of, and easy to be rid of.
+#[test]
+fn kept_logits_are_told_of_and_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, book) = (here("../demo/siskin-demo.gguf"), here("tests/goldens/eval/text.txt"));
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+        let run = command.arg("eval").args(arguments).env("XDG_CACHE_HOME", folder.path()).output().unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.success(), "{said}");
+        (String::from_utf8(run.stdout).unwrap(), said)
+    };
+    let text_of = ["--text", text(&book), "--window", "64", "--chunks", "1", "--against", text(&model)];
+    let evaluate = [&[text(&model)], &text_of[..], &FAST].concat();
+    let cache = folder.path().join("siskin");
+    let (_, said) = run(&evaluate);
+    let expected = format!("the reference's logits are kept for later in {} (", cache.display());
+    assert!(said.starts_with(&expected) && said.contains("siskin eval --clear-cache removes them"), "{said}");
+    assert_eq!((said.lines().count(), names(&cache).len()), (1, 1), "{said}");
+    assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+    // Once: they serve again.
+    assert_eq!(run(&evaluate).1, "");
+
+    // What evaluations that were killed left behind goes too, and nothing else.
+    fs::write(cache.join(".0.logits.a1b2c3.siskin-unfinished"), "half").unwrap();
+    fs::write(cache.join("other"), "").unwrap();
+    let (out, said) = run(&["--clear-cache"]);
+    assert!(
+        out.starts_with(&format!("{}: removed 2 files of ", cache.display())) && said.is_empty(),
+        "{out}"
+    );
+    assert_eq!(names(&cache), ["other"]);
 }

@@ -1,4 +1,6 @@
 //! The files that the program makes and reads.
+
+#![allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests may fail as tests do.
 
 #[path = "../common/mod.rs"]

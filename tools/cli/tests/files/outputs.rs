@@ -1,7 +1,7 @@
 //! What commands write never takes the place of what they read, nor of what is no file.
 
-use crate::common::{failure, goldens, siskin, text};
-use std::fs;
+use crate::common::{failure, goldens, here, names, siskin, text};
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,6 +42,88 @@ fn no_command_s_output_replaces_its_model() {
     }
     let line = failure(&siskin(&["imatrix", text(&model), text(&words), "--output", text(&words)]));
     assert!(line.contains("the output is the input"), "{line}");
+
+    let adapter = folder.path().join("adapter");
+    fs::create_dir(&adapter).unwrap();
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::copy(here("../demo/factory").join(file), adapter.join(file)).unwrap();
+    }
+    let weights = adapter.join("adapter_model.safetensors");
+    let before = fs::read(&weights).unwrap();
+    let demo = here("../demo/siskin-demo.gguf");
+    let convert = ["adapter", "convert", text(&adapter), text(&weights), "--model", text(&demo)];
+    let line = failure(&siskin(&convert));
+    assert!(line.contains("a file of the input"), "{line}");
+    assert!(fs::read(&weights).unwrap() == before);
+}
+
+/// Files that grow line by line go by the same rule.
+#[test]
+fn no_journal_and_no_answers_are_appended_to_what_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (prompts, texts) = (folder.path().join("in.jsonl"), folder.path().join("text.md"));
+    let (model, link) = (folder.path().join("model.gguf"), folder.path().join("link"));
+    fs::write(&prompts, "{\"prompt\":\"hello\"}\n").unwrap();
+    fs::write(&texts, "# Finches\n").unwrap();
+    fs::copy(here("../demo/siskin-demo.gguf"), &model).unwrap();
+    symlink(&texts, &link).unwrap();
+    let inputs = [&prompts, &texts, &model];
+    let before = inputs.map(|path| fs::read(path).unwrap());
+    let commands: [&[&str]; 5] = [
+        &["batch", text(&prompts), text(&prompts)],
+        &["batch", text(&prompts), text(&model), "--model", text(&model)],
+        &["summarize", text(&texts), "--journal", text(&texts)],
+        &["summarize", text(&texts), "--journal", text(&link)],
+        &["summarize", text(&texts), "--model", text(&model), "--journal", text(&model)],
+    ];
+    for command in commands {
+        let line = failure(&siskin(command));
+        assert!(line.contains("the output is the input"), "{command:?}: {line}");
+        assert!(inputs.map(|path| fs::read(path).unwrap()) == before);
+    }
+}
+
+/// Two outputs of a command are two files.
+#[test]
+fn one_file_is_no_two_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, words) = (here("../demo/siskin-demo.gguf"), folder.path().join("words.txt"));
+    fs::write(&words, "a siskin is a finch ".repeat(200)).unwrap();
+    let (file, same) = (folder.path().join("file"), folder.path().join("./file"));
+    let eval = ["eval", text(&model), "--against", text(&model), "--text", text(&words), "--window", "64"];
+    let outputs = ["--html", text(&file), "--logits-cache", text(&same)];
+    let line = failure(&siskin(&[&eval[..], &outputs[..]].concat()));
+    assert!(line.contains("the output is the input"), "{line}");
+    assert_eq!(names(folder.path()), ["words.txt"], "refused before the work");
+    // Nor are the answers of a batch what says which they are.
+    fs::write(&file, "{\"prompt\":\"hello\"}\n").unwrap();
+    symlink(folder.path().join("answers"), folder.path().join("answers.journal")).unwrap();
+    failure(&siskin(&["batch", text(&file), text(&folder.path().join("answers"))]));
+}
+
+/// `>> log` is the shell's word about the file.
+#[test]
+fn what_is_appended_to_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let log = folder.path().join("log");
+    let run = |out: &str, append: bool| {
+        let file = OpenOptions::new().create(true).write(true).append(append).open(&log).unwrap();
+        let arguments = ["logits", text(&model), "--tokens", "1,2", "--out", out];
+        let run = Command::new(env!("CARGO_BIN_EXE_siskin")).args(arguments).stdout(file).status().unwrap();
+        assert!(run.success());
+        fs::read(&log).unwrap()
+    };
+    fs::write(&log, "").unwrap();
+    let expected = run("-", true);
+    for out in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        fs::write(&log, "old").unwrap();
+        let found = run(out, true);
+        assert!(found.starts_with(b"old") && found[3..] == expected, "{out}");
+        // And `> log` is the file's new beginning.
+        fs::write(&log, "").unwrap();
+        assert!(run(out, false) == expected, "{out}");
+    }
 }
 
 #[test]

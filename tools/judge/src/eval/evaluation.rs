@@ -69,17 +69,16 @@ impl Settings {
         Key::new(reference, &text, self.window, chunks, &self.session).map(Some)
     }
 
-    /// Works out the reference's logits on the text, and writes them into a file.
+    /// Works out the reference's logits on the text, and writes them into a file, which is none of `inputs`.
     ///
     /// # Errors
     /// Too little memory, and all that is wrong with the reference or the text.
-    pub fn write_reference(&self, logits: &Logits) -> Result<()> {
+    pub fn write_reference(&self, logits: &Logits, inputs: &Inputs) -> Result<()> {
         let path = self.against.as_ref().context("no reference")?;
         self.check(path, &self.of_context(Some(self.window)))?;
         let model = open(path)?;
         let windows = self.windows(&model)?.context("no text")?;
-        let inputs = Inputs::of([path]).and(&self.text);
-        let mut writer = Writer::create(&logits.path, &logits.key, &model, &windows, &inputs)?;
+        let mut writer = Writer::create(logits, &model, &windows, inputs)?;
         let mut session = model.session(&self.of_context(Some(windows.context())))?;
         windows.run(&mut session, |_, row| writer.push(row))?;
         writer.finish()
@@ -163,7 +162,7 @@ impl Evaluation {
         self.windows = Some(windows.count());
         let (value, error) = match logits {
             None => perplexity(&mut session, windows)?,
-            Some(Logits { path, key }) => {
+            Some(Logits { path, key, kept: _ }) => {
                 let mut reader = Reader::open(path, key, model, windows)?;
                 let (mut perplexity, mut statistics) = (Perplexity::default(), Statistics::default());
                 windows.run(&mut session, |scored, row| {

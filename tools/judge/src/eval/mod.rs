@@ -3,6 +3,7 @@
 mod answers;
 mod energy;
 mod evaluation;
+mod kept;
 mod metrics;
 mod page;
 mod plot;
@@ -14,9 +15,10 @@ mod weights;
 
 pub use answers::scores;
 pub use evaluation::Evaluation;
+pub use kept::{InUse, Kept, MOST_KEPT, Removed};
 pub use metrics::{Figures, Metric, Requirement};
 pub use page::page;
-pub use reference::{Key, Logits, State, folder, state};
+pub use reference::{Key, Logits, State, state};
 pub use report::{Report, Row};
 pub use tasks::{Score, Scores, Task, read as read_tasks};
 

@@ -4,14 +4,15 @@
 //! row's highest, in half precision, little-endian. What a probability is made of is near 0 there, where half
 //! precision is finest.
 
+use super::kept::{Kept, LOGITS};
 use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 use serde::{Deserialize, Serialize};
-use siskin::{Model, SessionOptions};
-use siskin_kit::hash::{self, hex};
+use siskin::{CacheTypes, Model, SessionOptions};
+use siskin_kit::hash::{self, Fields, hex};
 use siskin_kit::perplexity::Windows;
 use siskin_kit::{Inputs, Output};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash3_128;
@@ -25,7 +26,8 @@ pub struct Key {
     text_hash: String,
     window: usize,
     chunks: usize,
-    cache: String,
+    /// The types of keys and values.
+    cache: [String; 2],
 }
 
 impl Key {
@@ -40,6 +42,7 @@ impl Key {
         chunks: usize,
         options: &SessionOptions,
     ) -> Result<Key> {
+        let CacheTypes { keys, values } = options.cache;
         let (model_bytes, model_hash) = hash::of_file(model).with_context(|| model.display().to_string())?;
         Ok(Key {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -48,14 +51,16 @@ impl Key {
             text_hash: hash::of(text.as_bytes()),
             window,
             chunks,
-            cache: format!("{:?}", options.cache),
+            cache: [keys, values].map(|ty| ty.name().to_owned()),
         })
     }
 
     /// A name for the file of these logits.
     pub fn file_name(&self) -> String {
-        let all = format!("{self:?}");
-        format!("{}.logits", hash::of(all.as_bytes()))
+        let Key { version, model_bytes, model_hash, text_hash, window, chunks, cache: [keys, values] } = self;
+        let fields = Fields::new().text(version).number(*model_bytes).text(model_hash).text(text_hash);
+        let fields = fields.number(*window as u64).number(*chunks as u64).text(keys).text(values);
+        format!("{}{LOGITS}", fields.finish())
     }
 }
 
@@ -64,6 +69,8 @@ impl Key {
 pub struct Logits {
     /// Where the file is.
     pub path: PathBuf,
+    /// Whether that is in the folder of [`Kept`] ones.
+    pub kept: bool,
     /// What they are of.
     pub key: Key,
 }
@@ -80,7 +87,7 @@ struct Header {
     columns: usize,
 }
 
-const FORMAT: &str = "siskin reference logits 1";
+const FORMAT: &str = "siskin reference logits 2";
 /// No header is longer.
 const LONGEST_HEADER: u64 = 1 << 16;
 
@@ -148,18 +155,6 @@ fn header(file: &mut impl BufRead) -> Result<(Header, u64)> {
     }
 }
 
-/// The folder of cache files, made if need be; None of a user without a home.
-///
-/// # Errors
-/// A folder that cannot be made.
-pub fn folder() -> Result<Option<PathBuf>> {
-    let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = from("XDG_CACHE_HOME").or_else(|| Some(from("HOME")?.join(".cache")));
-    let Some(folder) = base.map(|base| base.join("siskin")) else { return Ok(None) };
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    Ok(Some(folder))
-}
-
 /// Logits on their way into the file, which appears once it is complete.
 pub(super) struct Writer {
     output: Output,
@@ -167,16 +162,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Begins the file at `path`.
+    /// Begins the file, which is none of `inputs`.
     pub(super) fn create(
-        path: &Path,
-        key: &Key,
+        logits: &Logits,
         model: &Model,
         windows: &Windows,
         inputs: &Inputs,
     ) -> Result<Writer> {
-        let output = Output::create(path, inputs)?;
-        let header = serde_json::to_string(&Header::new(key, model, windows))?;
+        let header = Header::new(&logits.key, model, windows);
+        if logits.kept {
+            Kept::open()?.make_room(2 * header.rows as u64 * header.columns as u64)?;
+        }
+        let output = Output::create(&logits.path, inputs)?;
+        let header = serde_json::to_string(&header)?;
         output.file().write_all(format!("{header}\n").as_bytes()).context(output.name().to_owned())?;
         Ok(Writer { output, halves: Vec::new() })
     }
@@ -242,6 +240,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn key(text: &str) -> Key {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -284,9 +283,14 @@ mod tests {
         }
     }
 
+    /// Files that were made once are found by it again, also by later builds.
     #[test]
     fn a_key_names_its_file() {
-        assert_eq!(key("a").file_name(), key("a").file_name());
         assert_ne!(key("a").file_name(), key("b").file_name());
+        let mut key = key("a");
+        key.version = "0".to_owned();
+        let fields = Fields::new().text("0").number(7).text(&hash::of(b"weights")).text(&hash::of(b"a"));
+        let fields = fields.number(512).number(3).text("f16").text("f16");
+        assert_eq!(key.file_name(), format!("{}.logits", fields.finish()));
     }
 }

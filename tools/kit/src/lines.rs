@@ -1,13 +1,16 @@
+#![allow(clippy::disallowed_methods, reason = "what grows line by line is made here, and removed")]
+
+use crate::inputs::{Inputs, folder_of};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file of lines that grows at its end. A line is on the disk when [`Lines::append`] returns; one that was not
 /// finished is seen by [`Lines::recover`] and cut off. No two processes have the same file open.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub struct Lines {
     name: String,
     path: PathBuf,
     file: File,
@@ -17,33 +20,44 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Opens the file at `path`, or makes it. A new one goes away again if no line is appended.
+    /// Opens the file at `path`, which is none of `inputs`, or makes it. A new one goes away again if no line is
+    /// appended; the umask decides who may read it.
     ///
     /// # Errors
-    /// What is no regular file, or is open elsewhere.
-    pub(crate) fn open(path: &Path) -> Result<Lines> {
+    /// What is no regular file, is an input, or is open elsewhere.
+    pub fn open(path: &Path, inputs: &Inputs) -> Result<Lines> {
+        Lines::with_mode(path, inputs, 0o666)
+    }
+
+    /// The same for what is of its owner's concern alone: nobody else may read a new file.
+    ///
+    /// # Errors
+    /// As for [`Lines::open`].
+    pub fn open_private(path: &Path, inputs: &Inputs) -> Result<Lines> {
+        Lines::with_mode(path, inputs, 0o600)
+    }
+
+    fn with_mode(path: &Path, inputs: &Inputs, mode: u32) -> Result<Lines> {
         let name = path.display().to_string();
-        open(path).with_context(|| name.clone()).map(|(file, length, created)| Lines {
-            path: path.to_owned(),
-            name,
-            file,
-            length,
-            created,
-        })
+        inputs
+            .check(path)
+            .and_then(|()| open(path, mode))
+            .with_context(|| name.clone())
+            .map(|(file, length, created)| Lines { path: path.to_owned(), name, file, length, created })
     }
 
     /// What messages call the file.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether there is nothing in it.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
     /// Whether it begins with `text`, or ends before all of that is there.
-    pub(crate) fn begins_with(&mut self, text: &str) -> Result<bool> {
+    pub fn begins_with(&mut self, text: &str) -> Result<bool> {
         let mut read = || {
             self.file.seek(SeekFrom::Start(0))?;
             let mut beginning = Vec::new();
@@ -59,7 +73,7 @@ impl Lines {
     ///
     /// # Errors
     /// What `check` returns, and a line that it returned false for in front of others; the file stays as it was.
-    pub(crate) fn recover(&mut self, mut check: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<u64> {
+    pub fn recover(&mut self, mut check: impl FnMut(u64, &[u8]) -> Result<bool>) -> Result<u64> {
         self.file.seek(SeekFrom::Start(0)).with_context(|| self.name.clone())?;
         let mut reader = BufReader::new(&self.file);
         let (mut whole, mut count, mut damaged) = (0, 0, None);
@@ -88,7 +102,7 @@ impl Lines {
     ///
     /// # Errors
     /// A line that cannot be written leaves nothing behind.
-    pub(crate) fn append(&mut self, line: &str) -> Result<()> {
+    pub fn append(&mut self, line: &str) -> Result<()> {
         let bytes = format!("{line}\n");
         let written = self.file.write_all(bytes.as_bytes()).and_then(|()| self.file.sync_data());
         match written {
@@ -103,7 +117,7 @@ impl Lines {
     }
 
     /// Removes the file.
-    pub(crate) fn remove(self) -> Result<()> {
+    pub fn remove(self) -> Result<()> {
         fs::remove_file(&self.path).with_context(|| self.name.clone())
     }
 
@@ -125,7 +139,7 @@ impl Drop for Lines {
 }
 
 /// The file at `path`, locked for as long as it is open, its length, and whether it is new.
-fn open(path: &Path) -> Result<(File, u64, bool)> {
+fn open(path: &Path, mode: u32) -> Result<(File, u64, bool)> {
     loop {
         let created = match fs::metadata(path) {
             Ok(found) if found.is_dir() => bail!("found a folder, expected the name of a file"),
@@ -134,7 +148,7 @@ fn open(path: &Path) -> Result<(File, u64, bool)> {
             Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(error) => return Err(error.into()),
         };
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)?;
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => bail!("another process is writing it"),
             // File systems without locks trust their users.
@@ -144,22 +158,21 @@ fn open(path: &Path) -> Result<(File, u64, bool)> {
         // Another process may have removed it before it was locked.
         if found.nlink() > 0 {
             if created {
-                sync_folder(path)?;
+                // Its name, too, must survive a loss of power.
+                File::open(folder_of(path))?.sync_all()?;
             }
             return Ok((file, found.len(), created));
         }
     }
 }
 
-/// Has a new file's name survive a loss of power.
-fn sync_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open(path: &Path) -> Result<Lines> {
+        Lines::open(path, &Inputs::of([""; 0]))
+    }
 
     fn read(path: &Path) -> String {
         fs::read_to_string(path).unwrap()
@@ -168,7 +181,7 @@ mod tests {
     /// Recovers the file and returns its lines, of which `torn` is none.
     fn recovered(path: &Path, torn: &str) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        Lines::open(path)?.recover(|number, line| {
+        open(path)?.recover(|number, line| {
             let line = String::from_utf8(line.to_vec())?;
             let whole = line != torn;
             if whole {
@@ -185,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         for line in ["one", "", "drei"] {
-            Lines::open(&path).unwrap().append(line).unwrap();
+            open(&path).unwrap().append(line).unwrap();
         }
         assert_eq!(read(&path), "one\n\ndrei\n");
         assert_eq!(recovered(&path, "-").unwrap(), ["one", "", "drei"]);
@@ -222,14 +235,44 @@ mod tests {
     fn two_processes_do_not_write_one_file_and_a_new_one_without_lines_goes_away() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let first = Lines::open(&path).unwrap();
-        let error = format!("{:#}", Lines::open(&path).unwrap_err());
+        let first = open(&path).unwrap();
+        let error = format!("{:#}", open(&path).unwrap_err());
         assert!(error.ends_with("another process is writing it"), "{error}");
         drop(first);
         assert!(!path.exists());
         fs::write(&path, "").unwrap();
-        drop(Lines::open(&path).unwrap());
+        drop(open(&path).unwrap());
         assert!(path.exists());
-        assert!(Lines::open(folder.path()).is_err() && Lines::open(Path::new("/dev/null")).is_err());
+        assert!(open(folder.path()).is_err() && open(Path::new("/dev/null")).is_err());
+    }
+
+    #[test]
+    fn an_input_is_never_appended_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, link) = (folder.path().join("input"), folder.path().join("link"));
+        fs::write(&input, "one\n").unwrap();
+        std::os::unix::fs::symlink(&input, &link).unwrap();
+        let (inputs, other) = (Inputs::of([&input]), folder.path().join("other"));
+        for path in [&input, &link, &folder.path().join("./input")] {
+            let error = format!("{:#}", Lines::open_private(path, &inputs).unwrap_err());
+            assert!(error.contains("the output is the input"), "{error}");
+        }
+        // Nor is what another output will be.
+        assert!(Lines::open(&folder.path().join("./other"), &inputs.and([&other])).is_err());
+        assert!(!other.exists());
+    }
+
+    #[test]
+    fn private_lines_are_their_owner_s_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (private, shared) = (folder.path().join("private"), folder.path().join("shared"));
+        Lines::open_private(&private, &Inputs::of([""; 0])).unwrap().append("one").unwrap();
+        open(&shared).unwrap().append("one").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&private), 0o600);
+        // What this process's umask leaves of a new file.
+        let umask = folder.path().join("umask");
+        fs::write(&umask, "").unwrap();
+        assert_eq!(mode(&shared), mode(&umask));
     }
 }

@@ -5,7 +5,7 @@ use twox_hash::XxHash3_128;
 use crate::kernels::attention::Look;
 use crate::kernels::{Activation, Pairs};
 
-/// What logits depend on, hashed field by field: so two that are hashed alike compute alike, whatever their types are
+/// What logits or answers depend on, hashed field by field: so two that are hashed alike compute alike, whatever their types are
 /// called.
 pub(crate) trait Fingerprint {
     fn hash(&self, hasher: &mut XxHash3_128);
@@ -14,10 +14,10 @@ pub(crate) trait Fingerprint {
 /// [`Fingerprint`] of a struct: of all its fields. One that is left out does not compile.
 macro_rules! fingerprint {
     ($type:ty { $($field:ident),+ $(,)? }) => {
-        impl $crate::model::fingerprint::Fingerprint for $type {
+        impl $crate::fingerprint::Fingerprint for $type {
             fn hash(&self, hasher: &mut twox_hash::XxHash3_128) {
                 let Self { $($field),+ } = self;
-                $($crate::model::fingerprint::Fingerprint::hash($field, hasher);)+
+                $($crate::fingerprint::Fingerprint::hash($field, hasher);)+
             }
         }
     };
@@ -28,7 +28,7 @@ fingerprint!(Look { scale, cap, window });
 
 impl Fingerprint for usize {
     fn hash(&self, hasher: &mut XxHash3_128) {
-        hasher.write(&(*self as u64).to_le_bytes());
+        (*self as u64).hash(hasher);
     }
 }
 
@@ -38,9 +38,30 @@ impl Fingerprint for bool {
     }
 }
 
-impl Fingerprint for f32 {
+/// [`Fingerprint`] of numbers: of their bytes.
+macro_rules! numbers {
+    ($($type:ty),+) => {
+        $(impl Fingerprint for $type {
+            fn hash(&self, hasher: &mut XxHash3_128) {
+                hasher.write(&self.to_le_bytes());
+            }
+        })+
+    };
+}
+numbers!(u64, u32, i32, f32);
+
+impl Fingerprint for String {
     fn hash(&self, hasher: &mut XxHash3_128) {
-        hasher.write(&self.to_le_bytes());
+        self.len().hash(hasher);
+        hasher.write(self.as_bytes());
+    }
+}
+
+impl<A: Fingerprint, B: Fingerprint> Fingerprint for (A, B) {
+    fn hash(&self, hasher: &mut XxHash3_128) {
+        let (first, second) = self;
+        first.hash(hasher);
+        second.hash(hasher);
     }
 }
 

@@ -1,0 +1,65 @@
+use anyhow::{Result, bail};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The files that a command reads, and those that it writes elsewhere, none of which an output may replace. Each
+/// [`Output`](crate::Output) and all [`Lines`](crate::Lines) are given them, so that no command can forget to say.
+#[derive(Clone, Debug)]
+pub struct Inputs(Vec<PathBuf>);
+
+impl Inputs {
+    /// These files, and all that is in these folders. One that does not exist yet may not be made either.
+    pub fn of<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Inputs {
+        Inputs(paths.into_iter().map(Into::into).collect())
+    }
+
+    /// The same and others.
+    pub fn and<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Inputs {
+        self.0.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// Fails where one of them is the file at `path`, by whatever name.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        let Some(output) = Identity::of(path) else { return Ok(()) };
+        let same = |path: &Path| Identity::of(path).is_some_and(|input| input == output);
+        for input in &self.0 {
+            if same(input) {
+                bail!("the output is the input {}", input.display());
+            }
+            for entry in fs::read_dir(input).into_iter().flatten().flatten() {
+                if same(&entry.path()) {
+                    bail!("the output is a file of the input {}", input.display());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What tells a file from others, whatever it is called.
+#[derive(PartialEq, Eq)]
+enum Identity {
+    /// Device and inode of a file.
+    File(u64, u64),
+    /// Those of the folder that a file will be in, and its name there.
+    Future(u64, u64, OsString),
+}
+
+impl Identity {
+    /// None of what cannot be made.
+    fn of(path: &Path) -> Option<Identity> {
+        if let Ok(file) = fs::metadata(path) {
+            return Some(Identity::File(file.dev(), file.ino()));
+        }
+        let folder = fs::metadata(folder_of(path)).ok()?;
+        Some(Identity::Future(folder.dev(), folder.ino(), path.file_name()?.to_owned()))
+    }
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
