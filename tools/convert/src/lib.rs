@@ -2,6 +2,7 @@
 //! to a budget; weighted by importance matrices; with adapters merged. `docs/quantization.md` is its manual.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 #![deny(clippy::print_stdout)] // It panics where nobody reads.
 
 pub mod fit;

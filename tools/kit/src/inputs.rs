@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 pub struct Inputs(Vec<PathBuf>);
 
 impl Inputs {
-    /// These files, and all that is in these folders. One that does not exist yet may not be made either.
+    /// These files, and all that is in these folders, but for GGUF files: what is read as a folder is a checkpoint or an
+    /// adapter, which has none. A file that does not exist yet may not be made either.
     pub fn of<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Inputs {
         Inputs(paths.into_iter().map(Into::into).collect())
     }
@@ -30,7 +31,8 @@ impl Inputs {
                 bail!("the output is the input {}", input.display());
             }
             for entry in fs::read_dir(input).into_iter().flatten().flatten() {
-                if same(&entry.path()) {
+                let path = entry.path();
+                if path.extension().is_none_or(|extension| extension != "gguf") && same(&path) {
                     bail!("the output is a file of the input {}", input.display());
                 }
             }

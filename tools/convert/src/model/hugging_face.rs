@@ -4,7 +4,7 @@ use super::safetensors::{Stored, Weights, tensor_type};
 use super::special::Settings;
 use super::tensor::{RowOrder, Source, Tensor};
 use super::vocabulary::Vocabulary;
-use super::{Model, Shape, sentencepiece, tokenizer_json};
+use super::{Model, Shape, chat_template, sentencepiece, tokenizer_json};
 use anyhow::{Context, Result, anyhow, bail};
 use siskin_quant::{TensorType, decode};
 use std::collections::HashSet;
@@ -19,7 +19,9 @@ pub(super) fn open(folder: &Path) -> Result<Model> {
     let tensors = tensors(&mut description, &weights)?;
     let shape = Shape::of_checkpoint(&settings.config)?;
     let metadata = metadata(folder, family, description, &settings, &tensors)?;
-    Ok(Model { builder: metadata.into_builder()?, tensors, shape, inputs: weights.files, mapped: None })
+    let mut inputs = weights.files;
+    inputs.extend([folder.to_owned(), folder.join(chat_template::FOLDER)]);
+    Ok(Model { builder: metadata.into_builder()?, tensors, shape, inputs, mapped: None })
 }
 
 /// The metadata that llama.cpp's converter writes, in its order.

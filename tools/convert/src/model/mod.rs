@@ -2,6 +2,7 @@
 //! metadata and tensors whose rows can be read in any order.
 
 mod changed;
+mod chat_template;
 mod document;
 mod families;
 mod gguf;
@@ -37,7 +38,7 @@ pub struct Model {
     pub(crate) tensors: Vec<Tensor>,
     /// What chooses the tensors' types.
     pub(crate) shape: Shape,
-    /// Files that are read, none of which may be the output.
+    /// Files and folders that are read, of which none may be the output.
     pub(crate) inputs: Vec<PathBuf>,
     /// The mapped file, if the input is one.
     pub(crate) mapped: Option<Arc<Gguf>>,
@@ -79,7 +80,7 @@ impl Model {
         if what.is_dir() { hugging_face::open(path) } else { gguf::open(path) }
     }
 
-    /// Files that are read, none of which may be the output.
+    /// Files and folders that are read, of which none may be the output.
     pub fn inputs(&self) -> &[PathBuf] {
         &self.inputs
     }

@@ -1,10 +1,10 @@
+use super::chat_template;
 use super::document::Document;
-use super::metadata::{Metadata, Value, strings};
+use super::metadata::{Metadata, Value};
 use super::tokenizer_json::flatten;
 use super::vocabulary::Vocabulary;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value as Json;
-use std::fs;
 use std::path::Path;
 
 /// Special tokens: their names in Hugging Face's files and in `tokenizer.ggml.*_token_id`.
@@ -139,45 +139,9 @@ impl Settings {
         Some(template.len() > 1 && expected.is_none_or(|expected| expected == text))
     }
 
-    /// Writes the chat templates: one text, or several by name of which `default` is the main one.
+    /// Writes the chat templates that `folder` has.
     pub(crate) fn write_chat_template(&self, folder: &Path, metadata: &mut Metadata) -> Result<()> {
-        const KEY: &str = "tokenizer.chat_template";
-        let config = self.tokenizer_config.as_ref();
-        match config.and_then(|config| config.get("chat_template")) {
-            Some(Json::String(template)) => metadata.set(KEY, template.as_str()),
-            Some(Json::Array(templates)) => {
-                let mut names = Vec::new();
-                for entry in templates {
-                    let part = |key| entry.get(key).and_then(Json::as_str);
-                    let (Some(name), Some(template)) = (part("name"), part("template")) else {
-                        bail!(
-                            "tokenizer_config.json: chat_template: expected entries with name and template"
-                        );
-                    };
-                    let name: String =
-                        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-                    if name == "default" {
-                        metadata.set(KEY, template);
-                    } else {
-                        metadata.set(&format!("{KEY}.{name}"), template);
-                        names.push(name);
-                    }
-                }
-                if !names.is_empty() {
-                    metadata.set("tokenizer.chat_templates", strings(names));
-                }
-            }
-            Some(_) => bail!("tokenizer_config.json: chat_template: expected a string or a list"),
-            None => {
-                let path = folder.join("chat_template.jinja");
-                match fs::read_to_string(&path) {
-                    Ok(template) => metadata.set(KEY, template.as_str()),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error).with_context(|| path.display().to_string()),
-                }
-            }
-        }
-        Ok(())
+        chat_template::write(folder, self.tokenizer_config.as_ref(), metadata)
     }
 
     /// Writes how the model wants to be sampled, as `general.sampling.*`, from `generation_config.json`:
