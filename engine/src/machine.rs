@@ -66,10 +66,11 @@ impl Machine {
     /// that the process may use, the big ones only, within the cgroup's CPU quota. Every further thread would share
     /// a core, or keep the others waiting for a slow one.
     ///
-    /// A quota counts as the nearest whole number: half a CPU or more is worth a thread, though the kernel halts it
-    /// at times; with less, all threads would be halted for longer than the additional one works.
+    /// Three quarters of a CPU or more of a quota's rest are worth a thread; with less, the kernel halts all threads for
+    /// longer than the additional one works, since those that run wait for those that are halted. SmolLM2 135M decodes
+    /// 254 tokens a second with one thread and 178 with two where the quota is 1.5, 278 and 308 where it is 1.75.
     pub fn default_threads(&self) -> usize {
-        let within = |quota: f64| (quota.round() as usize).max(1);
+        let within = |quota: f64| ((quota + 0.25).floor() as usize).max(1);
         let cores = self.big_cores().unwrap_or_else(parallelism);
         cores.min(self.limits.cpus.map_or(usize::MAX, within))
     }
@@ -291,7 +292,16 @@ mod tests {
         let container = fake(8);
         container.write("proc/self/cgroup", "0::/\n");
         container.write("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
-        for (quota, expected) in [("150000", 2), ("140000", 1), ("20000", 1), ("400000", 4), ("1600000", 8)] {
+        for (quota, expected) in [
+            ("20000", 1),
+            ("150000", 1),
+            ("174000", 1),
+            ("175000", 2),
+            ("250000", 2),
+            ("275000", 3),
+            ("400000", 4),
+            ("1600000", 8),
+        ] {
             container.write("sys/fs/cgroup/cpu.max", &format!("{quota} 100000\n"));
             assert_eq!(threads(&container), expected, "{quota}");
         }
