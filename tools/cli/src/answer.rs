@@ -1,6 +1,6 @@
 //! Streaming an answer, piece by piece.
 
-use crate::session::count;
+use crate::numbers::{Limit, limit};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -10,18 +10,18 @@ use std::io::{self, Write};
 /// The flags that say when an answer ends.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AnswerArguments {
-    /// Tokens that an answer has at most [default: until the model ends it, or the context is full]
-    #[arg(short, long, value_name = "N", value_parser = count)]
-    pub(crate) n_predict: Option<usize>,
+    /// Tokens that an answer has at most, -1 for no limit [default: until the model ends it, or the context is full]
+    #[arg(short, long, value_name = "N", value_parser = limit)]
+    n_predict: Option<Limit>,
     /// End the answer before this text; may be given several times
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) stop: Vec<String>,
+    stop: Vec<String>,
 }
 
 impl AnswerArguments {
     /// What they say.
     pub(crate) fn limits(&self) -> AnswerLimits {
-        AnswerLimits { tokens: self.n_predict, stop: self.stop.clone() }
+        AnswerLimits { tokens: self.n_predict.and_then(Limit::tokens), stop: self.stop.clone() }
     }
 }
 

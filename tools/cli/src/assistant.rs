@@ -1,7 +1,7 @@
 //! Prompts answered one after the other, each as if it were the first.
 
 use crate::adapter::AdapterArguments;
-use crate::answer::{self, AnswerArguments, Reply};
+use crate::answer::{self, Reply};
 use crate::interrupt::Interrupt;
 use crate::journal::Settings;
 use crate::memory::MemoryArguments;
@@ -10,7 +10,7 @@ use crate::neighbour::NeighbourArguments;
 use anyhow::Result;
 use serde_json::json;
 use siskin::sampler::SamplerOptions;
-use siskin::{Answer, CacheTypes, Model, SessionOptions};
+use siskin::{Answer, AnswerLimits, CacheTypes, Model, SessionOptions};
 use siskin_kit::hash::hex;
 use std::io::Write;
 
@@ -61,7 +61,7 @@ impl Assistant {
     ///
     /// # Errors
     /// Sampler options without meaning.
-    pub(crate) fn settings(&self, sampling: &SamplerOptions, answer: &AnswerArguments) -> Result<Settings> {
+    pub(crate) fn settings(&self, sampling: &SamplerOptions, limits: &AnswerLimits) -> Result<Settings> {
         self.answer.session().sampler(sampling)?;
         let mut settings = Settings::default();
         settings.set("version", env!("CARGO_PKG_VERSION"));
@@ -71,12 +71,11 @@ impl Assistant {
             settings.set("adapters", self.adapters.iter().map(adapter).collect::<Vec<_>>());
         }
         let CacheTypes { keys, values } = self.options.cache;
-        let AnswerArguments { n_predict, stop } = answer;
         settings.set("context", self.context());
         settings.set("cache type", vec![keys.name(), values.name()]);
         settings.set("sampling", hex(sampling.fingerprint()));
-        settings.set("n-predict", *n_predict);
-        settings.set("stop", stop.as_slice());
+        settings.set("n-predict", limits.tokens);
+        settings.set("stop", limits.stop.as_slice());
         Ok(settings)
     }
 
@@ -85,11 +84,11 @@ impl Assistant {
         &mut self,
         prompt: &[u32],
         sampling: &SamplerOptions,
-        arguments: &AnswerArguments,
+        limits: &AnswerLimits,
         out: &mut impl Write,
     ) -> Result<Reply> {
         self.answer.set_sampler(self.answer.session().sampler(sampling)?);
-        self.answer.set_limits(arguments.limits());
+        self.answer.set_limits(limits.clone());
         self.answer.ask_tokens(prompt)?;
         answer::stream(&mut self.answer, out)
     }
@@ -99,6 +98,7 @@ impl Assistant {
 #[cfg(feature = "demo")]
 mod tests {
     use super::*;
+    use crate::answer::AnswerArguments;
     use clap::Parser;
     use siskin::template::Message;
 
@@ -126,7 +126,7 @@ mod tests {
         let ask = |assistant: &mut Assistant, prompt: &str| {
             let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();
             let sampling = SamplerOptions { seed: Some(7), repeat_penalty: 1.3, ..Default::default() };
-            assistant.answer(&tokens, &sampling, &flags.answer, &mut Vec::new()).unwrap().tokens
+            assistant.answer(&tokens, &sampling, &flags.answer.limits(), &mut Vec::new()).unwrap().tokens
         };
         let mut assistant = fresh();
         for prompt in ["tell me a story about a wolf", "tell me a story about a fox", "hello", "hello"] {

@@ -11,16 +11,17 @@ use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
 use crate::model::ModelFlag;
 use crate::neighbour::NeighbourArguments;
+use crate::numbers::count;
 use crate::sampling::SamplingArguments;
-use crate::session::{SessionArguments, count};
+use crate::session::SessionArguments;
 use answers::{Answers, Record};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use input::{Input, Line};
 use request::{Id, Request};
-use siskin::Ending;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
+use siskin::{AnswerLimits, Ending};
 use siskin_kit::{Inputs, progress, tell};
 use std::collections::HashMap;
 use std::io;
@@ -32,7 +33,8 @@ use std::path::PathBuf;
 /// whole conversation of objects with "role" and "content". Besides, a line may have "id", "system", "max_tokens",
 /// "stop", "seed", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty" and
 /// "frequency_penalty", which count before the flags. Lines of OpenAI's batches are read too: "custom_id" is the id,
-/// "body" holds the rest. "model" is not looked at; any other name is refused, before anything is answered.
+/// "body" holds the rest. Of OpenAI's other names those are read that change no answer, such as "model" and "user", or
+/// "n" where it is 1; all else is refused, before anything is answered.
 ///
 /// OUT gets a line for each, in the same order: {"id": ..., "content": ..., "finish_reason": "stop" or "length",
 /// "usage": {"prompt_tokens": ..., "completion_tokens": ...}}. The id is the line's number where it has none; no two
@@ -91,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;
     let sampling = arguments.sampling.options(assistant.model());
     let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
-    let mut settings = assistant.settings(&sampling, &arguments.answer)?;
+    let mut settings = assistant.settings(&sampling, &arguments.answer.limits())?;
     settings.set("system", arguments.system.clone());
     settings.set("raw", arguments.raw);
     let inputs = Inputs::of([&arguments.input]).and(model.path()).and(adapters.paths());
@@ -123,7 +125,7 @@ struct Prompt {
     id: Id,
     tokens: Vec<u32>,
     sampling: SamplerOptions,
-    answer: AnswerArguments,
+    limits: AnswerLimits,
 }
 
 impl Work<'_> {
@@ -152,13 +154,9 @@ impl Work<'_> {
     /// Whatever would keep it from being answered.
     fn prompt(&self, line: &Line<'_>) -> Result<Prompt> {
         let request = Request::parse(line.text)?;
-        let sampling = self.sampling.clone().overlay(&request.sampling());
+        let sampling = self.sampling.clone().overlay(request.sampling());
         sampling.validate()?;
-        let AnswerArguments { n_predict, stop } = &self.arguments.answer;
-        let answer = AnswerArguments {
-            n_predict: request.max_tokens.map(|limit| limit.get()).or(*n_predict),
-            stop: request.stop().unwrap_or_else(|| stop.clone()),
-        };
+        let limits = request.limits(self.arguments.answer.limits());
         let model = self.assistant.model();
         let tokens = match self.arguments.raw {
             true => model.text_tokens(request.raw_prompt()?),
@@ -170,7 +168,7 @@ impl Work<'_> {
             length < context,
             "the prompt has {length} tokens, the context has room for {context} and an answer needs some"
         );
-        Ok(Prompt { id: request.id.unwrap_or(Id::Number(line.number)), tokens, sampling, answer })
+        Ok(Prompt { id: request.id.unwrap_or(Id::Number(line.number)), tokens, sampling, limits })
     }
 
     fn messages(&self, request: &Request) -> Vec<Message> {
@@ -191,7 +189,7 @@ impl Work<'_> {
         done: usize,
         answers: &mut Answers,
     ) -> Result<()> {
-        const STYLE: &str = "{bar:32} {pos} of {len} answers {per_sec:>12} {eta:>4}";
+        const STYLE: &str = "{bar:32} {pos} of {len} answers {rate:>12} {eta:>4}";
         self.assistant.cancel_when(&Interrupt::on_termination()?);
         let progress = progress::bar(lines.len() as u64, STYLE);
         progress.set_position(done as u64);
@@ -205,8 +203,8 @@ impl Work<'_> {
                 return Ok(());
             }
             let prompt = self.prompt(&line).with_context(|| line.place())?;
-            let Prompt { id, tokens, sampling, answer } = &prompt;
-            let answer = self.assistant.answer(tokens, sampling, answer, &mut io::sink());
+            let Prompt { id, tokens, sampling, limits } = &prompt;
+            let answer = self.assistant.answer(tokens, sampling, limits, &mut io::sink());
             let answer = answer.with_context(|| line.place())?;
             if answer.ending == Ending::Cancelled {
                 progress.finish_and_clear();

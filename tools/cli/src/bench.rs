@@ -2,7 +2,8 @@
 
 use crate::memory::MemoryLimit;
 use crate::model::ModelArguments;
-use crate::session::{SessionArguments, count};
+use crate::numbers::{count, whole};
+use crate::session::SessionArguments;
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -34,16 +35,22 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SHAPE", conflicts_with_all = ["model", "no_mmap"])]
     shape: Option<Shape>,
     /// The type of the random weights, as of `siskin quantize`
-    #[arg(long = "type", value_name = "TYPE", default_value = "q4_0", requires = "shape")]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        default_value = "q4_0",
+        requires = "shape",
+        conflicts_with = "model"
+    )]
     file_type: FileType,
     /// Keep the model with random weights in this file; one that is there is replaced once the new one is complete
-    #[arg(long, value_name = "FILE", requires = "shape")]
+    #[arg(long, value_name = "FILE", requires = "shape", conflicts_with = "model")]
     out: Option<PathBuf>,
     /// Tokens of a prefill; 0 for none
-    #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 512, value_parser = whole::<usize>)]
     n_prompt: usize,
     /// Tokens of a decode; 0 for none
-    #[arg(short, long, value_name = "N", default_value_t = 128)]
+    #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = whole::<usize>)]
     n_gen: usize,
     /// Decode with so many sequences at once, too
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
@@ -81,7 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         runs: arguments.runs,
         session: arguments.session.options(Some(context)),
     };
-    let adapter = arguments.adapter_rank.map(|rank| random_adapter(&subject.file()?, rank)).transpose()?;
+    let adapter = |rank| random_adapter(&subject.file()?, rank, arguments.memory.budget().as_ref());
+    let adapter = arguments.adapter_rank.map(adapter).transpose()?;
     let room = subject.check(&plan, adapter.as_ref(), &arguments.memory)?;
     let measured = measure(&plan, room, adapter.as_ref(), || subject.open())?;
     let report = match arguments.json {

@@ -63,10 +63,11 @@ Examples:
   printf 'Who are you?\\nAnd who am I?\\n' | siskin chat model.gguf";
 
 const HELP: &str = "\
-/reset      begin a new conversation
-/save FILE  write the conversation to a JSON file
-/quit       leave, as does Ctrl-D
-/help       show this list";
+/reset       begin a new conversation
+/save FILE   write the conversation to a new JSON file
+/save! FILE  the same, where a file of this name may be replaced
+/quit        leave, as does Ctrl-D
+/help        show this list";
 
 /// Talks until the input ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -97,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if lines.is_terminal() {
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }
+    conversation.tell_seed();
     while let Some(line) = termination.while_reading(|| lines.next())? {
         match Input::parse(&line) {
             Input::Nothing => {}
@@ -107,13 +109,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 let ended = ending == Ending::Cancelled && termination.came();
                 ensure!(!ended, "interrupted: the answer is not complete");
             }
-            Input::Reset => conversation.reset()?,
-            Input::Save(path) => match conversation.save(path) {
+            Input::Reset => {
+                conversation.reset()?;
+                conversation.tell_seed();
+            }
+            Input::Save { path, replace } => match conversation.save(path, replace) {
                 Ok(()) => note(format_args!("saved to {}", path.display())),
-                Err(error) => note(format_args!("siskin: {error:#}")),
+                Err(error) => note(format_args!("siskin: {}", crate::one_line(&error))),
             },
+            Input::SaveWhere => note(format_args!("expected the name of a file, as in /save talk.json")),
             Input::Help => note(format_args!("{HELP}")),
             Input::Quit => break,
+            Input::NotAlone(command) => note(format_args!("{command} stands alone on its line")),
             Input::Unknown(command) => note(format_args!("{command} is no command: /help lists them")),
         }
     }

@@ -1,6 +1,6 @@
 //! The flags that say how far a model looks back.
 
-use crate::session::count;
+use crate::numbers::{count, whole};
 use clap::{Args, ValueEnum};
 
 /// The context's length, and what becomes of it.
@@ -13,7 +13,7 @@ pub(crate) struct ContextArguments {
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     when_full: WhenFull,
     /// First tokens that shift and window never forget, such as those of a system prompt
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     keep: usize,
 }
 

@@ -4,7 +4,8 @@ mod worker;
 
 use crate::answer::{AnswerArguments, note};
 use crate::memory::MemoryLimit;
-use crate::session::{SessionArguments, count};
+use crate::numbers::count;
+use crate::session::SessionArguments;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::error::ErrorKind;

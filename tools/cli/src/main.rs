@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
-#![deny(clippy::print_stdout)] // It panics where nobody reads.
+#![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
 
 mod adapter;
 mod answer;
@@ -32,6 +32,7 @@ mod missing;
 mod model;
 mod neighbour;
 mod npy;
+mod numbers;
 #[cfg(feature = "convert")]
 mod pack;
 mod plan;
@@ -61,10 +62,25 @@ use std::process::ExitCode;
 /// Models are GGUF files, mapped into memory. The same model, prompt and seed give the same answer on every CPU,
 /// with any number of threads.
 #[derive(Debug, Parser)]
-#[command(name = "siskin", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    name = "siskin",
+    version,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    args_override_self = true,
+    mut_subcommands(numbers_may_be_negative)
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// Lets all options take numbers below 0, so that each says itself which it expects.
+fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
+    command
+        .mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(numbers_may_be_negative)
 }
 
 const EXAMPLES: &str = "\
@@ -161,17 +177,20 @@ fn report(error: &Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// An error and its causes, but for those that the one before has quoted already.
+/// An error and its causes, nothing twice: a cause may be quoted by the one before, or begin with it, as those do that
+/// name the file which whoever asked for it has named too.
 fn one_line(error: &Error) -> String {
-    let mut line = String::new();
+    let mut parts: Vec<String> = Vec::new();
     for cause in error.chain().map(|cause| cause.to_string().replace(['\n', '\r'], " ")) {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.ends_with(&cause) {
-            line = format!("{line}: {cause}");
+        if parts.last().is_some_and(|last| last.ends_with(&cause)) {
+            continue;
         }
+        parts.pop_if(|last| {
+            cause.strip_prefix(last.as_str()).is_some_and(|rest| rest.starts_with([':', ',', '/']))
+        });
+        parts.push(cause);
     }
-    line
+    parts.join(": ")
 }
 
 fn is_broken_pipe(error: &Error) -> bool {
@@ -194,6 +213,8 @@ mod tests {
             one_line(&cause().context("cannot open a: no such file").context("b")),
             "b: cannot open a: no such file"
         );
+        let named = Error::msg("a.gguf: expected a model").context("a.gguf").context("b");
+        assert_eq!(one_line(&named), "b: a.gguf: expected a model");
     }
 
     #[test]

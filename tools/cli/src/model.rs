@@ -112,6 +112,11 @@ impl ModelFlag {
         self.model.as_ref()
     }
 
+    /// Opens another file as the model's is opened.
+    pub(crate) fn beside(&self, path: &Path) -> Result<Gguf> {
+        open(Some(path), self.no_mmap)
+    }
+
     /// Opens the model's file.
     pub(crate) fn file(&self) -> Result<Gguf> {
         open(self.model.as_deref(), self.no_mmap)

@@ -3,11 +3,11 @@
 use crate::adapter::AdapterArguments;
 use crate::memory::{MemoryArguments, types};
 use crate::model::ModelArguments;
-use crate::session::{SessionArguments, count};
+use crate::numbers::count;
+use crate::session::SessionArguments;
 use anyhow::{Context, Error, Result};
 use clap::Args;
 use serde_json::{Value, json};
-use siskin::gguf::Gguf;
 use siskin::plan::{Budget, Outline, Plan, PlanError};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
     arguments.adapters.files(&file)?.count(&mut outline)?;
     if let Some(path) = &arguments.draft_model {
-        let draft = Gguf::open(path)?;
+        let draft = arguments.model.beside(path)?;
         outline.add_draft(Outline::of(&draft).map_err(|error| in_file(&draft, error))?);
     }
     let options = arguments.session.options(arguments.ctx_size);

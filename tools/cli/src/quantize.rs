@@ -1,7 +1,7 @@
 //! The `quantize` command: a Hugging Face folder or a GGUF file becomes a GGUF file of the wanted type.
 
 use crate::answer::note;
-use crate::session::count;
+use crate::numbers::{count, threads};
 use crate::size::Size;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -54,9 +54,9 @@ pub(crate) struct Arguments {
     /// Print what would be written, tensor by tensor, and write nothing
     #[arg(long, visible_alias = "plan")]
     dry_run: bool,
-    /// Threads to use, 0 for as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    /// Threads to work with, 0 for all that the process may use [default: 0]
+    #[arg(short, long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
 }
 
 /// What a file is fitted to, and how.
@@ -71,19 +71,18 @@ struct FitArguments {
     bpw: Option<BitsPerWeight>,
     /// The text for --fit and --bpw, like those the model is made for, in UTF-8 [default: a mixture of prose, dialogue
     /// and code]
-    #[arg(long, value_name = "FILE", requires = "budget")]
+    #[arg(long, value_name = "FILE", requires = "budget", conflicts_with = "file_type")]
     text: Option<PathBuf>,
     /// Windows of that text, of 256 tokens, that the model reads once for each of its matrices
-    #[arg(long, value_name = "N", requires = "budget", default_value_t = 4, value_parser = count)]
+    #[arg(long, value_name = "N", requires = "budget", conflicts_with = "file_type", default_value_t = 4, value_parser = count)]
     windows: usize,
 }
 
 impl FitArguments {
-    fn fit(&self, pack: bool, threads: usize) -> Result<Fit> {
+    fn fit(&self, pack: bool, threads: Option<usize>) -> Result<Fit> {
         let bits = self.bpw.map(|BitsPerWeight(bits)| Budget::BitsPerWeight(bits));
         let budget =
             self.fit.map(|Size(bytes)| Budget::File(bytes)).or(bits).context("expected --fit or --bpw")?;
-        let threads = Some(threads).filter(|&threads| threads > 0);
         let session = SessionOptions { threads, ..SessionOptions::default() };
         let text = Text::open(self.text.as_deref())?;
         Ok(Fit { budget, text, windows: self.windows, pack, session })
@@ -99,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let inputs = Inputs::of(model.inputs()).and(others);
     let path = arguments.output.as_ref().filter(|_| !arguments.dry_run);
     let output = path.map(|path| Output::create(path, &inputs)).transpose()?;
-    let pool = ThreadPoolBuilder::new().num_threads(arguments.threads).build().context("threads")?;
+    let pool = pool(arguments.threads)?;
     match arguments.file_type {
         Some(file_type) => {
             let choices = model.choose(file_type, &kept, importance.is_some());
@@ -139,6 +138,11 @@ fn finish(
     say(&plan.notes());
     tell(format_args!("{name}: {}", plan.summary()))?;
     Ok(())
+}
+
+/// So many threads; None: as many as the process may use.
+pub(crate) fn pool(threads: Option<usize>) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build().context("threads")
 }
 
 /// Says on standard error what the user may not expect.

@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     neighbour: NeighbourArguments,
     #[command(flatten)]
     session: SessionArguments,
-    /// Say nothing about speed
+    /// Say nothing about speed and the seed
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -94,7 +94,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.speculation.attach(&mut session, speculation)?;
     arguments.neighbour.watch(&mut session)?;
     session.cancel_when(interrupt.flag());
-    let sampler = session.sampler(&arguments.sampling.options(&model))?;
+    let sampling = arguments.sampling.options(&model);
+    let sampler = session.sampler(&sampling)?;
     let mut answer = Answer::with_sampler(session, sampler);
     answer.set_limits(arguments.answer.limits());
 
@@ -129,6 +130,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
         speculation::tell(session);
+        if !sampling.is_greedy() {
+            note(format_args!("seed: {}", answer.seed()));
+        }
     }
     ensure!(reply.ending != Ending::Cancelled, "interrupted: the answer is not complete");
     Ok(())

@@ -1,5 +1,6 @@
 //! The sampling flags: llama.cpp's names, laid over the model's own settings.
 
+use crate::numbers::{real, signed, whole};
 use clap::Args;
 use siskin::Model;
 use siskin::sampler::{Mirostat, SamplerError, SamplerKind, SamplerOptions, SamplerOverrides};
@@ -8,62 +9,62 @@ use siskin::sampler::{Mirostat, SamplerError, SamplerKind, SamplerOptions, Sampl
 #[derive(Debug, Args)]
 #[command(next_help_heading = HEADING)]
 pub(crate) struct SamplingArguments {
-    /// Seed of the random numbers [default: another one each time]
-    #[arg(short, long, value_name = "SEED")]
+    /// Seed of the random numbers [default: another one each time, which is said]
+    #[arg(short, long, value_name = "SEED", value_parser = whole::<u64>)]
     seed: Option<u64>,
     /// Divides the logits; 0 takes the likeliest token, always [0.8]
-    #[arg(long, alias = "temperature", value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, alias = "temperature", value_name = "T", value_parser = real)]
     temp: Option<f32>,
     /// Keep the K likeliest tokens; 0 is off [40]
-    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", value_parser = signed)]
     top_k: Option<i32>,
     /// Keep the likeliest tokens that together have probability P; 1 is off [0.95]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = real)]
     top_p: Option<f32>,
     /// Keep tokens at least P times as likely as the likeliest; 0 is off [0.05]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = real)]
     min_p: Option<f32>,
     /// Locally typical sampling with probability mass P; 1 is off [1]
-    #[arg(long, alias = "typical-p", value_name = "P")]
+    #[arg(long, alias = "typical-p", value_name = "P", value_parser = real)]
     typical: Option<f32>,
     /// Keep logits within N standard deviations of the best; -1 is off [-1]
-    #[arg(long, alias = "top-n-sigma", value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, alias = "top-n-sigma", value_name = "N", value_parser = real)]
     top_nsigma: Option<f32>,
     /// Chance that XTC leaves out the likeliest choices; 0 is off [0]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = real)]
     xtc_probability: Option<f32>,
     /// Probability from which XTC counts a token among them [0.1]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = real)]
     xtc_threshold: Option<f32>,
     /// Half width of the temperature's range, chosen from by the entropy; 0 is off [0]
-    #[arg(long, value_name = "RANGE")]
+    #[arg(long, value_name = "RANGE", value_parser = real)]
     dynatemp_range: Option<f32>,
     /// Exponent of the entropy in that choice [1]
-    #[arg(long, value_name = "EXPONENT")]
+    #[arg(long, value_name = "EXPONENT", value_parser = real)]
     dynatemp_exp: Option<f32>,
     /// Tokens that the penalties look back at; 0 is off, -1 the whole context [64]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = signed)]
     repeat_last_n: Option<i32>,
     /// Weakens tokens that were seen, by a factor; 1 is off [1]
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", value_parser = real)]
     repeat_penalty: Option<f32>,
     /// Subtracted from the logits of tokens that were seen; 0 is off [0]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = real)]
     presence_penalty: Option<f32>,
     /// Subtracted from the logits of tokens as often as they were seen; 0 is off [0]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = real)]
     frequency_penalty: Option<f32>,
     /// Strength of DRY, which weakens the continuation of repeated sequences; 0 is off [0]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = real)]
     dry_multiplier: Option<f32>,
     /// Base of DRY's penalty, which grows with the length of the repetition [1.75]
-    #[arg(long, value_name = "BASE")]
+    #[arg(long, value_name = "BASE", value_parser = real)]
     dry_base: Option<f32>,
     /// Longest repetition that DRY leaves alone, in tokens [2]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>)]
     dry_allowed_length: Option<u32>,
     /// Tokens that DRY looks back at; 0 is off, -1 the whole context [-1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = signed)]
     dry_penalty_last_n: Option<i32>,
     /// A text across which DRY sees no repetition, may be given several times; "none" for none of the defaults
     /// [newline, ':', '"' and '*']
@@ -73,10 +74,10 @@ pub(crate) struct SamplingArguments {
     #[arg(long, value_name = "N", value_parser = mirostat)]
     mirostat: Option<Mirostat>,
     /// Mirostat's learning rate [0.1]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = real)]
     mirostat_lr: Option<f32>,
     /// Mirostat's target entropy, in bits [5]
-    #[arg(long, value_name = "BITS")]
+    #[arg(long, value_name = "BITS", value_parser = real)]
     mirostat_ent: Option<f32>,
     /// Added to the logit of a token, such as 15+1 or 15-inf; may be given several times
     #[arg(long, value_name = "ID(+|-)BIAS", value_parser = logit_bias)]

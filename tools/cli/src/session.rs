@@ -1,18 +1,15 @@
 //! The flags that say how a session works.
 
+use crate::numbers::{count, threads};
 use clap::{Args, ValueEnum};
 use siskin::{CacheTypes, Isa, SessionOptions};
-
-/// Reads a number of at least 1.
-pub(crate) fn count(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|&number| number > 0).ok_or("expected a number of at least 1")
-}
 
 /// The flags of every command that runs a model. None of them but the cache's types changes a bit of the result.
 #[derive(Debug, Args)]
 pub(crate) struct SessionArguments {
-    /// Threads to work with [default: as many as there are physical cores for it, little ones aside]
-    #[arg(short, long, value_name = "N", value_parser = count)]
+    /// Threads to work with, 0 for all that the process may use [default: as many as there are physical cores for it,
+    /// little ones aside]
+    #[arg(short, long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Instruction set of the kernels [default: what SISKIN_ISA names, else the best that the CPU has]
     #[arg(long, value_name = "NAME")]

@@ -2,7 +2,7 @@
 
 use crate::answer::note;
 use crate::model::ModelArguments;
-use crate::session::count;
+use crate::numbers::count;
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;

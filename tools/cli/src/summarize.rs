@@ -16,14 +16,16 @@ use crate::journal::Settings;
 use crate::memory::MemoryArguments;
 use crate::model::ModelFlag;
 use crate::neighbour::NeighbourArguments;
+use crate::numbers::count;
 use crate::sampling::SamplingArguments;
-use crate::session::{SessionArguments, count};
+use crate::session::SessionArguments;
 use anyhow::{Context, Result};
 use clap::Args;
 use document::Document;
 use finished::Finished;
 use prompt::Instructions;
 use room::Room;
+use siskin::AnswerLimits;
 use siskin::sampler::SamplerOptions;
 use siskin_kit::hash::Fields;
 use siskin_kit::{Inputs, folders};
@@ -45,7 +47,7 @@ use work::Work;
 #[command(
     after_help = EXAMPLES,
     mut_arg("seed", |seed| seed.help("Seed of the random numbers, the same for each summary [default: 0]")),
-    mut_arg("n_predict", |n| n.help("Tokens that a summary has at most [default: a quarter of the context, up to 512]"))
+    mut_arg("n_predict", |n| n.help("Tokens that a summary has at most [default, and -1: a quarter of the context, up to 512]"))
 )]
 pub(crate) struct Arguments {
     /// The texts, in order; - is standard input
@@ -102,13 +104,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sampling = arguments.sampling.options(assistant.model());
     let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
     let instructions = arguments.instructions(assistant.model().name());
-    let length = Room::summary(assistant.context(), arguments.answer.n_predict);
-    let answer = AnswerArguments { n_predict: Some(length), ..arguments.answer.clone() };
-    let settings = assistant.settings(&sampling, &answer)?;
+    let asked = arguments.answer.limits();
+    let length = Room::summary(assistant.context(), asked.tokens);
+    let limits = AnswerLimits { tokens: Some(length), ..asked };
+    let settings = assistant.settings(&sampling, &limits)?;
     let journal = arguments.journal(&settings, &instructions, &documents)?;
     let inputs = Inputs::of(&arguments.files).and(model.path()).and(adapters.paths());
     let finished = Finished::open(&journal, &inputs, settings)?;
-    let work = Work::new(assistant, sampling, answer, instructions, finished)?;
+    let work = Work::new(assistant, sampling, limits, instructions, finished)?;
     let finished = work.run(&documents, arguments.part_size)?;
     if arguments.journal.is_none() {
         finished.remove()?;

@@ -3,7 +3,8 @@
 use crate::answer::{AnswerArguments, note};
 use crate::memory::MemoryLimit;
 use crate::model::ModelArguments;
-use crate::session::{SessionArguments, count};
+use crate::numbers::{count, whole};
+use crate::session::SessionArguments;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
@@ -32,10 +33,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "METHOD", default_value = "bayes")]
     search: Method,
     /// Settings that are tried, besides the model's own
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = count)]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = trials)]
     trials: usize,
     /// Seed of the search and of the sampler
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>)]
     seed: u64,
     /// What is tuned, NAME=LOW..HIGH or NAME=A|B|C, with commas between: temperature, top_k, top_p, min_p, typical,
     /// top_nsigma, repeat_penalty, repeat_last_n, presence_penalty, frequency_penalty, dry_multiplier; for a speed
@@ -139,6 +140,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         false => tune::text(&space, &trials),
     };
     io::stdout().lock().write_all(text.as_bytes()).context("standard output")
+}
+
+/// Reads a number of trials. More than so many would take a year, and a grid of them no end.
+fn trials(text: &str) -> Result<usize, &'static str> {
+    count(text).ok().filter(|&number| number <= 10_000).ok_or("expected a number from 1 to 10000")
 }
 
 impl Arguments {

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
-#![deny(clippy::print_stdout)] // It panics where nobody reads.
+#![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
 
 pub mod bench;
 pub mod eval;

@@ -1,14 +1,15 @@
 //! What several of Siskin's tools need, and an engine does not: files that appear only when complete, hashes of files,
-//! progress bars, checks of memory, and the figures that compare what models predict of a text.
+//! JSON objects from strangers, progress bars, checks of memory, and the figures that compare what models predict of a text.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
-#![deny(clippy::print_stdout)] // It panics where nobody reads.
+#![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
 
 pub mod divergence;
 pub mod folders;
 pub mod hash;
 mod inputs;
+pub mod json;
 mod lines;
 pub mod memory;
 mod output;

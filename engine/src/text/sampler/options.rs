@@ -203,7 +203,7 @@ options! {
     xtc_probability: f32 = 0.0,
     /// Probability from which XTC counts a token as a top choice, 0 to 1; above 0.5 is off.
     xtc_threshold: f32 = 0.1,
-    /// Divides the logits; 0 or below picks the highest logit.
+    /// Divides the logits; 0 picks the highest logit.
     temperature: f32 = 0.8,
     /// Half width of the range around `temperature` that the entropy chooses from; 0 is off.
     dynatemp_range: f32 = 0.0,
@@ -262,7 +262,7 @@ impl SamplerOptions {
         hasher.finish_128()
     }
 
-    /// Whether the temperature asks for the highest logit instead of a draw: it is at most 0, is applied at all, and
+    /// Whether the temperature asks for the highest logit instead of a draw: it is 0, is applied at all, and
     /// the entropy may not raise it.
     pub fn is_greedy(&self) -> bool {
         let applied = self.mirostat != Mirostat::Off || self.samplers.contains(&SamplerKind::Temperature);
@@ -288,7 +288,7 @@ impl SamplerOptions {
         check("top_n_sigma", self.top_n_sigma, self.top_n_sigma.is_finite(), FINITE)?;
         check("xtc_probability", self.xtc_probability, fraction(self.xtc_probability), FRACTION)?;
         check("xtc_threshold", self.xtc_threshold, fraction(self.xtc_threshold), FRACTION)?;
-        check("temperature", self.temperature, self.temperature.is_finite(), FINITE)?;
+        check("temperature", self.temperature, not_negative(self.temperature), NOT_NEGATIVE)?;
         check("dynatemp_range", self.dynatemp_range, not_negative(self.dynatemp_range), NOT_NEGATIVE)?;
         check(
             "dynatemp_exponent",

@@ -169,6 +169,7 @@ fn options_without_meaning_are_named() {
         ("xtc_probability", |o| o.xtc_probability = 2.0),
         ("xtc_threshold", |o| o.xtc_threshold = -1.0),
         ("temperature", |o| o.temperature = f32::NAN),
+        ("temperature", |o| o.temperature = -1.0),
         ("dynatemp_range", |o| o.dynatemp_range = -1.0),
         ("dynatemp_exponent", |o| o.dynatemp_exponent = f32::INFINITY),
         ("penalty_last_n", |o| o.penalty_last_n = -2),

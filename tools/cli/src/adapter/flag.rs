@@ -137,6 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_adapter_is_read_where_the_model_is() {
+        let model =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engine/tests/goldens/families/qwen3.gguf");
+        assert!(open(&model, &Gguf::read(&model).unwrap()).unwrap().is_read());
+        assert!(!open(&model, &Gguf::open(&model).unwrap()).unwrap().is_read());
+    }
+
+    #[test]
     fn a_scale_follows_the_last_equals_sign() {
         let named = |path: &str, scale| Ok(Named { path: path.into(), scale });
         assert_eq!("a.gguf".parse(), named("a.gguf", 1.0));

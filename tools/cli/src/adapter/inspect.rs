@@ -2,7 +2,6 @@ use super::flag;
 use crate::model::ModelFlag;
 use anyhow::{Context, Result};
 use clap::Args;
-use siskin::gguf::Gguf;
 use siskin::{AdapterChange, AdapterOutline};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,7 +20,7 @@ pub(super) struct Arguments {
 /// Prints a line about the adapter, and one for each kind of matrix.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { file, model } = arguments;
-    let file = if file.is_dir() { flag::open(file, &model.file()?)? } else { Gguf::open(file)? };
+    let file = if file.is_dir() { flag::open(file, &model.file()?)? } else { model.beside(file)? };
     let outline = AdapterOutline::of(&file)?;
     let mut kinds: BTreeMap<(&str, String), Vec<f64>> = BTreeMap::new();
     for change in outline.changes() {

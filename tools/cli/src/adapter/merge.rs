@@ -1,8 +1,8 @@
 use super::flag::{AdapterArguments, Named};
-use crate::quantize::say;
-use anyhow::{Context, Result, bail};
+use crate::numbers::{threads, whole};
+use crate::quantize::{pool, say};
+use anyhow::{Result, bail};
 use clap::Args;
-use rayon::ThreadPoolBuilder;
 use siskin::SessionOptions;
 use siskin::gguf::Gguf;
 use siskin_convert::imatrix::Text;
@@ -30,11 +30,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Windows of that text, of 256 tokens; with 0 nothing is compared
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     windows: usize,
-    /// Threads to use, 0 for as many as there are cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    /// Threads to work with, 0 for all that the process may use [default: 0]
+    #[arg(short, long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
 }
 
 /// Writes the merged file, and prints what it is and how good.
@@ -48,13 +48,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let merge = Merge::open(&arguments.model, |file| Ok(flag.files(file)?.0))?;
     let output = Output::create(path, &inputs)?;
     let name = output.name().to_owned();
-    let pool = ThreadPoolBuilder::new().num_threads(arguments.threads).build().context("threads")?;
+    let pool = pool(arguments.threads)?;
     say(&merge.write(arguments.file_type, output, &pool)?);
     let (changed, all) = merge.changed();
     tell(format_args!("{name}: {changed} of {all} tensors changed"))?;
     if arguments.windows > 0 {
-        let threads = Some(arguments.threads).filter(|&threads| threads > 0);
-        let session = SessionOptions { threads, ..SessionOptions::default() };
+        let session = SessionOptions { threads: arguments.threads, ..SessionOptions::default() };
         let (merged, base) = merge.compare(&Gguf::open(path)?, &text, arguments.windows, &session)?;
         tell(format_args!("on {}, against the model with the adapters attached:", text.name))?;
         print("the merged file", &merged)?;

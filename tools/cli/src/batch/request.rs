@@ -1,50 +1,26 @@
 use anyhow::{Result, anyhow, bail, ensure};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use siskin::AnswerLimits;
 use siskin::sampler::SamplerOverrides;
-use siskin::template::Message;
+use siskin::template::{Json, Message};
+use siskin_kit::json::{Kind, Object};
 use std::fmt;
-use std::num::NonZeroUsize;
 
 /// A line: the fields of OpenAI's chat completions that mean something here, and llama.cpp's names where those differ.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct Request {
-    #[serde(alias = "custom_id")]
     pub(super) id: Option<Id>,
     prompt: Option<String>,
-    messages: Option<Vec<Turn>>,
+    messages: Option<Vec<Message>>,
     system: Option<String>,
-    #[serde(alias = "max_completion_tokens", alias = "n_predict")]
-    pub(super) max_tokens: Option<NonZeroUsize>,
-    stop: Option<Stop>,
-    seed: Option<u64>,
-    temperature: Option<f32>,
-    top_k: Option<i32>,
-    top_p: Option<f32>,
-    min_p: Option<f32>,
-    repeat_penalty: Option<f32>,
-    presence_penalty: Option<f32>,
-    frequency_penalty: Option<f32>,
-    /// Which model answers is said on the command line.
-    #[serde(rename = "model")]
-    _model: Option<IgnoredAny>,
-}
-
-/// A line of OpenAI's batches.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope {
-    custom_id: Option<Id>,
-    #[serde(rename = "method")]
-    _method: Option<IgnoredAny>,
-    url: Option<String>,
-    body: Request,
+    tokens: Option<Tokens>,
+    stop: Option<Vec<String>>,
+    sampling: SamplerOverrides,
 }
 
 /// What tells a line from others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a text or a whole number as id")]
+#[serde(untagged)]
 pub(super) enum Id {
     /// A number that is not negative.
     Number(u64),
@@ -61,45 +37,81 @@ impl fmt::Display for Id {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Turn {
-    role: String,
-    content: Content,
+/// How long the answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tokens {
+    /// As long as the context has room.
+    Unlimited,
+    Most(usize),
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a text, or parts of the type text, as content")]
-enum Content {
-    Text(String),
-    Parts(Vec<Part>),
-}
+/// Fields that are read, whatever they say: they change no answer of one model at home.
+const UNREAD: [&str; 11] = [
+    "metadata",
+    "model",
+    "parallel_tool_calls",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "stream_options",
+    "user",
+];
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Part {
-    Text { text: String },
-}
+/// Fields that would change what comes back, and the values, as JSON, with which they do not. With another one a line is
+/// refused.
+const UNSUPPORTED: [(&str, &[&str]); 15] = [
+    ("audio", &[]),
+    ("function_call", &["\"none\"", "\"auto\""]),
+    ("functions", &["[]"]),
+    ("logit_bias", &["{}"]),
+    ("logprobs", &["false"]),
+    ("modalities", &["[\"text\"]"]),
+    ("n", &["1"]),
+    ("reasoning_effort", &[]),
+    ("response_format", &["{\"type\": \"text\"}"]),
+    ("stream", &["false"]),
+    ("tool_choice", &["\"none\"", "\"auto\""]),
+    ("tools", &["[]"]),
+    ("top_logprobs", &["0"]),
+    ("verbosity", &["\"medium\""]),
+    ("web_search_options", &[]),
+];
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a text or several as stop")]
-enum Stop {
-    One(String),
-    Several(Vec<String>),
-}
+/// All names that a line may have, but for those of OpenAI's.
+const NAMES: &str = "id, prompt, messages, system, max_tokens, stop, seed, temperature, top_k, top_p, min_p, \
+                     repeat_penalty, presence_penalty or frequency_penalty";
 
 impl Request {
     /// Reads a line.
     ///
     /// # Errors
-    /// What is no JSON, fields that are unknown, of another type or at odds with each other.
+    /// What is no JSON, fields that are unknown, of another type, without support or at odds with each other.
     pub(super) fn parse(line: &str) -> Result<Request> {
-        #[derive(Deserialize)]
-        struct Probe {
-            body: Option<IgnoredAny>,
-        }
-        let in_envelope = matches!(serde_json::from_str(line), Ok(Probe { body: Some(_) }));
-        let request = if in_envelope { Envelope::open(line)? } else { read(line)? };
+        let mut fields = Object::parse(line)?;
+        let request = match fields.take("body") {
+            Some(body) => open(fields, Object::of("body", body)?)?,
+            None => Request::read(fields)?,
+        };
         request.check()?;
+        Ok(request)
+    }
+
+    fn read(mut fields: Object) -> Result<Request> {
+        let request = Request {
+            id: one_of(&mut fields, &["id", "custom_id"], ID, id)?,
+            prompt: fields.text("prompt")?,
+            messages: fields.take("messages").map(messages).transpose()?,
+            system: fields.text("system")?,
+            tokens: one_of(&mut fields, &MAX_TOKENS, TOKENS, tokens)?,
+            stop: fields.typed("stop", "a text or several that are not empty", stops)?,
+            sampling: sampling(&mut fields)?,
+        };
+        for (name, value) in fields.rest() {
+            check_rest(&name, &value)?;
+        }
         Ok(request)
     }
 
@@ -113,8 +125,6 @@ impl Request {
             }
             (Some(_), None) => {}
         }
-        let empty = self.stop().is_some_and(|stops| stops.iter().any(String::is_empty));
-        ensure!(!empty, "stop: expected texts that are not empty");
         Ok(())
     }
 
@@ -131,61 +141,178 @@ impl Request {
     pub(super) fn messages(&self) -> Vec<Message> {
         let system = self.system.iter().map(|text| Message::new("system", text));
         let prompt = self.prompt.iter().map(|text| Message::new("user", text));
-        let turns = self.messages.iter().flatten().map(|turn| Message::new(&turn.role, turn.content.text()));
-        system.chain(prompt).chain(turns).collect()
+        system.chain(prompt).chain(self.messages.iter().flatten().cloned()).collect()
     }
 
-    /// The stop strings, if the line has its own.
-    pub(super) fn stop(&self) -> Option<Vec<String>> {
-        Some(match self.stop.as_ref()? {
-            Stop::One(text) => vec![text.clone()],
-            Stop::Several(texts) => texts.clone(),
-        })
+    /// When the answer ends: as the line says, or else as `otherwise` does.
+    pub(super) fn limits(&self, otherwise: AnswerLimits) -> AnswerLimits {
+        let tokens = match self.tokens {
+            Some(Tokens::Most(tokens)) => Some(tokens),
+            Some(Tokens::Unlimited) => None,
+            None => otherwise.tokens,
+        };
+        AnswerLimits { tokens, stop: self.stop.clone().unwrap_or(otherwise.stop) }
     }
 
     /// What the line says of sampling.
-    pub(super) fn sampling(&self) -> SamplerOverrides {
-        SamplerOverrides {
-            seed: self.seed.map(Some),
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repeat_penalty: self.repeat_penalty,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            ..SamplerOverrides::default()
+    pub(super) fn sampling(&self) -> &SamplerOverrides {
+        &self.sampling
+    }
+}
+
+/// A line of OpenAI's batches.
+fn open(mut envelope: Object, body: Object) -> Result<Request> {
+    let custom_id = envelope.typed("custom_id", ID, id)?;
+    let url = envelope.text("url")?;
+    let chat = url.is_none_or(|url| url == "/v1/chat/completions");
+    ensure!(chat, "url: expected /v1/chat/completions");
+    envelope.take("method");
+    if let Some((name, _)) = envelope.rest().first() {
+        bail!("{name}: beside a body, expected custom_id, method or url");
+    }
+    let request = Request::read(body)?;
+    Ok(Request { id: custom_id.or(request.id), ..request })
+}
+
+/// A field that has several names, of which a line may have one.
+fn one_of<T>(
+    fields: &mut Object,
+    names: &[&str],
+    expected: &str,
+    read: fn(&Json) -> Option<T>,
+) -> Result<Option<T>> {
+    let mut found: Option<(&str, T)> = None;
+    for &name in names {
+        match (fields.typed(name, expected, read)?, &found) {
+            (Some(_), Some((first, _))) => bail!("{first} and {name}: expected one of them"),
+            (Some(value), None) => found = Some((name, value)),
+            (None, _) => {}
         }
     }
+    Ok(found.map(|(_, value)| value))
 }
 
-impl Envelope {
-    fn open(line: &str) -> Result<Request> {
-        let Envelope { custom_id, url, body, .. } = read(line)?;
-        ensure!(
-            url.as_deref().is_none_or(|url| url == "/v1/chat/completions"),
-            "url: expected /v1/chat/completions"
-        );
-        Ok(Request { id: custom_id.or(body.id), ..body })
+const ID: &str = "a text or a whole number of at least 0";
+
+fn id(value: &Json) -> Option<Id> {
+    match value {
+        Json::String(text) => Some(Id::Text(text.clone())),
+        Json::Integer(number) => u64::try_from(*number).ok().map(Id::Number),
+        _ => None,
     }
 }
 
-impl Content {
-    fn text(&self) -> String {
-        match self {
-            Content::Text(text) => text.clone(),
-            Content::Parts(parts) => parts.iter().map(|Part::Text { text }| text.as_str()).collect(),
-        }
+const MAX_TOKENS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
+const TOKENS: &str = "a whole number of at least 1, or -1 for no limit";
+
+fn tokens(value: &Json) -> Option<Tokens> {
+    match value {
+        Json::Integer(-1) => Some(Tokens::Unlimited),
+        Json::Integer(number) => usize::try_from(*number).ok().filter(|&number| number > 0).map(Tokens::Most),
+        _ => None,
     }
 }
 
-/// Reads one JSON value. What the parser says of a line's number is about this text, so it is left out.
-fn read<'l, T: Deserialize<'l>>(line: &'l str) -> Result<T> {
-    serde_json::from_str(line).map_err(|error| {
-        let said = error.to_string();
-        let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
-        anyhow!("{problem} at column {}", error.column())
+fn stops(value: &Json) -> Option<Vec<String>> {
+    let stop = |value: &Json| match value {
+        Json::String(text) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    };
+    match value {
+        Json::Array(texts) => texts.iter().map(stop).collect(),
+        text => stop(text).map(|text| vec![text]),
+    }
+}
+
+fn sampling(fields: &mut Object) -> Result<SamplerOverrides> {
+    Ok(SamplerOverrides {
+        seed: fields.whole("seed", "a whole number from 0 to 2^64 - 1")?.map(Some),
+        temperature: fields.number("temperature")?,
+        top_k: fields.whole("top_k", "a whole number below 2^31")?,
+        top_p: fields.number("top_p")?,
+        min_p: fields.number("min_p")?,
+        repeat_penalty: fields.number("repeat_penalty")?,
+        presence_penalty: fields.number("presence_penalty")?,
+        frequency_penalty: fields.number("frequency_penalty")?,
+        ..SamplerOverrides::default()
     })
+}
+
+/// Refuses a field that is unknown, or asks for what there is not.
+fn check_rest(name: &str, value: &Json) -> Result<()> {
+    if UNREAD.contains(&name) {
+        return Ok(());
+    }
+    let Some((_, neutral)) = UNSUPPORTED.iter().find(|(known, _)| *known == name) else {
+        bail!("{name}: there is no such field, expected {NAMES}")
+    };
+    let same = |text: &&str| text.parse::<Json>().is_ok_and(|neutral| neutral == *value);
+    match neutral.first() {
+        _ if *value == Json::Null || neutral.iter().any(same) => Ok(()),
+        Some(text) => bail!("{name}: only {text} is supported, found {}", Kind(value)),
+        None => bail!("{name} is not supported"),
+    }
+}
+
+/// The turns of a conversation.
+fn messages(value: Json) -> Result<Vec<Message>> {
+    let Json::Array(turns) = value else { bail!("messages: expected an array, found {}", Kind(&value)) };
+    turns.into_iter().enumerate().map(|(index, turn)| message(&format!("messages[{index}]"), turn)).collect()
+}
+
+fn message(name: &str, value: Json) -> Result<Message> {
+    let mut fields = Object::of(name, value)?;
+    let role = fields.require_text("role")?;
+    let calls = fields.take("tool_calls").map(calls);
+    let mut message = match (fields.take("content"), &calls) {
+        (Some(content), _) => Message::new(role, text(&format!("{name}.content"), content)?),
+        // An assistant who only calls tools says nothing. Templates that join texts would fail for a null.
+        (None, Some(_)) => Message::new(role, ""),
+        (None, None) => bail!("{name}.content is missing, expected a text"),
+    };
+    if let Some(calls) = calls {
+        message = message.with("tool_calls", calls);
+    }
+    message.fields.extend(fields.rest());
+    Ok(message)
+}
+
+/// A text, or the texts of its parts, one behind the other.
+fn text(name: &str, content: Json) -> Result<String> {
+    let parts = match content {
+        Json::String(text) => return Ok(text),
+        Json::Array(parts) => parts,
+        other => bail!("{name}: expected a text or an array of parts, found {}", Kind(&other)),
+    };
+    let part = |(index, part)| {
+        let name = format!("{name}[{index}]");
+        let mut part = Object::of(&name, part)?;
+        let kind = part.require_text("type")?;
+        ensure!(kind == "text", "{name}.type: only \"text\" is supported, found {kind:?}");
+        part.require_text("text")
+    };
+    parts.into_iter().enumerate().map(part).collect()
+}
+
+/// Calls of tools as templates expect them: OpenAI writes their arguments as a text that is JSON.
+fn calls(mut calls: Json) -> Json {
+    if let Json::Array(calls) = &mut calls {
+        for call in calls {
+            let arguments = field(call, "function").and_then(|function| field(function, "arguments"));
+            if let Some(arguments) = arguments
+                && let Json::String(text) = arguments
+                && let Ok(object @ Json::Object(_)) = text.parse()
+            {
+                *arguments = object;
+            }
+        }
+    }
+    calls
+}
+
+fn field<'v>(value: &'v mut Json, name: &str) -> Option<&'v mut Json> {
+    let Json::Object(fields) = value else { return None };
+    fields.iter_mut().find(|(field, _)| field == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -194,6 +321,13 @@ mod tests {
 
     fn messages(line: &str) -> Vec<Message> {
         Request::parse(line).unwrap().messages()
+    }
+
+    /// The line's limits, under flags that say 3 tokens.
+    fn limits(request: &Request) -> (Option<usize>, Vec<String>) {
+        let AnswerLimits { tokens, stop } =
+            request.limits(AnswerLimits { tokens: Some(3), stop: vec!["flag".to_owned()] });
+        (tokens, stop)
     }
 
     #[test]
@@ -216,15 +350,73 @@ mod tests {
             {"model": "gpt", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "stop": "x"}}"#;
         let request = Request::parse(line).unwrap();
         assert_eq!(request.id, Some(Id::Text("a-1".into())));
-        assert_eq!(request.max_tokens.unwrap().get(), 5);
-        assert_eq!(request.stop().unwrap(), ["x"]);
+        assert_eq!(limits(&request), (Some(5), vec!["x".to_owned()]));
         assert_eq!(request.messages(), [Message::new("user", "hi")]);
+    }
+
+    #[test]
+    fn what_changes_no_answer_is_read() {
+        let line = r#"{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {
+            "model": "gpt", "messages": [{"role": "user", "content": "hi", "name": "Ada"}], "n": 1, "stream": false,
+            "stream_options": null, "user": "u", "store": true, "metadata": {"a": "b"}, "service_tier": "auto",
+            "logprobs": false, "top_logprobs": null, "logit_bias": {}, "response_format": {"type": "text"},
+            "tools": [], "tool_choice": "auto", "parallel_tool_calls": true, "modalities": ["text"], "audio": null,
+            "reasoning_effort": null, "max_completion_tokens": 4, "max_tokens": null, "seed": null, "stop": null}}"#;
+        let request = Request::parse(line).unwrap();
+        assert_eq!(request.messages(), [Message::new("user", "hi").with("name", "Ada")]);
+        assert_eq!(limits(&request), (Some(4), vec!["flag".to_owned()]));
+        assert_eq!(*request.sampling(), SamplerOverrides::default());
+    }
+
+    #[test]
+    fn what_would_change_an_answer_is_refused_by_name() {
+        for (field, expected) in [
+            (r#""n": 2"#, "n: only 1 is supported, found 2"),
+            (r#""stream": true"#, "stream: only false is supported, found true"),
+            (r#""logprobs": true"#, "logprobs: only false is supported, found true"),
+            (r#""tools": [{"type": "function"}]"#, "tools: only [] is supported, found an array"),
+            (
+                r#""response_format": {"type": "json_object"}"#,
+                "response_format: only {\"type\": \"text\"} is",
+            ),
+            (r#""reasoning_effort": "low""#, "reasoning_effort is not supported"),
+            (r#""logit_bias": {"5": -100}"#, "logit_bias: only {} is supported"),
+        ] {
+            let line = format!(r#"{{"messages": [{{"role": "user", "content": "hi"}}], {field}}}"#);
+            let error = Request::parse(&line).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_assistant_may_call_tools_and_say_nothing() {
+        let line = r#"{"messages": [{"role": "user", "content": "warm?"},
+            {"role": "assistant", "content": null, "refusal": null, "tool_calls": [{"id": "1", "type": "function",
+                "function": {"name": "sensor", "arguments": "{\"room\": \"attic\"}"}}]},
+            {"role": "tool", "tool_call_id": "1", "content": "21"}]}"#;
+        let [_, assistant, tool] = messages(line).try_into().unwrap();
+        assert_eq!((assistant.role.as_str(), assistant.content.as_str()), ("assistant", ""));
+        let [(calls, value), (refusal, _)] = assistant.fields.try_into().unwrap();
+        assert_eq!((calls.as_str(), refusal.as_str()), ("tool_calls", "refusal"));
+        let written = r#"[{"id": "1", "type": "function",
+            "function": {"name": "sensor", "arguments": {"room": "attic"}}}]"#;
+        assert_eq!(value, written.parse().unwrap());
+        assert_eq!(tool, Message::new("tool", "21").with("tool_call_id", "1"));
+    }
+
+    #[test]
+    fn a_line_may_lift_the_limit() {
+        for line in [r#"{"prompt": "a", "n_predict": -1}"#, r#"{"prompt": "a", "max_tokens": -1}"#] {
+            assert_eq!(limits(&Request::parse(line).unwrap()).0, None);
+        }
+        assert_eq!(limits(&Request::parse(r#"{"prompt": "a"}"#).unwrap()).0, Some(3));
     }
 
     #[test]
     fn a_line_s_sampling_counts() {
         let line = r#"{"prompt": "", "seed": 3, "temperature": 0, "top_p": 0.5, "n_predict": 7}"#;
-        let sampling = Request::parse(line).unwrap().sampling();
+        let request = Request::parse(line).unwrap();
+        let sampling = request.sampling();
         assert_eq!((sampling.seed, sampling.temperature, sampling.top_k), (Some(Some(3)), Some(0.0), None));
     }
 
@@ -232,30 +424,63 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (line, expected) in [
             ("", "EOF while parsing a value at column 0"),
-            ("[]", "at column"),
+            ("[]", "expected an object, found an array"),
             (r#"{"prompt": "a""#, "EOF while parsing an object at column 14"),
             (r#"{"prompt": "a"} {}"#, "trailing characters at column 17"),
-            (r#"{"prompt": "a", "prompt": "b"}"#, "duplicate field `prompt`"),
-            (r#"{"prompt": "a", "max_token": 3}"#, "unknown field `max_token`, expected one of `"),
-            (r#"{"prompt": 3}"#, "invalid type: integer `3`, expected a string at column 12"),
-            (r#"{"prompt": "a", "max_tokens": 0}"#, "nonzero"),
-            (r#"{"prompt": "a", "seed": -1}"#, "invalid value: integer `-1`"),
-            (r#"{"prompt": "a", "id": [1]}"#, "expected a text or a whole number as id"),
-            (r#"{"prompt": "a", "stop": [""]}"#, "stop: expected texts that are not empty"),
+            (r#"{"prompt": "a", "prompt": "b"}"#, "prompt is there twice"),
+            (
+                r#"{"prompt": "a", "max_token": 3}"#,
+                "max_token: there is no such field, expected id, prompt, ",
+            ),
+            (r#"{"prompt": "a", "max_token": null}"#, "max_token: there is no such field"),
+            (r#"{"prompt": 3}"#, "prompt: expected a text, found 3"),
+            (
+                r#"{"prompt": "a", "max_tokens": 0}"#,
+                "max_tokens: expected a whole number of at least 1, or -1",
+            ),
+            (r#"{"prompt": "a", "max_tokens": 1, "n_predict": 2}"#, "max_tokens and n_predict: expected one"),
+            (r#"{"prompt": "a", "seed": -1}"#, "seed: expected a whole number from 0 to 2^64 - 1, found -1"),
+            (
+                r#"{"prompt": "a", "top_k": 1e9}"#,
+                "top_k: expected a whole number below 2^31, found 1000000000.0",
+            ),
+            (r#"{"prompt": "a", "temperature": "hot"}"#, "temperature: expected a number, found \"hot\""),
+            (
+                r#"{"prompt": "a", "id": [1]}"#,
+                "id: expected a text or a whole number of at least 0, found an array",
+            ),
+            (r#"{"prompt": "a", "stop": [""]}"#, "stop: expected a text or several that are not empty"),
+            (r#"{"prompt": "a", "stop": 1}"#, "stop: expected a text or several that are not empty"),
             (r#"{"id": 1}"#, "expected a prompt or messages"),
             (r#"{"prompt": "a", "messages": []}"#, "found both"),
             (r#"{"messages": []}"#, "messages: expected one or more"),
-            (r#"{"messages": [{"role": "user"}]}"#, "missing field `content`"),
+            (r#"{"messages": {}}"#, "messages: expected an array, found an object"),
+            (r#"{"messages": ["hi"]}"#, "messages[0]: expected an object, found \"hi\""),
+            (r#"{"messages": [{"content": "a"}]}"#, "messages[0].role is missing, expected a text"),
+            (r#"{"messages": [{"role": "user"}]}"#, "messages[0].content is missing, expected a text"),
+            (
+                r#"{"messages": [{"role": "user", "content": 1}]}"#,
+                "messages[0].content: expected a text or an array",
+            ),
             (
                 r#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#,
-                "parts of the type text",
+                "messages[0].content[0].type: only \"text\" is supported, found \"image_url\"",
             ),
             (r#"{"messages": [{"role": "user", "content": "a"}], "system": "b"}"#, "system: "),
             (r#"{"url": "/v1/embeddings", "body": {"prompt": "a"}}"#, "url: expected /v1/chat/completions"),
-            (&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)), "recursion limit"),
+            (r#"{"body": {"prompt": 1}}"#, "body.prompt: expected a text, found 1"),
+            (r#"{"body": "a"}"#, "body: expected an object, found \"a\""),
+            (
+                r#"{"body": {"prompt": "a"}, "temperature": 1}"#,
+                "temperature: beside a body, expected custom_id",
+            ),
+            (&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)), "nest deeper than 64"),
         ] {
             let error = Request::parse(line).unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains("line 1"), "{error}");
+            for word in ["struct", "enum", "map", "integer", "u32", "u64", "i32", "variant", "string"] {
+                assert!(!error.contains(word), "{error}");
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
-use crate::answer::{self, AnswerArguments, Reply};
-use anyhow::{Context, Result};
+use crate::answer::{self, AnswerArguments, Reply, note};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::{Answer, Ending, Session, WhenFull};
 use siskin_kit::{Inputs, Output};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -105,6 +106,13 @@ impl Conversation {
         self.forgot || session.pristine() < session.position()
     }
 
+    /// Says on standard error with which seed the conversation can be had again, where chance has a say in it.
+    pub(super) fn tell_seed(&self) {
+        if !self.options.is_greedy() {
+            note(format_args!("seed: {}", self.answer.seed()));
+        }
+    }
+
     /// Begins anew: all but the system message is forgotten.
     pub(super) fn reset(&mut self) -> Result<()> {
         self.messages.truncate(self.opening);
@@ -115,7 +123,12 @@ impl Conversation {
     }
 
     /// Writes the messages to a JSON file: an array of objects with `role` and `content`.
-    pub(super) fn save(&self, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// A file that is there already, unless it is to be replaced; what the file system says.
+    pub(super) fn save(&self, path: &Path, replace: bool) -> Result<()> {
+        let (name, is_there) = (path.display(), fs::metadata(path).is_ok_and(|found| found.is_file()));
+        ensure!(replace || !is_there, "{name} is there already: /save! {name} replaces it");
         #[derive(Serialize)]
         struct Saved<'m> {
             role: &'m str,

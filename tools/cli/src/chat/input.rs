@@ -9,13 +9,17 @@ pub(super) enum Input<'l> {
     Say(&'l str),
     /// `/reset`
     Reset,
-    /// `/save FILE`
-    Save(&'l Path),
+    /// `/save FILE`, and `/save! FILE`, which may replace one.
+    Save { path: &'l Path, replace: bool },
+    /// `/save` without a file.
+    SaveWhere,
     /// `/help`
     Help,
     /// `/quit`
     Quit,
-    /// Another command, or one whose argument is missing or too many.
+    /// A command that stands alone, with something behind it.
+    NotAlone(&'l str),
+    /// Another command.
     Unknown(&'l str),
 }
 
@@ -29,9 +33,13 @@ impl Input<'_> {
         match (command, argument) {
             ("", _) => Input::Nothing,
             ("/reset", "") => Input::Reset,
-            ("/save", file) if !file.is_empty() => Input::Save(Path::new(file)),
+            ("/save" | "/save!", "") => Input::SaveWhere,
+            ("/save" | "/save!", file) => {
+                Input::Save { path: Path::new(file), replace: command.ends_with('!') }
+            }
             ("/help", "") => Input::Help,
             ("/quit" | "/exit", "") => Input::Quit,
+            ("/reset" | "/help" | "/quit" | "/exit", _) => Input::NotAlone(command),
             _ if line.starts_with('/') => Input::Unknown(line),
             _ => Input::Say(line),
         }
@@ -50,12 +58,15 @@ mod tests {
             (" Hello, you \n", Input::Say("Hello, you")),
             ("either/or", Input::Say("either/or")),
             ("/reset", Input::Reset),
-            ("/save my talk.json ", Input::Save(Path::new("my talk.json"))),
+            ("/save my talk.json ", Input::Save { path: Path::new("my talk.json"), replace: false }),
+            ("/save! a", Input::Save { path: Path::new("a"), replace: true }),
+            ("/save", Input::SaveWhere),
+            ("/save! ", Input::SaveWhere),
             ("/help", Input::Help),
             ("/quit", Input::Quit),
             ("/exit\n", Input::Quit),
-            ("/save", Input::Unknown("/save")),
-            ("/reset now", Input::Unknown("/reset now")),
+            ("/reset now", Input::NotAlone("/reset")),
+            ("/saved a", Input::Unknown("/saved a")),
             ("/", Input::Unknown("/")),
         ];
         for (line, expected) in cases {

@@ -4,15 +4,15 @@ use super::outline::Outline;
 use super::prompt::Instructions;
 use super::room::Room;
 use super::split::{pack, split};
-use crate::answer::{self, AnswerArguments};
+use crate::answer;
 use crate::assistant::Assistant;
 use crate::interrupt::Interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
-use siskin::Ending;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::tokenizer::Special;
+use siskin::{AnswerLimits, Ending};
 use siskin_kit::progress;
 use std::io::{self, IsTerminal, Write};
 
@@ -20,7 +20,7 @@ use std::io::{self, IsTerminal, Write};
 pub(super) struct Work {
     assistant: Assistant,
     sampling: SamplerOptions,
-    answer: AnswerArguments,
+    limits: AnswerLimits,
     instructions: Instructions,
     finished: Finished,
     room: Room,
@@ -42,7 +42,7 @@ impl Work {
     pub(super) fn new(
         mut assistant: Assistant,
         sampling: SamplerOptions,
-        answer: AnswerArguments,
+        limits: AnswerLimits,
         instructions: Instructions,
         finished: Finished,
     ) -> Result<Work> {
@@ -50,11 +50,11 @@ impl Work {
             Ok(assistant.model().chat_tokens_at(messages, finished.started())?.len())
         };
         let prompt = tokens(&instructions.part("", ""))?.max(tokens(&instructions.merge(&[]))?);
-        let summary = Room::summary(assistant.context(), answer.n_predict);
+        let summary = Room::summary(assistant.context(), limits.tokens);
         let room = Room::new(assistant.context(), prompt, summary, instructions.merges())?;
         let progress = ProgressBar::hidden();
         assistant.cancel_when(&Interrupt::on_termination()?);
-        Ok(Work { assistant, sampling, answer, instructions, finished, room, progress })
+        Ok(Work { assistant, sampling, limits, instructions, finished, room, progress })
     }
 
     /// Prints the summary of texts, whose parts have at most `part_size` tokens.
@@ -199,7 +199,7 @@ impl Work {
             self.progress.inc(1);
             return Ok(summary);
         }
-        let answer = self.assistant.answer(&prompt, &self.sampling, &self.answer, out)?;
+        let answer = self.assistant.answer(&prompt, &self.sampling, &self.limits, out)?;
         if answer.ending == Ending::Cancelled {
             self.progress.finish_and_clear();
             bail!("interrupted: {} summaries are finished, the same command goes on", self.finished.count());
@@ -211,7 +211,7 @@ impl Work {
 
     /// Shows a bar of so many summaries.
     fn begin(&mut self, summaries: usize) {
-        const STYLE: &str = "{bar:32} {pos} of {len} summaries {per_sec:>12} {eta:>4}";
+        const STYLE: &str = "{bar:32} {pos} of {len} summaries {rate:>12} {eta:>4}";
         self.progress = progress::bar(summaries as u64, STYLE);
     }
 

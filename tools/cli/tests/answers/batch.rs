@@ -1,6 +1,7 @@
 //! `siskin batch`, on the demo model: what it writes, that an interruption changes nothing, and what it refuses.
 
 use crate::common::{failure, names, siskin, text};
+use crate::terminal::Terminal;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -314,7 +315,10 @@ fn bad_lines_are_refused_before_anything_is_answered() {
     let batch = Batch::new(&[], &[]);
     for (bad, expected) in [
         ("{\"prompt\": \"a\"", "in.jsonl, line 3: EOF while parsing an object at column 14"),
-        ("{\"prompt\": \"a\", \"max_token\": 3}", "in.jsonl, line 3: unknown field `max_token`"),
+        (
+            "{\"prompt\": \"a\", \"max_token\": 3}",
+            "in.jsonl, line 3: max_token: there is no such field, expected id",
+        ),
         ("{\"prompt\": \"a\", \"top_p\": 7}", "in.jsonl, line 3: sampling option top_p is 7"),
         (&long, "in.jsonl, line 3: the prompt has 1"),
         ("{\"prompt\": \"a\", \"id\": 1}", "in.jsonl, line 3: the id 1 is that of line 1 already"),
@@ -356,4 +360,47 @@ fn outputs_that_cannot_be() {
     let held = File::create(batch.path("out.jsonl")).unwrap();
     held.lock().unwrap();
     assert!(failure(&batch.run(&[])).ends_with("out.jsonl: another process is writing it"));
+}
+
+#[test]
+fn openai_s_lines_are_read_as_they_are() {
+    let hello = json!([{"role": "user", "content": "hello"}]);
+    let call = json!([{"id": "1", "type": "function", "function": {"name": "light", "arguments": "{\"on\": true}"}}]);
+    let called = json!([
+        {"role": "user", "content": "light, please"},
+        {"role": "assistant", "content": null, "tool_calls": call},
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+        {"role": "user", "content": [{"type": "text", "text": "hello"}]},
+    ]);
+    let line = |id: &str, messages: &Value| {
+        json!({"custom_id": id, "method": "POST", "url": "/v1/chat/completions", "body": {
+            "model": "any", "messages": messages, "n": 1, "stream": false, "user": "u", "max_completion_tokens": 8,
+            "logprobs": false, "response_format": {"type": "text"}, "tools": [], "seed": null}})
+    };
+    let batch = Batch::new(&[line("a", &hello), line("b", &called)], &["--temp", "0"]);
+    batch.finish();
+    let answers = batch.answers();
+    assert_eq!((&answers[0]["id"], &answers[0]["content"]), (&"a".into(), &"Hello! How can I help?".into()));
+    assert_eq!(answers[1]["id"], "b");
+
+    let mut two = line("a", &hello);
+    two["body"]["n"] = 2.into();
+    let line = failure(&Batch::new(&[two], &[]).run(&[]));
+    assert!(line.ends_with("in.jsonl, line 1: n: only 1 is supported, found 2"), "{line}");
+}
+
+#[test]
+fn progress_is_said_in_few_digits() {
+    let lines: Vec<Value> = prompts().iter().take(3).map(|prompt| json!({"prompt": prompt})).collect();
+    let batch = Batch::new(&lines, &["--temp", "0", "-n", "8", "-t", "1"]);
+    let arguments = batch.arguments();
+    let said = Terminal::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).rest();
+    assert!(said.contains(" of 3 answers "), "{said:?}");
+    let rates: Vec<&str> =
+        said.split_whitespace().filter(|word| word.ends_with("/s") || word.ends_with("/min")).collect();
+    assert!(!rates.is_empty(), "{said:?}");
+    for rate in rates {
+        let (number, _) = rate.split_once('/').unwrap();
+        assert!(number.split_once('.').is_some_and(|(_, digits)| digits.len() == 1), "{rate}");
+    }
 }

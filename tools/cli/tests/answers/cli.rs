@@ -183,6 +183,46 @@ mod run {
     }
 
     #[test]
+    fn the_seed_that_is_said_gives_the_answer_again() {
+        let told = |run: &Output| {
+            let said = stderr(run);
+            said.lines().find_map(|line| Some(line.strip_prefix("seed: ")?.to_owned()))
+        };
+        let story = ["run", "--raw", "-p", "Once", "-n", "40", "--temp", "1"];
+        let first = output(&story);
+        let seed = told(&first).unwrap();
+        let again = output(&[&story[..], &["--seed", &seed]].concat());
+        assert_eq!((stdout(&again), told(&again)), (stdout(&first), Some(seed)));
+        assert_eq!(told(&output(&["run", "-p", LIGHT, "--temp", "0"])), None);
+        assert_eq!(stderr(&output(&["run", "-q", "--raw", "-p", "Once", "-n", "2"])), "");
+    }
+
+    #[test]
+    fn of_an_option_that_is_given_twice_the_last_counts() {
+        let twice = ["-n", "1", "-p", "x", "-t", "1", "--temp", "1", "--seed", "3", "-q"];
+        let run = output(
+            &[&["run"], &twice[..], &["-p", LIGHT, "-n", "-1", "-t", "2", "--temp", "0", "-q"]].concat(),
+        );
+        assert_eq!(stdout(&run), LIGHT_ON);
+        // Those that collect go on to.
+        assert_eq!(
+            answer(&["-p", LIGHT, "--stop", "kitchen", "--stop", "device"]),
+            "{\"intent\": \"switch\", \"\n"
+        );
+        assert_eq!(
+            answer(&["-p", LIGHT, "--stop", "device", "--stop", "kitchen"]),
+            "{\"intent\": \"switch\", \"\n"
+        );
+    }
+
+    #[test]
+    fn no_limit_and_all_threads_have_numbers_too() {
+        assert_eq!(answer(&["-p", LIGHT, "-n", "-1", "-t", "0"]), LIGHT_ON);
+        let run = output(&["run", "-p", LIGHT, "-n", "-1", "-c", "20", "--temp", "0", "-q"]);
+        assert_eq!(stderr(&run), "the context of 20 tokens is full: the answer ends here\n");
+    }
+
+    #[test]
     fn sampling_flags_reach_the_sampler() {
         // With its first token banned, the answer must begin otherwise.
         let ids = stdout(&output(&["tokenize", DEMO, "--ids", LIGHT_ON]));
@@ -258,6 +298,55 @@ mod failures {
     }
 
     #[test]
+    fn whatever_file_is_broken_is_named_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = file(&folder, "in.jsonl", b"{\"prompt\": \"hello\"}\n");
+        let out = folder.path().join("out");
+        let (good, out) = (text(&good), text(&out));
+        file(&folder, "garbage", b"caf\xe9");
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        fs::create_dir(folder.path().join("broken")).unwrap();
+        file(&folder, "broken/config.json", b"{\"architectures\": [");
+        file(&folder, "broken/adapter_config.json", b"[]");
+        for name in ["absent", "garbage", "empty", "broken"] {
+            let path = folder.path().join(name);
+            let bad = text(&path);
+            let commands: [&[&str]; 26] = [
+                &["run", bad, "-p", "x"],
+                &["run", "-f", bad],
+                &["run", "-p", "x", "--adapter", bad],
+                &["run", "-p", "x", "--draft-model", bad],
+                &["chat", bad, "--no-mmap"],
+                &["inspect", bad],
+                &["tokenize", bad, "x"],
+                &["logits", bad, "--tokens", "1", "--out", out],
+                &["plan", bad],
+                &["plan", DEMO, "--adapter", bad],
+                &["plan", DEMO, "--draft-model", bad],
+                &["quantize", bad, out, "--type", "q8_0"],
+                &["quantize", DEMO, out, "--type", "q4_0", "--imatrix", bad],
+                &["pack", bad, out],
+                &["imatrix", bad, "-o", out],
+                &["imatrix", DEMO, bad, "-o", out],
+                &["bench", bad],
+                &["eval", bad],
+                &["eval", DEMO, "--tasks", bad],
+                &["tune", DEMO, "--tasks", bad],
+                &["adapter", "convert", bad, out],
+                &["adapter", "inspect", bad],
+                &["adapter", "merge", DEMO, bad, out],
+                &["batch", bad, out],
+                &["batch", good, out, "--model", bad],
+                &["summarize", bad],
+            ];
+            for arguments in commands {
+                let line = failure(&output(arguments));
+                assert_eq!(line.matches(bad).count(), 1, "{arguments:?}: {line}");
+            }
+        }
+    }
+
+    #[test]
     fn an_unknown_instruction_set_is_named() {
         let run = siskin(&["run", "-p", "x"]).env("SISKIN_ISA", "mmx").output().unwrap();
         let line = failure(&run);
@@ -267,7 +356,22 @@ mod failures {
     #[test]
     fn options_without_meaning() {
         for (arguments, expected) in [
-            (&["--top-p", "7"][..], "top_p is 7"),
+            (&["--top-p", "7"][..], "top_p is 7, expected a number from 0 to 1"),
+            (&["--top-p", "-1"], "top_p is -1, expected a number from 0 to 1"),
+            (&["--min-p", "-0.1"], "min_p is -0.1, expected a number from 0 to 1"),
+            (&["--typical", "1.5"], "typ_p is 1.5, expected a number from 0 to 1"),
+            (&["--temp", "-1"], "temperature is -1, expected a finite number of at least 0"),
+            (&["--repeat-penalty", "0"], "repeat_penalty is 0, expected a finite number above 0"),
+            (&["--repeat-last-n", "-2"], "penalty_last_n is -2, expected -1, 0 or a number of tokens"),
+            (&["--dynatemp-range", "-1"], "dynatemp_range is -1, expected"),
+            (&["--dynatemp-exp", "-1"], "dynatemp_exponent is -1, expected"),
+            (&["--xtc-probability", "2"], "xtc_probability is 2, expected"),
+            (&["--xtc-threshold", "-1"], "xtc_threshold is -1, expected"),
+            (&["--dry-multiplier", "-1"], "dry_multiplier is -1, expected"),
+            (&["--dry-base", "-1"], "dry_base is -1, expected"),
+            (&["--dry-penalty-last-n", "-2"], "dry_penalty_last_n is -2, expected"),
+            (&["--mirostat-lr", "-1"], "mirostat_eta is -1, expected"),
+            (&["--mirostat-ent", "-1"], "mirostat_tau is -1, expected"),
             (&["-c", "5"], "the context of 5 tokens is full"),
             (&["-c", "100000"], "context: expected 1 to 1024, found 100000"),
             (&["--logit-bias", "99999+1"], "token 99999"),
@@ -317,8 +421,23 @@ mod failures {
     fn wrong_usage() {
         for (arguments, expected) in [
             (&["run", "-p", "x", "--cache-type", "q8"][..], "--cache-type"),
-            (&["run", "-p", "x", "-t", "0"], "at least 1"),
+            (&["run", "-p", "x", "-t", "-1"], "a number of threads from 1 to 1024, or 0 for all"),
+            (&["run", "-p", "x", "-t", "1025"], "a number of threads from 1 to 1024, or 0 for all"),
+            (
+                &["quantize", "a", "b", "-t", "99999999", "--type", "q8_0"],
+                "a number of threads from 1 to 1024",
+            ),
             (&["run", "-p", "x", "-b", "0"], "at least 1"),
+            (&["run", "-p", "x", "-c", "-1"], "at least 1"),
+            (&["run", "-p", "x", "-n", "0"], "a number of at least 1, or -1 for no limit"),
+            (&["run", "-p", "x", "-n", "-2"], "a number of at least 1, or -1 for no limit"),
+            (&["run", "-p", "x", "--keep", "-1"], "a whole number of at least 0"),
+            (&["run", "-p", "x", "--temp", "warm"], "expected a number"),
+            (&["run", "-p", "x", "--temp", "inf"], "expected a number"),
+            (&["run", "-p", "x", "--seed", "-1"], "a whole number of at least 0"),
+            (&["run", "-p", "x", "--dry-allowed-length", "-1"], "a whole number of at least 0"),
+            (&["run", "-p", "x", "--top-k", "1.5"], "a whole number"),
+            (&["tune", "--trials", "1000000000000", "--search", "grid"], "a number from 1 to 10000"),
             (&["run", "-p", "x", "-n", "many"], "--n-predict"),
             (&["run", "-p", "x", "-f", "y"], "cannot be used with"),
             (&["run", "-p", "x", "--stop", ""], "--stop"),
@@ -451,9 +570,31 @@ mod chat {
     }
 
     #[test]
+    fn the_seed_of_a_conversation_is_said_and_gives_it_again() {
+        let lines = "tell me a story about a wolf\n/reset\ntell me a story about a wolf\n";
+        let talk = |seed: &[&str], lines: &str| {
+            fed(&[&["chat", "--temp", "1", "-n", "30"], seed].concat(), lines.as_bytes())
+        };
+        let run = talk(&[], lines);
+        let said = stderr(&run);
+        let seeds: Vec<&str> = said.lines().map(|line| line.strip_prefix("seed: ").unwrap()).collect();
+        let [first, second] = seeds[..] else { panic!("{said}") };
+        assert_ne!(first, second);
+        let one = lines.lines().next().unwrap();
+        let again = [first, second].map(|seed| stdout(&talk(&["--seed", seed], one)));
+        assert_eq!(again.concat(), stdout(&run));
+    }
+
+    #[test]
     fn commands_are_no_messages() {
-        let run = chat(&[], "/help\n/sing\n/quit\nhello\n");
+        let run = chat(&[], "/help\n/sing\n/save\n/reset now\n/quit\nhello\n");
         assert_eq!(stdout(&run), "");
+        assert!(
+            stderr(&run).contains("expected the name of a file, as in /save talk.json\n"),
+            "{}",
+            stderr(&run)
+        );
+        assert!(stderr(&run).contains("/reset stands alone on its line\n"), "{}", stderr(&run));
         assert!(stderr(&run).contains("/save FILE"), "{}", stderr(&run));
         assert!(stderr(&run).contains("/sing is no command"), "{}", stderr(&run));
     }

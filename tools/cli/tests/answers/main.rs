@@ -8,8 +8,11 @@ mod common;
 
 mod batch;
 mod chat_signals;
+mod chat_terminal;
 mod cli;
 mod neighbour;
 mod prompt_cache;
 mod speculation;
+mod streams;
 mod summarize;
+mod terminal;

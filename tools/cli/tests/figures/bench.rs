@@ -62,6 +62,19 @@ fn nonsense_is_refused_in_one_line() {
     let model = goldens().join("gqa.gguf");
     let line = failure(&siskin(&["bench", text(&model), "-p", "1000000000"]));
     assert!(line.contains("context") && line.contains("1000000000"), "{line}");
+    for (rank, figure) in
+        [("100000", "MiB, there is room for 64.0 MiB"), ("18446744073709551615", "MiB, there is room for")]
+    {
+        let line = failure(&siskin(&["bench", text(&model), "--adapter-rank", rank, "--memory", "64MiB"]));
+        assert!(
+            line.contains(&format!("an adapter of rank {rank} needs ")) && line.contains(figure),
+            "{line}"
+        );
+    }
+    let line = failure(&siskin(&["bench", text(&model), "--adapter-rank", "1000000000"]));
+    assert!(line.contains("an adapter of rank 1000000000 needs "), "{line}");
+    let line = failure(&siskin(&["bench", text(&model), "--parallel", "1000000000000"]));
+    assert!(line.contains("there is room for"), "{line}");
     assert!(failure(&siskin(&["bench", "absent.gguf"])).contains("absent.gguf"));
     let line = failure(&siskin(&["bench", "--shape", "smollm2-135m", "--out", "absent/out.gguf"]));
     assert!(line.contains("absent/out.gguf"), "{line}");
@@ -74,9 +87,11 @@ fn wrong_usage_exits_with_two() {
         (&["--shape", "smollm2-135m", "--type", "q9"], "'--type <TYPE>': expected one of F32, "),
         (&["--type", "q8_0"], "--shape <SHAPE>"),
         (&["--out", "out.gguf"], "--shape <SHAPE>"),
+        (&["model.gguf", "--out", "out.gguf"], "cannot be used with"),
+        (&["model.gguf", "--type", "q8_0"], "cannot be used with"),
         (&["model.gguf", "--shape", "smollm2-135m"], "cannot be used with"),
         (&["--runs", "0"], "'--runs <N>': expected a number of at least 1"),
-        (&["-p", "-1"], "'-1'"),
+        (&["-p", "-1"], "'--n-prompt <N>': expected a whole number of at least 0"),
         (&["--isa", "avx1024"], "avx1024"),
     ] {
         let run = siskin(&[&["bench"], arguments].concat());

@@ -51,7 +51,7 @@ impl Imatrix {
         most: Option<u32>,
         options: &SessionOptions,
     ) -> Result<Imatrix> {
-        const STYLE: &str = "{bar:32} {pos} of {len} chunks {per_sec:>12} {eta:>4}";
+        const STYLE: &str = "{bar:32} {pos} of {len} chunks {rate:>12} {eta:>4}";
         let most = most.map_or(usize::MAX, |most| most as usize);
         let chunks = chunks(model, &text.text, size as usize, most).with_context(|| text.name.clone())?;
         let mut session = model.session(options)?;

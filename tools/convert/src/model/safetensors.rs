@@ -1,8 +1,8 @@
-use super::document::Document;
+use super::document::{Document, kind};
 use super::tensor::FileBytes;
 use anyhow::{Context, Result, anyhow, bail};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use siskin_quant::TensorType;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -140,15 +140,18 @@ fn read_header(path: &Path) -> Result<Vec<(String, Stored)>> {
 /// The entries of a header in the order of their data, checked: no gap, no overlap, sizes that fit the shapes.
 ///
 /// The crate reads headers through a flattened map, which serde_json's `arbitrary_precision` (turned on by gguf-rs)
-/// breaks; so the map is read here, and the crate reads and checks the entries.
+/// breaks, and says what is wrong in the words of its own types; so headers are read here, and checked there.
 fn parse_header(header: &[u8]) -> Result<Vec<(String, TensorInfo)>> {
-    let fields: Map<String, Value> = serde_json::from_slice(header)?;
-    let mut tensors = Vec::with_capacity(fields.len());
-    for (name, entry) in fields {
+    let header = match serde_json::from_slice(header)? {
+        Value::Object(fields) => fields,
+        other => bail!("expected an object, found {}", kind(&other)),
+    };
+    let mut tensors = Vec::with_capacity(header.len());
+    for (name, entry) in header {
         if name == "__metadata__" {
             continue;
         }
-        let info: TensorInfo = serde_json::from_value(entry).with_context(|| format!("tensor {name}"))?;
+        let info = entry_of(&Document::of(&format!("tensor {name}"), &entry)?)?;
         tensors.push((name, info));
     }
     tensors.sort_by_key(|(_, info)| info.data_offsets);
@@ -156,9 +159,57 @@ fn parse_header(header: &[u8]) -> Result<Vec<(String, TensorInfo)>> {
     Ok(tensors)
 }
 
+fn entry_of(entry: &Document<'_>) -> Result<TensorInfo> {
+    let name = entry.name();
+    let missing = |key: &str| anyhow!("{name}: {key} is missing");
+    let dtype = entry.str("dtype")?.ok_or_else(|| missing("dtype"))?;
+    let known = serde_json::from_value(Value::from(dtype));
+    let dtype = known.map_err(|_| anyhow!("{name}: dtype: there is no type {dtype:?}"))?;
+    let numbers = |key: &str| -> Result<Vec<usize>> {
+        let values = entry.array(key)?.ok_or_else(|| missing(key))?;
+        let number = |value: &Value| {
+            let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+            number.ok_or_else(|| anyhow!("{name}: {key}: expected whole numbers, found {}", kind(value)))
+        };
+        values.iter().map(number).collect()
+    };
+    let shape = numbers("shape")?;
+    let [from, to] = *numbers("data_offsets")? else {
+        bail!("{name}: data_offsets: expected two numbers");
+    };
+    Ok(TensorInfo { dtype, shape, data_offsets: (from, to) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_in_words_of_the_format() {
+        for (header, expected) in [
+            ("[]", "expected an object, found an array"),
+            (r#"{"a": 3}"#, "tensor a: expected an object, found 3"),
+            (r#"{"a": {"shape": [1], "data_offsets": [0, 4]}}"#, "tensor a: dtype is missing"),
+            (
+                r#"{"a": {"dtype": "F33", "shape": [1], "data_offsets": [0, 4]}}"#,
+                "tensor a: dtype: there is no type \"F33\"",
+            ),
+            (
+                r#"{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}"#,
+                "tensor a: shape: expected whole numbers, found -1",
+            ),
+            (
+                r#"{"a": {"dtype": "F32", "shape": 1, "data_offsets": [0, 4]}}"#,
+                "tensor a: shape: expected an array, found 1",
+            ),
+            (
+                r#"{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4]}}"#,
+                "tensor a: data_offsets: expected two numbers",
+            ),
+        ] {
+            assert_eq!(error(header), expected);
+        }
+    }
 
     fn error(header: &str) -> String {
         format!("{:#}", parse_header(header.as_bytes()).unwrap_err())

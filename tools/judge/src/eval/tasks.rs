@@ -1,27 +1,34 @@
 //! Tasks with wanted answers, and how near to those an answer comes.
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 use serde_json::Value;
+use siskin_kit::json::Object;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// A line of a file of tasks.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// What the user says.
     pub prompt: String,
     /// What the model should answer.
     pub answer: String,
     /// The kind of task, which has a score of its own.
-    #[serde(default = "unnamed")]
     pub task: String,
 }
 
-fn unnamed() -> String {
-    "other".to_owned()
+impl Task {
+    /// The kind of a task whose line names none.
+    const UNNAMED: &str = "other";
+
+    fn parse(line: &str) -> Result<Task> {
+        let mut fields = Object::parse(line)?;
+        let (prompt, answer) = (fields.require_text("prompt")?, fields.require_text("answer")?);
+        let task = fields.text("task")?.unwrap_or_else(|| Task::UNNAMED.to_owned());
+        Ok(Task { prompt, answer, task })
+    }
 }
 
 /// Reads a file of tasks, a JSON object on each line; empty lines are left out.
@@ -39,21 +46,11 @@ pub fn read(path: &Path) -> Result<Vec<Task>> {
             line = line.trim_start_matches('\u{feff}').to_owned();
         }
         if !line.trim().is_empty() {
-            tasks.push(serde_json::from_str(&line).map_err(in_line).with_context(place)?);
+            tasks.push(Task::parse(&line).with_context(place)?);
         }
     }
     ensure!(!tasks.is_empty(), "{}: the file has no tasks", path.display());
     Ok(tasks)
-}
-
-/// What is wrong with a line. The number that the parser gives is that of the line's own lines.
-fn in_line(error: serde_json::Error) -> anyhow::Error {
-    let said = error.to_string();
-    let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
-    anyhow::anyhow!(
-        "expected an object of the texts prompt, answer and task: {problem} at column {}",
-        error.column()
-    )
 }
 
 /// How an answer compares with the one that was wanted, each from 0 to 1.
@@ -205,8 +202,8 @@ mod tests {
     fn a_bad_line_is_named() {
         let good = r#"{"prompt": "p", "answer": "a"}"#;
         for (bad, expected) in [
-            (r#"{"prompt": "p"}"#, "missing field `answer` at column 15"),
-            (r#"{"prompt": "p", "answer": 3}"#, "invalid type: integer"),
+            (r#"{"prompt": "p"}"#, "answer is missing, expected a text"),
+            (r#"{"prompt": "p", "answer": 3}"#, "answer: expected a text, found 3"),
             ("[1, 2", "column"),
         ] {
             let error = format!("{:#}", read_text(&format!("{good}\n\n{bad}\n")).unwrap_err());

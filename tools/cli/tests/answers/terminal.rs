@@ -1,0 +1,85 @@
+//! A terminal with the program in it, and somebody before it.
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+use std::fs::File;
+use std::io::Read;
+use std::process::{Child, Command};
+use tempfile::TempDir;
+
+/// The program with these arguments.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    command.args(arguments);
+    command
+}
+
+/// What the program says until `end` comes.
+pub(crate) fn read_until(from: &mut impl Read, end: &str) -> String {
+    let mut said = Vec::new();
+    while !said.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        from.read_exact(&mut byte).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said)));
+        said.extend(byte);
+    }
+    String::from_utf8(said).unwrap()
+}
+
+/// The program in a terminal.
+pub(crate) struct Terminal {
+    pub(crate) child: Child,
+    /// The side of whoever sits before it.
+    pub(crate) user: File,
+    /// The program's side. The terminal would forget its settings if nobody had it open.
+    program: File,
+    _state: TempDir,
+}
+
+impl Terminal {
+    pub(crate) fn start(arguments: &[&str]) -> Terminal {
+        Terminal::of("xterm", arguments)
+    }
+
+    /// A terminal of this kind.
+    pub(crate) fn of(kind: &str, arguments: &[&str]) -> Terminal {
+        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&user).unwrap();
+        unlockpt(&user).unwrap();
+        let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
+        let program = File::options().read(true).write(true).open(name).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let child = command(arguments)
+            .env("XDG_STATE_HOME", state.path())
+            .env("TERM", kind)
+            .stdin(program.try_clone().unwrap())
+            .stdout(program.try_clone().unwrap())
+            .stderr(program.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        Terminal { child, user: user.into(), program, _state: state }
+    }
+
+    /// The terminal gives whole lines to programs, and echoes them, as it does where no editor has it.
+    pub(crate) fn is_plain(&self) -> bool {
+        tcgetattr(&self.user).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    /// What is said until the program has ended with `last`, as interrupted ones do.
+    pub(crate) fn interrupted(mut self, last: &str) -> String {
+        let said = read_until(&mut self.user, last);
+        assert_eq!(self.child.wait().unwrap().code(), Some(1), "{said:?}");
+        assert!(self.is_plain(), "{said:?}");
+        said
+    }
+
+    /// What is said until the program ends, which it must do well.
+    pub(crate) fn rest(mut self) -> String {
+        drop(self.program);
+        let mut said = Vec::new();
+        // The terminal ends with an error once nobody has it open.
+        let _ = self.user.read_to_end(&mut said);
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{said:?}");
+        said
+    }
+}
