@@ -149,8 +149,10 @@ fn changed(change: impl Fn(&mut Value)) -> TempDir {
 fn refusal(adapter: &Path) -> String {
     let demo = here("../demo/siskin-demo.gguf");
     let line = failure(&siskin(&["run", text(&demo), "-p", "hello", "--adapter", text(adapter)]));
-    let named = format!("siskin: {}: ", adapter.display());
-    line.strip_prefix(&named).unwrap_or_else(|| panic!("{line}")).to_owned()
+    let named = format!("siskin: {}", adapter.display());
+    // It, or a file of the folder that it is.
+    let said = line.strip_prefix(&named).and_then(|said| said.strip_prefix([':', '/']));
+    said.unwrap_or_else(|| panic!("{line}")).trim_start().to_owned()
 }
 
 /// The adapter's folder as a GGUF file.
