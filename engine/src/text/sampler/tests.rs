@@ -161,7 +161,7 @@ fn chains_are_read_by_every_name() {
 #[test]
 fn options_without_meaning_are_named() {
     type Change = fn(&mut SamplerOptions);
-    let cases: [(&str, Change); 18] = [
+    let cases: [(&str, Change); 19] = [
         ("top_p", |o| o.top_p = 1.5),
         ("min_p", |o| o.min_p = -0.1),
         ("typ_p", |o| o.typ_p = f32::NAN),
