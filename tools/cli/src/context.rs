@@ -13,7 +13,7 @@ pub(crate) struct ContextArguments {
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     when_full: WhenFull,
     /// First tokens that shift and window never forget, such as those of a system prompt
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>, requires = "when_full")]
     keep: usize,
 }
 

@@ -33,10 +33,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Tokens of a window of the text; the second half of each is scored
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = count)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = count, requires = "text")]
     window: usize,
     /// Windows of the text that are taken at most [default: all]
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = count, requires = "text")]
     chunks: Option<usize>,
     /// The reference model, usually in F16, that all models are compared with
     #[arg(long, value_name = "REF")]

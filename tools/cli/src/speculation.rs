@@ -15,13 +15,13 @@ use std::path::PathBuf;
 pub(crate) struct SpeculationArguments {
     /// Guess that an answer goes on as the text before it did, for answers that quote or correct; only as long as that
     /// is faster
-    #[arg(long)]
+    #[arg(long, group = "drafts")]
     lookup: bool,
     /// A small model with the same tokens that guesses how answers go on; only as long as that is faster
-    #[arg(long, value_name = "FILE", conflicts_with = "lookup")]
+    #[arg(long, value_name = "FILE", group = "drafts", conflicts_with = "lookup")]
     draft_model: Option<PathBuf>,
     /// Tokens that are guessed at a time, at most
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = count)]
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = count, requires = "drafts")]
     draft_max: usize,
 }
 

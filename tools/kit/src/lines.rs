@@ -3,7 +3,7 @@
 use crate::inputs::{Inputs, folder_of};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Lines {
         let name = path.display().to_string();
         inputs
             .check(path)
-            .and_then(|()| open(path, mode))
+            .and_then(|()| open(path, mode, sync))
             .with_context(|| name.clone())
             .map(|(file, length, created)| Lines { path: path.to_owned(), name, file, length, created })
     }
@@ -138,8 +138,14 @@ impl Drop for Lines {
     }
 }
 
-/// The file at `path`, locked for as long as it is open, its length, and whether it is new.
-fn open(path: &Path, mode: u32) -> Result<(File, u64, bool)> {
+/// Waits until the names in a folder are on the disk.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The file at `path`, locked for as long as it is open, its length, and whether it is new. As long as it has no line its
+/// name may not have survived a loss of power either, whoever made it: `sync` is asked to see to that.
+fn open(path: &Path, mode: u32, sync: impl Fn(&Path) -> io::Result<()>) -> Result<(File, u64, bool)> {
     loop {
         let created = match fs::metadata(path) {
             Ok(found) if found.is_dir() => bail!("found a folder, expected the name of a file"),
@@ -157,9 +163,8 @@ fn open(path: &Path, mode: u32) -> Result<(File, u64, bool)> {
         let found = file.metadata()?;
         // Another process may have removed it before it was locked.
         if found.nlink() > 0 {
-            if created {
-                // Its name, too, must survive a loss of power.
-                File::open(folder_of(path))?.sync_all()?;
+            if found.len() == 0 {
+                sync(folder_of(path))?;
             }
             return Ok((file, found.len(), created));
         }
@@ -169,6 +174,7 @@ fn open(path: &Path, mode: u32) -> Result<(File, u64, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
 
     fn open(path: &Path) -> Result<Lines> {
         Lines::open(path, &Inputs::of([""; 0]))
@@ -191,6 +197,30 @@ mod tests {
             Ok(whole)
         })?;
         Ok(lines)
+    }
+
+    #[test]
+    fn the_name_of_a_file_without_lines_is_synced_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let synced = || {
+            let folders = RefCell::new(Vec::new());
+            let sync = |folder: &Path| {
+                assert!(path.exists(), "a name can be synced once it is there");
+                folders.borrow_mut().push(folder.to_owned());
+                super::sync(folder)
+            };
+            super::open(&path, 0o666, sync).unwrap();
+            folders.into_inner()
+        };
+        assert_eq!(synced(), [folder.path()]);
+        // Whoever made it may have been killed before that.
+        assert_eq!(synced(), [folder.path()]);
+        fs::write(&path, "one\n").unwrap();
+        assert!(synced().is_empty());
+        fs::remove_file(&path).unwrap();
+        let failing = |_: &Path| Err(io::Error::from(ErrorKind::StorageFull));
+        assert!(super::open(&path, 0o666, failing).is_err());
     }
 
     #[test]
