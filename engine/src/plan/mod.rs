@@ -104,6 +104,8 @@ impl Outline {
             let batch = settings.batch.min(context);
             draft.plan_alone(&ContextOptions { context, batch, logits: 1, ..*settings }, sessions)
         });
+        // What the first one's tokenizer was built with, the allocator may keep from the second.
+        let kept = self.draft.as_ref().map_or(0, |draft| draft.tokenizer());
         let both = |part: fn(&Plan) -> u64| draft.as_ref().map_or(0, part).saturating_add(part(&plan));
         Plan {
             weights: both(|plan| plan.weights),
@@ -111,7 +113,9 @@ impl Outline {
             in_place: both(|plan| plan.in_place),
             cache: both(|plan| plan.cache),
             scratch: both(|plan| plan.scratch).saturating_add(samplers.saturating_mul(sessions as u64)),
-            program: both(|plan| plan.program).saturating_add(self.present).saturating_add(CODE),
+            program: [kept, self.present, CODE]
+                .into_iter()
+                .fold(both(|plan| plan.program), u64::saturating_add),
             // One after the other.
             loading: draft.as_ref().map_or(0, |draft| draft.loading).max(plan.loading),
             ..plan

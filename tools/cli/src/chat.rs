@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let draft = arguments.speculation.draft(&arguments.model)?;
     let (model, options, adapters) =
         arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
-    let speculation = arguments.speculation.load(draft.as_ref(), &options)?;
+    let speculation = arguments.speculation.load(draft, &options)?;
     let mut session = model.session(&options)?;
     adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;

@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let draft = arguments.speculation.draft(&arguments.model)?;
     let (model, options, adapters) =
         arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
-    let speculation = arguments.speculation.load(draft.as_ref(), &options)?;
+    let speculation = arguments.speculation.load(draft, &options)?;
     let tokens = arguments.tokens(&model, prompt)?;
     let mut session = model.session(&options)?;
     session.set_when_full(arguments.context.when_full())?;

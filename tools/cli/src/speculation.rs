@@ -42,9 +42,10 @@ impl SpeculationArguments {
         self.draft_model.as_deref().map(|path| model.beside(path)).transpose()
     }
 
-    /// What guesses for a session with these options; the model in `draft` is loaded for that.
-    pub(crate) fn load(&self, draft: Option<&Gguf>, options: &SessionOptions) -> Result<Option<Speculation>> {
-        let Some(file) = draft else { return Ok(self.lookup.then(Speculation::lookup)) };
+    /// What guesses for a session with these options; the model in `draft` is loaded for that, whose file is of no use
+    /// then.
+    pub(crate) fn load(&self, draft: Option<Gguf>, options: &SessionOptions) -> Result<Option<Speculation>> {
+        let Some(file) = &draft else { return Ok(self.lookup.then(Speculation::lookup)) };
         let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
         let context = options.context.map(|context| context.min(model.context_length()));
         let options = SessionOptions { context, drafts: 0, ..options.clone() };
