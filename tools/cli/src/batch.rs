@@ -88,6 +88,7 @@ Examples:
 
 /// Answers what is not answered yet, and prints a line about it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    arguments.sampling.check()?;
     let mut input = Input::open(&arguments.input)?;
     let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
     let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;

@@ -71,6 +71,7 @@ const HELP: &str = "\
 
 /// Talks until the input ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    arguments.sampling.check()?;
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let options = arguments.speculation.options(options);
     let draft = arguments.speculation.draft(&arguments.model)?;

@@ -75,12 +75,8 @@ struct Arguments {
     command: Command,
 }
 
-/// Lets all options take numbers below 0, so that each says itself which it expects.
 fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
-    let takes_value = |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
-    command
-        .mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
-        .mut_subcommands(numbers_may_be_negative)
+    command.mut_args(numbers::may_be_negative).mut_subcommands(numbers_may_be_negative)
 }
 
 const EXAMPLES: &str = "\

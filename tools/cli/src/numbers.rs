@@ -1,11 +1,18 @@
 //! Numbers as flags have them: each says what it expects.
 
+use clap::Arg;
 use std::num::NonZero;
 use std::str::FromStr;
 use std::thread;
 
 /// Threads that a flag can ask for: as many as a session has at most.
 const MOST_THREADS: usize = 1024;
+
+/// Lets an option take numbers below 0, so that it says itself which it expects.
+pub(crate) fn may_be_negative(arg: Arg) -> Arg {
+    let takes_value = !arg.is_positional() && arg.get_action().takes_values();
+    if takes_value { arg.allow_negative_numbers(true) } else { arg }
+}
 
 /// Reads a number of at least 1.
 pub(crate) fn count(text: &str) -> Result<usize, &'static str> {

@@ -79,6 +79,7 @@ Examples:
 
 /// Answers the prompt.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    arguments.sampling.check()?;
     let prompt = arguments.prompt()?;
     let interrupt = Interrupt::on_termination()?;
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;

@@ -94,6 +94,14 @@ const HEADING: &str = "Sampling (default: what the model's file says, or else [l
 struct Samplers(Vec<SamplerKind>);
 
 impl SamplingArguments {
+    /// Checks the flags by themselves, before a model is loaded for them.
+    ///
+    /// # Errors
+    /// The first that has a value without meaning.
+    pub(crate) fn check(&self) -> Result<(), SamplerError> {
+        SamplerOptions::default().overlay(&self.overrides()).validate()
+    }
+
     /// llama.cpp's defaults, under the model's settings, under the flags.
     pub(crate) fn options(&self, model: &Model) -> SamplerOptions {
         SamplerOptions::default().overlay(model.sampling()).overlay(&self.overrides())
@@ -161,6 +169,7 @@ mod tests {
     use clap::Parser;
 
     #[derive(Debug, Parser)]
+    #[command(mut_args(crate::numbers::may_be_negative))]
     struct Flags {
         #[command(flatten)]
         sampling: SamplingArguments,

@@ -98,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.pdf_worker {
         return pdf::work();
     }
+    arguments.sampling.check()?;
     let documents = arguments.files.iter().map(|path| Document::open(path)).collect::<Result<Vec<_>>>()?;
     let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
     let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;

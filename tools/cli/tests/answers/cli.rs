@@ -379,6 +379,11 @@ mod failures {
             let line = failure(&output(&[&["run", "-p", "x"], arguments].concat()));
             assert!(line.contains(expected), "{line}");
         }
+        // Before anything is loaded.
+        for command in ["run", "chat"] {
+            let line = failure(&output(&[command, "absent.gguf", "--temp", "-1"]));
+            assert!(line.contains("temperature is -1"), "{line}");
+        }
     }
 
     #[test]

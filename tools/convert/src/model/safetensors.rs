@@ -236,6 +236,6 @@ mod tests {
             error(r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#)
                 .contains("verflow")
         );
-        assert!(error("[]").contains("map"));
+        assert!(error("[]").contains("expected an object"));
     }
 }
