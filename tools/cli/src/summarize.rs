@@ -1,11 +1,10 @@
 //! The `summarize` command: texts of any length, through parts that the model's context has room for.
 
-mod document;
 mod finished;
 mod outline;
-mod pdf;
 mod prompt;
 mod room;
+mod source;
 mod split;
 mod work;
 
@@ -21,7 +20,6 @@ use crate::sampling::SamplingArguments;
 use crate::session::SessionArguments;
 use anyhow::{Context, Result};
 use clap::Args;
-use document::Document;
 use finished::Finished;
 use prompt::Instructions;
 use room::Room;
@@ -29,13 +27,14 @@ use siskin::AnswerLimits;
 use siskin::sampler::SamplerOptions;
 use siskin_kit::hash::Fields;
 use siskin_kit::{Inputs, folders};
+use source::Source;
 use std::path::PathBuf;
 use work::Work;
 
 /// Summarize texts that may be longer than the model's context.
 ///
-/// FILE is Markdown (.md), a PDF file with text in it, or plain text in UTF-8. A text that is too long is cut into
-/// parts: at headings, or else between paragraphs, sentences, lines and words, in this order. Each part is summarized
+/// FILE is Markdown (.md), a PDF file with text in it, a Word document (.docx), HTML, or plain text in UTF-8. A text that
+/// is too long is cut into parts: at headings, or else between paragraphs, sentences, lines and words, in this order. Each part is summarized
 /// under the headings it stands under, then the summaries are merged, in several rounds if need be. The summary goes to
 /// standard output, as it comes.
 ///
@@ -96,10 +95,10 @@ Examples:
 /// Summarizes the texts.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.pdf_worker {
-        return pdf::work();
+        return Ok(siskin_documents::pdf::work()?);
     }
     arguments.sampling.check()?;
-    let documents = arguments.files.iter().map(|path| Document::open(path)).collect::<Result<Vec<_>>>()?;
+    let sources = arguments.files.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>>>()?;
     let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
     let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;
     let sampling = arguments.sampling.options(assistant.model());
@@ -109,11 +108,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let length = Room::summary(assistant.context(), asked.tokens);
     let limits = AnswerLimits { tokens: Some(length), ..asked };
     let settings = assistant.settings(&sampling, &limits)?;
-    let journal = arguments.journal(&settings, &instructions, &documents)?;
+    let journal = arguments.journal(&settings, &instructions, &sources)?;
     let inputs = Inputs::of(&arguments.files).and(model.path()).and(adapters.paths());
     let finished = Finished::open(&journal, &inputs, settings)?;
     let work = Work::new(assistant, sampling, limits, instructions, finished)?;
-    let finished = work.run(&documents, arguments.part_size)?;
+    let finished = work.run(&sources, arguments.part_size)?;
     if arguments.journal.is_none() {
         finished.remove()?;
     }
@@ -134,14 +133,14 @@ impl Arguments {
         &self,
         settings: &Settings,
         instructions: &Instructions,
-        documents: &[Document],
+        sources: &[Source],
     ) -> Result<PathBuf> {
         if let Some(path) = &self.journal {
             return Ok(path.clone());
         }
         let fields = instructions.hash(settings.hash(Fields::new()));
         let fields = fields.optional(self.part_size, |fields, size| fields.number(size as u64));
-        let hash = documents.iter().fold(fields, |fields, document| fields.text(&document.text)).finish();
+        let hash = sources.iter().fold(fields, |fields, source| fields.text(&source.document.text)).finish();
         let folder = folders::state().context("no place for a journal: name one with --journal")?;
         Ok(folder.join(format!("summary-{hash}.journal")))
     }

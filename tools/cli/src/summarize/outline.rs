@@ -1,7 +1,6 @@
 //! The structure of a text: where it may be cut, and which headings stand above a place.
 
-use super::document::Format;
-use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use siskin_documents::{Document, Heading};
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -37,28 +36,19 @@ impl Seam {
     }
 }
 
-/// Headings and blocks of a text.
-#[derive(Debug, Default)]
-pub(super) struct Outline {
-    headings: Vec<Heading>,
+/// Where a document may be cut: its headings and blocks, and what is between its words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outline<'d> {
+    text: &'d str,
+    headings: &'d [Heading],
     /// Where blocks begin, in bytes from the beginning.
-    blocks: Vec<usize>,
+    blocks: &'d [usize],
 }
 
-#[derive(Debug, PartialEq)]
-struct Heading {
-    start: usize,
-    level: u8,
-    title: String,
-}
-
-impl Outline {
-    /// Finds the structure of a text.
-    pub(super) fn new(text: &str, format: Format) -> Outline {
-        match format {
-            Format::Plain => Outline { headings: Vec::new(), blocks: paragraphs(text) },
-            Format::Markdown => markdown(text),
-        }
+impl<'d> Outline<'d> {
+    /// The outline of a document.
+    pub(super) fn new(document: &'d Document) -> Outline<'d> {
+        Outline { text: &document.text, headings: &document.headings, blocks: &document.blocks }
     }
 
     /// Whether there are headings.
@@ -67,8 +57,8 @@ impl Outline {
     }
 
     /// A range of the text, cut at all seams of one kind; together the pieces are the range.
-    pub(super) fn pieces(&self, text: &str, range: Range<usize>, seam: Seam) -> Vec<Range<usize>> {
-        let slice = text.get(range.clone()).unwrap_or_default();
+    pub(super) fn pieces(&self, range: Range<usize>, seam: Seam) -> Vec<Range<usize>> {
+        let slice = self.text.get(range.clone()).unwrap_or_default();
         let within = |starts: &mut dyn Iterator<Item = usize>| cut(&range, starts);
         match seam {
             Seam::Heading(level) => {
@@ -90,8 +80,8 @@ impl Outline {
     }
 
     /// The titles of the headings that a place is under, the highest first. One that begins there is not among them.
-    pub(super) fn headings_above(&self, place: usize) -> Vec<&str> {
-        let mut above: Vec<&Heading> = Vec::new();
+    pub(super) fn headings_above(&self, place: usize) -> Vec<&'d str> {
+        let mut above: Vec<&'d Heading> = Vec::new();
         for heading in self.headings.iter().take_while(|heading| heading.start <= place) {
             above.retain(|higher| higher.level < heading.level);
             above.push(heading);
@@ -115,21 +105,6 @@ fn cut(range: &Range<usize>, starts: &mut dyn Iterator<Item = usize>) -> Vec<Ran
     pieces
 }
 
-/// Where paragraphs begin: behind blank lines, and on a new page.
-fn paragraphs(text: &str) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let (mut offset, mut blank) = (0, true);
-    for line in text.split_inclusive('\n') {
-        let is_blank = line.trim().is_empty();
-        if !is_blank && (blank || line.starts_with('\u{c}')) {
-            starts.push(offset);
-        }
-        blank = is_blank;
-        offset += line.len();
-    }
-    starts
-}
-
 /// Where sentences begin, by the Unicode standard (UAX #29), but for lines that go on in lower case: they were
 /// only broken to be short.
 fn sentences(text: &str) -> impl Iterator<Item = usize> {
@@ -141,56 +116,25 @@ fn sentences(text: &str) -> impl Iterator<Item = usize> {
     })
 }
 
-fn markdown(text: &str) -> Outline {
-    let mut outline = Outline::default();
-    // How deep in blocks, and the heading that is being read.
-    let (mut depth, mut title) = (0usize, None::<String>);
-    for (event, range) in Parser::new(text).into_offset_iter() {
-        match event {
-            Event::Start(tag) => {
-                if depth == 0 {
-                    outline.blocks.push(range.start);
-                    if let Tag::Heading { level, .. } = tag {
-                        let level = level as u8;
-                        outline.headings.push(Heading { start: range.start, level, title: String::new() });
-                        title = Some(String::new());
-                    }
-                }
-                depth += 1;
-            }
-            Event::End(tag) => {
-                depth = depth.saturating_sub(1);
-                if let (TagEnd::Heading(_), 0) = (tag, depth)
-                    && let (Some(heading), Some(title)) = (outline.headings.last_mut(), title.take())
-                {
-                    heading.title = title;
-                }
-            }
-            Event::Text(words) | Event::Code(words) => {
-                if let Some(title) = &mut title {
-                    title.push_str(&words);
-                }
-            }
-            Event::SoftBreak | Event::HardBreak => {
-                if let Some(title) = &mut title {
-                    title.push(' ');
-                }
-            }
-            Event::Rule if depth == 0 => outline.blocks.push(range.start),
-            _ => {}
-        }
+/// A text as a file of this name would have it.
+#[cfg(test)]
+pub(super) fn document(text: &str, name: &str) -> Document {
+    let no_pdf = |_: &[u8]| panic!("no PDF file");
+    match Document::parse(text.into(), name.as_ref(), no_pdf) {
+        Ok(document) => document,
+        Err(_) => Document { text: text.to_owned(), ..Document::default() },
     }
-    outline
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pieces(text: &str, format: Format, seam: Seam) -> Vec<&str> {
-        let outline = Outline::new(text, format);
+    fn pieces<'t>(text: &'t str, name: &str, seam: Seam) -> Vec<&'t str> {
+        let document = document(text, name);
+        let outline = Outline::new(&document);
         let pieces: Vec<&str> =
-            outline.pieces(text, 0..text.len(), seam).into_iter().map(|range| &text[range]).collect();
+            outline.pieces(0..text.len(), seam).into_iter().map(|range| &text[range]).collect();
         assert_eq!(pieces.concat(), text);
         pieces
     }
@@ -199,50 +143,45 @@ mod tests {
     fn markdown_is_cut_at_headings_of_each_level() {
         let text = "Intro\n\n# A\n\na\n\n### B\n\nb\n\nC\n---\n\nc\n";
         assert_eq!(
-            pieces(text, Format::Markdown, Seam::Heading(1)),
+            pieces(text, "a.md", Seam::Heading(1)),
             ["Intro\n\n", "# A\n\na\n\n### B\n\nb\n\nC\n---\n\nc\n"]
         );
         assert_eq!(
-            pieces(text, Format::Markdown, Seam::Heading(2)),
+            pieces(text, "a.md", Seam::Heading(2)),
             ["Intro\n\n", "# A\n\na\n\n### B\n\nb\n\n", "C\n---\n\nc\n"]
         );
-        assert_eq!(pieces(text, Format::Markdown, Seam::Heading(6)).len(), 4);
-        assert_eq!(pieces("# A\n\na\n\n# B\n", Format::Plain, Seam::Heading(6)).len(), 1);
+        assert_eq!(pieces(text, "a.md", Seam::Heading(6)).len(), 4);
+        assert_eq!(pieces("# A\n\na\n\n# B\n", "a.txt", Seam::Heading(6)).len(), 1);
     }
 
     #[test]
     fn code_and_lists_are_blocks_and_what_is_in_them_is_no_heading() {
         let text = "```sh\n# no heading\n\nls\n```\n\n- a\n\n- b\n\n> # no heading either\n\nend\n";
-        assert_eq!(pieces(text, Format::Markdown, Seam::Heading(6)).len(), 1);
+        assert_eq!(pieces(text, "a.md", Seam::Heading(6)).len(), 1);
         assert_eq!(
-            pieces(text, Format::Markdown, Seam::Block),
+            pieces(text, "a.md", Seam::Block),
             ["```sh\n# no heading\n\nls\n```\n\n", "- a\n\n- b\n\n", "> # no heading either\n\n", "end\n"]
         );
     }
 
     #[test]
     fn paragraphs_sentences_lines_and_words() {
+        assert_eq!(pieces("a\nb\n \n\nc\n\u{c}d", "a.txt", Seam::Block), ["a\nb\n \n\n", "c\n", "\u{c}d"]);
         assert_eq!(
-            pieces("a\nb\n \n\nc\n\u{c}d", Format::Plain, Seam::Block),
-            ["a\nb\n \n\n", "c\n", "\u{c}d"]
-        );
-        assert_eq!(
-            pieces("Mr. x saw 3.5 of it. He\nleft. “Why?” Why!", Format::Plain, Seam::Sentence),
+            pieces("Mr. x saw 3.5 of it. He\nleft. “Why?” Why!", "a.txt", Seam::Sentence),
             ["Mr. x saw 3.5 of it. ", "He\nleft. ", "“Why?” ", "Why!"]
         );
-        assert_eq!(
-            pieces("11:30 ok\n11:40 ok\n", Format::Plain, Seam::Sentence),
-            ["11:30 ok\n", "11:40 ok\n"]
-        );
-        assert_eq!(pieces("これは。それは。", Format::Plain, Seam::Sentence), ["これは。", "それは。"]);
-        assert_eq!(pieces("a b\nc", Format::Plain, Seam::Line), ["a b\n", "c"]);
-        assert_eq!(pieces(" a  b, c", Format::Plain, Seam::Word), [" ", "a  ", "b", ", ", "c"]);
+        assert_eq!(pieces("11:30 ok\n11:40 ok\n", "a.txt", Seam::Sentence), ["11:30 ok\n", "11:40 ok\n"]);
+        assert_eq!(pieces("これは。それは。", "a.txt", Seam::Sentence), ["これは。", "それは。"]);
+        assert_eq!(pieces("a b\nc", "a.txt", Seam::Line), ["a b\n", "c"]);
+        assert_eq!(pieces(" a  b, c", "a.txt", Seam::Word), [" ", "a  ", "b", ", ", "c"]);
     }
 
     #[test]
     fn a_place_is_under_the_headings_before_it() {
         let text = "# A *b*\n\na\n\n## `B`\n\nb\n\n# C\n\nc\n";
-        let outline = Outline::new(text, Format::Markdown);
+        let document = document(text, "a.md");
+        let outline = Outline::new(&document);
         let at = |found: &str| outline.headings_above(text.find(found).unwrap());
         assert_eq!(at("# A"), [""; 0]);
         assert_eq!(at("a\n\n##"), ["A b"]);

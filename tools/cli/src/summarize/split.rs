@@ -1,6 +1,7 @@
 //! A text cut into parts that are small enough, where its structure allows it best.
 
 use super::outline::{Outline, Seam};
+use siskin_documents::Document;
 use std::ops::Range;
 
 /// Cuts a text into parts of at most `room` tokens, which `measure` counts: few and even ones, and a weak seam is used
@@ -8,12 +9,8 @@ use std::ops::Range;
 /// they are all of the text but white space.
 ///
 /// Only a single character that measures more than `room` makes a part that is larger.
-pub(super) fn split(
-    text: &str,
-    outline: &Outline,
-    measure: &dyn Fn(&str) -> usize,
-    room: usize,
-) -> Vec<Range<usize>> {
+pub(super) fn split(document: &Document, measure: &dyn Fn(&str) -> usize, room: usize) -> Vec<Range<usize>> {
+    let (text, outline) = (document.text.as_str(), Outline::new(document));
     let mut splitter = Splitter { text, outline, measure, room, parts: Vec::new() };
     splitter.cut(0..text.len(), measure(text), Some(Seam::STRONGEST));
     splitter.parts
@@ -21,7 +18,7 @@ pub(super) fn split(
 
 struct Splitter<'a> {
     text: &'a str,
-    outline: &'a Outline,
+    outline: Outline<'a>,
     measure: &'a dyn Fn(&str) -> usize,
     room: usize,
     parts: Vec<Range<usize>>,
@@ -34,7 +31,7 @@ impl Splitter<'_> {
             return self.push(range);
         }
         let Some(seam) = seam else { return self.cut_characters(range) };
-        let pieces = self.outline.pieces(self.text, range, seam);
+        let pieces = self.outline.pieces(range, seam);
         if let [piece] = pieces.as_slice() {
             return self.cut(piece.clone(), size, seam.weaker());
         }
@@ -144,14 +141,13 @@ fn fill(sizes: &[usize], room: usize) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Format;
+    use super::super::outline::document;
     use super::*;
     use proptest::prelude::*;
 
     /// Parts of a text where each word is a token, as are other characters that are no white space.
-    fn parts(text: &str, format: Format, room: usize) -> Vec<&str> {
-        let outline = Outline::new(text, format);
-        split(text, &outline, &words, room).into_iter().map(|range| &text[range]).collect()
+    fn parts<'t>(text: &'t str, name: &str, room: usize) -> Vec<&'t str> {
+        split(&document(text, name), &words, room).into_iter().map(|range| &text[range]).collect()
     }
 
     /// A token for every four bytes of a word, and for every other character.
@@ -162,35 +158,26 @@ mod tests {
 
     #[test]
     fn a_text_that_fits_is_one_part() {
-        assert_eq!(parts(" a b\n\nc ", Format::Plain, 3), ["a b\n\nc"]);
-        assert!(parts(" \n\n ", Format::Plain, 3).is_empty());
-        assert!(parts("", Format::Markdown, 3).is_empty());
+        assert_eq!(parts(" a b\n\nc ", "a.txt", 3), ["a b\n\nc"]);
+        assert!(parts(" \n\n ", "a.txt", 3).is_empty());
+        assert!(parts("", "a.md", 3).is_empty());
     }
 
     #[test]
     fn headings_come_before_paragraphs_and_those_before_sentences() {
         let text = "# A\n\na b c. d e.\n\nf\n\n## B\n\ng h\n\n# C\n\ni j";
-        assert_eq!(
-            parts(text, Format::Markdown, 13),
-            ["# A\n\na b c. d e.\n\nf\n\n## B\n\ng h", "# C\n\ni j"]
-        );
-        assert_eq!(
-            parts(text, Format::Markdown, 8),
-            ["# A\n\na b c. d e.\n\nf", "## B\n\ng h", "# C\n\ni j"]
-        );
-        assert_eq!(
-            parts(text, Format::Markdown, 5),
-            ["# A", "a b c. d e.", "f", "## B\n\ng h", "# C\n\ni j"]
-        );
-        assert_eq!(parts("a b c. D e. F", Format::Plain, 3), ["a b c.", "D e. F"]);
-        assert_eq!(parts("a b c d e", Format::Plain, 3), ["a b c", "d e"]);
+        assert_eq!(parts(text, "a.md", 13), ["# A\n\na b c. d e.\n\nf\n\n## B\n\ng h", "# C\n\ni j"]);
+        assert_eq!(parts(text, "a.md", 8), ["# A\n\na b c. d e.\n\nf", "## B\n\ng h", "# C\n\ni j"]);
+        assert_eq!(parts(text, "a.md", 5), ["# A", "a b c. d e.", "f", "## B\n\ng h", "# C\n\ni j"]);
+        assert_eq!(parts("a b c. D e. F", "a.txt", 3), ["a b c.", "D e. F"]);
+        assert_eq!(parts("a b c d e", "a.txt", 3), ["a b c", "d e"]);
     }
 
     #[test]
     fn what_has_no_seam_is_cut_between_characters() {
-        assert_eq!(parts("aaaaaaaaaaaaaaaaaa", Format::Plain, 2), ["aaaaaaaa", "aaaaaaaa", "aa"]);
-        assert_eq!(parts("ééééé", Format::Plain, 1), ["éé", "éé", "é"]);
-        assert_eq!(parts("日本", Format::Plain, 0), ["日", "本"]);
+        assert_eq!(parts("aaaaaaaaaaaaaaaaaa", "a.txt", 2), ["aaaaaaaa", "aaaaaaaa", "aa"]);
+        assert_eq!(parts("ééééé", "a.txt", 1), ["éé", "éé", "é"]);
+        assert_eq!(parts("日本", "a.txt", 0), ["日", "本"]);
     }
 
     #[test]
@@ -205,8 +192,8 @@ mod tests {
     fn a_long_text_of_any_kind_takes_no_long_time() {
         for text in ["a", " ", "\n", ".", "a. ", "# ", "日", "- ", "> ", "[", "*", "`", "a\n\n", "\u{301}"] {
             let text = text.repeat(131_072 / text.len());
-            for format in [Format::Plain, Format::Markdown] {
-                let parts = parts(&text, format, 1000);
+            for name in ["a.txt", "a.md"] {
+                let parts = parts(&text, name, 1000);
                 assert!(parts.iter().all(|part| words(part) <= 1000));
             }
         }
@@ -219,8 +206,8 @@ mod tests {
             room in 2usize..20,
             markdown: bool,
         ) {
-            let format = if markdown { Format::Markdown } else { Format::Plain };
-            let parts = parts(&text, format, room);
+            let name = if markdown { "a.md" } else { "a.txt" };
+            let parts = parts(&text, name, room);
             prop_assert!(parts.iter().all(|part| words(part) <= room), "{parts:?}");
             let squeezed = |text: &str| text.split_whitespace().collect::<String>();
             prop_assert_eq!(squeezed(&parts.concat()), squeezed(&text));

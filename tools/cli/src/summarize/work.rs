@@ -1,4 +1,4 @@
-use super::document::Document;
+use super::Source;
 use super::finished::Finished;
 use super::outline::Outline;
 use super::prompt::Instructions;
@@ -13,6 +13,7 @@ use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::tokenizer::Special;
 use siskin::{AnswerLimits, Ending};
+use siskin_documents::Document;
 use siskin_kit::progress;
 use std::io::{self, IsTerminal, Write};
 
@@ -58,12 +59,13 @@ impl Work {
     }
 
     /// Prints the summary of texts, whose parts have at most `part_size` tokens.
-    pub(super) fn run(mut self, documents: &[Document], part_size: Option<usize>) -> Result<Finished> {
+    pub(super) fn run(mut self, sources: &[Source], part_size: Option<usize>) -> Result<Finished> {
         let part_size = part_size.or(self.instructions.part_size()).unwrap_or(usize::MAX);
         let mut parts = Vec::new();
-        for document in documents {
-            let title = if documents.len() > 1 { Some(document.name.as_str()) } else { None };
-            parts.append(&mut self.parts(document, title, part_size).with_context(|| document.name.clone())?);
+        for source in sources {
+            let title = if sources.len() > 1 { Some(source.name.as_str()) } else { None };
+            let found = self.parts(&source.document, title, part_size);
+            parts.append(&mut found.with_context(|| source.name.clone())?);
         }
         if !self.instructions.merges() {
             self.print_each(&parts)?;
@@ -84,13 +86,13 @@ impl Work {
     fn parts<'d>(&self, document: &'d Document, title: Option<&str>, size: usize) -> Result<Vec<Part<'d>>> {
         /// The part of the room that is for headings.
         const HEADINGS: usize = 8;
-        let outline = Outline::new(&document.text, document.format);
+        let outline = Outline::new(document);
         let measure = |text: &str| self.measure(text);
         let mut room = self.room.text().min(size);
         loop {
             let for_headings = if title.is_some() || outline.has_headings() { room / HEADINGS } else { 0 };
             let mut parts = Vec::new();
-            for range in split(&document.text, &outline, &measure, room - for_headings) {
+            for range in split(document, &measure, room - for_headings) {
                 let above = title.into_iter().chain(outline.headings_above(range.start)).collect();
                 let text = document.text.get(range).unwrap_or_default();
                 parts.push(Part { headings: self.headings(above, for_headings), text });

@@ -266,7 +266,10 @@ fn what_cannot_be_summarized_is_named() {
         (&["no.txt"][..], "siskin: no.txt: No such file or directory"),
         (&["."], "siskin: .: found a folder, expected a file"),
         (&["log.txt", "empty.txt"], "siskin: empty.txt: there is no text in it"),
-        (&["a.bin"], "siskin: a.bin: expected UTF-8 text or a PDF file, byte 4 is no text"),
+        (
+            &["a.bin"],
+            "siskin: a.bin: expected UTF-8 text, or a PDF, Word (.docx) or HTML file: byte 4 is no text",
+        ),
         (&["log.txt", "-c", "40"], "siskin: a context of 40 tokens has room for "),
         (
             &["log.txt", "--instruction", "Sum up.", "-n", "600"],
@@ -283,6 +286,27 @@ fn what_cannot_be_summarized_is_named() {
     assert!(
         fs::read_dir(desk.path("state")).unwrap().all(|folder| names(&folder.unwrap().path()).is_empty())
     );
+}
+
+#[test]
+fn html_is_summarized_as_its_text_is_and_what_is_unreadable_is_said() {
+    let log = log(6);
+    let page = format!("<!doctype html><title>x</title><nav>Home</nav><pre>{log}</pre>");
+    let spoilt = format!("{log}It broke at 5\0\u{fffd}.");
+    let mostly = "\u{fffd}".repeat(9);
+    let files: [(&str, &[u8]); 4] = [
+        ("log.txt", log.as_bytes()),
+        ("page", page.as_bytes()),
+        ("spoilt.txt", spoilt.as_bytes()),
+        ("mostly.txt", mostly.as_bytes()),
+    ];
+    let desk = Desk::new(&files);
+    assert_eq!(desk.summary(&["page"]), desk.summary(&["log.txt"]));
+    let run = desk.run(&["spoilt.txt"]);
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.success() && said == "siskin: spoilt.txt: 2 characters are unreadable\n", "{said}");
+    let line = failure(&desk.run(&["mostly.txt"]));
+    assert_eq!(line.trim_end(), "siskin: mostly.txt: mostly unreadable: 9 of 9 characters are no text");
 }
 
 #[cfg(feature = "pdf")]

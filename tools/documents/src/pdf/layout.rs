@@ -1,72 +1,95 @@
+use super::{columns, hyphens};
+
+/// Says where a word may be divided, and is seen only where it is.
+const SOFT_HYPHEN: char = '\u{ad}';
+
 /// Where a character is drawn.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+pub struct Mark {
     /// Its place on the page; y grows upwards.
-    pub(super) origin: (f64, f64),
+    pub origin: (f64, f64),
     /// The direction of writing, as long as the font is large.
-    pub(super) along: (f64, f64),
+    pub along: (f64, f64),
     /// How far the next one is, in that direction and by that length.
-    pub(super) advance: f64,
+    pub advance: f64,
 }
 
 /// Makes text of characters by where they are drawn: gaps between them become spaces, new lines or paragraphs.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
+pub struct Layout {
+    /// What is drawn on the page so far.
+    page: Vec<(String, Mark)>,
     text: String,
     last: Option<Mark>,
+    /// Whether the last character was a soft hyphen, which only shows at the end of a line.
+    soft: bool,
+    /// Where in the text a line ended with a hyphen.
+    hyphens: Vec<usize>,
 }
 
 /// Distances, in sizes of the font.
-mod distance {
+pub(super) mod distance {
     /// The least gap between two words. Kerning is less, and the space of most fonts is a quarter.
-    pub(super) const WORD: f64 = 0.15;
+    pub(crate) const WORD: f64 = 0.15;
     /// What is farther below, or above, is on another line. Superscripts are not.
-    pub(super) const LINE: f64 = 0.5;
+    pub(crate) const LINE: f64 = 0.5;
     /// Lines of a paragraph are nearer to each other.
-    pub(super) const PARAGRAPH: f64 = 1.8;
+    pub(crate) const PARAGRAPH: f64 = 1.8;
     /// How far back in its line a character may stand and still follow.
-    pub(super) const BACK: f64 = 1.0;
+    pub(crate) const BACK: f64 = 1.0;
 }
 
 impl Layout {
-    /// Adds a character, or what it stands for.
-    pub(super) fn push(&mut self, text: &str, mark: Mark) {
-        if let Some(gap) = self.last.map(|last| gap(last, mark)) {
-            match gap {
-                Gap::None => {}
-                Gap::Word => self.separate(" "),
-                Gap::Line => self.end_line(text),
-                Gap::Paragraph => self.separate("\n\n"),
-            }
+    /// Adds a character, or what it stands for, in the order in which it is drawn.
+    pub fn push(&mut self, text: &str, mark: Mark) {
+        self.page.push((text.to_owned(), mark));
+    }
+
+    /// Ends a page.
+    pub fn end_page(&mut self) {
+        let mut page = std::mem::take(&mut self.page);
+        columns::put_in_order(&mut page);
+        for (text, mark) in &page {
+            self.place(text, *mark);
         }
+        self.soft = false;
+        self.separate("\n\n");
+        self.last = None;
+    }
+
+    /// The text of all pages that have ended.
+    pub fn finish(self) -> String {
+        hyphens::join(&self.text, &self.hyphens)
+    }
+
+    fn place(&mut self, text: &str, mark: Mark) {
+        match self.last.map_or(Gap::None, |last| gap(last, mark)) {
+            Gap::None => {}
+            Gap::Word => self.separate(" "),
+            Gap::Line if self.soft => {}
+            Gap::Line => self.end_line(text),
+            Gap::Paragraph => self.separate("\n\n"),
+        }
+        self.soft = text.ends_with(SOFT_HYPHEN);
         for character in text.chars() {
             match ligature(character) {
                 Some(letters) => self.text.push_str(letters),
                 None if character.is_whitespace() => self.separate(" "),
-                None if character.is_control() => {}
+                None if character == SOFT_HYPHEN => {}
+                // Such as NUL, for a glyph of which the file does not say what it stands for.
+                None if character.is_control() => self.text.push(char::REPLACEMENT_CHARACTER),
                 None => self.text.push(character),
             }
         }
         self.last = Some(mark);
     }
 
-    /// Ends a page.
-    pub(super) fn end_page(&mut self) {
-        self.separate("\n\n");
-        self.last = None;
-    }
-
-    /// The text of all pages.
-    pub(super) fn finish(self) -> String {
-        self.text
-    }
-
-    /// Ends a line before `next`. A word that was divided is put together again.
+    /// Ends a line before `next`. Whether a hyphen there divides a word shows when all is read.
     fn end_line(&mut self, next: &str) {
         let mut end = self.text.chars().rev();
         let divided = end.next() == Some('-') && end.next().is_some_and(char::is_alphabetic);
         if divided && next.starts_with(char::is_lowercase) {
-            self.text.pop();
+            self.hyphens.push(self.text.len() - 1);
         } else {
             self.separate("\n");
         }
@@ -164,11 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn a_hyphen_at_the_end_of_a_line_stays_where_the_word_has_one_elsewhere() {
+        let broken = [("lunch-", 0.0, 12.0), ("boxes", 0.0, 0.0)];
+        let elsewhere = |word| laid_out(&[broken[0], broken[1], (word, 28.0, 0.0)]);
+        assert_eq!(elsewhere("lunch-boxes"), "lunch-boxes lunch-boxes\n\n");
+        assert_eq!(elsewhere("Lunch-box"), "lunch-boxes Lunch-box\n\n");
+        assert_eq!(elsewhere("lunchboxes"), "lunchboxes lunchboxes\n\n");
+    }
+
+    #[test]
+    fn soft_hyphens_go_and_what_is_no_text_is_kept_to_be_counted() {
+        assert_eq!(laid_out(&[("exam\u{ad}ple", 0.0, 0.0)]), "example\n\n");
+        assert_eq!(laid_out(&[("exam\u{ad}", 0.0, 12.0), ("ple", 0.0, 0.0)]), "example\n\n");
+        assert_eq!(laid_out(&[("a\0b", 0.0, 0.0)]), "a\u{fffd}b\n\n");
+    }
+
+    #[test]
     fn marks_without_size_or_place_do_no_harm() {
         let mut layout = Layout::default();
         for along in [(0.0, 0.0), (f64::NAN, 1.0), (f64::INFINITY, 0.0)] {
             layout.push("a", Mark { origin: (0.0, f64::MAX), along, advance: f64::MAX });
         }
-        assert_eq!(layout.finish(), "a a a");
+        layout.end_page();
+        assert_eq!(layout.finish(), "a a a\n\n");
     }
 }

@@ -1,5 +1,5 @@
 use super::layout::{Layout, Mark};
-use anyhow::{Result, anyhow, bail};
+use crate::DocumentError;
 use hayro_interpret::font::{Glyph, GlyphRun};
 use hayro_interpret::hayro_cmap::{BfString, WritingMode};
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
@@ -7,12 +7,19 @@ use hayro_interpret::kurbo::{Affine, BezPath, Point, Rect};
 use hayro_interpret::{BlendMode, ClipPath, Device, DrawMode, DrawProps, Image, ImageDrawProps, SoftMask};
 use hayro_interpret::{Context, InterpreterCache, InterpreterSettings, interpret_page};
 
-/// The text of all pages.
-pub(super) fn extract(bytes: Vec<u8>) -> Result<String> {
+/// The text of all pages of a PDF file, read in this process: memory and time are bounded by [`super::work`] alone.
+///
+/// # Errors
+/// A file that is damaged, needs a password to be opened, or holds no text.
+pub fn extract(bytes: Vec<u8>) -> Result<String, DocumentError> {
     let pdf = Pdf::new(bytes).map_err(|error| match error {
-        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => anyhow!("a PDF file with a password"),
-        LoadPdfError::Decryption(_) => anyhow!("a PDF file encrypted in a way that is not known"),
-        LoadPdfError::Invalid => anyhow!("a damaged PDF file"),
+        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => {
+            DocumentError::Password { what: "a PDF file" }
+        }
+        LoadPdfError::Decryption(_) => {
+            DocumentError::Worker("a PDF file encrypted in a way that is not known".to_owned())
+        }
+        LoadPdfError::Invalid => DocumentError::Worker("a damaged PDF file".to_owned()),
     })?;
     let mut drawn = Drawn::default();
     let cache = InterpreterCache::new();
@@ -25,7 +32,7 @@ pub(super) fn extract(bytes: Vec<u8>) -> Result<String> {
     }
     let text = drawn.layout.finish();
     if text.trim().is_empty() {
-        bail!("a PDF file without text, which may be a scan");
+        return Err(DocumentError::Scan);
     }
     Ok(text)
 }

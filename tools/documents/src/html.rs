@@ -1,0 +1,261 @@
+//! HTML: its words, without scripts, styles, navigation and what else is no part of the text.
+//!
+//! Tags are read one by one and no tree is built, so nothing grows with their depth. Where a page says what its main part
+//! is (`<main>`), that alone is read.
+
+use crate::structure::Builder;
+use crate::{Document, DocumentError, plain};
+use html5gum::emitters::default::DefaultEmitter;
+use html5gum::{StartTag, Token, Tokenizer};
+
+/// Elements that are left out with all that is in them.
+const LEFT_OUT: &[&str] = &[
+    "script", "style", "nav", "footer", "noscript", "template", "svg", "math", "iframe", "object", "canvas",
+    "audio", "video", "select", "textarea", "button",
+];
+/// Elements that have no end.
+const VOID: &[&str] =
+    &["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"];
+/// Elements that begin and end a line of their own.
+const BLOCKS: &[&str] = &[
+    "address",
+    "article",
+    "aside",
+    "blockquote",
+    "body",
+    "caption",
+    "dd",
+    "details",
+    "dialog",
+    "div",
+    "dl",
+    "dt",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "form",
+    "head",
+    "header",
+    "hgroup",
+    "hr",
+    "html",
+    "main",
+    "p",
+    "section",
+    "summary",
+];
+
+/// Reads a page.
+pub(crate) fn read(bytes: Vec<u8>) -> Result<Document, DocumentError> {
+    let text = plain::text(bytes)?;
+    let main = Page { only_main: true, ..Page::default() }.read(&text);
+    if main.text.is_empty() { Ok(Page::default().read(&text)) } else { Ok(main) }
+}
+
+/// What is known of the place in a page.
+#[derive(Default)]
+struct Page {
+    builder: Builder,
+    only_main: bool,
+    /// Elements `main` that are open.
+    main: usize,
+    /// The element that is being left out, and how many of its name are open.
+    left_out: Option<(String, usize)>,
+    /// The page's title, while it is read.
+    title: Option<String>,
+    heading: Option<u8>,
+    /// Lists and tables that are open: what is in one is one block.
+    groups: usize,
+    /// Whether a cell was in this row.
+    cell: bool,
+    /// Whether nothing but its mark is in this item of a list.
+    item: bool,
+    verbatim: bool,
+}
+
+impl Page {
+    fn read(mut self, text: &str) -> Document {
+        let mut emitter = DefaultEmitter::default();
+        // Within scripts and the like, `<` begins no tag.
+        emitter.naively_switch_states(true);
+        for token in Tokenizer::new_with_emitter(text, emitter) {
+            let Ok(token) = token;
+            match token {
+                Token::StartTag(tag) => self.start(&tag),
+                Token::EndTag(tag) => self.end(&String::from_utf8_lossy(&tag.name)),
+                Token::String(text) => self.text(&String::from_utf8_lossy(&text)),
+                Token::Comment(_) | Token::Doctype(_) | Token::Error(_) => {}
+            }
+        }
+        self.end_heading();
+        self.builder.finish()
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.left_out.is_some() {
+        } else if let Some(title) = &mut self.title {
+            title.push_str(text);
+        } else if self.only_main && self.main == 0 {
+        } else if self.verbatim {
+            self.builder.push_verbatim(text);
+        } else {
+            self.item &= text.trim().is_empty();
+            self.builder.push(text);
+        }
+    }
+
+    fn start(&mut self, tag: &StartTag<()>) {
+        let name = &*String::from_utf8_lossy(&tag.name);
+        if let Some((left_out, open)) = &mut self.left_out {
+            *open += usize::from(left_out == name && !tag.self_closing);
+            return;
+        }
+        let hidden = tag.attributes.contains_key(&b"hidden"[..]) && !VOID.contains(&name);
+        if (LEFT_OUT.contains(&name) || hidden) && !tag.self_closing {
+            self.left_out = Some((name.to_owned(), 1));
+            return;
+        }
+        match name {
+            "title" => self.title = Some(String::new()),
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
+                self.end_heading();
+                self.builder.end_block();
+                self.heading = name.bytes().last().map(|digit| digit - b'0');
+            }
+            "ul" | "ol" | "table" => {
+                self.boundary();
+                self.groups += 1;
+            }
+            "li" => {
+                self.end_line();
+                self.mark("- ");
+                self.item = true;
+            }
+            "tr" => {
+                self.end_line();
+                self.cell = false;
+            }
+            "td" | "th" => {
+                if std::mem::replace(&mut self.cell, true) {
+                    self.mark(" | ");
+                }
+            }
+            "pre" => {
+                self.boundary();
+                self.verbatim = true;
+            }
+            "br" => self.end_line(),
+            _ if BLOCKS.contains(&name) => self.boundary(),
+            _ => {}
+        }
+        self.main += usize::from(name == "main");
+    }
+
+    fn end(&mut self, name: &str) {
+        if let Some((left_out, open)) = &mut self.left_out {
+            *open -= usize::from(left_out == name);
+            if *open == 0 {
+                self.left_out = None;
+            }
+            return;
+        }
+        match name {
+            "title" => {
+                if let Some(title) = self.title.take() {
+                    self.builder.title(title.split_whitespace().collect::<Vec<_>>().join(" "));
+                }
+            }
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.end_heading(),
+            "ul" | "ol" | "table" => {
+                self.item = false;
+                self.groups = self.groups.saturating_sub(1);
+                self.boundary();
+            }
+            "pre" => {
+                self.verbatim = false;
+                self.boundary();
+            }
+            "tr" => self.end_line(),
+            _ if BLOCKS.contains(&name) => self.boundary(),
+            _ => {}
+        }
+        self.main -= usize::from(name == "main" && self.main > 0);
+    }
+
+    /// Adds what stands for a tag.
+    fn mark(&mut self, mark: &str) {
+        if !self.only_main || self.main > 0 {
+            self.builder.push(mark);
+        }
+    }
+
+    /// The beginning or end of a block.
+    fn boundary(&mut self) {
+        if self.heading.is_some() || self.item {
+            self.builder.push(" ");
+        } else if self.groups == 0 {
+            self.builder.end_block();
+        } else if self.cell {
+            self.builder.push(" ");
+        } else {
+            self.builder.end_line();
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.item = false;
+        if self.heading.is_some() { self.builder.push(" ") } else { self.builder.end_line() }
+    }
+
+    fn end_heading(&mut self) {
+        if let Some(level) = self.heading.take() {
+            self.builder.end_heading(level);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(html: &str) -> String {
+        read(html.into()).unwrap().text
+    }
+
+    #[test]
+    fn a_page_is_its_words() {
+        let page = "<!doctype html><html><head><title> The\n finch </title><style>p { x: '<p>' }</style></head><body>\
+            <nav><a href=/>Home</a></nav><h1>The <em>finch</em></h1><p>It sings, <a href=x>they\n say</a>&nbsp;&amp; \
+            eats.<br>A lot.<script>if (a < b) { '</p>' }</script><p>So&shy;ng<div hidden>no</div>\
+            <h2>Food</h2><ul><li><p>seeds</p><li>worms</ul><table><tr><th>a<th>b<tr><td>1<td><p>2</p></table>\
+            <pre>x =\n  1\n</pre><footer>(c)</footer></body>";
+        let document = read(page.into()).unwrap();
+        assert_eq!(
+            document.text,
+            "# The finch\n\nIt sings, they say & eats.\nA lot.\n\nSong\n\n## Food\n\n- seeds\n- worms\n\na | b\n1 | 2\n\n\
+             x =\n  1\n"
+        );
+        assert_eq!(document.title.as_deref(), Some("The finch"));
+        let headings: Vec<_> = document.headings.iter().map(|h| (h.level, h.title.as_str())).collect();
+        assert_eq!(headings, [(1, "The finch"), (2, "Food")]);
+        for heading in &document.headings {
+            assert!(
+                document.text[heading.start..].starts_with('#') && document.blocks.contains(&heading.start)
+            );
+        }
+    }
+
+    #[test]
+    fn the_main_part_is_read_alone_where_there_is_one() {
+        assert_eq!(text("<header>Shop</header><main><p>Text</main><p>Buy"), "Text\n");
+        assert_eq!(text("<ul><li>a</ul><main></main><p>b"), "- a\n\nb\n");
+    }
+
+    #[test]
+    fn broken_and_deep_pages_are_read_as_far_as_they_go() {
+        assert_eq!(text("</main></ul></nav>a<h1>b<h2>c"), "a\n\n# b\n\n## c\n");
+        assert_eq!(text(&format!("{}x", "<div>".repeat(1 << 16))), "x\n");
+        assert_eq!(text("<p>a<script>b"), "a\n");
+        assert_eq!(text("a\u{1}b&#0;"), "a\u{fffd}b\u{fffd}\n");
+    }
+}

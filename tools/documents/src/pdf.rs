@@ -1,0 +1,107 @@
+//! The text of PDF files, read by a process of its own: a hostile file ends that one, or meets its limits, and no more.
+
+#[cfg(feature = "pdf")]
+mod columns;
+#[cfg(feature = "pdf")]
+mod extract;
+#[cfg(feature = "pdf")]
+mod hyphens;
+#[cfg(feature = "pdf")]
+mod layout;
+
+#[cfg(feature = "pdf")]
+pub use extract::extract;
+#[cfg(feature = "pdf")]
+pub use layout::{Layout, Mark};
+
+use crate::DocumentError;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Memory that the process may have besides, and for each byte of the file.
+#[cfg(feature = "pdf")]
+const MEMORY: u64 = 512 << 20;
+#[cfg(feature = "pdf")]
+const MEMORY_PER_BYTE: u64 = 16;
+/// Seconds that it may compute.
+#[cfg(feature = "pdf")]
+const SECONDS: u64 = 120;
+
+/// Whether these are a PDF file's bytes. Some have others in front.
+pub fn is_pdf(bytes: &[u8]) -> bool {
+    const MAGIC: &[u8] = b"%PDF-";
+    /// Where readers look for it.
+    const HEAD: usize = 1024;
+    bytes.get(..HEAD).unwrap_or(bytes).windows(MAGIC.len()).any(|window| window == MAGIC)
+}
+
+/// How a program starts itself as the process that reads a PDF file.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker {
+    /// What its last line on standard error begins with when it fails.
+    pub prefix: &'static str,
+    /// Arguments with which this program calls [`work`], and prints an error behind `prefix`.
+    pub arguments: &'static [&'static str],
+}
+
+impl Worker {
+    /// The text of a PDF file, in the order in which it is read, with blank lines between paragraphs and pages.
+    ///
+    /// # Errors
+    /// A file that is damaged, needs a password, or holds no text.
+    pub fn text(&self, bytes: &[u8]) -> Result<String, DocumentError> {
+        if !cfg!(feature = "pdf") {
+            return Err(DocumentError::NotBuilt("a PDF file"));
+        }
+        let mut process = Command::new("/proc/self/exe")
+            .args(self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut input) = process.stdin.take() {
+            // If it has ended already, its last words say why.
+            let _ = input.write_all(bytes);
+        }
+        let run = process.wait_with_output()?;
+        if run.status.success() {
+            let text = String::from_utf8(run.stdout);
+            return text
+                .map_err(|_| DocumentError::Worker("the process that read it printed no text".to_owned()));
+        }
+        let said = String::from_utf8_lossy(&run.stderr);
+        Err(DocumentError::Worker(
+            match said.lines().last().and_then(|line| line.strip_prefix(self.prefix)) {
+                Some(line) => line.to_owned(),
+                None => format!("a damaged PDF file: the process that read it ended with {}", run.status),
+            },
+        ))
+    }
+}
+
+/// Reads a PDF file from standard input and prints its text, within limits of memory and time.
+///
+/// # Errors
+/// As [`extract`].
+#[cfg(feature = "pdf")]
+pub fn work() -> Result<(), DocumentError> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    use std::io::{self, Read};
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes)?;
+    let limit = |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    limit(Resource::As, MEMORY + MEMORY_PER_BYTE * bytes.len() as u64).map_err(io::Error::from)?;
+    limit(Resource::Cpu, SECONDS).map_err(io::Error::from)?;
+    limit(Resource::Core, 0).map_err(io::Error::from)?;
+    io::stdout().write_all(extract(bytes)?.as_bytes())?;
+    Ok(())
+}
+
+/// Refuses, as this build reads no PDF files.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "pdf"))]
+pub fn work() -> Result<(), DocumentError> {
+    Err(DocumentError::NotBuilt("a PDF file"))
+}
