@@ -136,7 +136,8 @@ impl Page {
                 self.cell = false;
             }
             "td" | "th" => {
-                if std::mem::replace(&mut self.cell, true) {
+                let follows = std::mem::replace(&mut self.cell, true);
+                if follows {
                     self.mark(" | ");
                 }
             }

@@ -80,6 +80,7 @@ impl Builder {
     }
 
     /// Adds characters as they are, but for those that are no text.
+    #[cfg(feature = "html")]
     pub(crate) fn push_verbatim(&mut self, text: &str) {
         let readable =
             |c: char| if c.is_control() && !c.is_whitespace() { char::REPLACEMENT_CHARACTER } else { c };

@@ -101,7 +101,8 @@ impl<'a> Body<'a> {
                 self.cell = false;
             }
             "tc" => {
-                if std::mem::replace(&mut self.cell, true) {
+                let follows = std::mem::replace(&mut self.cell, true);
+                if follows {
                     self.builder.push(" | ");
                 }
             }
