@@ -80,6 +80,7 @@ impl Element for f16 {
 }
 
 /// The nearest number in half precision; ±65,504 where that would be infinite. NaN stays NaN, so that it is found.
+#[inline(always)]
 fn saturated(x: f32) -> f16 {
     f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }

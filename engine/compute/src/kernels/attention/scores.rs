@@ -1,12 +1,12 @@
 use std::marker::PhantomData;
 
 use half::f16;
+use siskin_quant::TensorType;
 
 use super::element::{Element, Q8_0};
 use super::{Block, CacheType, Next, Queries, SPAN, WIDTH, several, tiles};
 use crate::arena::Matrix;
-use crate::formats;
-use crate::kernels::{Activations, Kernels, Line, Output, Product, matmul};
+use crate::kernels::{Activations, Kernels, Line, Output, Product};
 use crate::lanes::{Lanes, Op, Tier, unroll};
 
 impl Kernels {
@@ -22,8 +22,27 @@ impl Kernels {
         match ty {
             CacheType::F32 => self.run(Scores::<f32> { queries, keys, wide, scores, element: PhantomData }),
             CacheType::F16 => self.run(Scores::<f16> { queries, keys, wide, scores, element: PhantomData }),
-            CacheType::Q8_0 => self.run(QuantizedScores { queries, keys, scratch: wide, scores }),
+            CacheType::Q8_0 => self.quantized_scores(queries, keys, wide, scores),
         }
+    }
+
+    /// [`Kernels::scores`] with keys in [`Q8_0`]: the product of a matrix whose rows are the positions with quantized
+    /// queries.
+    fn quantized_scores(
+        self,
+        queries: &Queries<'_>,
+        keys: &Block<'_>,
+        scratch: &mut [[Line; 32]],
+        scores: &mut [[f32; SPAN]],
+    ) {
+        let blocks = Q8_0::blocks(keys.bytes).len();
+        self.run(Prefetch { next: keys.next::<Q8_0>(), shares: blocks });
+        let &Queries { rows, q, dims, .. } = queries;
+        let x = Activations { x: rows, stride: dims, q, tokens: queries.len() };
+        let product = Product { panels: keys.bytes, k: dims, x, output: Output::Replace };
+        let (from, positions) = (keys.start % SPAN, 16 * blocks * WIDTH / dims);
+        let mut out = Matrix::new(scores.as_flattened_mut(), SPAN).tile(from..from + positions);
+        self.matmul(TensorType::Q8_0, &product, scratch.as_flattened_mut(), &mut out);
     }
 }
 
@@ -95,27 +114,17 @@ fn score<L: Lanes, E: Element, const Q: usize, const V: usize>(
     }
 }
 
-/// [`Scores`] with keys in [`Q8_0`]: the product of a matrix whose rows are the positions with quantized queries.
-struct QuantizedScores<'a> {
-    queries: &'a Queries<'a>,
-    keys: &'a Block<'a>,
-    scratch: &'a mut [[Line; 32]],
-    scores: &'a mut [[f32; SPAN]],
+/// Asks for memory that will be read soon.
+struct Prefetch<'a> {
+    next: Next<'a>,
+    shares: usize,
 }
 
-impl Op for QuantizedScores<'_> {
+impl Op for Prefetch<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<L: Tier>(self, l: L) {
-        let Self { queries, keys, scratch, scores } = self;
-        let blocks = Q8_0::blocks(keys.bytes).len();
-        keys.next::<Q8_0>().prefetch(l, blocks);
-        let &Queries { rows, q, dims, .. } = queries;
-        let x = Activations { x: rows, stride: dims, q, tokens: queries.len() };
-        let product = Product { panels: keys.bytes, k: dims, x, output: Output::Replace };
-        let (from, positions) = (keys.start % SPAN, 16 * blocks * WIDTH / dims);
-        let mut out = Matrix::new(scores.as_flattened_mut(), SPAN).tile(from..from + positions);
-        matmul::quantized::<L, formats::Q8_0>(l, &product, scratch.as_flattened_mut(), &mut out);
+    fn run<L: Tier>(mut self, l: L) {
+        self.next.prefetch(l, self.shares);
     }
 }

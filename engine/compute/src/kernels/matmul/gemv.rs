@@ -1,9 +1,9 @@
 use zerocopy::IntoBytes;
 
-use super::{At, Line, Product, is_signed, ready, start};
+use super::{At, Line, Product, ready, start};
 use crate::arena::Tile;
 use crate::formats::{Quantized, Scales};
-use crate::lanes::{Tier, Weights, unroll};
+use crate::lanes::{Range, Tier, Weights, unroll};
 use crate::q8::Q8Block;
 
 /// Multiplies with one token's activations.
@@ -58,7 +58,7 @@ fn add_sub<L: Tier, Q: Quantized>(
     x: &Q8Block,
     acc: L::F,
 ) -> L::F {
-    let add = if is_signed(Q::RANGE) { L::S8_BIAS } else { 0 };
+    let add = if Q::RANGE == Range::S8 { L::S8_BIAS } else { 0 };
     if Q::FROM_MEMORY {
         let weights = ready(l, Q::weights(l, block, sub), add);
         let mut lines = [[0; 64]; 8];
@@ -80,7 +80,7 @@ fn add_grains<L: Tier, Q: Quantized, W: Weights<L::B, 4> + Weights<L::B, 8>>(
     x: &Q8Block,
     mut acc: L::F,
 ) -> L::F {
-    let bias = if is_signed(Q::RANGE) { L::S8_BIAS } else { Q::OFFSET };
+    let bias = if Q::RANGE == Range::S8 { L::S8_BIAS } else { Q::OFFSET };
     let x_scale = l.splat(x.scale);
     if Q::GRAINS == 1 {
         let isum = l.dot(start::<8>(bias, x, 0), from(0), x.groups::<8>(0), Q::RANGE);

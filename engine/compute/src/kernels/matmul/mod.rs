@@ -9,7 +9,7 @@ mod gemm;
 mod gemv;
 
 pub use gemm::Line;
-use gemm::lines;
+use gemm::{gemm, lines};
 
 use std::marker::PhantomData;
 
@@ -18,7 +18,7 @@ use siskin_quant::TensorType;
 use super::Kernels;
 use crate::arena::Tile;
 use crate::formats::{Float, Quantized, with_format};
-use crate::lanes::{ByteLanes, Lanes, Op, Range, Tier, unroll};
+use crate::lanes::{ByteLanes, Lanes, Op, Tier, unroll};
 use crate::panel::ROWS;
 use crate::q8::{BLOCK, Q8Block};
 
@@ -77,7 +77,10 @@ impl Kernels {
     pub fn matmul(self, ty: TensorType, product: &Product<'_>, scratch: &mut [Line], out: &mut Tile<'_>) {
         with_format!(ty,
             W => self.run(Floats::<W> { product, out, weights: PhantomData }),
-            Q => self.run(Blocks::<Q> { product, scratch, out, weights: PhantomData }),
+            Q => match product.x.tokens {
+                1 => self.run(Gemv::<Q> { product, out, weights: PhantomData }),
+                _ => gemm::<Q>(self, product, scratch, out),
+            },
             _ => (),
         );
     }
@@ -104,36 +107,19 @@ impl<W: Float> Op for Floats<'_, '_, W> {
     }
 }
 
-/// The product with weights of a quantized format.
-struct Blocks<'a, 'p, Q> {
+/// The product of weights of a quantized format with one token.
+struct Gemv<'a, 'p, Q> {
     product: &'a Product<'a>,
-    scratch: &'a mut [Line],
     out: &'a mut Tile<'p>,
     weights: PhantomData<Q>,
 }
 
-impl<Q: Quantized> Op for Blocks<'_, '_, Q> {
+impl<Q: Quantized> Op for Gemv<'_, '_, Q> {
     type Out = ();
 
     #[inline(always)]
     fn run<L: Tier>(self, l: L) {
-        quantized::<L, Q>(l, self.product, self.scratch, self.out);
-    }
-}
-
-/// Multiplies with weights of a quantized format. `out` has a row for each token.
-///
-/// For several tokens `scratch` holds the unpacked weights of at least one panel: [`lines`] for each 32 of `k`.
-#[inline(always)]
-pub(crate) fn quantized<L: Tier, Q: Quantized>(
-    l: L,
-    product: &Product<'_>,
-    scratch: &mut [Line],
-    out: &mut Tile<'_>,
-) {
-    match product.x.tokens {
-        1 => gemv::gemv::<L, Q>(l, product, out),
-        _ => gemm::gemm::<L, Q>(l, product, scratch, out),
+        gemv::gemv::<L, Q>(l, self.product, self.out);
     }
 }
 
@@ -175,9 +161,4 @@ fn ready<L: ByteLanes, const G: usize>(l: L, mut weights: [L::B; G], add: u8) ->
         unroll!(g < G => { weights[g] = l.add_bytes(weights[g], add); });
     }
     weights
-}
-
-/// Whether a format's weights are signed already.
-const fn is_signed(range: Range) -> bool {
-    matches!(range, Range::S8)
 }
