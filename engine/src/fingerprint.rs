@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use twox_hash::XxHash3_128;
 
-use crate::kernels::attention::Look;
+use crate::kernels::attention::Scoring;
 use crate::kernels::{Activation, Pairs};
 
 /// What logits or answers depend on, hashed field by field: so two that are hashed alike compute alike, whatever their types are
@@ -24,7 +24,7 @@ macro_rules! fingerprint {
 }
 pub(crate) use fingerprint;
 
-fingerprint!(Look { scale, cap, window });
+fingerprint!(Scoring { scale, cap, window });
 
 impl Fingerprint for usize {
     fn hash(&self, hasher: &mut XxHash3_128) {

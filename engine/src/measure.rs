@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use siskin_quant::TensorType;
 
 use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
-use crate::kernels::attention::Look;
+use crate::kernels::attention::Scoring;
 use crate::kernels::peak::Load;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
@@ -210,7 +210,7 @@ impl Attention {
             batch: &self.batch,
             queries: &self.queries,
             stride: heads * head_dim,
-            look: Look { scale: 1.0 / (head_dim as f32).sqrt(), cap: None, window: usize::MAX },
+            scoring: Scoring { scale: 1.0 / (head_dim as f32).sqrt(), cap: None, window: usize::MAX },
         };
         self.attention.attend(&mut self.team, &layer, &mut self.out);
         &self.out

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::batch::Batch;
 use crate::arena::{Arena, Buf, Chunks, Matrix, OutOfMemory};
-use crate::kernels::attention::{self, BLOCK, Block, HEADER, Look, Queries, SPAN, WIDTH};
+use crate::kernels::attention::{self, BLOCK, Block, HEADER, Queries, SPAN, Scoring, WIDTH};
 use crate::kernels::quantize::TILE;
 use crate::kernels::{Kernels, Line, Q8Block};
 use crate::state::{CacheType, CacheTypes, KvStore, Placement, Segment, Slots};
@@ -51,7 +51,7 @@ pub(crate) struct Layer<'a> {
     /// The tokens' queries: for each a row of `stride` numbers, which begins with those of all heads.
     pub(crate) queries: &'a [f32],
     pub(crate) stride: usize,
-    pub(crate) look: Look,
+    pub(crate) scoring: Scoring,
 }
 
 /// What attention is to have room for.
@@ -98,7 +98,7 @@ impl Attention {
         Ok(Self { kernels, heads, tokens, tiles, tile_segments, scratch, parts })
     }
 
-    /// `out = softmax(queries · keys) · values`, scaled and capped as [`Look`] says; `out` has rows as the queries have.
+    /// `out = softmax(queries · keys) · values`, scaled and capped as [`Scoring`] says; `out` has rows as the queries have.
     pub(crate) fn attend(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         match layer.batch.tokens() {
             1 => self.one(team, layer, out),
@@ -149,7 +149,7 @@ impl Attention {
     fn one(&mut self, team: &mut Team, layer: &Layer<'_>, out: &mut [f32]) {
         let (kernels, heads) = (self.kernels, self.heads);
         let (rows, segment) = layer.batch.get(0);
-        let first = (segment.start + 1).saturating_sub(layer.look.window) / SPAN;
+        let first = (segment.start + 1).saturating_sub(layer.scoring.window) / SPAN;
         let spans = (segment.start + 1).div_ceil(SPAN) - first;
         let task = heads.group() * heads.part();
         let parts = &mut self.parts[..heads.kv_heads * spans * task];
@@ -293,7 +293,7 @@ impl Scratch {
                 dims: heads.dims(),
                 group: heads.group(),
                 seen: start + 1,
-                look: layer.look,
+                scoring: layer.scoring,
             },
             wide: self.wide.as_chunks_mut().0,
             scores: scores.as_chunks_mut().0,
@@ -318,7 +318,7 @@ mod tests {
     /// A sequence of one layer: for each position a row of queries, of keys and of values.
     struct Sequence {
         heads: Heads,
-        look: Look,
+        scoring: Scoring,
         types: CacheTypes,
         queries: Vec<f32>,
         keys: Vec<f32>,
@@ -328,16 +328,17 @@ mod tests {
 
     impl Sequence {
         fn new(heads: Heads, types: CacheTypes, positions: usize) -> Self {
-            let look = Look { scale: 1.0 / (heads.head_dim as f32).sqrt(), cap: None, window: usize::MAX };
-            Self::looking(heads, look, types, positions)
+            let scoring =
+                Scoring { scale: 1.0 / (heads.head_dim as f32).sqrt(), cap: None, window: usize::MAX };
+            Self::scored(heads, scoring, types, positions)
         }
 
-        fn looking(heads: Heads, look: Look, types: CacheTypes, positions: usize) -> Self {
+        fn scored(heads: Heads, scoring: Scoring, types: CacheTypes, positions: usize) -> Self {
             let mut random = Random(21);
             let kv = heads.kv_heads * heads.head_dim;
             let mut sequence = Self {
                 heads,
-                look,
+                scoring,
                 types,
                 queries: random.vector(positions * heads.heads * heads.head_dim, 3.0),
                 keys: random.vector(positions * kv, 2.0),
@@ -392,7 +393,8 @@ mod tests {
             let mut batch = Batch::new(arena, 1, PAGES.len()).unwrap();
             batch.push(Segment { sequence: 0, start, tokens, pages: &PAGES }, &[]);
             let (store, placement) = (&self.store, &InPages as &dyn Placement);
-            let layer = Layer { store, placement, index: 0, batch: &batch, queries, stride, look: self.look };
+            let layer =
+                Layer { store, placement, index: 0, batch: &batch, queries, stride, scoring: self.scoring };
             let mut out = vec![0.0; tokens * stride];
             attention.attend(&mut team, &layer, &mut out);
             out.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
@@ -407,7 +409,7 @@ mod tests {
             };
             let query = row(&self.queries, position * self.heads.heads + head);
             let dot = |key: Vec<f64>| query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>();
-            let Look { scale, cap, window } = self.look;
+            let Scoring { scale, cap, window } = self.scoring;
             let first = (position + 1).saturating_sub(window);
             let weight = |i| {
                 let score = dot(row(&self.keys, i * kv_heads + kv_head)) * f64::from(scale);
@@ -437,7 +439,7 @@ mod tests {
 
     /// Every tier, batch and team gives the scalar tier's bits of single tokens.
     fn check_bits(sequence: &Sequence) {
-        let Sequence { heads, look, types, .. } = sequence;
+        let Sequence { heads, scoring, types, .. } = sequence;
         for start in [0, 50, SPAN - 5, 2 * SPAN - 1] {
             let single = |i| sequence.attend(scalar(), 1, start + i, 1);
             let expected: Vec<u32> = (0..13).flat_map(single).collect();
@@ -446,7 +448,7 @@ mod tests {
                     let found = sequence.attend(isa, threads, start, tokens);
                     assert!(
                         found == expected[..found.len()],
-                        "{isa} {types:?} {heads:?} {look:?}: {tokens} tokens from {start}, {threads} threads"
+                        "{isa} {types:?} {heads:?} {scoring:?}: {tokens} tokens from {start}, {threads} threads"
                     );
                 }
             }
@@ -468,8 +470,8 @@ mod tests {
         let heads = Heads { heads: 8, kv_heads: 2, head_dim: 64 };
         for types in all_types() {
             for window in [1, 5, 64, 100, SPAN, SPAN + 30] {
-                let look = Look { scale: 0.3, cap: Some(4.0), window };
-                check_bits(&Sequence::looking(heads, look, types, 2 * SPAN + 70));
+                let scoring = Scoring { scale: 0.3, cap: Some(4.0), window };
+                check_bits(&Sequence::scored(heads, scoring, types, 2 * SPAN + 70));
             }
         }
     }
@@ -478,14 +480,14 @@ mod tests {
     fn windows_hide_what_is_behind_them_and_caps_bound_scores() {
         for (cap, window) in [(None, 1), (None, 40), (Some(2.0), usize::MAX), (Some(2.0), SPAN + 3)] {
             let heads = Heads { heads: 4, kv_heads: 2, head_dim: 64 };
-            let look = Look { scale: 0.2, cap, window };
-            let sequence = Sequence::looking(heads, look, CacheType::F32.into(), 2 * SPAN + 70);
+            let scoring = Scoring { scale: 0.2, cap, window };
+            let sequence = Sequence::scored(heads, scoring, CacheType::F32.into(), 2 * SPAN + 70);
             for position in [0, 1, 39, 40, 63, 64, SPAN - 1, SPAN, SPAN + 2, SPAN + 3, 2 * SPAN + 69] {
                 let out = sequence.attend(scalar(), 1, position, 1);
                 for (head, out) in out.chunks(64).enumerate() {
                     for (out, exact) in out.iter().zip(sequence.exact(position, head)) {
                         let error = (f64::from(f32::from_bits(*out)) - exact).abs();
-                        assert!(error < 1e-5, "{look:?} {position}: {error:e}");
+                        assert!(error < 1e-5, "{scoring:?} {position}: {error:e}");
                     }
                 }
             }

@@ -10,7 +10,7 @@ use super::observer::Observer;
 use super::ops::Ops;
 use super::weights::{LinearId, RowsId, VectorId};
 use crate::fingerprint::{Fingerprint, fingerprint};
-use crate::kernels::attention::Look;
+use crate::kernels::attention::Scoring;
 use crate::kernels::{Activation, Output};
 use crate::state::{AttentionSpec, StateId, StateSpec};
 
@@ -60,7 +60,7 @@ pub(crate) struct SelfAttention {
     pub(crate) norms: Option<QueryKeyNorms>,
     /// The number of one of the network's RoPE tables; None where positions are not told.
     pub(crate) rope: Option<usize>,
-    pub(crate) look: Look,
+    pub(crate) scoring: Scoring,
     /// The norm of what goes into `output`.
     pub(crate) inner_norm: Option<VectorId>,
 }
@@ -87,7 +87,7 @@ pub(crate) struct Gated {
 
 fingerprint!(Layer { mixer_branch, mixer, feed_forward_branch, feed_forward });
 fingerprint!(Branch { before, after, scale });
-fingerprint!(SelfAttention { query, key, value, output, norms, rope, look, inner_norm });
+fingerprint!(SelfAttention { query, key, value, output, norms, rope, scoring, inner_norm });
 fingerprint!(QueryKeyNorms { query, key, each_head });
 fingerprint!(Gated { gate, up, down, activation, inner_norm });
 
@@ -232,7 +232,7 @@ impl SelfAttention {
     /// What it looks back at.
     fn state(&self, config: &Config) -> AttentionSpec {
         let &Config { kv_heads, head_dim, .. } = config;
-        AttentionSpec { kv_heads, head_dim, window: self.look.window, rope: self.rope }
+        AttentionSpec { kv_heads, head_dim, window: self.scoring.window, rope: self.rope }
     }
 
     /// From `normed` to `attended`.
@@ -256,7 +256,7 @@ impl SelfAttention {
             ops.norm_in_place(keys, &weights[key], all, run(all), epsilon);
         }
         ops.rotate_and_store(id, config, self.rope, [queries, keys], values);
-        ops.attend(id, self.look, queries, attended);
+        ops.attend(id, self.scoring, queries, attended);
         if let Some(norm) = self.inner_norm {
             let all = config.queries();
             ops.norm_in_place(attended, &weights[norm], all, all, config.norm_epsilon);

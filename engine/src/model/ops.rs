@@ -16,7 +16,7 @@ use super::observer::Observer;
 use super::rope::Rope;
 use super::weights::{Linear, LinearRows};
 use crate::arena::{Arena, Buf, Concat, OutOfMemory};
-use crate::kernels::attention::Look;
+use crate::kernels::attention::Scoring;
 use crate::kernels::quantize::TILE;
 use crate::kernels::{Activation, Kernels, Line, Output, Pairs, Product};
 use crate::panel::ROWS;
@@ -511,11 +511,11 @@ impl Ops {
     }
 
     /// Causal self-attention: see [`Attention::attend`].
-    pub(crate) fn attend(&mut self, id: StateId, look: Look, queries: &Hidden, out: &mut Hidden) {
+    pub(crate) fn attend(&mut self, id: StateId, scoring: Scoring, queries: &Hidden, out: &mut Hidden) {
         let Some(cache) = self.states.attention(id) else { return };
         let (store, placement) = cache.parts();
         let (batch, index, stride) = (&self.batch, id.layer, queries.stride);
-        let layer = Layer { store, placement, index, batch, queries: &queries.x, stride, look };
+        let layer = Layer { store, placement, index, batch, queries: &queries.x, stride, scoring };
         self.attention.attend(&mut self.team, &layer, &mut out.x);
         self.quantize(out);
     }

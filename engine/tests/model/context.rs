@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::parts::{Parts, golden, ids, nmse};
+use crate::parts::{Parts, family, golden, ids, ids_in, nmse};
 use proptest::prelude::*;
 use siskin::{
     CacheType, CacheTypes, Error, Isa, Model, Observer, Rows, Session, SessionError, SessionOptions, WhenFull,
@@ -265,6 +265,29 @@ fn work_that_rests_can_be_cancelled() {
         flag.store(true, Ordering::Relaxed);
         assert!(matches!(work.join().unwrap(), Err(SessionError::Cancelled)));
     });
+}
+
+/// Biases of Qwen2's keys are large: those of real models reach hundreds, and a fine-tuned one may have more than half
+/// precision can say.
+#[test]
+fn keys_beyond_half_precision_give_numbers_in_every_cache() {
+    let parts = Parts::read(&family("qwen2.gguf")).tensor("blk.0.attn_k.bias", |tensor| {
+        tensor.data.as_chunks_mut().0.iter_mut().for_each(|bias| *bias = 1e5f32.to_le_bytes());
+    });
+    let model = Model::from_gguf(&parts.gguf()).unwrap();
+    let text = ids_in(&family("qwen2"));
+    for cache in [CacheType::F16, CacheType::F32, CacheType::Q8_0] {
+        let on = |isa| {
+            let mut session =
+                model.session(&SessionOptions { isa: Some(isa), ..options(64, cache.into()) }).unwrap();
+            session.feed(&text).unwrap();
+            session.logits().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        };
+        let expected = on("scalar".parse().unwrap());
+        for isa in Isa::available() {
+            assert!(on(isa) == expected, "{cache:?} on {isa}");
+        }
+    }
 }
 
 /// A model whose logits are too large to be numbers, from the second token on that `loud` is among.

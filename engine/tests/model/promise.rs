@@ -353,3 +353,97 @@ proptest! {
         }
     }
 }
+
+/// What is fed to a sequence, or taken from it, for good.
+#[derive(Clone, Debug)]
+enum Change {
+    Feed(usize),
+    /// From here on, so much of what there is.
+    Forget(f64, f64),
+    Cut(f64),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        3 => (1usize..120).prop_map(Change::Feed),
+        2 => (0.0f64..1.0, 0.0f64..0.6).prop_map(|(from, part)| Change::Forget(from, part)),
+        1 => (0.6f64..1.0).prop_map(Change::Cut),
+    ]
+}
+
+impl Change {
+    /// The tokens that are forgotten of so many, or to which they are cut.
+    fn range(&self, held: usize) -> std::ops::Range<usize> {
+        let (from, part) = match self {
+            Change::Feed(_) => return held..held,
+            Change::Forget(from, part) => (*from, *part),
+            Change::Cut(from) => (*from, 1.0),
+        };
+        let from = (held as f64 * from) as usize;
+        from..(from + (held as f64 * part) as usize).min(held)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What was forgotten cannot be had from the tokens that are left, so a session that goes the same way is the reference.
+    #[test]
+    fn a_sequence_that_forgets_has_the_bits_of_a_session_that_forgets_the_same(
+        case in 0usize..7,
+        cache in 0usize..4,
+        worker in worker(),
+        changes in prop::collection::vec(change(), 1..8),
+        other in 1usize..90,
+    ) {
+        let case = &CASES[case];
+        let plain = Worker { threads: 1, batch: 1, ..worker.clone() };
+        let scalar = Some("scalar".parse().unwrap());
+        let alone = SessionOptions { isa: scalar, ..plain.options(case, caches()[cache]) };
+        let mut alone = case.models[1].session(&alone).unwrap();
+        let options = SequencesOptions { most: 3, pages: None, session: worker.options(case, caches()[cache]) };
+        let mut sequences = case.models[0].sequences(&options).unwrap();
+        // The first has pages that the second shares, and goes its own way.
+        let [first, second, third] = [(); 3].map(|()| sequences.join().unwrap());
+        sequences.feed(first, &case.text[..case.text.len().min(2 * other)]).unwrap();
+        while sequences.step().unwrap() > 0 {}
+        for change in &changes {
+            let held = alone.position();
+            match change {
+                Change::Feed(count) => {
+                    let count = (*count).min(case.text.len() - held);
+                    let tokens = &case.text[held..held + count];
+                    alone.feed(tokens).unwrap();
+                    sequences.feed(second, tokens).unwrap();
+                    // Others are worked on in the same batches.
+                    sequences.truncate(third, 0).unwrap();
+                    sequences.feed(third, &stray(case, other)).unwrap();
+                }
+                Change::Forget(..) => {
+                    alone.forget(change.range(held));
+                    sequences.forget(second, change.range(held)).unwrap();
+                }
+                Change::Cut(_) => {
+                    alone.truncate(change.range(held).start);
+                    sequences.truncate(second, change.range(held).start).unwrap();
+                }
+            }
+            prop_assert_eq!(alone.tokens(), sequences.tokens(second).unwrap());
+        }
+        let last = &case.text[..1];
+        if alone.position() == alone.context() {
+            alone.truncate(alone.context() - 1);
+            sequences.truncate(second, alone.position()).unwrap();
+        }
+        alone.feed(last).unwrap();
+        sequences.feed(second, last).unwrap();
+        // Logits are of the last step alone.
+        let mut found = Vec::new();
+        while sequences.step().unwrap() > 0 {
+            if let Ok(logits) = sequences.logits(second) {
+                found = bits(logits);
+            }
+        }
+        prop_assert!(found == bits(alone.logits().unwrap()), "{}", case.name);
+    }
+}

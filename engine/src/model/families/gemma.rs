@@ -23,10 +23,10 @@ fn gemma2(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     let logit_cap = keys.optional_positive("final_logit_softcapping")?;
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
-        attention.look.scale = scale;
-        attention.look.cap = cap;
+        attention.scoring.scale = scale;
+        attention.scoring.cap = cap;
         if windowed[index] {
-            attention.look.window = window;
+            attention.scoring.window = window;
         }
         layer(loader, &config, index, attention)
     })?;
@@ -48,9 +48,9 @@ fn gemma3(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
         attention.norms = Some(head_norms(loader, &config, index)?);
-        attention.look.scale = scale;
+        attention.scoring.scale = scale;
         if windowed[index] {
-            attention.look.window = window;
+            attention.scoring.window = window;
             attention.rope = Some(1);
         }
         layer(loader, &config, index, attention)

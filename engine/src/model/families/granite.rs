@@ -41,7 +41,7 @@ fn design(
     let logit_scale = 1.0 / keys.positive("logit_scale", Some(1.0))?;
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
-        attention.look.scale = score_scale;
+        attention.scoring.scale = score_scale;
         let mut layer = layer(loader, &config, index, attention)?;
         layer.mixer_branch.scale = branch_scale;
         layer.feed_forward_branch.scale = branch_scale;

@@ -17,7 +17,7 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
     let (window, windowed) = (keys.window()?, keys.windowed(config.layers, 0)?);
     let layers = layers(&config, |index| {
         let mut attention = attention(loader, &config, index)?;
-        attention.look.window = window.filter(|_| windowed[index]).unwrap_or(usize::MAX);
+        attention.scoring.window = window.filter(|_| windowed[index]).unwrap_or(usize::MAX);
         llama_layer(loader, &config, index, attention)
     })?;
     Ok(Design::plain(config, vec![rope], layers))

@@ -17,7 +17,7 @@ use super::network::Design;
 use super::rope::Rope;
 use super::weights::Loader;
 use crate::kernels::Activation;
-use crate::kernels::attention::Look;
+use crate::kernels::attention::Scoring;
 use crate::model::LoadError;
 
 /// A family of models.
@@ -135,13 +135,13 @@ fn attention(loader: &mut Loader<'_>, config: &Config, layer: usize) -> Result<S
         output: loader.linear(&named_in(layer, "attn_output"), width, queries)?,
         norms: None,
         rope: Some(0),
-        look: everywhere(config),
+        scoring: everywhere(config),
         inner_norm: None,
     })
 }
 
-fn everywhere(config: &Config) -> Look {
-    Look { scale: config.score_scale(), cap: None, window: usize::MAX }
+fn everywhere(config: &Config) -> Scoring {
+    Scoring { scale: config.score_scale(), cap: None, window: usize::MAX }
 }
 
 /// A norm for each head of queries and keys, all heads of a layer with the same weights.

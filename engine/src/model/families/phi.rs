@@ -22,11 +22,11 @@ fn design(keys: &Keys<'_>, loader: &mut Loader<'_>, config: Config) -> Result<De
         let parts = [config.queries(), config.keys(), config.keys()];
         let [query, key, value] = loader.stacked(&named_in(index, "attn_qkv"), parts, width)?;
         let output = loader.linear(&named_in(index, "attn_output"), width, config.queries())?;
-        let mut look = everywhere(&config);
-        look.window = window;
+        let mut scoring = everywhere(&config);
+        scoring.window = window;
         let rope = Some(0);
         let attention =
-            SelfAttention { query, key, value, output, norms: None, rope, look, inner_norm: None };
+            SelfAttention { query, key, value, output, norms: None, rope, scoring, inner_norm: None };
         let [gate, up] = loader.stacked(&named_in(index, "ffn_up"), [feed_forward; 2], width)?;
         let down = loader.linear(&named_in(index, "ffn_down"), width, feed_forward)?;
         let gated = Gated { gate, up, down, activation: Activation::Silu, inner_norm: None };

@@ -38,13 +38,13 @@ pub struct Queries<'a> {
     pub group: usize,
     /// Positions that the first token looks at: its own and all before it.
     pub seen: usize,
-    /// How they look at the keys.
-    pub look: Look,
+    /// How keys are scored.
+    pub scoring: Scoring,
 }
 
-/// How queries look at keys.
+/// How a query scores keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Look {
+pub struct Scoring {
     /// What the dot product of query and key is multiplied by.
     pub scale: f32,
     /// Scores s become tanh(s / cap) · cap (Gemma 2: arXiv 2408.00118).
@@ -70,13 +70,13 @@ impl Queries<'_> {
     /// How many of those at the front are behind the query's window.
     #[inline(always)]
     pub fn hidden(&self, query: usize, start: usize, most: usize) -> usize {
-        let first = (self.seen + query / self.group).saturating_sub(self.look.window);
+        let first = (self.seen + query / self.group).saturating_sub(self.scoring.window);
         first.saturating_sub(start).min(most)
     }
 
     /// The first position that the first token looks at.
     pub fn first(&self) -> usize {
-        self.seen.saturating_sub(self.look.window)
+        self.seen.saturating_sub(self.scoring.window)
     }
 
     /// How many positions the last token looks at, those behind its window among them.

@@ -45,11 +45,11 @@ impl Op for Softmax<'_> {
             let (count, hidden) = (queries.seen(query, start, SPAN), queries.hidden(query, start, SPAN));
             let first = hidden / 16;
             let scores = scores.as_chunks_mut().0.get_mut(first..count.div_ceil(16)).unwrap_or_default();
-            let scale = l.splat(queries.look.scale);
+            let scale = l.splat(queries.scoring.scale);
             let mut maximum = l.splat(f32::NEG_INFINITY);
             for (panel, score) in (first..).zip(scores.iter_mut()) {
                 let mut scaled = l.mul(l.load(score), scale);
-                if let Some(limit) = queries.look.cap {
+                if let Some(limit) = queries.scoring.cap {
                     scaled = cap(l, scaled, limit);
                 }
                 l.store(scaled, score);

@@ -1,6 +1,6 @@
 //! What is too large for a cache's numbers, and what is none, on every tier.
 
-use super::{Block, CacheType, HEADER, Look, Queries, SPAN, WIDTH, begin};
+use super::{Block, CacheType, HEADER, Queries, SPAN, Scoring, WIDTH, begin};
 use crate::kernels::{Isa, Kernels};
 use crate::q8::Q8Block;
 
@@ -14,8 +14,8 @@ fn attend(kernels: Kernels, ty: CacheType, keys: &[u8], values: &[u8]) -> (Vec<f
     rows[3] = 1.0;
     let mut q = [Q8Block::zeros(0.0)];
     kernels.quantize(&rows, WIDTH, WIDTH, &mut q);
-    let look = Look { scale: 1e-6, cap: None, window: usize::MAX };
-    let queries = Queries { rows: &rows, q: &q, dims: WIDTH, group: 1, seen: POSITIONS, look };
+    let scoring = Scoring { scale: 1e-6, cap: None, window: usize::MAX };
+    let queries = Queries { rows: &rows, q: &q, dims: WIDTH, group: 1, seen: POSITIONS, scoring };
     let (mut wide, mut scores) = (vec![[[0; 64]; 32]; 4], vec![[0.0; SPAN]]);
     let mut part = vec![0.0; queries.part()];
     begin(&mut part);
