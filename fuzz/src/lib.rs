@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "template", run: targets::template::run, seeds: targets::template::seeds },
     Target { name: "state", run: targets::state::run, seeds: targets::state::seeds },
     Target { name: "adapter", run: targets::adapter::run, seeds: targets::adapter::seeds },
+    Target { name: "document", run: targets::document::run, seeds: targets::document::seeds },
     Target { name: "imatrix", run: targets::imatrix::run, seeds: targets::imatrix::seeds },
     Target { name: "safetensors", run: targets::safetensors::run, seeds: targets::safetensors::seeds },
 ];

@@ -1,6 +1,7 @@
 //! One file a way in.
 
 pub mod adapter;
+pub mod document;
 pub mod gguf;
 pub mod imatrix;
 pub mod safetensors;

@@ -26,6 +26,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, DocumentError> {
     body::read(&body, &styles::headings(&styles)?)
 }
 
+/// The document of the XML in `word/document.xml`, whose styles that in `word/styles.xml` describes.
+///
+/// # Errors
+/// XML that is broken or too deep, and a document without text.
+pub fn from_xml(body: &str, styles: &str) -> Result<Document, DocumentError> {
+    body::read(body, &styles::headings(styles)?)?.checked()
+}
+
 /// A file of the archive, if it is there.
 fn part(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Option<String>, DocumentError> {
     let file = match archive.by_name(name) {
@@ -106,8 +114,15 @@ fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
     None
 }
 
+/// An error whose words may be the file's own: they are kept on one line, and short.
 fn damaged(why: impl ToString) -> DocumentError {
-    DocumentError::Damaged { what: "Word document", why: why.to_string() }
+    /// Characters of the longest reason.
+    const LONGEST: usize = 200;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    DocumentError::Damaged {
+        what: "Word document",
+        why: why.to_string().chars().map(plain).take(LONGEST).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "docx")]
-mod docx;
+pub mod docx;
 mod error;
 mod format;
 #[cfg(feature = "html")]

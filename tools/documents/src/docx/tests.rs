@@ -76,6 +76,9 @@ fn hostile_archives_and_xml_end_in_one_line() {
         let line = refusal(&document(body));
         assert!(line.starts_with("a damaged Word document: XML, byte ") && !line.contains('\n'), "{line}");
     }
+    let long = format!("</w:\n\u{1b}[2J{}>", "x".repeat(1 << 16));
+    let line = refusal(&document(&long));
+    assert!(line.len() < 300 && !line.contains(char::is_control), "{line}");
     let latin = archive(&[("word/document.xml", b"<a>\xff</a>")]);
     assert_eq!(refusal(&latin), "a damaged Word document: word/document.xml: expected UTF-8");
 }
