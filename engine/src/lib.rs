@@ -21,7 +21,7 @@ mod text;
 
 use siskin_compute::{arena, kernels, panel, team};
 
-pub use answer::{Answer, AnswerLimits, Ending};
+pub use answer::{Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Scheduler};
 pub use arena::OutOfMemory;
 pub use error::Error;
 pub use file::gguf;
@@ -44,6 +44,7 @@ const _: () = {
     send::<Session>();
     send::<Sequences>();
     send::<Answer>();
+    send::<Scheduler>();
     send::<Error>();
     send::<Adapter>();
     send::<sampler::Sampler>();

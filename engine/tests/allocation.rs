@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::Builder;
 use siskin::sampler::SamplerOptions;
-use siskin::{Adapter, CacheType, Model, SequencesOptions, SessionOptions, Speculation, WhenFull};
+use siskin::{
+    Adapter, AnswerRequest, CacheType, Model, Scheduler, SequencesOptions, SessionOptions, Speculation,
+    WhenFull,
+};
 use siskin_quant::TensorType;
 
 /// Counts allocations and releases of all threads while it is armed.
@@ -149,7 +152,25 @@ fn an_answer_allocates_nothing() {
                 cache: cache.into(),
                 ..Default::default()
             };
-            let mut sequences = model.sequences(&SequencesOptions { most: 3, pages: None, session }).unwrap();
+            let together = SequencesOptions { most: 3, pages: None, session };
+            let mut scheduler = Scheduler::new(model.sequences(&together).unwrap());
+            let ends = (0..model.vocabulary() as u32).filter(|&token| model.tokenizer().is_end(token));
+            let never = ends.map(|token| (token, f32::NEG_INFINITY)).collect();
+            let sampling = SamplerOptions { logit_bias: never, ..sampling };
+            for len in [20, 40, 50] {
+                let prompt = prompt[..len].to_vec();
+                let sampling = sampling.clone();
+                scheduler.ask(AnswerRequest { prompt, sampling, ..Default::default() }).unwrap();
+            }
+            scheduler.step(|_, _| ()).unwrap();
+            let answers = COUNTING.during(|| {
+                for _ in 0..30 {
+                    assert_eq!(scheduler.step(|_, _| ()).unwrap(), 3);
+                }
+            });
+            assert_eq!(answers, 0, "{name}: answers at once");
+
+            let mut sequences = model.sequences(&together).unwrap();
             let together = COUNTING.during(|| {
                 for _ in 0..2 {
                     let ids = [(); 3].map(|()| sequences.join().unwrap());

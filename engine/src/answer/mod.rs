@@ -1,15 +1,17 @@
+mod scheduler;
 mod stop;
+mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::error::Error;
 use crate::model::Model;
-use crate::sequences::{Decoding, End, Session, SessionError};
+use crate::sequences::{Session, SessionError};
 use crate::text::sampler::{Sampler, SamplerOptions};
 use crate::text::template::{Message, Rendering};
-use crate::text::tokenizer::Detokenizer;
-use stop::StopFilter;
+pub use scheduler::{AnswerEvent, AnswerId, AnswerRequest, Scheduler};
+use writing::Writing;
 
 /// When an answer ends that the model does not end itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,18 +71,10 @@ pub struct Answer {
     /// The tokens of the prompt, and how many of them the session held when it came.
     prompt: Vec<u32>,
     reused: usize,
-    /// The answer's tokens.
-    tokens: Vec<u32>,
-    decoding: Option<Decoding>,
-    detokenizer: Detokenizer,
-    filter: StopFilter,
-    /// The newest piece of text.
-    piece: String,
-    ending: Option<Ending>,
+    /// Whether the session holds all of the prompt, and the sampler knows it.
+    read: bool,
+    writing: Writing,
 }
-
-/// Bytes that hold any piece that is not made of stop strings that came to nothing.
-const PIECE: usize = 1024;
 
 impl Answer {
     /// Answers of this session, sampled as the model's file recommends.
@@ -95,18 +89,14 @@ impl Answer {
 
     /// Answers of this session, whose tokens this sampler picks.
     pub fn with_sampler(session: Session, sampler: Sampler) -> Self {
-        let detokenizer = Detokenizer::continuing(session.model().tokenizer());
+        let writing = Writing::over(session.model().tokenizer(), session.context());
         Self {
             sampler,
             limits: AnswerLimits::default(),
             prompt: Vec::with_capacity(session.context()),
             reused: 0,
-            tokens: Vec::with_capacity(session.context()),
-            decoding: None,
-            detokenizer,
-            filter: StopFilter::default(),
-            piece: String::with_capacity(PIECE),
-            ending: Some(Ending::Complete),
+            read: false,
+            writing,
             session,
         }
     }
@@ -163,11 +153,8 @@ impl Answer {
         }
         self.prompt.clear();
         self.prompt.extend_from_slice(prompt);
-        self.tokens.clear();
-        self.decoding = None;
-        self.detokenizer = Detokenizer::continuing(self.session.model().tokenizer());
-        self.filter = StopFilter::new(&self.limits.stop);
-        self.ending = None;
+        self.read = false;
+        self.writing.begin(self.session.model().tokenizer(), &self.limits);
         let held = self.session.tokens().iter().take(self.session.pristine());
         self.reused = held.zip(prompt).take_while(|(held, token)| held == token).count();
         Ok(())
@@ -179,7 +166,7 @@ impl Answer {
     /// # Errors
     /// As for [`Session::feed`].
     pub fn read_prompt(&mut self) -> Result<(), Error> {
-        if self.ending.is_some() || self.decoding.is_some() {
+        if self.writing.ending().is_some() || self.read {
             return Ok(());
         }
         let whole = self.reused == self.prompt.len() && self.session.position() == self.reused;
@@ -189,14 +176,14 @@ impl Answer {
             self.session.truncate(self.reused);
             match self.session.feed(&self.prompt[self.reused..]) {
                 Err(SessionError::Cancelled) => {
-                    self.ending = Some(Ending::Cancelled);
+                    self.writing.end(Ending::Cancelled);
                     return Ok(());
                 }
                 done => done?,
             }
         }
         self.sampler.begin(&self.prompt);
-        self.decoding = Some(Decoding::new(self.limits.tokens.unwrap_or(usize::MAX)));
+        self.read = true;
         Ok(())
     }
 
@@ -206,52 +193,35 @@ impl Answer {
     /// # Errors
     /// As for [`Session::feed`] and [`Session::logits`]. The answer is over then.
     pub fn next_piece(&mut self) -> Result<Option<&str>, Error> {
-        self.piece.clear();
+        self.writing.clear_piece();
         let done = self.read_prompt().and_then(|()| {
-            while self.ending.is_none() && self.piece.is_empty() {
+            while self.writing.ending().is_none() && self.writing.piece().is_empty() {
                 self.advance()?;
             }
             Ok(())
         });
         if let Err(error) = done {
-            self.ending = Some(Ending::Failed);
+            self.writing.end(Ending::Failed);
             return Err(error);
         }
-        Ok(Some(self.piece.as_str()).filter(|piece| !piece.is_empty()))
+        Ok(Some(self.writing.piece()).filter(|piece| !piece.is_empty()))
     }
 
     /// Takes up one token more.
     fn advance(&mut self) -> Result<(), Error> {
-        let Self { session, sampler, tokens, decoding, detokenizer, filter, piece, ending, .. } = self;
-        let Some(decoding) = decoding else { return Ok(()) };
-        match decoding.next_token(session, sampler) {
-            Ok(Some(token)) => {
-                tokens.push(token);
-                piece.push_str(filter.push(detokenizer.push(session.model().tokenizer(), token)));
-                if filter.stopped() {
-                    *ending = Some(Ending::Complete);
-                }
-                return Ok(());
-            }
-            Ok(None) if decoding.end() == Some(End::Limit) => *ending = Some(Ending::Limit),
-            Ok(None) => *ending = Some(Ending::Complete),
-            Err(SessionError::ContextFull { .. }) => *ending = Some(Ending::ContextFull),
-            Err(SessionError::Cancelled) => *ending = Some(Ending::Cancelled),
-            Err(error) => return Err(error.into()),
-        }
-        piece.push_str(filter.push(detokenizer.finish()));
-        piece.push_str(filter.finish());
-        Ok(())
+        let Self { session, sampler, writing, .. } = self;
+        let next = writing.decoding().next_token(session, sampler);
+        Ok(writing.take_up(session.model().tokenizer(), next)?)
     }
 
     /// Why the answer is over; None as long as it is not.
     pub fn ending(&self) -> Option<Ending> {
-        self.ending
+        self.writing.ending()
     }
 
     /// The answer's tokens so far. Of an answer that was broken off the session does not hold the last.
     pub fn tokens(&self) -> &[u32] {
-        &self.tokens
+        self.writing.tokens()
     }
 
     /// The prompt's tokens.

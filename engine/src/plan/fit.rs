@@ -1,8 +1,8 @@
 use super::PlanError;
 use super::{Budget, Outline, Plan};
 use crate::model::ContextOptions;
-use crate::sequences::{For, SessionOptions};
-use crate::state::{CacheType, CacheTypes};
+use crate::sequences::{For, SequencesOptions, SessionOptions};
+use crate::state::{CacheType, CacheTypes, PAGE};
 
 /// A context that answers most questions: it is shortened to this much before the cache is narrowed.
 const SHORT: usize = 1024;
@@ -58,6 +58,44 @@ impl Outline {
         let context = LEAST.min(wanted.context);
         let least = ContextOptions { context, batch: wanted.batch.min(context), cache: narrow, ..wanted };
         Err(self.refusal(self.plan_for(&least, sessions), budget))
+    }
+
+    /// As many sequences that are worked on together as the budget asks for, and their plan: `options.most`, else half of
+    /// that, and so on, but no fewer than `least`. They share as many pages of the cache as there is room for, up to all
+    /// that they can fill. As few as one of them can fill alone are enough if that is two for each, so that most of them
+    /// need not wait for others.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] if there is no room for `least`; an option without meaning.
+    pub fn fit_sequences(
+        &self,
+        options: &SequencesOptions,
+        least: usize,
+        budget: &Budget,
+    ) -> Result<(SequencesOptions, Plan), PlanError> {
+        let context = options.session.resolve(self.context_length(), For::One)?.context;
+        let one = context.div_ceil(PAGE);
+        let mut most = options.most;
+        loop {
+            let with = |pages| SequencesOptions { most, pages, session: options.session.clone() };
+            let whole = self.plan_sequences(&with(None))?;
+            if whole.peak() <= budget.bytes() {
+                return Ok((with(None), whole));
+            }
+            let (mut fits, mut above) = (one.max(2 * most).min(one * most), one * most);
+            let plan = |pages| self.plan_sequences(&with(Some(pages)));
+            if plan(fits)?.peak() <= budget.bytes() {
+                while fits + 1 < above {
+                    let middle = fits.midpoint(above);
+                    if plan(middle)?.peak() <= budget.bytes() { fits = middle } else { above = middle }
+                }
+                return Ok((with(Some(fits)), plan(fits)?));
+            }
+            if most / 2 < least.max(1) {
+                return Err(self.refusal(plan(fits)?, budget));
+            }
+            most /= 2;
+        }
     }
 
     fn refusal(&self, plan: Plan, budget: &Budget) -> PlanError {

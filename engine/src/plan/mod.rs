@@ -19,7 +19,7 @@ use crate::model::ContextOptions;
 use crate::model::Network;
 use crate::panel;
 use crate::sampler;
-use crate::sequences::{For, SessionOptions};
+use crate::sequences::{For, SequencesOptions, SessionOptions};
 use crate::team::Team;
 
 /// A model as its file's header describes it: checked, but not loaded.
@@ -96,9 +96,19 @@ impl Outline {
         Ok(self.plan_for(&options.resolve(self.context_length(), For::One)?, sessions))
     }
 
+    /// What the model and sequences of it that are worked on together will take, with a sampler for each, in this process.
+    ///
+    /// # Errors
+    /// An option without meaning.
+    pub fn plan_sequences(&self, options: &SequencesOptions) -> Result<Plan, PlanError> {
+        let made_for = For::Many { sequences: options.most, pages: options.pages };
+        Ok(self.plan_for(&options.session.resolve(self.context_length(), made_for)?, 1))
+    }
+
     fn plan_for(&self, settings: &ContextOptions, sessions: usize) -> Plan {
         let plan = self.plan_alone(settings, sessions);
         let samplers = sampler::bytes_for(self.network.config().vocabulary) as u64;
+        let samplers = samplers.saturating_mul(settings.sequences as u64);
         let draft = self.draft.as_ref().map(|draft| {
             let context = settings.context.min(draft.context_length());
             let batch = settings.batch.min(context);

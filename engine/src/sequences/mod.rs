@@ -167,6 +167,11 @@ impl Sequences {
         self.context.options().context
     }
 
+    /// How many there may be at a time.
+    pub fn most(&self) -> usize {
+        self.members.len()
+    }
+
     /// Bytes that were reserved for all of them: KV cache and buffers.
     pub fn bytes(&self) -> usize {
         self.context.bytes()
@@ -598,7 +603,7 @@ impl Sequences {
     }
 
     /// Whether a sequence that holds `used` tokens can be fed these.
-    fn check(&self, used: usize, tokens: &[u32]) -> Result<(), SessionError> {
+    pub(crate) fn check(&self, used: usize, tokens: &[u32]) -> Result<(), SessionError> {
         self.check_tokens(tokens)?;
         let context = self.context();
         match tokens.len() > context - used {

@@ -128,7 +128,9 @@ impl SessionOptions {
                 let most = sequences.saturating_mul(context.div_ceil(PAGE));
                 // One token of each sequence has room.
                 let batch = batch.min(sequences.saturating_mul(context)).max(sequences);
-                (sequences, sequences, batch, Some(within("pages", pages.unwrap_or(most), most)?))
+                let pages = within("pages", pages.unwrap_or(most), most)?;
+                // A single one has the cache of a session, whose last page may be shorter.
+                (sequences, sequences, batch, (sequences > 1 || pages < most).then_some(pages))
             }
         };
         let isa = self.isa.map_or_else(Isa::choose, Ok)?;

@@ -9,7 +9,7 @@ use super::{For, LogitsOf, SequenceId, Sequences, SessionOptions, StateError, Wh
 use crate::model::{Adapter, Model, Observer};
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::sequences::SessionError;
-use crate::tokenizer::Detokenizer;
+use crate::tokenizer::{Detokenizer, Tokenizer};
 
 /// One sequence of tokens: what was fed and answered so far, and all the memory that going on takes.
 pub struct Session {
@@ -451,12 +451,22 @@ impl Decoding {
             session.go_on(token)?;
             self.unfed = None;
         }
+        self.pick(sampler, session.model().tokenizer(), session.logits())
+    }
+
+    /// Picks a token by the logits after the last one, whoever fed it.
+    pub(crate) fn pick(
+        &mut self,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+        logits: Result<&[f32], SessionError>,
+    ) -> Result<Option<u32>, SessionError> {
         if self.left == 0 {
             self.end = Some(End::Limit);
             return Ok(None);
         }
-        let token = sampler.sample(session.logits()?);
-        if session.model().tokenizer().is_end(token) {
+        let token = sampler.sample(logits?);
+        if tokenizer.is_end(token) {
             self.end = Some(End::Turn(token));
             return Ok(None);
         }
@@ -464,6 +474,11 @@ impl Decoding {
         self.unfed = Some(token);
         self.left -= 1;
         Ok(Some(token))
+    }
+
+    /// Whether there are as many tokens as were asked for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.left == 0
     }
 
     /// Why there are no more; None as long as there are.

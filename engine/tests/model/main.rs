@@ -21,6 +21,7 @@ mod parts;
 mod promise;
 mod replaced;
 mod saved;
+mod scheduler;
 mod sequences;
 mod session;
 mod speculation;

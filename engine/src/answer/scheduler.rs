@@ -1,0 +1,375 @@
+//! Many answers at once: who is worked on, who waits, and whose place is free.
+//!
+//! An answer is *waiting*, then *at work*, then over. One at work has a sequence. When it is over its sequence stays
+//! *idle*, so that a later prompt finds there what both begin with, until its place or its pages are needed.
+//!
+//! Where the cache has no page left, idle sequences leave first, the one that ended first before others. If none are
+//! left the youngest answer at work gives its pages back and waits again, with all that it has said; its tokens are fed
+//! once more when there is room, and since a sequence's bits do not depend on how it came about, it goes on as if
+//! nothing had happened. The oldest is never put back, so something is always finished.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use super::writing::Writing;
+use super::{AnswerLimits, Ending};
+use crate::error::Error;
+use crate::model::{Adapter, Model};
+use crate::sequences::{SequenceId, Sequences, SessionError};
+use crate::text::sampler::{Sampler, SamplerOptions};
+
+/// A prompt, and how it is to be answered.
+#[derive(Clone, Default)]
+pub struct AnswerRequest {
+    /// The tokens that the answer goes on from.
+    pub prompt: Vec<u32>,
+    /// How tokens are picked. Without a seed one is drawn.
+    pub sampling: SamplerOptions,
+    /// When the answer ends.
+    pub limits: AnswerLimits,
+    /// What changes the model, and times what.
+    pub adapters: Vec<(Adapter, f32)>,
+}
+
+/// Names an answer of a [`Scheduler`]. Those asked for later are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AnswerId(u64);
+
+/// What [`Scheduler::step`] tells of an answer.
+#[derive(Debug)]
+pub enum AnswerEvent<'a> {
+    /// More of its text.
+    Piece(&'a str),
+    /// There is no more.
+    Over {
+        /// Why.
+        ending: Ending,
+        /// All of the answer's tokens.
+        tokens: &'a [u32],
+        /// What went wrong, where [`Ending::Failed`] is why.
+        error: Option<SessionError>,
+    },
+}
+
+/// Answers many prompts at once, as many as [`Sequences`] has places: an answer that is over makes room for the next.
+///
+/// An answer has the bits of an [`Answer`](crate::Answer) that was asked alone, whatever else is at work. What prompts
+/// begin with in common is worked out once.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use siskin::{AnswerEvent, AnswerRequest, Model, Scheduler, SequencesOptions, SessionOptions};
+///
+/// let model = Model::open("model.gguf")?;
+/// let options = SequencesOptions { most: 8, pages: None, session: SessionOptions::default() };
+/// let mut scheduler = Scheduler::new(model.sequences(&options)?);
+/// for text in ["A siskin is", "A finch is"] {
+///     scheduler.ask(AnswerRequest { prompt: model.text_tokens(text), ..Default::default() })?;
+/// }
+/// while scheduler.step(|id, event| println!("{id:?}: {event:?}"))? > 0 {}
+/// # Ok(())
+/// # }
+/// ```
+pub struct Scheduler {
+    sequences: Sequences,
+    /// In the order in which they were asked for.
+    waiting: VecDeque<Task>,
+    /// In the same order.
+    at_work: Vec<Working>,
+    /// Sequences of answers that are over, in the order in which they ended.
+    idle: Vec<SequenceId>,
+    most: usize,
+    asked: u64,
+    /// What a sequence is to be fed.
+    text: Vec<u32>,
+}
+
+/// An answer that is not over.
+struct Task {
+    id: AnswerId,
+    request: AnswerRequest,
+    /// None of an answer that was not begun yet.
+    begun: Option<(Sampler, Writing)>,
+}
+
+/// An answer at work.
+struct Working {
+    id: AnswerId,
+    request: AnswerRequest,
+    sampler: Sampler,
+    writing: Writing,
+    sequence: SequenceId,
+}
+
+impl Scheduler {
+    /// Answers by these sequences, of which there are none yet.
+    pub fn new(sequences: Sequences) -> Self {
+        let most = sequences.most();
+        Self {
+            waiting: VecDeque::new(),
+            at_work: Vec::with_capacity(most),
+            idle: Vec::with_capacity(most),
+            text: Vec::with_capacity(sequences.context() + 1),
+            most,
+            asked: 0,
+            sequences,
+        }
+    }
+
+    /// Asks for an answer, which begins when there is a place for it.
+    ///
+    /// # Errors
+    /// [`SessionError::NoPrompt`], a prompt that the context has no room for, a token outside the vocabulary, or a sampler
+    /// option out of range.
+    pub fn ask(&mut self, request: AnswerRequest) -> Result<AnswerId, Error> {
+        if request.prompt.is_empty() {
+            return Err(SessionError::NoPrompt.into());
+        }
+        self.sequences.check(0, &request.prompt)?;
+        request.sampling.validate().map_err(SessionError::from)?;
+        self.asked += 1;
+        let id = AnswerId(self.asked);
+        self.waiting.push_back(Task { id, request, begun: None });
+        Ok(id)
+    }
+
+    /// Begins answers where there are places, works on a batch of tokens, and takes up what comes of it. Returns how many
+    /// answers are not over; `each` is told what is new of them.
+    ///
+    /// # Errors
+    /// [`SessionError::Cancelled`]: all goes on with the next step. What is wrong with a single answer ends it alone, and
+    /// is told to `each`.
+    pub fn step(&mut self, mut each: impl FnMut(AnswerId, AnswerEvent<'_>)) -> Result<usize, SessionError> {
+        self.begin(&mut each);
+        self.sequences.step()?;
+        let mut at = 0;
+        while at < self.at_work.len() {
+            // One that is over or waits again is no longer there.
+            at += usize::from(self.advance(at, &mut each));
+        }
+        Ok(self.unfinished())
+    }
+
+    /// Answers that are not over.
+    pub fn unfinished(&self) -> usize {
+        self.waiting.len() + self.at_work.len()
+    }
+
+    /// Answers that are worked on.
+    pub fn at_work(&self) -> usize {
+        self.at_work.len()
+    }
+
+    /// Drops an answer, of which nothing more is told; whether it was not over.
+    pub fn drop_answer(&mut self, id: AnswerId) -> bool {
+        let before = self.unfinished();
+        self.waiting.retain(|task| task.id != id);
+        if let Some(at) = self.at_work.iter().position(|working| working.id == id) {
+            let sequence = self.at_work.remove(at).sequence;
+            self.idle.push(sequence);
+        }
+        self.unfinished() < before
+    }
+
+    /// Ends the work whenever the flag is true: see [`Sequences::cancel_when`].
+    pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
+        self.sequences.cancel_when(flag);
+    }
+
+    /// Works with no more threads than this says at the time: see [`Sequences::limit_threads`].
+    pub fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
+        self.sequences.limit_threads(limit);
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        self.sequences.model()
+    }
+
+    /// The sequences that answers are worked out in.
+    pub fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    /// Begins answers in the order in which they were asked for, as long as there is room.
+    fn begin(&mut self, each: &mut impl FnMut(AnswerId, AnswerEvent<'_>)) {
+        while self.at_work.len() < self.most
+            && let Some(mut task) = self.waiting.pop_front()
+        {
+            let started = self.start(&mut task);
+            let Task { id, request, begun } = task;
+            match (started, begun) {
+                (Ok(sequence), Some((sampler, writing))) => {
+                    let at = self.at_work.partition_point(|other| other.id < id);
+                    self.at_work.insert(at, Working { id, request, sampler, writing, sequence });
+                }
+                (Err(SessionError::CacheFull { .. }), begun) if !self.at_work.is_empty() => {
+                    self.waiting.push_front(Task { id, request, begun });
+                    return;
+                }
+                (started, begun) => {
+                    let tokens = begun.as_ref().map_or(&[][..], |(_, writing)| writing.tokens());
+                    each(id, AnswerEvent::Over { ending: Ending::Failed, tokens, error: started.err() });
+                }
+            }
+        }
+    }
+
+    /// Has a sequence hold what there is of an answer.
+    fn start(&mut self, task: &mut Task) -> Result<SequenceId, SessionError> {
+        let request = &task.request;
+        if task.begun.is_none() {
+            let mut sampler = self.sequences.sampler(&request.sampling)?;
+            sampler.begin(&request.prompt);
+            let (tokenizer, context) = (self.sequences.model().tokenizer(), self.sequences.context());
+            let most = request.limits.tokens.unwrap_or(context).min(context);
+            let mut writing = Writing::over(tokenizer, most + 1);
+            writing.begin(tokenizer, &request.limits);
+            task.begun = Some((sampler, writing));
+        }
+        self.text.clear();
+        self.text.extend_from_slice(&request.prompt);
+        self.text.extend(task.begun.iter().flat_map(|(_, writing)| writing.tokens()));
+        let (sequence, held) = self.sequence(&request.adapters)?;
+        let text = std::mem::take(&mut self.text);
+        let fed = self.feed(sequence, &text[held..]);
+        self.text = text;
+        if fed.is_err() {
+            self.sequences.leave(sequence)?;
+        }
+        fed.map(|()| sequence)
+    }
+
+    /// A sequence with these adapters for the text, and how many tokens of it that holds: a new one as long as there are
+    /// places, then an idle one, cut to what it has in common with the text if no other has more.
+    fn sequence(&mut self, adapters: &[(Adapter, f32)]) -> Result<(SequenceId, usize), SessionError> {
+        if self.at_work.len() + self.idle.len() >= self.most {
+            let alike = |&id: &SequenceId| self.common(id, adapters);
+            let best = (0..self.idle.len()).rev().max_by_key(|&at| alike(&self.idle[at]));
+            let others = self.at_work.iter().map(|working| alike(&working.sequence)).max().unwrap_or(0);
+            if let Some(at) = best {
+                let held = alike(&self.idle[at]);
+                if held > 0 && held >= others {
+                    let id = self.idle.remove(at);
+                    self.sequences.truncate(id, held)?;
+                    return Ok((id, held));
+                }
+                let id = self.idle.remove(0);
+                self.sequences.leave(id)?;
+            }
+        }
+        let adapters: Vec<(&Adapter, f32)> =
+            adapters.iter().map(|(adapter, scale)| (adapter, *scale)).collect();
+        Ok((self.sequences.join_with(&adapters)?, 0))
+    }
+
+    /// How many tokens a sequence has in common with the text, whose last is not among them: its logits are asked for.
+    fn common(&self, id: SequenceId, adapters: &[(Adapter, f32)]) -> usize {
+        let (Ok(tokens), Ok(pristine), Ok(attached)) =
+            (self.sequences.tokens(id), self.sequences.pristine(id), self.sequences.adapters(id))
+        else {
+            return 0;
+        };
+        let mut attached = attached;
+        let mut is_next = |(adapter, scale): &(Adapter, f32)| {
+            attached.next().is_some_and(|(other, by)| other.is(adapter) && by == *scale)
+        };
+        if !adapters.iter().all(&mut is_next) || attached.next().is_some() {
+            return 0;
+        }
+        let text = self.text.iter().take(self.text.len().saturating_sub(1));
+        tokens.iter().take(pristine).zip(text).take_while(|(a, b)| a == b).count()
+    }
+
+    /// Feeds a sequence, for which idle ones leave if need be.
+    fn feed(&mut self, sequence: SequenceId, tokens: &[u32]) -> Result<(), SessionError> {
+        loop {
+            match self.sequences.feed(sequence, tokens) {
+                Err(SessionError::CacheFull { .. }) if !self.idle.is_empty() => {
+                    let id = self.idle.remove(0);
+                    self.sequences.leave(id)?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Takes up the logits of the answer at this place, if there are any. Returns whether it is still there.
+    fn advance(&mut self, at: usize, each: &mut impl FnMut(AnswerId, AnswerEvent<'_>)) -> bool {
+        let Self { sequences, at_work, .. } = self;
+        let Working { sampler, writing, sequence, .. } = &mut at_work[at];
+        let tokenizer = sequences.model().tokenizer();
+        let logits = match sequences.logits(*sequence) {
+            Err(SessionError::NoPrompt) => return true,
+            logits => logits,
+        };
+        let picked = writing.decoding().pick(sampler, tokenizer, logits);
+        let mut done = writing.take_up(tokenizer, picked);
+        if done.is_ok() && writing.ending().is_none() && writing.decoding().is_full() {
+            // Ends here, so that no token is worked on in vain.
+            let none = writing.decoding().pick(sampler, tokenizer, Err(SessionError::NoPrompt));
+            done = writing.take_up(tokenizer, none);
+        }
+        self.tell(at, done, each) && self.go_on(at, each)
+    }
+
+    /// Tells what is new of the answer at this place. Returns whether it goes on.
+    fn tell(
+        &mut self,
+        at: usize,
+        done: Result<(), SessionError>,
+        each: &mut impl FnMut(AnswerId, AnswerEvent<'_>),
+    ) -> bool {
+        let Working { id, writing, sequence, .. } = &mut self.at_work[at];
+        if !writing.piece().is_empty() {
+            each(*id, AnswerEvent::Piece(writing.piece()));
+            writing.clear_piece();
+        }
+        let (ending, error) = match done {
+            Ok(()) => (writing.ending(), None),
+            Err(error) => (Some(Ending::Failed), Some(error)),
+        };
+        let Some(ending) = ending else { return true };
+        match ending {
+            // What is in the cache is of no use to others. It is there, so this cannot fail.
+            Ending::Failed => drop(self.sequences.leave(*sequence)),
+            _ => self.idle.push(*sequence),
+        }
+        each(*id, AnswerEvent::Over { ending, tokens: writing.tokens(), error });
+        self.at_work.remove(at);
+        false
+    }
+
+    /// Feeds the newest token of the answer at this place, for which the youngest answers wait again if need be. Returns
+    /// whether it is still there.
+    fn go_on(&mut self, at: usize, each: &mut impl FnMut(AnswerId, AnswerEvent<'_>)) -> bool {
+        loop {
+            let Working { writing, sequence, .. } = &self.at_work[at];
+            let (sequence, newest) = (*sequence, writing.tokens().last().copied());
+            match self.feed(sequence, newest.as_slice()) {
+                Ok(()) => return true,
+                Err(SessionError::CacheFull { .. }) if self.at_work.len() > 1 => {
+                    self.put_back_youngest();
+                    if at == self.at_work.len() {
+                        return false;
+                    }
+                }
+                Err(error) => {
+                    let writing = &mut self.at_work[at].writing;
+                    let done = writing.take_up(self.sequences.model().tokenizer(), Err(error));
+                    return self.tell(at, done, each);
+                }
+            }
+        }
+    }
+
+    /// Has the youngest answer at work wait again.
+    fn put_back_youngest(&mut self) {
+        if let Some(Working { id, request, sampler, writing, sequence }) = self.at_work.pop() {
+            // It is there, so this cannot fail.
+            let _ = self.sequences.leave(sequence);
+            self.waiting.push_front(Task { id, request, begun: Some((sampler, writing)) });
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Many answers at once: each is the one that an [`Answer`] gives that was asked alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::parts::Parts;
+use proptest::prelude::*;
+use siskin::sampler::SamplerOptions;
+use siskin::template::Message;
+use siskin::{
+    Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Error, Model, Scheduler,
+    SequencesOptions, SessionError, SessionOptions,
+};
+
+fn demo() -> Model {
+    Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/demo/siskin-demo.gguf")).unwrap()
+}
+
+fn session() -> SessionOptions {
+    SessionOptions { context: Some(512), threads: Some(1), batch: Some(48), ..Default::default() }
+}
+
+fn scheduler(model: &Model, most: usize, pages: Option<usize>) -> Scheduler {
+    Scheduler::new(model.sequences(&SequencesOptions { most, pages, session: session() }).unwrap())
+}
+
+/// An answer as it came: its text, its tokens, and why it ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Told {
+    text: String,
+    tokens: Vec<u32>,
+    ending: Option<Ending>,
+    error: Option<String>,
+}
+
+type Answers = BTreeMap<AnswerId, Told>;
+
+/// Takes one step, and returns how many answers are not over.
+fn step(scheduler: &mut Scheduler, told: &mut Answers) -> Result<usize, SessionError> {
+    scheduler.step(|id, event| {
+        let told = told.entry(id).or_default();
+        assert_eq!(told.ending, None, "nothing comes behind the end");
+        match event {
+            AnswerEvent::Piece(piece) => {
+                assert!(!piece.is_empty());
+                told.text.push_str(piece);
+            }
+            AnswerEvent::Over { ending, tokens, error } => {
+                told.ending = Some(ending);
+                told.tokens = tokens.to_vec();
+                told.error = error.map(|error| error.to_string());
+            }
+        }
+    })
+}
+
+/// What a scheduler answers, in the order of the requests.
+fn answers(scheduler: &mut Scheduler, requests: &[AnswerRequest]) -> Vec<Told> {
+    let ids: Vec<_> = requests.iter().map(|request| scheduler.ask(request.clone()).unwrap()).collect();
+    let mut told = Answers::new();
+    while step(scheduler, &mut told).unwrap() > 0 {}
+    assert_eq!((scheduler.unfinished(), told.len()), (0, ids.len()));
+    ids.iter().map(|id| told.remove(id).unwrap()).collect()
+}
+
+/// What an answer of its own says.
+fn alone(model: &Model, request: &AnswerRequest) -> Told {
+    let mut session = model.session(&session()).unwrap();
+    request.adapters.iter().for_each(|(adapter, scale)| session.attach(adapter, *scale).unwrap());
+    let sampler = session.sampler(&request.sampling).unwrap();
+    let mut answer = Answer::with_sampler(session, sampler);
+    answer.set_limits(request.limits.clone());
+    answer.ask_tokens(&request.prompt).unwrap();
+    let mut told = Told::default();
+    loop {
+        match answer.next_piece() {
+            Ok(Some(piece)) => told.text.push_str(piece),
+            Ok(None) => break,
+            Err(error) => {
+                told.error = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    Told { tokens: answer.tokens().to_vec(), ending: answer.ending(), ..told }
+}
+
+/// Prompts with and without a common beginning, of all kinds of options.
+fn requests(model: &Model) -> Vec<AnswerRequest> {
+    let long = "You are the assistant of a house. ".repeat(28);
+    let prompts = [
+        "please turn on the kitchen light",
+        "tell me a story about a fox",
+        "hello",
+        "please turn on the attic light",
+        "tell me a story about a wolf",
+        "who are you",
+        "please turn on the kitchen light",
+        "tell me a story about a bear and a crow",
+        "is it warm",
+        "hello",
+        "please turn off the hall light",
+    ];
+    let request = |(i, prompt): (usize, &str)| {
+        let mut messages = vec![Message::new("user", prompt)];
+        if i % 3 == 1 {
+            messages.insert(0, Message::new("system", &long));
+        }
+        let sampling = SamplerOptions {
+            seed: Some(i as u64 / 2),
+            temperature: [0.0, 1.0, 0.8][i % 3],
+            repeat_penalty: [1.0, 1.3][i % 2],
+            frequency_penalty: if i == 4 { 0.5 } else { 0.0 },
+            dry_multiplier: if i == 7 { 0.8 } else { 0.0 },
+            ..Default::default()
+        };
+        let stop = if i % 4 == 3 { vec![" ".to_owned(), "\"dev".to_owned()] } else { Vec::new() };
+        let tokens = [Some(60), Some(1), None, Some(17)][i % 4].or((i == 2).then_some(90));
+        AnswerRequest {
+            prompt: model.chat_tokens(&messages).unwrap(),
+            sampling,
+            limits: AnswerLimits { tokens, stop },
+            adapters: Vec::new(),
+        }
+    };
+    prompts.into_iter().enumerate().map(request).collect()
+}
+
+#[test]
+fn each_answer_is_the_one_that_was_asked_alone() {
+    let model = demo();
+    let requests = requests(&model);
+    let expected: Vec<_> = requests.iter().map(|request| alone(&model, request)).collect();
+    for most in [1, 2, 3, 8] {
+        let mut scheduler = scheduler(&model, most, None);
+        assert_eq!(answers(&mut scheduler, &requests), expected, "{most} at once");
+        // Idle sequences hold what was said before.
+        assert_eq!(answers(&mut scheduler, &requests), expected, "{most} at once, again");
+    }
+}
+
+#[test]
+fn a_cache_that_is_too_small_for_all_changes_nothing() {
+    let model = demo();
+    let longest = SamplerOptions { seed: Some(3), temperature: 1.5, ..Default::default() };
+    let request = |i: u32| AnswerRequest {
+        prompt: (0..230 + 5 * i).map(|at| (at * at + 7 * i) % 120 + 200).collect(),
+        sampling: longest.clone(),
+        ..Default::default()
+    };
+    let requests: Vec<_> = (0..6).map(request).collect();
+    let expected: Vec<_> = requests.iter().map(|request| alone(&model, request)).collect();
+    assert!(expected.iter().any(|told| told.tokens.len() > 40), "some come to a second page");
+    for (most, pages) in [(4, 4), (3, 2), (6, 3)] {
+        let mut scheduler = scheduler(&model, most, Some(pages));
+        assert_eq!(answers(&mut scheduler, &requests), expected, "{most} in {pages} pages");
+    }
+    // One page is not enough for a single one: that fails, and those that have room do not.
+    let short = AnswerRequest { limits: AnswerLimits { tokens: Some(3), stop: Vec::new() }, ..request(0) };
+    let long = AnswerRequest { prompt: vec![300; 300], ..Default::default() };
+    let mut scheduler = scheduler(&model, 2, Some(1));
+    let told = answers(&mut scheduler, &[short.clone(), long, short.clone()]);
+    assert_eq!((&told[0], &told[2]), (&alone(&model, &short), &alone(&model, &short)));
+    assert_eq!(told[1].ending, Some(Ending::Failed));
+    assert!(told[1].error.as_ref().unwrap().starts_with("the cache is full"), "{:?}", told[1]);
+}
+
+#[test]
+fn one_that_fails_does_not_disturb_others() {
+    let loud = 40;
+    let parts = Parts::of("gqa").tensor("token_embd.weight", |tensor| {
+        let row = tensor.data.len() / tensor.shape[1] as usize;
+        tensor.data[loud * row..loud * row + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    });
+    let model = Model::from_gguf(&parts.gguf()).unwrap();
+    let ends = (0..model.vocabulary() as u32).filter(|&token| model.tokenizer().is_end(token));
+    let never = ends.chain([loud as u32]).map(|token| (token, -1e9)).collect();
+    let greedy = SamplerOptions { temperature: 0.0, logit_bias: never, ..Default::default() };
+    let request = |prompt: &[u32]| AnswerRequest {
+        prompt: prompt.to_vec(),
+        sampling: greedy.clone(),
+        limits: AnswerLimits { tokens: Some(9), stop: Vec::new() },
+        ..Default::default()
+    };
+    let requests =
+        [&[1, 2, 3][..], &[1, 2, loud as u32], &[1, 2, 4], &[1, 2, loud as u32, 5], &[9]].map(request);
+    let options = SequencesOptions {
+        most: 2,
+        pages: None,
+        session: SessionOptions { context: Some(64), threads: Some(1), ..Default::default() },
+    };
+    let told = answers(&mut Scheduler::new(model.sequences(&options).unwrap()), &requests);
+    let failed: Vec<_> = told.iter().map(|told| told.error.as_deref()).collect();
+    let error = "the logits after the token at position 2 are not finite";
+    let later = "the logits after the token at position 3 are not finite";
+    assert_eq!(failed, [None, Some(error), None, Some(later), None]);
+    assert!(told.iter().all(|told| (told.ending == Some(Ending::Failed)) == told.error.is_some()));
+    let mut one = Scheduler::new(model.sequences(&SequencesOptions { most: 1, ..options }).unwrap());
+    for at in [0, 2, 4] {
+        assert_eq!(answers(&mut one, &requests[at..=at]), told[at..=at]);
+        assert_eq!(told[at].tokens.len(), 9);
+    }
+}
+
+#[test]
+fn what_cannot_be_answered_is_refused() {
+    let model = demo();
+    let mut scheduler = scheduler(&model, 2, None);
+    let hello = AnswerRequest { prompt: model.text_tokens("hello"), ..Default::default() };
+    let refused = [
+        AnswerRequest::default(),
+        AnswerRequest { prompt: vec![1; 513], ..Default::default() },
+        AnswerRequest { prompt: vec![u32::MAX], ..Default::default() },
+        AnswerRequest { sampling: SamplerOptions { top_p: 7.0, ..Default::default() }, ..hello.clone() },
+    ];
+    for request in refused {
+        assert!(matches!(scheduler.ask(request).unwrap_err(), Error::Session(_)));
+    }
+    assert_eq!(scheduler.unfinished(), 0);
+    // Known where it is begun.
+    let biased = SamplerOptions { logit_bias: vec![(u32::MAX, 1.0)], ..Default::default() };
+    let told = answers(&mut scheduler, &[AnswerRequest { sampling: biased, ..hello.clone() }, hello]);
+    assert!(told[0].error.as_ref().unwrap().contains("logit_bias"), "{:?}", told[0]);
+    assert!(told[1].ending.unwrap().is_complete());
+}
+
+#[test]
+fn common_beginnings_are_kept_once_also_of_answers_that_are_over() {
+    let model = demo();
+    let mut scheduler = scheduler(&model, 3, None);
+    let all = scheduler.sequences().free_pages();
+    let beginning: Vec<u32> = (0..300).map(|at| at % 150 + 200).collect();
+    let request = |last: u32, tokens: usize| AnswerRequest {
+        prompt: [&beginning[..], &[last]].concat(),
+        sampling: SamplerOptions { temperature: 0.0, ..Default::default() },
+        limits: AnswerLimits { tokens: Some(tokens), stop: Vec::new() },
+        ..Default::default()
+    };
+    let requests: Vec<_> = (0..3).map(|i| request(210 + i, 2)).collect();
+    answers(&mut scheduler, &requests);
+    assert_eq!(all - scheduler.sequences().free_pages(), 1 + 3, "a whole page is shared");
+    // The next one takes the place of one that is over, and is through with its prompt after one step.
+    let id = scheduler.ask(request(240, 1)).unwrap();
+    let mut told = Answers::new();
+    assert_eq!(step(&mut scheduler, &mut told).unwrap(), 0);
+    assert_eq!(told[&id], alone(&model, &request(240, 1)));
+}
+
+#[test]
+fn what_was_cancelled_goes_on_and_what_was_dropped_does_not() {
+    let model = demo();
+    let requests = requests(&model);
+    let expected: Vec<_> = requests.iter().map(|request| alone(&model, request)).collect();
+    let mut scheduler = scheduler(&model, 2, None);
+    let flag = Arc::new(AtomicBool::new(false));
+    scheduler.cancel_when(Arc::clone(&flag));
+    let ids: Vec<_> = requests.iter().map(|request| scheduler.ask(request.clone()).unwrap()).collect();
+    let mut told = Answers::new();
+    assert_eq!(scheduler.at_work(), 0);
+    for round in 0.. {
+        if round == 5 {
+            assert!(scheduler.drop_answer(ids[0]) && scheduler.drop_answer(ids[10]));
+            assert!(!scheduler.drop_answer(ids[10]) && scheduler.at_work() <= 1);
+        }
+        flag.store(true, Ordering::Relaxed);
+        assert!(matches!(step(&mut scheduler, &mut told), Err(SessionError::Cancelled)));
+        flag.store(false, Ordering::Relaxed);
+        if step(&mut scheduler, &mut told).unwrap() == 0 {
+            break;
+        }
+    }
+    for (at, (id, expected)) in ids.iter().zip(&expected).enumerate() {
+        match at {
+            0 => assert_eq!(told[id].ending, None),
+            10 => assert!(!told.contains_key(id)),
+            _ => assert_eq!(told[id], *expected),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Whenever prompts come, and however long they and their answers are.
+    #[test]
+    fn lengths_and_arrivals_make_no_difference(
+        most in 1usize..6,
+        pages in 2usize..7,
+        asked in prop::collection::vec((1usize..330, 1usize..40, 0usize..12, any::<bool>()), 1..9),
+    ) {
+        let model = demo();
+        let pages = pages.min(2 * most);
+        let mut scheduler = scheduler(&model, most, Some(pages));
+        let mut told = Answers::new();
+        let mut requests = Vec::new();
+        for (i, &(length, tokens, steps, alike)) in asked.iter().enumerate() {
+            let seed = if alike { 0 } else { i as u32 };
+            let request = AnswerRequest {
+                prompt: (0..length as u32).map(|at| (at * at + 3 * seed * at) % 300 + 100).collect(),
+                sampling: SamplerOptions { seed: Some(i as u64), repeat_penalty: 1.2, ..Default::default() },
+                limits: AnswerLimits { tokens: Some(tokens), stop: vec!["e".to_owned()] },
+                ..Default::default()
+            };
+            requests.push((scheduler.ask(request.clone()).unwrap(), request));
+            for _ in 0..steps {
+                step(&mut scheduler, &mut told).unwrap();
+            }
+        }
+        while step(&mut scheduler, &mut told).unwrap() > 0 {}
+        for (id, request) in requests {
+            prop_assert_eq!(&told[&id], &alone(&model, &request));
+        }
+    }
+}
