@@ -223,6 +223,50 @@ mod tests {
     }
 
     #[test]
+    fn sequences_take_what_the_plan_says() {
+        for name in NAMES {
+            let (file, outline) = opened(name);
+            let model = Model::from_gguf(&file).unwrap();
+            let sampler = sampler::bytes_for(model.vocabulary()) as u64;
+            let session = SessionOptions { context: Some(64), threads: Some(2), ..Default::default() };
+            for (most, pages) in [(1, None), (3, None), (3, Some(2))] {
+                let options = SequencesOptions { most, pages, session: session.clone() };
+                let plan = outline.plan_sequences(&options).unwrap();
+                let sequences = model.sequences(&options).unwrap();
+                let expected = sequences.bytes() as u64 + most as u64 * sampler;
+                assert_eq!(plan.cache + plan.scratch, expected, "{name}: {most} in {pages:?}");
+            }
+            let one = SequencesOptions { most: 1, pages: None, session };
+            let alone = outline.plan(&one.session, 1).unwrap();
+            assert_eq!(outline.plan_sequences(&one).unwrap(), alone, "{name}: one is a session");
+        }
+    }
+
+    #[test]
+    fn as_many_sequences_and_pages_as_there_is_room_for() {
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/demo/siskin-demo.gguf");
+        let outline = Outline::of(&Gguf::open(&demo).unwrap()).unwrap();
+        let session = SessionOptions { context: Some(1024), threads: Some(1), ..Default::default() };
+        let options = |most, pages| SequencesOptions { most, pages, session: session.clone() };
+        let peak = |most, pages| outline.plan_sequences(&options(most, pages)).unwrap().peak();
+        let fit = |least, bytes| {
+            let (found, plan) = outline.fit_sequences(&options(4, None), least, &Budget::of(bytes))?;
+            assert!(plan.peak() <= bytes);
+            Ok::<_, PlanError>((found.most, found.pages))
+        };
+        assert_eq!(fit(1, peak(4, None)).unwrap(), (4, None));
+        assert_eq!(fit(1, peak(4, Some(10))).unwrap(), (4, Some(10)));
+        assert_eq!(fit(1, peak(4, Some(8))).unwrap(), (4, Some(8)));
+        // Fewer pages would have some of four wait for long.
+        let (most, _) = fit(1, peak(4, Some(8)) - 1).unwrap();
+        assert_eq!(most, 2);
+        assert_eq!(fit(1, peak(1, None)).unwrap(), (1, None));
+        for (least, bytes) in [(4, peak(4, Some(8)) - 1), (1, peak(1, None) - 1)] {
+            assert!(matches!(fit(least, bytes).unwrap_err(), PlanError::Memory { .. }));
+        }
+    }
+
+    #[test]
     fn weights_are_the_matrices_and_vectors_padded() {
         for name in NAMES {
             let (file, outline) = opened(name);
