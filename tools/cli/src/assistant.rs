@@ -18,10 +18,37 @@ use std::io::Write;
 /// before it, threads or the hour.
 pub(crate) struct Assistant {
     answer: Answer,
-    hash: String,
+    basis: Basis,
+}
+
+/// What all answers depend on, whoever works them out.
+pub(crate) struct Basis {
+    /// The hash of the model's file.
+    pub(crate) model: String,
     /// Hashes of the adapters, and their scales.
-    adapters: Vec<(u128, f32)>,
-    options: SessionOptions,
+    pub(crate) adapters: Vec<(u128, f32)>,
+    /// Tokens that a prompt and its answer have at most.
+    pub(crate) context: usize,
+    pub(crate) cache: CacheTypes,
+}
+
+impl Basis {
+    /// What answers with these options depend on.
+    pub(crate) fn settings(&self, sampling: &SamplerOptions, limits: &AnswerLimits) -> Settings {
+        let mut settings = Settings::default();
+        settings.set("version", env!("CARGO_PKG_VERSION"));
+        settings.set("model", self.model.as_str());
+        if !self.adapters.is_empty() {
+            let adapter = |&(hash, scale): &(u128, f32)| json!([hex(hash), scale]);
+            settings.set("adapters", self.adapters.iter().map(adapter).collect::<Vec<_>>());
+        }
+        settings.set("context", self.context);
+        settings.set("cache type", vec![self.cache.keys.name(), self.cache.values.name()]);
+        settings.set("sampling", hex(sampling.fingerprint()));
+        settings.set("n-predict", limits.tokens);
+        settings.set("stop", limits.stop.as_slice());
+        settings
+    }
 }
 
 impl Assistant {
@@ -36,10 +63,11 @@ impl Assistant {
         let (opened, options, adapters) = model.open_within(memory, neighbour.begin(options)?, adapters)?;
         let hash = model.hash()?;
         let mut session = opened.session(&options)?;
-        neighbour.watch(&mut session)?;
+        neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
         adapters.attach(&mut session)?;
-        let adapters = adapters.identity();
-        Ok(Assistant { answer: Answer::new(session)?, hash, adapters, options })
+        let (adapters, context) = (adapters.identity(), session.context());
+        let basis = Basis { model: hash, adapters, context, cache: options.cache };
+        Ok(Assistant { answer: Answer::new(session)?, basis })
     }
 
     /// Ends what it is at when the program is interrupted.
@@ -63,20 +91,7 @@ impl Assistant {
     /// Sampler options without meaning.
     pub(crate) fn settings(&self, sampling: &SamplerOptions, limits: &AnswerLimits) -> Result<Settings> {
         self.answer.session().sampler(sampling)?;
-        let mut settings = Settings::default();
-        settings.set("version", env!("CARGO_PKG_VERSION"));
-        settings.set("model", self.hash.as_str());
-        if !self.adapters.is_empty() {
-            let adapter = |&(hash, scale): &(u128, f32)| json!([hex(hash), scale]);
-            settings.set("adapters", self.adapters.iter().map(adapter).collect::<Vec<_>>());
-        }
-        let CacheTypes { keys, values } = self.options.cache;
-        settings.set("context", self.context());
-        settings.set("cache type", vec![keys.name(), values.name()]);
-        settings.set("sampling", hex(sampling.fingerprint()));
-        settings.set("n-predict", limits.tokens);
-        settings.set("stop", limits.stop.as_slice());
-        Ok(settings)
+        Ok(self.basis.settings(sampling, limits))
     }
 
     /// Answers a prompt and writes the answer to `out` as it comes, until it ends or is interrupted.

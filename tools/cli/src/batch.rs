@@ -2,11 +2,12 @@
 
 mod answers;
 mod input;
+mod queue;
 mod request;
 
 use crate::adapter::AdapterArguments;
 use crate::answer::AnswerArguments;
-use crate::assistant::Assistant;
+use crate::assistant::Basis;
 use crate::interrupt::Interrupt;
 use crate::memory::MemoryArguments;
 use crate::model::ModelFlag;
@@ -14,17 +15,17 @@ use crate::neighbour::NeighbourArguments;
 use crate::numbers::count;
 use crate::sampling::SamplingArguments;
 use crate::session::SessionArguments;
-use answers::{Answers, Record};
+use answers::Answers;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use input::{Input, Line};
+use queue::Queue;
 use request::{Id, Request};
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin::{AnswerLimits, Ending};
+use siskin::{Adapter, AnswerLimits, Model, Scheduler};
 use siskin_kit::{Inputs, progress, tell};
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 
 /// Answer many prompts, line by line, and go on after an interruption.
@@ -40,8 +41,9 @@ use std::path::PathBuf;
 /// "usage": {"prompt_tokens": ..., "completion_tokens": ...}}. The id is the line's number where it has none; no two
 /// lines have the same.
 ///
-/// A line is on the disk before the next is begun. The same command goes on where it was interrupted, even by a loss
-/// of power, and the file is in the end the same, byte by byte. Lines added to IN later are answered when it is run
+/// Several lines are answered at once, which changes no answer. A line is on the disk as soon as it and all before it are
+/// finished. The same command goes on where it was interrupted, even by a loss of power, and with another --parallel, and
+/// the file is in the end the same, byte by byte. Lines added to IN later are answered when it is run
 /// again. OUT.journal, beside OUT, tells which lines, model and settings it was made from: others are refused.
 #[derive(Debug, Args)]
 #[command(
@@ -68,6 +70,9 @@ pub(crate) struct Arguments {
     /// Tokens that a prompt and its answer have at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
+    /// Lines that are answered at once [default: up to 8, as there is memory for them]
+    #[arg(long, value_name = "N", value_parser = count)]
+    parallel: Option<usize>,
     #[command(flatten)]
     adapters: AdapterArguments,
     #[command(flatten)]
@@ -90,16 +95,14 @@ Examples:
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.sampling.check()?;
     let mut input = Input::open(&arguments.input)?;
-    let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
-    let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;
-    let sampling = arguments.sampling.options(assistant.model());
-    let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
-    let mut settings = assistant.settings(&sampling, &arguments.answer.limits())?;
+    let Arguments { model, adapters, .. } = arguments;
+    let (basis, mut work) = Work::open(arguments)?;
+    let mut settings = basis.settings(&work.sampling, &arguments.answer.limits());
     settings.set("system", arguments.system.clone());
     settings.set("raw", arguments.raw);
     let inputs = Inputs::of([&arguments.input]).and(model.path()).and(adapters.paths());
     let mut answers = Answers::open(&arguments.output, inputs, settings)?;
-    let mut work = Work { arguments, assistant, sampling, started: answers.started() };
+    work.started = answers.started();
 
     // Nothing is answered before all lines are known to be right.
     let lines = work.check(&mut input)?;
@@ -114,7 +117,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// What answers the lines.
 struct Work<'a> {
     arguments: &'a Arguments,
-    assistant: Assistant,
+    queue: Queue,
+    adapters: Vec<(Adapter, f32)>,
     sampling: SamplerOptions,
     /// The time that templates are told, in seconds since 1970: work that goes on tomorrow has the prompts that it
     /// would have had today.
@@ -127,9 +131,32 @@ struct Prompt {
     tokens: Vec<u32>,
     sampling: SamplerOptions,
     limits: AnswerLimits,
+    adapters: Vec<(Adapter, f32)>,
 }
 
 impl Work<'_> {
+    /// Opens the model and makes room for as many answers at once as there are to be.
+    fn open(arguments: &Arguments) -> Result<(Basis, Work<'_>)> {
+        let Arguments { model: flag, adapters, memory, neighbour, session, ctx_size, parallel, .. } =
+            arguments;
+        let options = neighbour.begin(session.options(*ctx_size))?;
+        let (model, options, adapters) = flag.open_together(memory, options, adapters, *parallel)?;
+        let hash = flag.hash()?;
+        let mut sequences = model.sequences(&options)?;
+        neighbour.watch(sequences.threads(), |limit| sequences.limit_threads(limit))?;
+        let sampling = arguments.sampling.options(&model);
+        let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
+        sequences.sampler(&sampling)?;
+        let (context, cache) = (sequences.context(), options.session.cache);
+        let basis = Basis { model: hash, adapters: adapters.identity(), context, cache };
+        let queue = Queue::new(Scheduler::new(sequences));
+        Ok((basis, Work { arguments, queue, adapters: adapters.all().to_vec(), sampling, started: 0 }))
+    }
+
+    fn model(&self) -> &Model {
+        self.queue.scheduler().model()
+    }
+
     /// Reads all lines, and returns their ids and hashes.
     ///
     /// # Errors
@@ -158,18 +185,19 @@ impl Work<'_> {
         let sampling = self.sampling.clone().overlay(request.sampling());
         sampling.validate()?;
         let limits = request.limits(self.arguments.answer.limits());
-        let model = self.assistant.model();
+        let model = self.model();
         let tokens = match self.arguments.raw {
             true => model.text_tokens(request.raw_prompt()?),
             false => model.chat_tokens_at(&self.messages(&request), self.started)?,
         };
-        let (length, context) = (tokens.len(), self.assistant.context());
+        let (length, context) = (tokens.len(), self.queue.scheduler().sequences().context());
         ensure!(length > 0, "the prompt is empty");
         ensure!(
             length < context,
             "the prompt has {length} tokens, the context has room for {context} and an answer needs some"
         );
-        Ok(Prompt { id: request.id.unwrap_or(Id::Number(line.number)), tokens, sampling, limits })
+        let (id, adapters) = (request.id.unwrap_or(Id::Number(line.number)), self.adapters.clone());
+        Ok(Prompt { id, tokens, sampling, limits, adapters })
     }
 
     fn messages(&self, request: &Request) -> Vec<Message> {
@@ -191,10 +219,23 @@ impl Work<'_> {
         answers: &mut Answers,
     ) -> Result<()> {
         const STYLE: &str = "{bar:32} {pos} of {len} answers {rate:>12} {eta:>4}";
-        self.assistant.cancel_when(&Interrupt::on_termination()?);
+        self.queue.cancel_when(&Interrupt::on_termination()?);
         let progress = progress::bar(lines.len() as u64, STYLE);
         progress.set_position(done as u64);
         progress.reset_eta();
+        let mut written = done;
+        let mut work = |queue: &mut Queue| {
+            let Some(more) = queue.work(answers)? else {
+                progress.finish_and_clear();
+                bail!(
+                    "interrupted: {written} of {} lines are answered, the same command goes on",
+                    lines.len()
+                );
+            };
+            written += more;
+            progress.inc(more as u64);
+            Ok(())
+        };
         let name = input.name().to_owned();
         let mut expected = lines.iter().map(|(_, hash)| *hash).enumerate();
         input.each(|line| {
@@ -204,18 +245,16 @@ impl Work<'_> {
                 return Ok(());
             }
             let prompt = self.prompt(&line).with_context(|| line.place())?;
-            let Prompt { id, tokens, sampling, limits } = &prompt;
-            let answer = self.assistant.answer(tokens, sampling, limits, &mut io::sink());
-            let answer = answer.with_context(|| line.place())?;
-            if answer.ending == Ending::Cancelled {
-                progress.finish_and_clear();
-                bail!("interrupted: {index} of {} lines are answered, the same command goes on", lines.len());
+            self.queue.push(line.place(), prompt)?;
+            while self.queue.is_full() {
+                work(&mut self.queue)?;
             }
-            answers.push(&Record::new(id, tokens.len(), &answer))?;
-            progress.inc(1);
             Ok(())
         })?;
         ensure!(expected.next().is_none(), "{name} changed while it was read");
+        while !self.queue.is_empty() {
+            work(&mut self.queue)?;
+        }
         progress.finish_and_clear();
         Ok(())
     }

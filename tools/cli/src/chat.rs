@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut session = model.session(&options)?;
     adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;
-    arguments.neighbour.watch(&mut session)?;
+    arguments.neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
     let options = arguments.sampling.options(&model);
     let (name, context) = (model.name().to_owned(), session.context());
     let mut lines = Lines::open()?;

@@ -4,7 +4,7 @@ use crate::answer::note;
 use crate::size::Size;
 use clap::Args;
 use siskin::plan::{Budget, Outline, Plan, PlanError};
-use siskin::{CacheTypes, SessionOptions};
+use siskin::{CacheTypes, SequencesOptions, SessionOptions};
 use siskin_kit::memory as kit;
 
 /// How much memory there is.
@@ -79,6 +79,30 @@ impl MemoryArguments {
             note(format_args!("to fit into {budget}: {changes}"));
         }
         Ok((options, plan))
+    }
+}
+
+/// Prompts that are worked on at once if nobody says how many: more gain little, and take memory.
+const PARALLEL: usize = 8;
+
+impl MemoryArguments {
+    /// The options of sequences that are worked on together, and their plan: as many as `parallel` says, or up to
+    /// [`PARALLEL`], as there is room for them.
+    ///
+    /// # Errors
+    /// As for [`MemoryArguments::options`].
+    pub(crate) fn sequences(
+        &self,
+        outline: &Outline,
+        options: SessionOptions,
+        parallel: Option<usize>,
+    ) -> Result<(SequencesOptions, Plan), PlanError> {
+        let (session, _) = self.options(outline, options, 1)?;
+        let wanted = SequencesOptions { most: parallel.unwrap_or(PARALLEL), pages: None, session };
+        match self.budget() {
+            Some(budget) => outline.fit_sequences(&wanted, parallel.unwrap_or(1), &budget),
+            None => outline.plan_sequences(&wanted).map(|plan| (wanted, plan)),
+        }
     }
 }
 

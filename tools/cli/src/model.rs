@@ -81,7 +81,9 @@ impl ModelArguments {
         adapters: &AdapterArguments,
         draft: Option<&Gguf>,
     ) -> Result<(Model, SessionOptions, Adapters)> {
-        open_within(&self.file()?, memory, options, adapters, draft)
+        let (model, (options, _), adapters) =
+            open_with(&self.file()?, adapters, draft, |outline| memory.options(outline, options, 1))?;
+        Ok((model, options, adapters))
     }
 }
 
@@ -129,7 +131,23 @@ impl ModelFlag {
         options: SessionOptions,
         adapters: &AdapterArguments,
     ) -> Result<(Model, SessionOptions, Adapters)> {
-        open_within(&self.file()?, memory, options, adapters, None)
+        let (model, (options, _), adapters) =
+            open_with(&self.file()?, adapters, None, |outline| memory.options(outline, options, 1))?;
+        Ok((model, options, adapters))
+    }
+
+    /// The same for sequences that are worked on together, as [`MemoryArguments::sequences`] chooses them.
+    #[cfg(feature = "long-work")]
+    pub(crate) fn open_together(
+        &self,
+        memory: &MemoryArguments,
+        options: SessionOptions,
+        adapters: &AdapterArguments,
+        parallel: Option<usize>,
+    ) -> Result<(Model, siskin::SequencesOptions, Adapters)> {
+        let (model, (options, _), adapters) =
+            open_with(&self.file()?, adapters, None, |outline| memory.sequences(outline, options, parallel))?;
+        Ok((model, options, adapters))
     }
 
     /// The hash of all bytes of the model's file, which tells it from other models.
@@ -144,13 +162,13 @@ impl ModelFlag {
     }
 }
 
-fn open_within(
+/// Opens the model and its adapters with the options that `choose` finds there is memory for.
+fn open_with<O>(
     file: &Gguf,
-    memory: &MemoryArguments,
-    options: SessionOptions,
     adapters: &AdapterArguments,
     draft: Option<&Gguf>,
-) -> Result<(Model, SessionOptions, Adapters)> {
+    choose: impl FnOnce(&Outline) -> Result<O, PlanError>,
+) -> Result<(Model, O, Adapters)> {
     let failed = |error: PlanError| in_file(file, error);
     let mut outline = Outline::of(file).map_err(failed)?;
     let adapters = adapters.files(file)?;
@@ -158,7 +176,7 @@ fn open_within(
     if let Some(draft) = draft {
         outline.add_draft(Outline::of(draft).map_err(|error| in_file(draft, error))?);
     }
-    let (options, _) = memory.options(&outline, options, 1).map_err(failed)?;
+    let options = choose(&outline).map_err(failed)?;
     drop(outline);
     let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
     let adapters = adapters.load(&model)?;

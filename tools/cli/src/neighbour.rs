@@ -3,8 +3,8 @@
 use crate::sensors::governor::Governor;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use siskin::SessionOptions;
 use siskin::machine::{self, Machine, Tree};
-use siskin::{Session, SessionOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -42,17 +42,17 @@ impl NeighbourArguments {
         Ok(SessionOptions { pin: self.pin, ..options })
     }
 
-    /// Watches over a session that has just been made.
+    /// Watches over work that is about to begin with so many threads, which `limit` tells how many of them it may use.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn watch(&self, session: &mut Session) -> Result<()> {
-        if let Some(mut governor) = self.governor(session.threads())? {
-            let limit = Arc::new(AtomicUsize::new(session.threads()));
-            session.limit_threads(Arc::clone(&limit));
+    pub(crate) fn watch(&self, threads: usize, limit: impl FnOnce(Arc<AtomicUsize>)) -> Result<()> {
+        if let Some(mut governor) = self.governor(threads)? {
+            let allowed = Arc::new(AtomicUsize::new(threads));
+            limit(Arc::clone(&allowed));
             let watch = move || {
                 loop {
-                    limit.store(governor.look(), Ordering::Relaxed);
+                    allowed.store(governor.look(), Ordering::Relaxed);
                     thread::sleep(Duration::from_secs(1));
                 }
             };

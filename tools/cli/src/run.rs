@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     session.set_when_full(arguments.context.when_full())?;
     adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;
-    arguments.neighbour.watch(&mut session)?;
+    arguments.neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
     session.cancel_when(interrupt.flag());
     let sampling = arguments.sampling.options(&model);
     let sampler = session.sampler(&sampling)?;

@@ -125,6 +125,12 @@ impl Adapters {
         self.0.iter().try_for_each(|(adapter, scale)| Ok(session.attach(adapter, *scale)?))
     }
 
+    /// Each, and what its change is multiplied by.
+    #[cfg(feature = "long-work")]
+    pub(crate) fn all(&self) -> &[(Adapter, f32)] {
+        &self.0
+    }
+
     /// What they are: hashes, and what the changes are multiplied by.
     #[cfg(feature = "long-work")]
     pub(crate) fn identity(&self) -> Vec<(u128, f32)> {

@@ -1,6 +1,6 @@
 //! `siskin batch`, on the demo model: what it writes, that an interruption changes nothing, and what it refuses.
 
-use crate::common::{failure, names, siskin, text};
+use crate::common::{failure, goldens, names, siskin, text};
 use crate::terminal::Terminal;
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -69,8 +69,18 @@ impl Batch {
     }
 
     fn start(&self) -> Child {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, more: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
-        command.args(self.arguments()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        command
+            .args(self.arguments())
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     fn output(&self) -> Vec<u8> {
@@ -164,6 +174,125 @@ fn killed_at_any_moment_it_goes_on_and_the_file_is_the_same() {
     assert!(batch.output() == whole.output());
     assert!(batch.finish().ends_with(&format!(": {0} answers, {0} of them from before\n", prompts().len())));
     assert!(batch.output() == whole.output());
+}
+
+/// Lines of all lengths, with and without a common beginning, each with options of its own.
+fn mixed() -> Vec<Value> {
+    let system = "You are the assistant of a house. ".repeat(30);
+    let of = |(i, prompt): (usize, &String)| {
+        let temperature = [0.0, 1.0, 0.7][i % 3];
+        let mut line = json!({"prompt": prompt, "seed": i / 2, "temperature": temperature});
+        let fields = line.as_object_mut().unwrap();
+        if i % 3 > 0 {
+            fields.insert("system".to_owned(), system.as_str().into());
+        }
+        if i % 4 == 1 {
+            fields.insert("stop".to_owned(), json!([" ", "\"dev"]));
+        }
+        if i % 5 < 2 {
+            fields.insert("repeat_penalty".to_owned(), json!(1.3));
+            fields.insert("frequency_penalty".to_owned(), json!(0.4));
+        }
+        fields.insert("max_tokens".to_owned(), [40, 1, 12, 3, 25][i % 5].into());
+        line
+    };
+    prompts().iter().enumerate().map(of).collect()
+}
+
+#[test]
+fn however_many_are_answered_at_once_the_file_is_the_same() {
+    let one = Batch::new(&mixed(), &["-t", "1", "--parallel", "1"]);
+    one.finish();
+    assert_eq!(one.answers().len(), prompts().len());
+    for (parallel, more) in [("2", &[][..]), ("3", &["-t", "2", "-b", "7"]), ("8", &[]), ("64", &[])] {
+        let batch = Batch::new(&mixed(), &[&["-t", "1", "--parallel", parallel], more].concat());
+        batch.finish();
+        assert!(batch.output() == one.output(), "--parallel {parallel}");
+    }
+    // A line alone says what it says among others.
+    for at in [1, 4] {
+        let mut line = mixed().swap_remove(at);
+        line["id"] = (at + 1).into();
+        let alone = Batch::new(&[line], &["-t", "1"]);
+        alone.finish();
+        assert_eq!(alone.answers()[0], one.answers()[at]);
+    }
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_with_as_many_at_once_as_it_is_told() {
+    let whole = Batch::new(&mixed(), &["-t", "1"]);
+    whole.finish();
+    let batch = Batch::new(&mixed(), &["-t", "1"]);
+    let mut kills = 0;
+    for (delay, parallel) in [0, 3, 1, 6, 2].into_iter().zip(["1", "3", "2", "8", "1"]).cycle() {
+        let before = batch.output().len();
+        let mut child = batch.start_with(&["--parallel", parallel]);
+        batch.wait_for_more(before, &mut child);
+        sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        kills += 1;
+        assert!(whole.output().starts_with(&batch.output()), "after {kills} kills");
+    }
+    assert!(kills > 1, "{kills} kills");
+    assert!(batch.output() == whole.output());
+}
+
+/// A model whose logits are no numbers once it reads a token that `text` has.
+fn deaf_to(text: &str, path: &Path) {
+    let file = siskin::gguf::Gguf::open(&goldens().join("gqa.gguf")).unwrap();
+    let model = siskin::Model::from_gguf(&file).unwrap();
+    let mut bytes = fs::read(goldens().join("gqa.gguf")).unwrap();
+    let tensor = file.tensor("token_embd.weight").unwrap();
+    let data = file.data(tensor);
+    let start = bytes.windows(data.len()).position(|window| window == data).unwrap();
+    let row = data.len() / tensor.shape[1] as usize;
+    let token = *model.text_tokens(text).last().unwrap() as usize;
+    bytes[start + token * row..start + token * row + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_line_that_fails_is_named_and_those_before_it_are_there() {
+    let lines = ["a", "b", "c", "x", "d"].map(|prompt| json!({"prompt": prompt, "max_tokens": 5}));
+    let batch = Batch::new(&lines, &["--raw", "--temp", "0", "-t", "1"]);
+    let model = batch.path("deaf.gguf");
+    deaf_to("x", &model);
+    let mut outputs = Vec::new();
+    for parallel in ["1", "2", "8"] {
+        let line = failure(&batch.run(&["--model", text(&model), "--parallel", parallel]));
+        assert!(line.contains("in.jsonl, line 4: the logits after the token at position "), "{line}");
+        assert_eq!(batch.answers().len(), 3);
+        outputs.push(batch.output());
+        fs::remove_file(batch.path("out.jsonl")).unwrap();
+        fs::remove_file(batch.path("out.jsonl.journal")).unwrap();
+    }
+    assert!(outputs.iter().all(|output| *output == outputs[0]));
+}
+
+#[test]
+fn as_many_are_answered_at_once_as_there_is_memory_for() {
+    let batch = Batch::new(&mixed()[..4], &["-t", "1"]);
+    batch.finish();
+    let needed = |parallel: &str, memory: &str| {
+        let line = failure(
+            &Batch::new(&mixed()[..4], &["-t", "1", "--memory", memory]).run(&["--parallel", parallel]),
+        );
+        let figure = line.split("needs ").nth(1).and_then(|rest| rest.split(' ').next());
+        figure.unwrap_or_else(|| panic!("{line}")).parse::<f64>().unwrap()
+    };
+    let one = needed("1", "1MB");
+    // Figures have one place behind the point.
+    let memory = format!("{:.0}KiB", 1024.0 * (one + 0.06));
+    let eight = needed("8", &memory);
+    assert!(one < eight, "{one} and {eight} MiB");
+    // What there is for one is enough if nobody says how many.
+    let tight = Batch::new(&mixed()[..4], &["-t", "1", "--memory", &memory]);
+    tight.finish();
+    assert!(tight.output() == batch.output());
 }
 
 #[test]
