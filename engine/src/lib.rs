@@ -30,8 +30,8 @@ pub use model::{
     Adapter, AdapterChange, AdapterError, AdapterOutline, AttachError, LoadError, Model, Observer, Rows,
 };
 pub use sequences::{
-    End, Generation, Score, SequenceId, Sequences, SequencesOptions, Session, SessionError, SessionOptions,
-    Speculation, StateError, WhenFull,
+    End, Generation, STATE_MAGIC, Score, SequenceId, Sequences, SequencesOptions, Session, SessionError,
+    SessionOptions, Speculation, StateError, WhenFull,
 };
 pub use siskin_compute::packed;
 pub use state::{CacheType, CacheTypes};

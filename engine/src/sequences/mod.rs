@@ -22,7 +22,7 @@ pub use error::SessionError;
 pub(crate) use options::For;
 pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
-pub use saved_state::StateError;
+pub use saved_state::{STATE_MAGIC, StateError};
 pub(crate) use session::Decoding;
 pub use session::{End, Generation, Session};
 pub use speculation::{Score, Speculation};

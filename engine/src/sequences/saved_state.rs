@@ -38,7 +38,8 @@ pub enum StateError {
     },
 }
 
-const MAGIC: [u8; 8] = *b"siskin-s";
+/// What the saved state of a session begins with.
+pub const STATE_MAGIC: [u8; 8] = *b"siskin-s";
 const VERSION: u32 = 3;
 /// Magic, version, types of keys and values, whether there are logits, a zero, the fingerprint, tokens, the first of them
 /// that are pristine.
@@ -76,7 +77,7 @@ pub(super) fn save(
 ) -> io::Result<()> {
     let &Contents { fingerprint, cache: CacheTypes { keys, values }, tokens, pristine, logits } = contents;
     let mut out = Hashing { out, hasher: XxHash3_128::new() };
-    out.write_all(&MAGIC)?;
+    out.write_all(&STATE_MAGIC)?;
     out.write_all(&VERSION.to_le_bytes())?;
     out.write_all(&[number(keys), number(values), logits.is_some().into(), 0])?;
     out.write_all(&fingerprint.to_le_bytes())?;
@@ -107,7 +108,7 @@ impl<'a> Saved<'a> {
     /// Checks the bytes of a state that is to go into `states`.
     pub(super) fn check(bytes: &'a [u8], expected: &Expected, states: &States) -> Result<Self, StateError> {
         let mut rest = Reader(bytes);
-        if rest.array() != Some(MAGIC) {
+        if rest.array() != Some(STATE_MAGIC) {
             return Err(StateError::Foreign);
         }
         let version = rest.array().map(u32::from_le_bytes).ok_or(StateError::Damaged)?;

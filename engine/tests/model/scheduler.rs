@@ -208,7 +208,8 @@ fn one_that_fails_does_not_disturb_others() {
 fn what_cannot_be_answered_is_refused() {
     let model = demo();
     let mut scheduler = scheduler(&model, 2, None);
-    let hello = AnswerRequest { prompt: model.text_tokens("hello"), ..Default::default() };
+    let limits = AnswerLimits { tokens: Some(5), ..Default::default() };
+    let hello = AnswerRequest { prompt: model.text_tokens("hello"), limits, ..Default::default() };
     let refused = [
         AnswerRequest::default(),
         AnswerRequest { prompt: vec![1; 513], ..Default::default() },

@@ -5,6 +5,7 @@ use crate::memory::{MemoryArguments, types};
 use crate::model::ModelArguments;
 use crate::numbers::count;
 use crate::session::SessionArguments;
+use crate::speculation::SpeculationArguments;
 use anyhow::{Context, Error, Result};
 use clap::Args;
 use serde_json::{Value, json};
@@ -12,7 +13,6 @@ use siskin::plan::{Budget, Outline, Plan, PlanError};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 
 /// Tell what memory a model will take, without loading it.
 ///
@@ -31,9 +31,8 @@ pub(crate) struct Arguments {
     parallel: usize,
     #[command(flatten)]
     adapters: AdapterArguments,
-    /// A model that guesses ahead for each session, a GGUF file
-    #[arg(long, value_name = "FILE")]
-    draft_model: Option<PathBuf>,
+    #[command(flatten)]
+    speculation: SpeculationArguments,
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
@@ -54,11 +53,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let file = arguments.model.file()?;
     let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
     arguments.adapters.files(&file)?.count(&mut outline)?;
-    if let Some(path) = &arguments.draft_model {
-        let draft = arguments.model.beside(path)?;
+    if let Some(draft) = arguments.speculation.draft(&arguments.model)? {
         outline.add_draft(Outline::of(&draft).map_err(|error| in_file(&draft, error))?);
     }
-    let options = arguments.session.options(arguments.ctx_size);
+    let options = arguments.speculation.options(arguments.session.options(arguments.ctx_size));
     let wanted = outline.plan(&options, arguments.parallel).map_err(|error| in_file(&file, error))?;
     let (plan, refused) = match arguments.memory.options(&outline, options, arguments.parallel) {
         Ok((_, plan)) => (plan, None),

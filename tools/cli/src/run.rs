@@ -173,7 +173,7 @@ impl Arguments {
         if self.raw {
             return Ok(model.text_tokens(&prompt));
         }
-        ensure!(!prompt.is_empty(), "the prompt is empty: --raw answers none at all");
+        ensure!(!prompt.is_empty(), "the prompt is empty");
         let system = self.system.iter().map(|text| Message::new("system", text));
         let messages: Vec<Message> = system.chain([Message::new("user", prompt)]).collect();
         Ok(model.chat_tokens(&messages)?)

@@ -26,6 +26,10 @@ impl Inputs {
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
         let Some(output) = Identity::of(path) else { return Ok(()) };
         let same = |path: &Path| Identity::of(path).is_some_and(|input| input == output);
+        // It may carry a model, and is wanted again in any case.
+        if same(Path::new("/proc/self/exe")) {
+            bail!("the output is this program");
+        }
         for input in &self.0 {
             if same(input) {
                 bail!("the output is the input {}", input.display());

@@ -1,6 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "what grows line by line is made here, and removed")]
 
 use crate::inputs::{Inputs, folder_of};
+use crate::output::descriptor;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -39,8 +40,15 @@ impl Lines {
 
     fn with_mode(path: &Path, inputs: &Inputs, mode: u32) -> Result<Lines> {
         let name = path.display().to_string();
-        inputs
-            .check(path)
+        // What a descriptor leads to may be written by others, and cannot be opened again tomorrow.
+        let own = || match path == Path::new("-") || descriptor(path).is_some() {
+            true => bail!(
+                "found a descriptor, expected the name of a file: its lines are read again where work goes on"
+            ),
+            false => Ok(()),
+        };
+        own()
+            .and_then(|()| inputs.check(path))
             .and_then(|()| open(path, mode, sync))
             .with_context(|| name.clone())
             .map(|(file, length, created)| Lines { path: path.to_owned(), name, file, length, created })

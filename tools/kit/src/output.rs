@@ -154,7 +154,7 @@ impl Place {
 
 /// The descriptor of this process that `path` leads to, such as `/proc/self/fd/1` from `/dev/stdout`. Whoever gave it
 /// decided about its file: that it is appended to, for one.
-fn descriptor(path: &Path) -> Option<PathBuf> {
+pub(crate) fn descriptor(path: &Path) -> Option<PathBuf> {
     const LONGEST: usize = 40;
     let descriptors = fs::canonicalize("/proc/self/fd").ok()?;
     let mut path = path.to_owned();

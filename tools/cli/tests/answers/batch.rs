@@ -37,7 +37,7 @@ impl Batch {
     /// Prompts, and draws that depend on a seed.
     fn sampled() -> Batch {
         let lines: Vec<Value> = prompts().iter().map(|prompt| json!({"prompt": prompt})).collect();
-        Batch::new(&lines, &["--temp", "1", "-n", "12", "-t", "1"])
+        Batch::new(&lines, &["--temp", "1", "-n", "12", "-t", "1", "--parallel", "1"])
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -481,6 +481,8 @@ fn outputs_that_cannot_be() {
     for (output, expected) in [
         (batch.folder.path(), "found a folder"),
         (Path::new("/dev/full"), "found no regular file"),
+        (Path::new("/dev/stdout"), "found a descriptor"),
+        (Path::new("-"), "found a descriptor"),
         (&batch.path("no/out.jsonl"), "No such file"),
     ] {
         let line = failure(&siskin(&["batch", text(&input), text(output)]));

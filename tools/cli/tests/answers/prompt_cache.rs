@@ -80,3 +80,26 @@ fn other_files_are_left_as_they_are() {
     let line = failure(&siskin(&["run", "-p", FIRST, "--prompt-cache", text(folder.path())]));
     assert!(line.contains(text(folder.path())), "{line}");
 }
+
+#[test]
+fn no_more_is_read_than_a_state_can_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let [state, pipe, other] = ["state", "pipe", "other"].map(|name| folder.path().join(name));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [Path::new("/dev/zero"), &pipe] {
+        let line = failure(&siskin(&["run", "-p", FIRST, "--prompt-cache", text(path)]));
+        assert!(line.contains("expected a regular file"), "{line}");
+    }
+    // Files as long as these would not fit into memory.
+    let grow = |path: &Path| fs::File::options().append(true).open(path).unwrap().set_len(1 << 40).unwrap();
+    let (answer, _) = with(&state, FIRST);
+    grow(&state);
+    let (again, said) = with(&state, FIRST);
+    assert!(again == answer && said.contains("larger than what this context has room for"), "{said}");
+    assert!(fs::metadata(&state).unwrap().len() < 1 << 30);
+    fs::write(&other, "what somebody wrote").unwrap();
+    grow(&other);
+    let line = failure(&siskin(&["run", "-p", FIRST, "--prompt-cache", text(&other)]));
+    assert!(line.contains("not the saved state of a session"), "{line}");
+    assert!(fs::metadata(&other).unwrap().len() == 1 << 40);
+}

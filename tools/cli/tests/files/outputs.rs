@@ -57,6 +57,18 @@ fn no_command_s_output_replaces_its_model() {
     assert!(fs::read(&weights).unwrap() == before);
 }
 
+#[test]
+fn the_program_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("siskin");
+    fs::copy(env!("CARGO_BIN_EXE_siskin"), &program).unwrap();
+    for output in [&program, Path::new("/proc/self/exe")] {
+        let logits = ["logits", "--tokens", "1,2", "--out", text(output)];
+        let line = failure(&Command::new(&program).args(logits).output().unwrap());
+        assert!(line.contains("the output is this program"), "{line}");
+    }
+}
+
 /// Files that grow line by line go by the same rule.
 #[test]
 fn no_journal_and_no_answers_are_appended_to_what_is_read() {
