@@ -3,8 +3,10 @@
 use crate::answer::note;
 use crate::size::Size;
 use clap::Args;
+#[cfg(feature = "long-work")]
+use siskin::SequencesOptions;
 use siskin::plan::{Budget, Outline, Plan, PlanError};
-use siskin::{CacheTypes, SequencesOptions, SessionOptions};
+use siskin::{CacheTypes, SessionOptions};
 use siskin_kit::memory as kit;
 
 /// How much memory there is.
@@ -83,8 +85,10 @@ impl MemoryArguments {
 }
 
 /// Prompts that are worked on at once if nobody says how many: more gain little, and take memory.
+#[cfg(feature = "long-work")]
 const PARALLEL: usize = 8;
 
+#[cfg(feature = "long-work")]
 impl MemoryArguments {
     /// The options of sequences that are worked on together, and their plan: as many as `parallel` says, or up to
     /// [`PARALLEL`], as there is room for them.
