@@ -143,6 +143,25 @@ fn an_answer_is_that_of_run_with_the_same_seed() {
     assert_eq!(batch.answers()[1]["content"].as_str().unwrap().to_owned() + "\n", expected);
 }
 
+/// Kills it so many milliseconds after each time that it has written something, with as many lines at once, until it
+/// ends by itself. Returns how often that was.
+fn killed_again_and_again(batch: &Batch, whole: &Batch, moments: &[(u64, &str)]) -> usize {
+    let mut kills = 0;
+    for (delay, parallel) in moments.iter().cycle() {
+        let before = batch.output().len();
+        let mut child = batch.start_with(&["--parallel", parallel]);
+        batch.wait_for_more(before, &mut child);
+        sleep(Duration::from_millis(*delay));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        kills += 1;
+        assert!(whole.output().starts_with(&batch.output()), "after {kills} kills");
+    }
+    kills
+}
+
 #[test]
 fn killed_at_any_moment_it_goes_on_and_the_file_is_the_same() {
     let whole = Batch::sampled();
@@ -156,20 +175,9 @@ fn killed_at_any_moment_it_goes_on_and_the_file_is_the_same() {
         child.wait().unwrap();
         assert!(whole.output().starts_with(&batch.output()), "after {delay} ms");
     }
-    let mut kills = 0;
     // Moments within a line, between two, before the first is begun.
-    for delay in [0, 5, 1, 20, 2, 9].into_iter().cycle() {
-        let before = batch.output().len();
-        let mut child = batch.start();
-        batch.wait_for_more(before, &mut child);
-        sleep(Duration::from_millis(delay));
-        child.kill().unwrap();
-        if child.wait().unwrap().success() {
-            break;
-        }
-        kills += 1;
-        assert!(whole.output().starts_with(&batch.output()), "after {kills} kills");
-    }
+    let moments = [0, 5, 1, 20, 2, 9].map(|delay| (delay, "1"));
+    let kills = killed_again_and_again(&batch, &whole, &moments);
     assert!(kills > 2, "{kills} kills");
     assert!(batch.output() == whole.output());
     assert!(batch.finish().ends_with(&format!(": {0} answers, {0} of them from before\n", prompts().len())));
@@ -224,19 +232,8 @@ fn killed_at_any_moment_it_goes_on_with_as_many_at_once_as_it_is_told() {
     let whole = Batch::new(&mixed(), &["-t", "1"]);
     whole.finish();
     let batch = Batch::new(&mixed(), &["-t", "1"]);
-    let mut kills = 0;
-    for (delay, parallel) in [0, 3, 1, 6, 2].into_iter().zip(["1", "3", "2", "8", "1"]).cycle() {
-        let before = batch.output().len();
-        let mut child = batch.start_with(&["--parallel", parallel]);
-        batch.wait_for_more(before, &mut child);
-        sleep(Duration::from_millis(delay));
-        child.kill().unwrap();
-        if child.wait().unwrap().success() {
-            break;
-        }
-        kills += 1;
-        assert!(whole.output().starts_with(&batch.output()), "after {kills} kills");
-    }
+    let moments = [(0, "1"), (3, "3"), (1, "2"), (6, "8"), (2, "1")];
+    let kills = killed_again_and_again(&batch, &whole, &moments);
     assert!(kills > 1, "{kills} kills");
     assert!(batch.output() == whole.output());
 }

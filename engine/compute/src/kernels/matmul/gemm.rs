@@ -85,7 +85,7 @@ impl<Q: Quantized> Op for Unpack<'_, Q> {
 }
 
 /// What is left of a format once its weights are bytes. Formats that agree in it are multiplied by the same code, which
-/// would be most of the program's otherwise.
+/// is compiled once for each tier.
 trait Form: 'static {
     const RANGE: Range;
     const GRAINS: usize;
