@@ -1,58 +1,24 @@
 //! The `siskin` program: language models on small boards, from the command line.
 //!
-//! Each command is a module with its arguments and a `run` function. What commands share is in modules of its own:
-//! opening a model, the flags of sessions and samplers, streaming an answer, files that appear only when complete.
+//! `commands` has them, each a file. What they share stands beside it: `arguments`, the flags of models, sessions and
+//! samplers and what comes of them; `terminal`, an answer that is written as it comes and the signals that end it;
+//! `long_work`, which goes on where it was interrupted; `sensors`, the machine's heat and clocks.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 #![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
 
-mod adapter;
-mod answer;
+mod arguments;
+mod commands;
 #[cfg(feature = "long-work")]
-mod assistant;
-#[cfg(feature = "long-work")]
-mod batch;
-#[cfg(all(feature = "convert", feature = "judge"))]
-mod bench;
-mod chat;
-mod context;
-mod doctor;
-#[cfg(feature = "judge")]
-mod eval;
-#[cfg(feature = "convert")]
-mod imatrix;
-mod inspect;
-mod interrupt;
-#[cfg(feature = "long-work")]
-mod journal;
-mod logits;
-mod memory;
-mod missing;
-mod model;
-mod neighbour;
-mod npy;
-mod numbers;
-#[cfg(feature = "convert")]
-mod pack;
-mod plan;
-mod prompt_cache;
-#[cfg(feature = "convert")]
-mod quantize;
-mod run;
-mod sampling;
+mod long_work;
 mod sensors;
-mod session;
-mod size;
-mod speculation;
-#[cfg(feature = "long-work")]
-mod summarize;
-mod tokenize;
-#[cfg(feature = "judge")]
-mod tune;
+mod terminal;
 
-use anyhow::{Context, Error, Result};
-use clap::{Parser, Subcommand};
+use anyhow::{Context, Error};
+use arguments::numbers;
+use clap::Parser;
+use commands::Command;
 use siskin::gguf::exit_on_bus_error;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -88,73 +54,14 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. Failures are one line on standard error.";
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    Run(run::Arguments),
-    Chat(chat::Arguments),
-    #[cfg(feature = "long-work")]
-    Batch(Box<batch::Arguments>),
-    #[cfg(feature = "long-work")]
-    Summarize(Box<summarize::Arguments>),
-    #[cfg(feature = "convert")]
-    Quantize(quantize::Arguments),
-    #[cfg(feature = "convert")]
-    Pack(pack::Arguments),
-    #[cfg(feature = "convert")]
-    Adapter(adapter::Arguments),
-    Plan(plan::Arguments),
-    #[cfg(feature = "convert")]
-    Imatrix(imatrix::Arguments),
-    Inspect(inspect::Arguments),
-    Tokenize(tokenize::Arguments),
-    Logits(logits::Arguments),
-    #[cfg(all(feature = "convert", feature = "judge"))]
-    Bench(bench::Arguments),
-    #[cfg(feature = "judge")]
-    Eval(Box<eval::Arguments>),
-    #[cfg(feature = "judge")]
-    Tune(Box<tune::Arguments>),
-    Doctor(doctor::Arguments),
-}
-
 fn main() -> ExitCode {
     let command = match Arguments::try_parse() {
         Ok(arguments) => arguments.command,
-        Err(usage) => return report(&missing::command(&usage).unwrap_or_else(|| usage.into())),
+        Err(usage) => return report(&commands::missing(&usage).unwrap_or_else(|| usage.into())),
     };
-    match exit_on_bus_error().context("SIGBUS").and_then(|()| execute(command)) {
+    match exit_on_bus_error().context("SIGBUS").and_then(|()| command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
-    }
-}
-
-fn execute(command: Command) -> Result<()> {
-    match command {
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Chat(arguments) => chat::run(&arguments),
-        #[cfg(feature = "long-work")]
-        Command::Batch(arguments) => batch::run(&arguments),
-        #[cfg(feature = "long-work")]
-        Command::Summarize(arguments) => summarize::run(&arguments),
-        #[cfg(feature = "convert")]
-        Command::Quantize(arguments) => quantize::run(&arguments),
-        #[cfg(feature = "convert")]
-        Command::Pack(arguments) => pack::run(&arguments),
-        #[cfg(feature = "convert")]
-        Command::Adapter(arguments) => adapter::run(&arguments),
-        Command::Plan(arguments) => plan::run(&arguments),
-        #[cfg(feature = "convert")]
-        Command::Imatrix(arguments) => imatrix::run(&arguments),
-        Command::Inspect(arguments) => inspect::run(&arguments),
-        Command::Tokenize(arguments) => tokenize::run(&arguments),
-        Command::Logits(arguments) => logits::run(&arguments),
-        #[cfg(all(feature = "convert", feature = "judge"))]
-        Command::Bench(arguments) => bench::run(&arguments),
-        #[cfg(feature = "judge")]
-        Command::Eval(arguments) => eval::run(&arguments),
-        #[cfg(feature = "judge")]
-        Command::Tune(arguments) => tune::run(&arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }
 

@@ -17,7 +17,7 @@ CODE = [
     "engine/src/text/tokenizer/merge.rs",
     "quant/src/legacy.rs",
     "engine/src/answer/stop.rs",
-    "tools/cli/src/npy.rs",
+    "tools/cli/src/commands/logits/npy.rs",
     "tools/convert/src/model/tensor.rs",
     "tools/demo/make/train.py",
     "engine/tests/goldens/llama/make_llama_goldens.py",

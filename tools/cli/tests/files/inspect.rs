@@ -19,7 +19,7 @@ fn inspect(path: &Path) -> Value {
 }
 
 /// What gguf-rs says about a file, in any build of the program.
-#[path = "../../src/inspect/second_reader.rs"]
+#[path = "../../src/commands/inspect/second_reader.rs"]
 mod second_reader;
 
 fn gguf_rs(path: &Path) -> String {

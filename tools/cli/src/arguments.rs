@@ -1,0 +1,25 @@
+//! Flags that commands share, and what comes of them: opened models, options of sessions, samplers.
+
+pub(crate) mod adapter;
+mod answer;
+mod context;
+pub(crate) mod memory;
+pub(crate) mod model;
+mod neighbour;
+pub(crate) mod numbers;
+mod sampling;
+mod session;
+pub(crate) mod size;
+pub(crate) mod speculation;
+
+pub(crate) use adapter::{AdapterArguments, Adapters};
+pub(crate) use answer::AnswerArguments;
+pub(crate) use context::ContextArguments;
+pub(crate) use memory::{MemoryArguments, MemoryLimit};
+pub(crate) use model::ModelArguments;
+#[cfg(any(feature = "convert", feature = "long-work"))]
+pub(crate) use model::ModelFlag;
+pub(crate) use neighbour::NeighbourArguments;
+pub(crate) use sampling::SamplingArguments;
+pub(crate) use session::SessionArguments;
+pub(crate) use speculation::SpeculationArguments;

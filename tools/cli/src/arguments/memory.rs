@@ -1,0 +1,131 @@
+//! The flags that say how much memory a model may take.
+
+use super::size::Size;
+use crate::terminal::note;
+use clap::Args;
+#[cfg(feature = "long-work")]
+use siskin::SequencesOptions;
+use siskin::plan::{Budget, Outline, Plan, PlanError};
+use siskin::{CacheTypes, SessionOptions};
+use siskin_kit::memory as kit;
+
+/// How much memory there is.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct MemoryLimit {
+    /// Memory that the whole program may take, such as 700MB or 1.5GiB [default: what the machine and the control group
+    /// have left, less a reserve]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+}
+
+impl MemoryLimit {
+    /// What the program may take; None where nobody says.
+    pub(crate) fn budget(&self) -> Option<Budget> {
+        kit::budget(self.bytes())
+    }
+
+    /// The bytes of the flag.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        self.memory.map(|Size(bytes)| bytes)
+    }
+
+    /// The plan of `sessions` sessions of the model. A context longer than the model's counts as that: who asks for it is
+    /// told elsewhere.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] where there is too little memory; an option without meaning.
+    pub(crate) fn check(
+        &self,
+        outline: &Outline,
+        options: &SessionOptions,
+        sessions: usize,
+    ) -> Result<Plan, PlanError> {
+        kit::check(self.bytes(), outline, options, sessions)
+    }
+}
+
+/// How much memory there is, and what to do where that is too little.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct MemoryArguments {
+    #[command(flatten)]
+    limit: MemoryLimit,
+    /// Where that is too little, shorten the context, and keep the cache in q8_0 if that does not suffice
+    #[arg(long)]
+    fit: bool,
+}
+
+impl MemoryArguments {
+    /// As [`MemoryLimit::budget`].
+    pub(crate) fn budget(&self) -> Option<Budget> {
+        self.limit.budget()
+    }
+
+    /// The options that `sessions` sessions of the model can have, and their plan. Where they are not those that were
+    /// asked for, a line on standard error says so.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] where there is too little memory; an option without meaning.
+    pub(crate) fn options(
+        &self,
+        outline: &Outline,
+        options: SessionOptions,
+        sessions: usize,
+    ) -> Result<(SessionOptions, Plan), PlanError> {
+        let wanted = outline.plan(&options, sessions)?;
+        let Some(budget) = self.budget() else { return Ok((options, wanted)) };
+        if !self.fit {
+            return outline.within(&options, sessions, &budget).map(|plan| (options, plan));
+        }
+        let (options, plan) = outline.fit(&options, sessions, &budget)?;
+        if let Some(changes) = changes(&wanted, &plan) {
+            note(format_args!("to fit into {budget}: {changes}"));
+        }
+        Ok((options, plan))
+    }
+}
+
+/// Prompts that are worked on at once if nobody says how many: more gain little, and take memory.
+#[cfg(feature = "long-work")]
+const PARALLEL: usize = 8;
+
+#[cfg(feature = "long-work")]
+impl MemoryArguments {
+    /// The options of sequences that are worked on together, and their plan: as many as `parallel` says, or up to
+    /// [`PARALLEL`], as there is room for them.
+    ///
+    /// # Errors
+    /// As for [`MemoryArguments::options`].
+    pub(crate) fn sequences(
+        &self,
+        outline: &Outline,
+        options: SessionOptions,
+        parallel: Option<usize>,
+    ) -> Result<(SequencesOptions, Plan), PlanError> {
+        let (session, _) = self.options(outline, options, 1)?;
+        let wanted = SequencesOptions { most: parallel.unwrap_or(PARALLEL), pages: None, session };
+        match self.budget() {
+            Some(budget) => outline.fit_sequences(&wanted, parallel.unwrap_or(1), &budget),
+            None => outline.plan_sequences(&wanted).map(|plan| (wanted, plan)),
+        }
+    }
+}
+
+/// What is not as it was wanted.
+fn changes(wanted: &Plan, plan: &Plan) -> Option<String> {
+    let (context, cache) = (plan.context, plan.cache_types);
+    let context = (context != wanted.context)
+        .then(|| format!("a context of {context} tokens instead of {}", wanted.context));
+    let cache = (cache != wanted.cache_types)
+        .then(|| format!("a cache in {} instead of {}", types(cache), types(wanted.cache_types)));
+    let changes: Vec<String> = context.into_iter().chain(cache).collect();
+    (!changes.is_empty()).then(|| changes.join(", "))
+}
+
+/// Such as `f16`, or `q8_0 and f16` where keys and values differ.
+pub(crate) fn types(types: CacheTypes) -> String {
+    let CacheTypes { keys, values } = types;
+    match keys == values {
+        true => keys.name().to_owned(),
+        false => format!("{} and {}", keys.name(), values.name()),
+    }
+}

@@ -1,0 +1,208 @@
+//! Opening the model that a command works with.
+
+use super::{AdapterArguments, Adapters, MemoryArguments, MemoryLimit};
+use anyhow::Result;
+use clap::Args;
+use siskin::gguf::Gguf;
+use siskin::plan::{Outline, PlanError};
+use siskin::{Model, SessionOptions};
+use siskin_kit::in_file;
+use std::path::{Path, PathBuf};
+
+/// Among the options that are seldom wanted.
+const LAST: usize = 900;
+
+/// Which model, and how its file is read.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    #[cfg_attr(
+        feature = "demo",
+        doc = "The model, a GGUF file [default: the small demo model in this program]"
+    )]
+    #[cfg_attr(
+        not(feature = "demo"),
+        doc = "The model, a GGUF file: this program was built without a demo model"
+    )]
+    #[arg(value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
+    #[arg(long, display_order = LAST)]
+    no_mmap: bool,
+}
+
+impl ModelArguments {
+    /// Opens another file as the model's is opened.
+    pub(crate) fn beside(&self, path: &Path) -> Result<Gguf> {
+        open(Some(path), self.no_mmap)
+    }
+
+    /// The model's file; None for the demo model.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        self.model.as_ref()
+    }
+
+    /// Opens the model's file.
+    pub(crate) fn file(&self) -> Result<Gguf> {
+        open(self.model.as_deref(), self.no_mmap)
+    }
+
+    /// Opens the model and its adapters if there is memory for them and a session with `options`.
+    ///
+    /// # Errors
+    /// As for [`ModelArguments::open_within`].
+    pub(crate) fn open_limited(
+        &self,
+        limit: &MemoryLimit,
+        options: &SessionOptions,
+        adapters: &AdapterArguments,
+    ) -> Result<(Model, Adapters)> {
+        let file = self.file()?;
+        let failed = |error: PlanError| in_file(&file, error);
+        let mut outline = Outline::of(&file).map_err(failed)?;
+        let adapters = adapters.files(&file)?;
+        adapters.count(&mut outline)?;
+        limit.check(&outline, options, 1).map_err(failed)?;
+        drop(outline);
+        let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
+        let adapters = adapters.load(&model)?;
+        Ok((model, adapters))
+    }
+
+    /// Opens the model and its adapters for one session with `options`, or with those that there is memory for, which are
+    /// returned too. The model in `draft` will be loaded afterwards, to guess ahead.
+    ///
+    /// # Errors
+    /// Too little memory, told before anything is loaded, and all that is wrong with the file or the options.
+    pub(crate) fn open_within(
+        &self,
+        memory: &MemoryArguments,
+        options: SessionOptions,
+        adapters: &AdapterArguments,
+        draft: Option<&Gguf>,
+    ) -> Result<(Model, SessionOptions, Adapters)> {
+        let (model, (options, _), adapters) =
+            open_with(&self.file()?, adapters, draft, |outline| memory.options(outline, options, 1))?;
+        Ok((model, options, adapters))
+    }
+}
+
+/// The same for commands whose other files come first: the model is a flag.
+#[cfg(any(feature = "convert", feature = "long-work"))]
+#[derive(Debug, Args)]
+pub(crate) struct ModelFlag {
+    #[cfg_attr(
+        feature = "demo",
+        doc = "The model, a GGUF file [default: the small demo model in this program]"
+    )]
+    #[cfg_attr(
+        not(feature = "demo"),
+        doc = "The model, a GGUF file: this program was built without a demo model"
+    )]
+    #[arg(short, long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
+    #[arg(long, display_order = LAST)]
+    no_mmap: bool,
+}
+
+#[cfg(any(feature = "convert", feature = "long-work"))]
+#[cfg_attr(not(all(feature = "convert", feature = "long-work")), allow(dead_code))] // Each needs its part.
+impl ModelFlag {
+    /// The model's file; None for the demo model.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        self.model.as_ref()
+    }
+
+    /// Opens another file as the model's is opened.
+    pub(crate) fn beside(&self, path: &Path) -> Result<Gguf> {
+        open(Some(path), self.no_mmap)
+    }
+
+    /// Opens the model's file.
+    pub(crate) fn file(&self) -> Result<Gguf> {
+        open(self.model.as_deref(), self.no_mmap)
+    }
+
+    /// Opens the model as [`ModelArguments::open_within`] does.
+    pub(crate) fn open_within(
+        &self,
+        memory: &MemoryArguments,
+        options: SessionOptions,
+        adapters: &AdapterArguments,
+    ) -> Result<(Model, SessionOptions, Adapters)> {
+        let (model, (options, _), adapters) =
+            open_with(&self.file()?, adapters, None, |outline| memory.options(outline, options, 1))?;
+        Ok((model, options, adapters))
+    }
+
+    /// The same for sequences that are worked on together, as [`MemoryArguments::sequences`] chooses them.
+    #[cfg(feature = "long-work")]
+    pub(crate) fn open_together(
+        &self,
+        memory: &MemoryArguments,
+        options: SessionOptions,
+        adapters: &AdapterArguments,
+        parallel: Option<usize>,
+    ) -> Result<(Model, siskin::SequencesOptions, Adapters)> {
+        let (model, (options, _), adapters) =
+            open_with(&self.file()?, adapters, None, |outline| memory.sequences(outline, options, parallel))?;
+        Ok((model, options, adapters))
+    }
+
+    /// The hash of all bytes of the model's file, which tells it from other models.
+    pub(crate) fn hash(&self) -> Result<String> {
+        match &self.model {
+            Some(path) => {
+                let hash = siskin_kit::hash::of_file(path);
+                Ok(anyhow::Context::with_context(hash, || path.display().to_string())?.1)
+            }
+            None => Ok(siskin_kit::hash::of(DEMO)),
+        }
+    }
+}
+
+/// Opens the model and its adapters with the options that `choose` finds there is memory for.
+fn open_with<O>(
+    file: &Gguf,
+    adapters: &AdapterArguments,
+    draft: Option<&Gguf>,
+    choose: impl FnOnce(&Outline) -> Result<O, PlanError>,
+) -> Result<(Model, O, Adapters)> {
+    let failed = |error: PlanError| in_file(file, error);
+    let mut outline = Outline::of(file).map_err(failed)?;
+    let adapters = adapters.files(file)?;
+    adapters.count(&mut outline)?;
+    if let Some(draft) = draft {
+        outline.add_draft(Outline::of(draft).map_err(|error| in_file(draft, error))?);
+    }
+    let options = choose(&outline).map_err(failed)?;
+    drop(outline);
+    let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
+    let adapters = adapters.load(&model)?;
+    Ok((model, options, adapters))
+}
+
+fn open(path: Option<&Path>, no_mmap: bool) -> Result<Gguf> {
+    match path {
+        Some(path) if no_mmap => Ok(Gguf::read(path)?),
+        Some(path) => Ok(Gguf::open(path)?),
+        None => demo(),
+    }
+}
+
+#[cfg(feature = "demo")]
+const DEMO: &[u8] = include_bytes!("../../../demo/siskin-demo.gguf");
+#[cfg(all(not(feature = "demo"), any(feature = "convert", feature = "long-work")))]
+const DEMO: &[u8] = &[];
+
+/// The demo model that this program carries.
+#[cfg(feature = "demo")]
+pub(crate) fn demo() -> Result<Gguf> {
+    Ok(Gguf::from_static(DEMO)?)
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo() -> Result<Gguf> {
+    let problem = "no MODEL was named, and this program was built without a demo model\n";
+    Err(clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, problem).into())
+}

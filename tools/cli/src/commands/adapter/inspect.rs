@@ -1,0 +1,85 @@
+use crate::arguments::ModelFlag;
+use crate::arguments::adapter;
+use anyhow::{Context, Result};
+use clap::Args;
+use siskin::{AdapterChange, AdapterOutline};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+/// Show what an adapter changes
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A GGUF file, or a folder of PEFT
+    file: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
+}
+
+/// Prints a line about the adapter, and one for each kind of matrix.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let Arguments { file, model } = arguments;
+    let file = if file.is_dir() { adapter::open(file, &model.file()?)? } else { model.beside(file)? };
+    let outline = AdapterOutline::of(&file)?;
+    let mut kinds: BTreeMap<(&str, String), Vec<f64>> = BTreeMap::new();
+    for change in outline.changes() {
+        let AdapterChange { matrix, rank, rows, row_len, types: [a, b], scale, .. } = change;
+        let kind = matrix.strip_prefix("blk.").and_then(|rest| Some(rest.split_once('.')?.1));
+        let [numbers_a, numbers_b] = change.numbers(&file)?;
+        let norm = product_norm(*rank, &numbers_a, &numbers_b) * f64::from(scale.abs());
+        let shape = format!("[{row_len}, {rows}]");
+        let text = format!("{shape:>14}  rank {rank}, {} and {}, times {scale}", a.name(), b.name());
+        kinds.entry((kind.unwrap_or(matrix), text)).or_default().push(norm);
+    }
+    let (name, architecture) = (outline.name(), outline.architecture());
+    let mut text = format!("{name}: {}\n", summary(&outline));
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "architecture {architecture}, alpha {}\n", outline.alpha());
+    let width = kinds.keys().map(|(kind, _)| kind.len()).max().unwrap_or(0);
+    for ((kind, what), norms) in &kinds {
+        let (count, mean) = (norms.len(), norms.iter().sum::<f64>() / norms.len() as f64);
+        let _ = writeln!(text, "{kind:width$}  {count:>3} of {what}, norm {mean:.3}");
+    }
+    io::stdout().lock().write_all(text.as_bytes()).context("standard output")
+}
+
+/// What the adapter is, in a few words.
+pub(super) fn summary(outline: &AdapterOutline) -> String {
+    let mib = outline.bytes() as f64 / f64::from(1 << 20);
+    format!("{} matrices, rank {}, {mib:.2} MiB in memory", outline.changes().len(), outline.rank())
+}
+
+/// The Frobenius norm of B · A: the root of the sum of all products of an entry of BᵀB with the same of AAᵀ.
+fn product_norm(rank: usize, a: &[f32], b: &[f32]) -> f64 {
+    let k = a.len() / rank;
+    let mut sum = 0.0;
+    for i in 0..rank {
+        for j in 0..rank {
+            let row = |r: usize| a.iter().skip(r * k).take(k);
+            let column = |r: usize| b.iter().skip(r).step_by(rank);
+            let rows: f64 = row(i).zip(row(j)).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+            let columns: f64 = column(i).zip(column(j)).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+            sum += rows * columns;
+        }
+    }
+    // Rounding may lead a hair below 0.
+    sum.max(0.0).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_norm_is_that_of_the_product() {
+        let (a, b) = ([1.0, 2.0, 0.5, -1.0, 0.0, 3.0], [1.0, 2.0, -1.0, 0.5]);
+        let mut squares = 0.0f64;
+        for row in b.chunks(2) {
+            for column in 0..3 {
+                squares += f64::from(row[0] * a[column] + row[1] * a[3 + column]).powi(2);
+            }
+        }
+        assert!((product_norm(2, &a, &b) - squares.sqrt()).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,106 @@
+//! Lines that are answered several at a time, and written in their order.
+
+use super::Prompt;
+use super::answers::{Answers, Record};
+use super::request::Id;
+use crate::terminal::{Interrupt, Reply};
+use anyhow::{Context, Error, Result};
+use siskin::{AnswerEvent, AnswerId, AnswerRequest, Ending, Scheduler, SessionError};
+use std::collections::VecDeque;
+
+/// Lines that may be begun at once for each that is answered at once: so much may be done again where the program is
+/// killed while an early line takes long.
+const AHEAD: usize = 4;
+
+/// The lines that were begun and are not written yet.
+pub(super) struct Queue {
+    scheduler: Scheduler,
+    lines: VecDeque<Begun>,
+}
+
+/// A line that was begun.
+struct Begun {
+    answer: AnswerId,
+    /// What messages call it.
+    place: String,
+    id: Id,
+    prompt_tokens: usize,
+    text: String,
+    /// None as long as it is not finished.
+    end: Option<End>,
+}
+
+struct End {
+    ending: Ending,
+    tokens: Vec<u32>,
+    error: Option<SessionError>,
+}
+
+impl Queue {
+    pub(super) fn new(scheduler: Scheduler) -> Queue {
+        Queue { scheduler, lines: VecDeque::new() }
+    }
+
+    /// What works on the lines.
+    pub(super) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Ends what it is at when the program is interrupted.
+    pub(super) fn cancel_when(&mut self, interrupt: &Interrupt) {
+        self.scheduler.cancel_when(interrupt.flag());
+    }
+
+    /// Takes up a line.
+    pub(super) fn push(&mut self, place: String, prompt: Prompt) -> Result<()> {
+        let Prompt { id, tokens, sampling, limits, adapters } = prompt;
+        let prompt_tokens = tokens.len();
+        let request = AnswerRequest { prompt: tokens, sampling, limits, adapters };
+        let answer = self.scheduler.ask(request).with_context(|| place.clone())?;
+        self.lines.push_back(Begun { answer, place, id, prompt_tokens, text: String::new(), end: None });
+        Ok(())
+    }
+
+    /// Whether there are as many lines as can be used: one that waits for the next place.
+    pub(super) fn is_full(&self) -> bool {
+        let most = self.scheduler.sequences().most();
+        self.scheduler.unfinished() > most || self.lines.len() >= AHEAD.saturating_mul(most)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Works on the lines, and writes those that are finished and have no unfinished one before them. Returns how many
+    /// these were; None where the work was interrupted.
+    ///
+    /// # Errors
+    /// A line that cannot be answered: those before it are written.
+    pub(super) fn work(&mut self, answers: &mut Answers) -> Result<Option<usize>> {
+        let lines = &mut self.lines;
+        let step = self.scheduler.step(|answer, event| {
+            let Ok(at) = lines.binary_search_by_key(&answer, |line| line.answer) else { return };
+            match event {
+                AnswerEvent::Piece(piece) => lines[at].text.push_str(piece),
+                AnswerEvent::Over { ending, tokens, error } => {
+                    lines[at].end = Some(End { ending, tokens: tokens.to_vec(), error });
+                }
+            }
+        });
+        match step {
+            Err(SessionError::Cancelled) => return Ok(None),
+            done => done?,
+        };
+        let mut written = 0;
+        while let Some(line) = self.lines.pop_front_if(|line| line.end.is_some()) {
+            let Begun { place, id, prompt_tokens, text, end, .. } = line;
+            let Some(End { ending, tokens, error }) = end else { break };
+            if let Some(error) = error {
+                return Err(Error::from(error).context(place));
+            }
+            answers.push(&Record::new(&id, prompt_tokens, &Reply { text, tokens, ending }))?;
+            written += 1;
+        }
+        Ok(Some(written))
+    }
+}

@@ -1,0 +1,125 @@
+//! The `plan` command: the memory that a model will take.
+
+use crate::arguments::memory::types;
+use crate::arguments::numbers::count;
+use crate::arguments::{
+    AdapterArguments, MemoryArguments, ModelArguments, SessionArguments, SpeculationArguments,
+};
+use anyhow::{Context, Error, Result};
+use clap::Args;
+use serde_json::{Value, json};
+use siskin::plan::{Budget, Outline, Plan, PlanError};
+use siskin_kit::in_file;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+/// Tell what memory a model will take, without loading it.
+///
+/// The peak is the most that the program will have at once when all contexts are full. The exit code is 1 where that is
+/// more than there is.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Tokens that each session has at most [default: what the model was made for, up to 4096]
+    #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
+    ctx_size: Option<usize>,
+    /// Sessions of the model at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
+    parallel: usize,
+    #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
+    speculation: SpeculationArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
+    session: SessionArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  siskin plan model.gguf
+  siskin plan model.gguf --context 8192 --parallel 4 --cache-type q8_0
+  siskin plan model.gguf --memory 900MB --fit";
+
+/// Prints the plan.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let file = arguments.model.file()?;
+    let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+    arguments.adapters.files(&file)?.count(&mut outline)?;
+    if let Some(draft) = arguments.speculation.draft(&arguments.model)? {
+        outline.add_draft(Outline::of(&draft).map_err(|error| in_file(&draft, error))?);
+    }
+    let options = arguments.speculation.options(arguments.session.options(arguments.ctx_size));
+    let wanted = outline.plan(&options, arguments.parallel).map_err(|error| in_file(&file, error))?;
+    let (plan, refused) = match arguments.memory.options(&outline, options, arguments.parallel) {
+        Ok((_, plan)) => (plan, None),
+        Err(error @ PlanError::Memory { .. }) => (wanted, Some(error)),
+        Err(error) => return Err(in_file(&file, error)),
+    };
+    let budget = arguments.memory.budget();
+    let report = match arguments.json {
+        true => format!("{:#}\n", to_json(file.name(), &plan, budget.as_ref())),
+        false => to_text(file.name(), &plan, budget.as_ref()),
+    };
+    io::stdout().lock().write_all(report.as_bytes()).context("standard output")?;
+    refused.map_or(Ok(()), |error| Err(Error::from(error)))
+}
+
+fn to_text(name: &str, plan: &Plan, budget: Option<&Budget>) -> String {
+    let sessions = match plan.sessions {
+        1 => "a session".to_owned(),
+        many => format!("{many} sessions, each"),
+    };
+    let mut text = format!(
+        "{name}: {sessions} of {} tokens, {} threads, batches of {}, cache {}\n\n",
+        plan.context,
+        plan.threads,
+        plan.batch,
+        types(plan.cache_types)
+    );
+    let parts = [
+        ("weights", plan.weights),
+        ("weights in place", plan.in_place),
+        ("adapters", plan.adapters),
+        ("KV cache", plan.cache),
+        ("scratch", plan.scratch),
+        ("program", plan.program),
+        ("while loading", plan.loading),
+        ("peak", plan.peak()),
+    ];
+    for (part, bytes) in parts.into_iter().filter(|&(_, bytes)| bytes > 0) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{part:18}{:10.1} MiB", bytes as f64 / f64::from(1 << 20));
+    }
+    if let Some(budget) = budget {
+        let _ = writeln!(text, "\nthere is room for {budget}");
+    }
+    text
+}
+
+fn to_json(name: &str, plan: &Plan, budget: Option<&Budget>) -> Value {
+    json!({
+        "model": name,
+        "sessions": plan.sessions,
+        "context": plan.context,
+        "threads": plan.threads,
+        "batch": plan.batch,
+        "cache_type_k": plan.cache_types.keys.name(),
+        "cache_type_v": plan.cache_types.values.name(),
+        "weights_bytes": plan.weights,
+        "in_place_bytes": plan.in_place,
+        "adapter_bytes": plan.adapters,
+        "cache_bytes": plan.cache,
+        "scratch_bytes": plan.scratch,
+        "program_bytes": plan.program,
+        "loading_bytes": plan.loading,
+        "peak_bytes": plan.peak(),
+        "budget_bytes": budget.map(Budget::bytes),
+    })
+}

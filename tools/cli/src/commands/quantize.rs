@@ -1,0 +1,151 @@
+//! The `quantize` command: a Hugging Face folder or a GGUF file becomes a GGUF file of the wanted type.
+
+use crate::arguments::numbers::{count, threads};
+use crate::arguments::size::Size;
+use crate::terminal::note;
+use anyhow::{Context, Result};
+use clap::Args;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use siskin::SessionOptions;
+use siskin_convert::Model;
+use siskin_convert::fit::{BitsPerWeight, Budget, Fit};
+use siskin_convert::imatrix::Text;
+use siskin_convert::quantize::{FileType, Importance, Keep, Plan, Recipe};
+use siskin_kit::{Inputs, Output, tell};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+/// Convert a Hugging Face folder, or quantize a GGUF file, into a GGUF file
+///
+/// A type is a mix, as llama.cpp's of that name: most matrices get its bits, those that suffer most get more, and
+/// vectors stay as they are. --fit and --bpw choose a type for each matrix instead, those with which the model's
+/// predictions change least: the model is run for that, and a file fitted to a mix's size is better than the mix. An
+/// importance matrix, made by `siskin imatrix`, tells which columns of each matrix matter most, and makes all types below
+/// 8 bits more accurate; --fit and --bpw measure one where none is given.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  siskin quantize SmolLM2-135M-Instruct/ smol.gguf --type q4_k_m
+  siskin quantize smol-f16.gguf smol.gguf --type q3_k_m --imatrix smol.imatrix.gguf
+  siskin quantize smol-f16.gguf smol.gguf --type q4_0 --keep '*.attn_v.weight=Q8_0' --dry-run
+  siskin quantize smol-f16.gguf smol.gguf --fit 90MB --text manuals.txt")]
+pub(crate) struct Arguments {
+    /// A Hugging Face folder or a GGUF file
+    input: PathBuf,
+    /// The GGUF file to write; one that is there is replaced once the new one is complete
+    #[arg(required_unless_present = "dry_run")]
+    output: Option<PathBuf>,
+    /// F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q2_K_S, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S,
+    /// Q5_K_M, Q6_K, IQ4_NL or IQ4_XS, in any case
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "budget", conflicts_with = "budget")]
+    file_type: Option<FileType>,
+    #[command(flatten)]
+    fit: FitArguments,
+    /// An importance matrix of this model: a file that `siskin imatrix` or llama.cpp's wrote
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<PathBuf>,
+    /// Another type for some matrices: TENSOR is the whole name of one, in which * stands for any characters; may be
+    /// given several times, and of those that name the same matrix the last counts
+    #[arg(long, value_name = "TENSOR=TYPE")]
+    keep: Vec<Keep>,
+    /// Write a packed file, as `siskin pack` makes one: it is run from where it is mapped
+    #[arg(long)]
+    pack: bool,
+    /// Print what would be written, tensor by tensor, and write nothing
+    #[arg(long, visible_alias = "plan")]
+    dry_run: bool,
+    /// Threads to work with, 0 for all that the process may use [default: 0]
+    #[arg(short, long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
+}
+
+/// What a file is fitted to, and how.
+#[derive(Debug, Args)]
+struct FitArguments {
+    /// The size of the file that may not be exceeded, such as 700MB, 1.5GiB or a number of bytes: each matrix gets the
+    /// type that serves the whole model best, as measured with a text
+    #[arg(long, value_name = "SIZE", group = "budget")]
+    fit: Option<Size>,
+    /// The same for the bits per weight of all tensors, such as 4.3
+    #[arg(long, value_name = "BITS", group = "budget")]
+    bpw: Option<BitsPerWeight>,
+    /// The text for --fit and --bpw, like those the model is made for, in UTF-8 [default: a mixture of prose, dialogue
+    /// and code]
+    #[arg(long, value_name = "FILE", requires = "budget", conflicts_with = "file_type")]
+    text: Option<PathBuf>,
+    /// Windows of that text, of 256 tokens, that the model reads once for each of its matrices
+    #[arg(long, value_name = "N", requires = "budget", conflicts_with = "file_type", default_value_t = 4, value_parser = count)]
+    windows: usize,
+}
+
+impl FitArguments {
+    fn fit(&self, pack: bool, threads: Option<usize>) -> Result<Fit> {
+        let bits = self.bpw.map(|BitsPerWeight(bits)| Budget::BitsPerWeight(bits));
+        let budget =
+            self.fit.map(|Size(bytes)| Budget::File(bytes)).or(bits).context("expected --fit or --bpw")?;
+        let session = SessionOptions { threads, ..SessionOptions::default() };
+        let text = Text::open(self.text.as_deref())?;
+        Ok(Fit { budget, text, windows: self.windows, pack, session })
+    }
+}
+
+/// Converts or quantizes the input, and prints a line about the result.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let model = Model::open(&arguments.input)?;
+    let kept = model.kept(&arguments.keep)?;
+    let importance = arguments.imatrix.as_deref().map(|path| Importance::open(path, &model)).transpose()?;
+    let others = arguments.imatrix.iter().chain(&arguments.fit.text);
+    let inputs = Inputs::of(model.inputs()).and(others);
+    let path = arguments.output.as_ref().filter(|_| !arguments.dry_run);
+    let output = path.map(|path| Output::create(path, &inputs)).transpose()?;
+    let pool = pool(arguments.threads)?;
+    match arguments.file_type {
+        Some(file_type) => {
+            let choices = model.choose(file_type, &kept, importance.is_some());
+            let recipe = Recipe::Mix(file_type);
+            let plan = Plan::new(&model, &choices, recipe, importance.as_ref(), arguments.pack)?;
+            finish(&plan, output, &pool, |out| plan.print(out))
+        }
+        None => {
+            let fit = arguments.fit.fit(arguments.pack, arguments.threads)?;
+            let fitted = fit.run(&model, &kept, importance, &pool)?;
+            let recipe = Recipe::fitted(&model, &fitted.choices);
+            let plan = Plan::new(&model, &fitted.choices, recipe, Some(&fitted.importance), arguments.pack)?;
+            let mut out = BufWriter::new(io::stdout().lock());
+            fitted.print(&plan, &mut out)?;
+            out.flush()?;
+            drop(out);
+            finish(&plan, output, &pool, |out| Ok(writeln!(out, "{}", plan.summary())?))
+        }
+    }
+}
+
+/// Writes the file, if it is to be written, and prints what it is; prints `otherwise` if it is not.
+fn finish(
+    plan: &Plan<'_>,
+    output: Option<Output>,
+    pool: &ThreadPool,
+    otherwise: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> Result<()>,
+) -> Result<()> {
+    let Some(output) = output else {
+        say(&plan.notes());
+        let mut out = BufWriter::new(io::stdout().lock());
+        otherwise(&mut out)?;
+        return Ok(out.flush()?);
+    };
+    let name = output.name().to_owned();
+    plan.write(output, pool)?;
+    say(&plan.notes());
+    tell(format_args!("{name}: {}", plan.summary()))?;
+    Ok(())
+}
+
+/// So many threads; None: as many as the process may use.
+pub(crate) fn pool(threads: Option<usize>) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build().context("threads")
+}
+
+/// Says on standard error what the user may not expect.
+pub(crate) fn say(notes: &[String]) {
+    notes.iter().for_each(|line| note(format_args!("note: {line}")));
+}

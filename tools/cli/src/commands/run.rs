@@ -1,0 +1,220 @@
+//! The `run` command: one prompt, one answer.
+
+mod prompt_cache;
+
+use crate::arguments::{
+    AdapterArguments, AnswerArguments, ContextArguments, MemoryArguments, ModelArguments, NeighbourArguments,
+    SamplingArguments, SessionArguments, SpeculationArguments, speculation,
+};
+use crate::terminal::{Interrupt, answer, note};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use siskin::template::Message;
+use siskin::{Answer, Ending, Model};
+use siskin_kit::Inputs;
+use std::fmt;
+use std::fs;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Answer one prompt.
+///
+/// The answer alone goes to standard output, as it comes. The prompt becomes a user's message in the model's chat
+/// template; --raw continues it as it is. It is read from standard input where neither -p nor -f gives it. One newline
+/// at the end of a file or of standard input is left out.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// The prompt
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    prompt: Option<String>,
+    /// A file that holds the prompt
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What the model is told before the prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Continue the text as it is, without the chat template
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
+    answer: AnswerArguments,
+    #[command(flatten)]
+    context: ContextArguments,
+    /// Keep what the prompt comes to in this file, from which a later run whose prompt begins alike goes on: a long
+    /// system prompt is worked out once
+    #[arg(long, value_name = "FILE")]
+    prompt_cache: Option<PathBuf>,
+    #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
+    speculation: SpeculationArguments,
+    #[command(flatten)]
+    neighbour: NeighbourArguments,
+    #[command(flatten)]
+    session: SessionArguments,
+    /// Say nothing about speed and the seed
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  siskin run -p \"please turn on the kitchen light\" --temp 0
+  siskin run model.gguf -f question.txt -n 200 --system \"Answer in one sentence.\"
+  journalctl -n 8 | siskin run model.gguf --quiet > summary.txt
+  siskin run model.gguf -f question.txt --system \"$(cat rules.txt)\" --prompt-cache rules.state
+  siskin run model.gguf --raw -p \"Once upon a time\" -n 50 --seed 7 --temp 1";
+
+/// Answers the prompt.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    arguments.sampling.check()?;
+    let prompt = arguments.prompt()?;
+    let interrupt = Interrupt::on_termination()?;
+    let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
+    let options = arguments.speculation.options(options);
+    let draft = arguments.speculation.draft(&arguments.model)?;
+    let (model, options, adapters) =
+        arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
+    let speculation = arguments.speculation.load(draft, &options)?;
+    let tokens = arguments.tokens(&model, prompt)?;
+    let mut session = model.session(&options)?;
+    session.set_when_full(arguments.context.when_full())?;
+    adapters.attach(&mut session)?;
+    arguments.speculation.attach(&mut session, speculation)?;
+    arguments.neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
+    session.cancel_when(interrupt.flag());
+    let sampling = arguments.sampling.options(&model);
+    let sampler = session.sampler(&sampling)?;
+    let mut answer = Answer::with_sampler(session, sampler);
+    answer.set_limits(arguments.answer.limits());
+
+    let start = Instant::now();
+    match &arguments.prompt_cache {
+        Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path, &arguments.inputs())?,
+        None => {
+            answer.ask_tokens(&tokens)?;
+            answer.read_prompt().context("the prompt")?;
+        }
+    }
+    ensure!(answer.ending().is_none(), "interrupted before the answer began");
+    let restored = answer.reused();
+    let prompt_speed = Speed { tokens: tokens.len() - restored, time: start.elapsed() };
+
+    let start = Instant::now();
+    let mut out = io::stdout().lock();
+    let reply = answer::stream(&mut answer, &mut out)?;
+    answer::end_line(&mut out)?;
+    let answer_speed = Speed { tokens: reply.tokens.len(), time: start.elapsed() };
+
+    let session = answer.session();
+    if reply.ending == Ending::ContextFull {
+        note(format_args!("the context of {} tokens is full: the answer ends here", session.context()));
+    }
+    if session.pristine() < session.position() {
+        note(format_args!("the context of {} tokens was full: the oldest were forgotten", session.context()));
+    }
+    if !arguments.quiet {
+        if restored > 0 {
+            note(format_args!("prompt: {restored} tokens restored"));
+        }
+        note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
+        speculation::tell(session);
+        if !sampling.is_greedy() {
+            note(format_args!("seed: {}", answer.seed()));
+        }
+    }
+    ensure!(reply.ending != Ending::Cancelled, "interrupted: the answer is not complete");
+    Ok(())
+}
+
+impl Arguments {
+    /// What is read.
+    fn inputs(&self) -> Inputs {
+        let files = Inputs::of(self.model.path()).and(&self.file);
+        files.and(self.adapters.paths()).and(self.speculation.path())
+    }
+
+    /// The prompt, from where it is to come from.
+    fn prompt(&self) -> Result<String> {
+        match (&self.prompt, &self.file) {
+            (Some(text), _) => Ok(text.clone()),
+            (None, Some(path)) => {
+                let name = path.display().to_string();
+                text(fs::read(path).with_context(|| name.clone())?).context(name)
+            }
+            (None, None) => {
+                if io::stdin().is_terminal() {
+                    note(format_args!("Write the prompt, and Ctrl-D on a line of its own behind it."));
+                }
+                let mut bytes = Vec::new();
+                io::stdin()
+                    .read_to_end(&mut bytes)
+                    .and(Ok(bytes))
+                    .map_err(Into::into)
+                    .and_then(text)
+                    .context("standard input")
+            }
+        }
+    }
+
+    fn tokens(&self, model: &Model, prompt: String) -> Result<Vec<u32>> {
+        if self.raw {
+            return Ok(model.text_tokens(&prompt));
+        }
+        ensure!(!prompt.is_empty(), "the prompt is empty");
+        let system = self.system.iter().map(|text| Message::new("system", text));
+        let messages: Vec<Message> = system.chain([Message::new("user", prompt)]).collect();
+        Ok(model.chat_tokens(&messages)?)
+    }
+}
+
+/// Text without the newline that editors and `echo` put at its end.
+fn text(bytes: Vec<u8>) -> Result<String> {
+    let mut text = siskin_kit::text(bytes)?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// How long some tokens took.
+struct Speed {
+    tokens: usize,
+    time: Duration,
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Speed { tokens, time } = self;
+        let seconds = time.as_secs_f64();
+        write!(f, "{tokens} tokens in {seconds:.2} s, {:.1} tokens/s", *tokens as f64 / seconds.max(1e-9))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_newline_at_the_end_is_no_part_of_a_prompt() {
+        for (bytes, expected) in [("a\n", "a"), ("a\n\n", "a\n"), ("a", "a"), ("", ""), ("\n", "")] {
+            assert_eq!(text(bytes.into()).unwrap(), expected);
+        }
+        assert!(text(b"a\xff".to_vec()).is_err());
+    }
+
+    #[test]
+    fn speeds_are_tokens_by_seconds() {
+        let speed = |tokens, millis| Speed { tokens, time: Duration::from_millis(millis) }.to_string();
+        assert_eq!(speed(30, 1500), "30 tokens in 1.50 s, 20.0 tokens/s");
+        assert_eq!(speed(0, 0), "0 tokens in 0.00 s, 0.0 tokens/s");
+    }
+}

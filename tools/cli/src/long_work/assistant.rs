@@ -1,0 +1,147 @@
+//! Prompts answered one after the other, each as if it were the first.
+
+use super::journal::Settings;
+use crate::arguments::{AdapterArguments, MemoryArguments, ModelFlag, NeighbourArguments};
+use crate::terminal::{Interrupt, Reply, answer};
+use anyhow::Result;
+use serde_json::json;
+use siskin::sampler::SamplerOptions;
+use siskin::{Answer, AnswerLimits, CacheTypes, Model, SessionOptions};
+use siskin_kit::hash::hex;
+use std::io::Write;
+
+/// A model and a session. An answer depends on the prompt's tokens, the model and the settings alone: not on prompts
+/// before it, threads or the hour.
+pub(crate) struct Assistant {
+    answer: Answer,
+    basis: Basis,
+}
+
+/// What all answers depend on, whoever works them out.
+pub(crate) struct Basis {
+    /// The hash of the model's file.
+    pub(crate) model: String,
+    /// Hashes of the adapters, and their scales.
+    pub(crate) adapters: Vec<(u128, f32)>,
+    /// Tokens that a prompt and its answer have at most.
+    pub(crate) context: usize,
+    pub(crate) cache: CacheTypes,
+}
+
+impl Basis {
+    /// What answers with these options depend on.
+    pub(crate) fn settings(&self, sampling: &SamplerOptions, limits: &AnswerLimits) -> Settings {
+        let mut settings = Settings::default();
+        settings.set("version", env!("CARGO_PKG_VERSION"));
+        settings.set("model", self.model.as_str());
+        if !self.adapters.is_empty() {
+            let adapter = |&(hash, scale): &(u128, f32)| json!([hex(hash), scale]);
+            settings.set("adapters", self.adapters.iter().map(adapter).collect::<Vec<_>>());
+        }
+        settings.set("context", self.context);
+        settings.set("cache type", vec![self.cache.keys.name(), self.cache.values.name()]);
+        settings.set("sampling", hex(sampling.fingerprint()));
+        settings.set("n-predict", limits.tokens);
+        settings.set("stop", limits.stop.as_slice());
+        settings
+    }
+}
+
+impl Assistant {
+    /// Opens the model and makes the session.
+    pub(crate) fn open(
+        model: &ModelFlag,
+        adapters: &AdapterArguments,
+        memory: &MemoryArguments,
+        neighbour: &NeighbourArguments,
+        options: SessionOptions,
+    ) -> Result<Assistant> {
+        let (opened, options, adapters) = model.open_within(memory, neighbour.begin(options)?, adapters)?;
+        let hash = model.hash()?;
+        let mut session = opened.session(&options)?;
+        neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
+        adapters.attach(&mut session)?;
+        let (adapters, context) = (adapters.identity(), session.context());
+        let basis = Basis { model: hash, adapters, context, cache: options.cache };
+        Ok(Assistant { answer: Answer::new(session)?, basis })
+    }
+
+    /// Ends what it is at when the program is interrupted.
+    pub(crate) fn cancel_when(&mut self, interrupt: &Interrupt) {
+        self.answer.cancel_when(interrupt.flag());
+    }
+
+    /// The model.
+    pub(crate) fn model(&self) -> &Model {
+        self.answer.model()
+    }
+
+    /// Tokens that a prompt and its answer have at most.
+    pub(crate) fn context(&self) -> usize {
+        self.answer.session().context()
+    }
+
+    /// What answers with these options depend on.
+    ///
+    /// # Errors
+    /// Sampler options without meaning.
+    pub(crate) fn settings(&self, sampling: &SamplerOptions, limits: &AnswerLimits) -> Result<Settings> {
+        self.answer.session().sampler(sampling)?;
+        Ok(self.basis.settings(sampling, limits))
+    }
+
+    /// Answers a prompt and writes the answer to `out` as it comes, until it ends or is interrupted.
+    pub(crate) fn answer(
+        &mut self,
+        prompt: &[u32],
+        sampling: &SamplerOptions,
+        limits: &AnswerLimits,
+        out: &mut impl Write,
+    ) -> Result<Reply> {
+        self.answer.set_sampler(self.answer.session().sampler(sampling)?);
+        self.answer.set_limits(limits.clone());
+        self.answer.ask_tokens(prompt)?;
+        answer::stream(&mut self.answer, out)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "demo")]
+mod tests {
+    use super::*;
+    use crate::arguments::AnswerArguments;
+    use clap::Parser;
+    use siskin::template::Message;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        model: ModelFlag,
+        #[command(flatten)]
+        adapters: AdapterArguments,
+        #[command(flatten)]
+        memory: MemoryArguments,
+        #[command(flatten)]
+        neighbour: NeighbourArguments,
+        #[command(flatten)]
+        answer: AnswerArguments,
+    }
+
+    #[test]
+    fn an_answer_does_not_depend_on_those_before_it() {
+        let flags = Flags::parse_from(["siskin", "-n", "12"]);
+        let fresh = || {
+            let Flags { model, adapters, memory, neighbour, .. } = &flags;
+            Assistant::open(model, adapters, memory, neighbour, SessionOptions::default()).unwrap()
+        };
+        let ask = |assistant: &mut Assistant, prompt: &str| {
+            let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();
+            let sampling = SamplerOptions { seed: Some(7), repeat_penalty: 1.3, ..Default::default() };
+            assistant.answer(&tokens, &sampling, &flags.answer.limits(), &mut Vec::new()).unwrap().tokens
+        };
+        let mut assistant = fresh();
+        for prompt in ["tell me a story about a wolf", "tell me a story about a fox", "hello", "hello"] {
+            assert_eq!(ask(&mut assistant, prompt), ask(&mut fresh(), prompt), "{prompt}");
+        }
+    }
+}
