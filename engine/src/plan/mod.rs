@@ -288,7 +288,7 @@ mod tests {
         let plan = |file: &Gguf| Outline::of(file).unwrap().plan(&SessionOptions::default(), 1).unwrap();
         let read = plan(&Gguf::from_bytes("gqa", bytes.clone()).unwrap());
         assert!(read.in_place == 0 && read.loading > len, "{read:?}");
-        let built_in = plan(&Gguf::from_static(bytes.leak()).unwrap());
+        let built_in = plan(&Gguf::from_static("a", bytes.leak()).unwrap());
         assert!(built_in.in_place == len && built_in.loading < len, "{built_in:?}");
     }
 

@@ -20,12 +20,12 @@ fn refusal(bytes: &[u8]) -> (String, u64, Problem) {
     file.write_all(bytes).unwrap();
     let answers = [
         Gguf::from_bytes("test.gguf", bytes.to_vec()),
-        Gguf::from_static(bytes.to_vec().leak()),
+        Gguf::from_static("static.gguf", bytes.to_vec().leak()),
         Gguf::open(file.path()),
         Gguf::read(file.path()),
     ];
     let names =
-        ["test.gguf", "(memory)", &file.path().display().to_string(), &file.path().display().to_string()];
+        ["test.gguf", "static.gguf", &file.path().display().to_string(), &file.path().display().to_string()];
     let [first, others @ ..] = answers.map(|answer| answer.unwrap_err()).map(|error| {
         let message = error.to_string();
         assert!(message.len() < 300 && !message.contains(char::is_control), "one short line: {message:?}");

@@ -98,7 +98,8 @@ fn file(changes: &[Change], ty: TensorType, more: impl Fn(&mut Builder)) -> Gguf
     Gguf::from_bytes("adapter.gguf", writer.finish().unwrap()).unwrap()
 }
 
-fn adapter(model: &Model, seed: u64, ty: TensorType) -> Adapter {
+/// An adapter of `gqa`.
+pub(crate) fn adapter(model: &Model, seed: u64, ty: TensorType) -> Adapter {
     Adapter::from_gguf(&file(&changes(seed), ty, |_| ()), model).unwrap()
 }
 

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use crate::parts::Parts;
+use crate::adapters::adapter;
+use crate::parts::{Parts, family};
 use proptest::prelude::*;
+use siskin::gguf::write::OwnedValue;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::{
-    Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Error, Model, Scheduler,
+    Adapter, Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Error, Model, Scheduler,
     SequencesOptions, SessionError, SessionOptions,
 };
+use siskin_quant::TensorType;
 
 fn demo() -> Model {
     Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/demo/siskin-demo.gguf")).unwrap()
@@ -67,7 +70,13 @@ fn answers(scheduler: &mut Scheduler, requests: &[AnswerRequest]) -> Vec<Told> {
 
 /// What an answer of its own says.
 fn alone(model: &Model, request: &AnswerRequest) -> Told {
-    let mut session = model.session(&session()).unwrap();
+    alone_in(model, request, 512)
+}
+
+/// The same in another context.
+fn alone_in(model: &Model, request: &AnswerRequest, context: usize) -> Told {
+    let options = SessionOptions { context: Some(context), ..session() };
+    let mut session = model.session(&options).unwrap();
     request.adapters.iter().for_each(|(adapter, scale)| session.attach(adapter, *scale).unwrap());
     let sampler = session.sampler(&request.sampling).unwrap();
     let mut answer = Answer::with_sampler(session, sampler);
@@ -277,6 +286,58 @@ fn what_was_cancelled_goes_on_and_what_was_dropped_does_not() {
             0 => assert_eq!(told[id].ending, None),
             10 => assert!(!told.contains_key(id)),
             _ => assert_eq!(told[id], *expected),
+        }
+    }
+}
+
+/// Models with each kind of state, in contexts of several pages, and the adapters that a request may have.
+static KINDS: LazyLock<Vec<(Model, Vec<Adapter>)>> = LazyLock::new(|| {
+    let long = |parts: Parts| {
+        let key = parts.keys.iter().find(|(key, _)| key.ends_with(".context_length")).unwrap().0.clone();
+        Model::from_gguf(&parts.key(&key, Some(OwnedValue::U32(2048))).gguf()).unwrap()
+    };
+    let whole = long(Parts::of("gqa"));
+    let adapters = [3, 4].map(|seed| adapter(&whole, seed, TensorType::F32)).to_vec();
+    let others = ["gemma3", "lfm2", "qwen3-moe"]
+        .map(|name| (long(Parts::read(&family(&format!("{name}.gguf")))), Vec::new()));
+    [(whole, adapters)].into_iter().chain(others).collect()
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever a model keeps of what it has read, and whatever changes it, also where answers to one prompt differ in
+    /// that alone. Cut somewhere, put back and shared are sequences as they come to be.
+    #[test]
+    fn kinds_of_state_and_adapters_make_no_difference(
+        kind in 0usize..4,
+        most in 1usize..5,
+        pages in 3usize..9,
+        asked in prop::collection::vec((0usize..3, 1usize..600, 1usize..12, 0usize..3, 0usize..9), 2..8),
+    ) {
+        let (model, adapters) = &KINDS[kind];
+        let session = SessionOptions { context: Some(640), ..session() };
+        let options = SequencesOptions { most, pages: Some(pages.min(3 * most)), session };
+        let mut scheduler = Scheduler::new(model.sequences(&options).unwrap());
+        let mut told = Answers::new();
+        let mut requests = Vec::new();
+        for (i, &(text, length, tokens, attached, steps)) in asked.iter().enumerate() {
+            let vocabulary = model.vocabulary() as u32;
+            let request = AnswerRequest {
+                prompt: (0..length as u32).map(|at| (at * at + 7 * text as u32 * (at / 90)) % vocabulary).collect(),
+                sampling: SamplerOptions { seed: Some(i as u64), ..Default::default() },
+                limits: AnswerLimits { tokens: Some(tokens), stop: Vec::new() },
+                // None, the first, or both.
+                adapters: adapters.iter().take(attached).map(|adapter| (adapter.clone(), 0.5)).collect(),
+            };
+            requests.push((scheduler.ask(request.clone()).unwrap(), request));
+            for _ in 0..steps {
+                step(&mut scheduler, &mut told).unwrap();
+            }
+        }
+        while step(&mut scheduler, &mut told).unwrap() > 0 {}
+        for (id, request) in requests {
+            prop_assert_eq!(&told[&id], &alone_in(model, &request, 640));
         }
     }
 }

@@ -15,10 +15,11 @@ mod long_work;
 mod sensors;
 mod terminal;
 
-use anyhow::{Context, Error};
+use anyhow::{Context, Error, Result};
 use arguments::numbers;
 use clap::Parser;
 use commands::Command;
+use siskin::Isa;
 use siskin::gguf::exit_on_bus_error;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -59,10 +60,18 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments.command,
         Err(usage) => return report(&commands::missing(&usage).unwrap_or_else(|| usage.into())),
     };
-    match exit_on_bus_error().context("SIGBUS").and_then(|()| command.run()) {
+    match begin().and_then(|()| command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
+}
+
+/// What comes before every command.
+fn begin() -> Result<()> {
+    exit_on_bus_error().context("SIGBUS")?;
+    // Said here, it is not blamed on a model.
+    Isa::choose().context("SISKIN_ISA")?;
+    Ok(())
 }
 
 /// Says why the program failed, in one line.
@@ -72,8 +81,11 @@ fn report(error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
-        let _ = usage.print();
-        return u8::try_from(usage.exit_code()).unwrap_or(1).into();
+        return match usage.print().context("standard output") {
+            // A help text that was asked for is what standard output is for.
+            Err(unwritten) if !usage.use_stderr() => report(&unwritten),
+            _ => u8::try_from(usage.exit_code()).unwrap_or(1).into(),
+        };
     }
     // There is nobody left to tell where standard error is closed.
     let _ = writeln!(io::stderr(), "siskin: {}", one_line(error));

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A file of lines that grows at its end. A line is on the disk when [`Lines::append`] returns; one that was not
 /// finished is seen by [`Lines::recover`] and cut off. No two processes have the same file open.
@@ -129,6 +130,16 @@ impl Lines {
         fs::remove_file(&self.path).with_context(|| self.name.clone())
     }
 
+    /// Removes the files in `folder` whose names begin with `prefix`, which nobody has open or has written for `age`:
+    /// what was given up. Those that cannot be removed stay.
+    pub fn remove_abandoned(folder: &Path, prefix: &str, age: Duration) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+                let _ = remove_abandoned(&entry.path(), age);
+            }
+        }
+    }
+
     fn cut(&mut self, length: u64) -> std::io::Result<()> {
         self.file.set_len(length)?;
         self.file.sync_data()?;
@@ -144,6 +155,21 @@ impl Drop for Lines {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Removes a file that nobody has open or has written for `age`.
+fn remove_abandoned(path: &Path, age: Duration) -> io::Result<()> {
+    let written = |found: fs::Metadata| found.modified()?.elapsed().map_err(io::Error::other);
+    let is_old = |found: fs::Metadata| Ok::<_, io::Error>(found.is_file() && written(found)? >= age);
+    if is_old(fs::symlink_metadata(path)?)? {
+        let file = File::open(path)?;
+        file.try_lock()?;
+        // Somebody may have gone on with it before it was locked.
+        if is_old(file.metadata()?)? {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the names in a folder are on the disk.
@@ -282,6 +308,29 @@ mod tests {
         drop(open(&path).unwrap());
         assert!(path.exists());
         assert!(open(folder.path()).is_err() && open(Path::new("/dev/null")).is_err());
+    }
+
+    #[test]
+    fn what_was_given_up_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let age = Duration::from_secs(3600);
+        let file = |name: &str, old: bool| {
+            let path = folder.path().join(name);
+            fs::write(&path, "one\n").unwrap();
+            if old {
+                File::open(&path).unwrap().set_modified(std::time::SystemTime::now() - 2 * age).unwrap();
+            }
+            path
+        };
+        let (old, new, other) = (file("a-old", true), file("a-new", false), file("b-old", true));
+        let used = file("a-used", true);
+        let lines = open(&used).unwrap();
+        Lines::remove_abandoned(folder.path(), "a-", age);
+        assert_eq!([&old, &new, &other, &used].map(|path| path.exists()), [false, true, true, true]);
+        drop(lines);
+        Lines::remove_abandoned(folder.path(), "a-", age);
+        assert!(!used.exists());
+        Lines::remove_abandoned(&folder.path().join("missing"), "a-", age);
     }
 
     #[test]

@@ -71,11 +71,10 @@ impl Gguf {
         Gguf::new(name, opened)
     }
 
-    /// A file that is part of the program, as with `include_bytes!`.
-    pub fn from_static(bytes: &'static [u8]) -> Result<Gguf, GgufError> {
-        let name = "(memory)".to_owned();
-        let scan = scan(bytes).map_err(|fault| fault.in_file(&name))?;
-        Gguf::new(name, Opened { storage: Storage::Static(bytes), metadata: None, scan })
+    /// A file that is part of the program, as with `include_bytes!`, called `name` in messages.
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Gguf, GgufError> {
+        let scan = scan(bytes).map_err(|fault| fault.in_file(name))?;
+        Gguf::new(name.to_owned(), Opened { storage: Storage::Static(bytes), metadata: None, scan })
     }
 
     /// A file in memory, called `name` in messages.
@@ -97,7 +96,7 @@ impl Gguf {
         self.metadata.as_deref().unwrap_or_else(|| self.storage.bytes())
     }
 
-    /// What messages call the file: its path, or `(memory)`.
+    /// What messages call the file: its path, or what it was given as a name.
     pub fn name(&self) -> &str {
         &self.name
     }

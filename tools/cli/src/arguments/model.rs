@@ -198,7 +198,7 @@ const DEMO: &[u8] = &[];
 /// The demo model that this program carries.
 #[cfg(feature = "demo")]
 pub(crate) fn demo() -> Result<Gguf> {
-    Ok(Gguf::from_static(DEMO)?)
+    Ok(Gguf::from_static("the demo model", DEMO)?)
 }
 
 #[cfg(not(feature = "demo"))]

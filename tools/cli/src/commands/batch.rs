@@ -185,7 +185,10 @@ impl Work<'_> {
         let model = self.model();
         let tokens = match self.arguments.raw {
             true => model.text_tokens(request.raw_prompt()?),
-            false => model.chat_tokens_at(&self.messages(&request), self.started)?,
+            false => {
+                ensure!(!request.has_empty_prompt(), "the prompt is empty");
+                model.chat_tokens_at(&self.messages(&request), self.started)?
+            }
         };
         let (length, context) = (tokens.len(), self.queue.scheduler().sequences().context());
         ensure!(length > 0, "the prompt is empty");

@@ -23,10 +23,14 @@ use room::Room;
 use siskin::AnswerLimits;
 use siskin::sampler::SamplerOptions;
 use siskin_kit::hash::Fields;
-use siskin_kit::{Inputs, folders};
+use siskin_kit::{Inputs, Lines, folders};
 use source::Source;
 use std::path::PathBuf;
+use std::time::Duration;
 use work::Work;
+
+/// How long an interrupted summary waits for whoever began it.
+const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Summarize texts that may be longer than the model's context.
 ///
@@ -37,8 +41,8 @@ use work::Work;
 ///
 /// Summaries of parts are on the disk before the next is begun, in a journal. The same command goes on where it was
 /// interrupted, even by a loss of power, and prints what it would have printed. The journal is in the user's folder for
-/// state (~/.local/state/siskin) and goes away with the last word of the summary; with --journal it stays, and what
-/// changes in the texts later costs no more than the parts that changed.
+/// state (~/.local/state/siskin) and goes away with the last word of the summary, or after 30 days in which nobody went
+/// on with it; with --journal it stays, and what changes in the texts later costs no more than the parts that changed.
 #[derive(Debug, Args)]
 #[command(
     after_help = EXAMPLES,
@@ -139,6 +143,7 @@ impl Arguments {
         let fields = fields.optional(self.part_size, |fields, size| fields.number(size as u64));
         let hash = sources.iter().fold(fields, |fields, source| fields.text(&source.document.text)).finish();
         let folder = folders::state().context("no place for a journal: name one with --journal")?;
+        Lines::remove_abandoned(&folder, "summary-", ABANDONED);
         Ok(folder.join(format!("summary-{hash}.journal")))
     }
 }

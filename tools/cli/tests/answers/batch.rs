@@ -447,6 +447,7 @@ fn bad_lines_are_refused_before_anything_is_answered() {
         ),
         ("{\"prompt\": \"a\", \"top_p\": 7}", "in.jsonl, line 3: sampling option top_p is 7"),
         (&long, "in.jsonl, line 3: the prompt has 1"),
+        ("{\"prompt\": \"\"}", "in.jsonl, line 3: the prompt is empty"),
         ("{\"prompt\": \"a\", \"id\": 1}", "in.jsonl, line 3: the id 1 is that of line 1 already"),
     ] {
         fs::write(batch.path("in.jsonl"), format!("{good}\n\n{bad}\n")).unwrap();

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 /// A folder with texts, and one for state.
@@ -203,6 +203,10 @@ fn a_signal_ends_it_cleanly_and_the_same_command_goes_on() {
     let expected =
         format!("siskin: interrupted: {finished} summaries are finished, the same command goes on\n");
     assert_eq!(said, expected);
+    // What others gave up goes away meanwhile.
+    let abandoned = fs::File::create(state.join("summary-0.journal")).unwrap();
+    abandoned.set_modified(SystemTime::now() - Duration::from_secs(31 * 86_400)).unwrap();
+    drop(abandoned);
     assert_eq!(desk.summary(&["log.txt"]), whole);
     assert!(names(&state).is_empty());
 }
@@ -286,6 +290,36 @@ fn what_cannot_be_summarized_is_named() {
     assert!(
         fs::read_dir(desk.path("state")).unwrap().all(|folder| names(&folder.unwrap().path()).is_empty())
     );
+}
+
+/// A Word document with a paragraph for each line.
+fn word(text: &str) -> Vec<u8> {
+    let paragraphs: String =
+        text.lines().map(|line| format!("<w:p><w:r><w:t>{line}</w:t></w:r></w:p>")).collect();
+    let body = format!(r#"<w:document xmlns:w="w"><w:body>{paragraphs}</w:body></w:document>"#);
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    archive.start_file("word/document.xml", zip::write::SimpleFileOptions::default()).unwrap();
+    archive.write_all(body.as_bytes()).unwrap();
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn word_documents_and_html_are_summarized_as_their_text_is() {
+    let lines = log(6);
+    let paragraphs = lines.replace('\n', "\n\n");
+    let html: String = lines.lines().map(|line| format!("<p>{line}")).collect();
+    let docx = word(&lines);
+    let desk = Desk::new(&[
+        ("log.txt", paragraphs.as_bytes()),
+        ("log.docx", &docx),
+        ("log.html", html.as_bytes()),
+        ("damaged.docx", &docx[..docx.len() / 2]),
+    ]);
+    let expected = desk.summary(&["log.txt"]);
+    assert_eq!(desk.summary(&["log.docx"]), expected);
+    assert_eq!(desk.summary(&["log.html"]), expected);
+    let line = failure(&desk.run(&["damaged.docx"]));
+    assert!(line.starts_with("siskin: damaged.docx: a damaged Word document: "), "{line}");
 }
 
 #[test]

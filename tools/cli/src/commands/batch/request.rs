@@ -137,6 +137,11 @@ impl Request {
         self.prompt.as_deref().ok_or_else(|| anyhow!("messages: with --raw there is only the prompt"))
     }
 
+    /// Whether the user says nothing at all.
+    pub(super) fn has_empty_prompt(&self) -> bool {
+        self.prompt.as_ref().is_some_and(String::is_empty)
+    }
+
     /// The conversation.
     pub(super) fn messages(&self) -> Vec<Message> {
         let system = self.system.iter().map(|text| Message::new("system", text));
