@@ -15,8 +15,7 @@ fn main() -> Result<(), Error> {
     let mut criterion = siskin_benches::criterion();
     let model = bench_open(&mut criterion)?;
     for threads in thread_counts() {
-        let options =
-            SessionOptions { context: Some(PROMPT + ANSWER), threads: Some(threads), ..Default::default() };
+        let options = SessionOptions::default().context(PROMPT + ANSWER).threads(threads);
         let mut session = model.session(&options)?;
         // Which tokens they are makes no difference to the work.
         let tokens: Vec<u32> = (0..model.vocabulary() as u32).cycle().take(PROMPT + ANSWER).collect();

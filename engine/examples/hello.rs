@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: hello MODEL QUESTION".into());
     };
     let model = Model::open(path)?;
-    let mut answer = Answer::new(model.session(&SessionOptions::default())?)?;
+    let mut answer = Answer::new(model.session(&SessionOptions::default().threads(4))?)?;
     answer.ask(&[Message::new("user", question)])?;
     while let Some(piece) = answer.next_piece()? {
         print!("{piece}");

@@ -16,6 +16,7 @@ pub mod measure;
 mod model;
 pub mod plan;
 mod sequences;
+mod setters;
 mod state;
 mod text;
 

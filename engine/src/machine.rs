@@ -15,6 +15,7 @@ pub use tree::{Tree, cpu_list};
 
 /// A CPU as Linux counts them: a hardware thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cpu {
     /// Linux's number of the CPU.
     pub id: usize,

@@ -16,6 +16,7 @@ use crate::team::Team;
 
 /// A measurement cannot be set up.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MeasureError {
     /// The type has no kernels.
     #[error("type {} has no kernels", ty.name())]

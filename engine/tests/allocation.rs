@@ -98,20 +98,10 @@ fn an_answer_allocates_nothing() {
         let model = Model::open(&path).unwrap();
         let adapter = adapter(&path, &model);
         for cache in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
-            let options = SessionOptions {
-                threads: Some(3),
-                context: Some(96),
-                cache: cache.into(),
-                ..Default::default()
-            };
+            let options = SessionOptions::default().threads(3).context(96).cache(cache);
             let mut session = model.session(&options).unwrap();
-            let sampling = SamplerOptions {
-                temperature: 1.0,
-                seed: Some(1),
-                repeat_penalty: 1.1,
-                dry_multiplier: 0.8,
-                ..Default::default()
-            };
+            let sampling =
+                SamplerOptions::default().temperature(1.0).seed(1).repeat_penalty(1.1).dry_multiplier(0.8);
             let mut sampler = session.sampler(&sampling).unwrap();
             let prompt: Vec<u32> = (1..60).map(|i| i % 90).collect();
             let prefill = COUNTING.during(|| session.feed(&prompt).unwrap());
@@ -135,7 +125,7 @@ fn an_answer_allocates_nothing() {
             assert_eq!(beyond, 0, "{name}: beyond the context, with an adapter");
 
             for speculation in [Speculation::lookup(), Speculation::of(model.session(&options).unwrap())] {
-                let mut session = model.session(&SessionOptions { drafts: 4, ..options.clone() }).unwrap();
+                let mut session = model.session(&options.clone().drafts(4)).unwrap();
                 session.set_when_full(WhenFull::Shift { keep: 4 }).unwrap();
                 session.speculate(speculation.fixed(3)).unwrap();
                 session.feed(&prompt).unwrap();
@@ -145,22 +135,16 @@ fn an_answer_allocates_nothing() {
                 assert_eq!(ahead, 0, "{name}: guessing ahead");
             }
 
-            let session = SessionOptions {
-                threads: Some(3),
-                context: Some(96),
-                batch: Some(16),
-                cache: cache.into(),
-                ..Default::default()
-            };
-            let together = SequencesOptions { most: 3, pages: None, session };
+            let session = SessionOptions::default().threads(3).context(96).batch(16).cache(cache);
+            let together = SequencesOptions::default().most(3).session(session);
             let mut scheduler = Scheduler::new(model.sequences(&together).unwrap());
             let ends = (0..model.vocabulary() as u32).filter(|&token| model.tokenizer().is_end(token));
             let never = ends.map(|token| (token, f32::NEG_INFINITY)).collect();
-            let sampling = SamplerOptions { logit_bias: never, ..sampling };
+            let sampling = sampling.logit_bias(never);
             for len in [20, 40, 50] {
                 let prompt = prompt[..len].to_vec();
                 let sampling = sampling.clone();
-                scheduler.ask(AnswerRequest { prompt, sampling, ..Default::default() }).unwrap();
+                scheduler.ask(AnswerRequest::new(prompt).sampling(sampling)).unwrap();
             }
             scheduler.step(|_, _| ()).unwrap();
             let answers = COUNTING.during(|| {

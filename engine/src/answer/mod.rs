@@ -15,11 +15,19 @@ use writing::Writing;
 
 /// When an answer ends that the model does not end itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AnswerLimits {
     /// Tokens of an answer, at most. None: as many as the context has room for.
     pub tokens: Option<usize>,
     /// Texts before which an answer ends.
     pub stop: Vec<String>,
+}
+
+impl AnswerLimits {
+    crate::setters! {
+        tokens: impl Into<Option<usize>>,
+        stop: Vec<String>,
+    }
 }
 
 /// Why an answer ended.

@@ -21,6 +21,7 @@ use crate::text::sampler::{Sampler, SamplerOptions};
 
 /// A prompt, and how it is to be answered.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct AnswerRequest {
     /// The tokens that the answer goes on from.
     pub prompt: Vec<u32>,
@@ -30,6 +31,19 @@ pub struct AnswerRequest {
     pub limits: AnswerLimits,
     /// What changes the model, and times what.
     pub adapters: Vec<(Adapter, f32)>,
+}
+
+impl AnswerRequest {
+    /// A request for an answer to these tokens, sampled as llama.cpp would by default.
+    pub fn new(prompt: Vec<u32>) -> Self {
+        Self { prompt, ..Self::default() }
+    }
+
+    crate::setters! {
+        sampling: SamplerOptions,
+        limits: AnswerLimits,
+        adapters: Vec<(Adapter, f32)>,
+    }
 }
 
 /// Names an answer of a [`Scheduler`]. Those asked for later are greater.
@@ -59,13 +73,12 @@ pub enum AnswerEvent<'a> {
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use siskin::{AnswerEvent, AnswerRequest, Model, Scheduler, SequencesOptions, SessionOptions};
+/// use siskin::{AnswerEvent, AnswerRequest, Model, Scheduler, SequencesOptions};
 ///
 /// let model = Model::open("model.gguf")?;
-/// let options = SequencesOptions { most: 8, pages: None, session: SessionOptions::default() };
-/// let mut scheduler = Scheduler::new(model.sequences(&options)?);
+/// let mut scheduler = Scheduler::new(model.sequences(&SequencesOptions::default().most(8))?);
 /// for text in ["A siskin is", "A finch is"] {
-///     scheduler.ask(AnswerRequest { prompt: model.text_tokens(text), ..Default::default() })?;
+///     scheduler.ask(AnswerRequest::new(model.text_tokens(text)))?;
 /// }
 /// while scheduler.step(|id, event| println!("{id:?}: {event:?}"))? > 0 {}
 /// # Ok(())

@@ -4,6 +4,7 @@ use super::Tree;
 
 /// What the control groups that the process is in allow it: the least of the process's own group and those above it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Limits {
     /// CPU time per time; None without a limit.
     pub cpus: Option<f64>,

@@ -2,6 +2,7 @@ use super::Tree;
 
 /// What Linux tells of memory. Sizes are bytes; None is what it does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Memory {
     /// Of the whole machine.
     pub total: Option<u64>,

@@ -44,10 +44,10 @@ pub struct SequenceId {
 /// What sequences begin with in common is worked out once, and kept once: see [`Sequences::feed`].
 ///
 /// ```no_run
-/// # use siskin::{Model, SequencesOptions, SessionOptions};
+/// # use siskin::{Model, SequencesOptions};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let model = Model::open("model.gguf")?;
-/// let options = SequencesOptions { most: 8, pages: None, session: SessionOptions::default() };
+/// let options = SequencesOptions::default().most(8);
 /// let mut sequences = model.sequences(&options)?;
 /// let first = sequences.join()?;
 /// let second = sequences.join()?;

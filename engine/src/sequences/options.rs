@@ -8,7 +8,15 @@ use crate::sequences::speculation::MOST as MOST_DRAFTS;
 use crate::state::{CacheTypes, PAGE};
 
 /// What a session is made for. The default suits an assistant on the device.
+///
+/// ```
+/// use siskin::{CacheType, SessionOptions};
+///
+/// let options = SessionOptions::default().context(1024).threads(2).cache(CacheType::Q8_0);
+/// assert_eq!(options.context, Some(1024));
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct SessionOptions {
     /// Tokens that the session holds at most. None: the model's own context length, but at most 4,096.
     pub context: Option<usize>,
@@ -76,14 +84,41 @@ impl WhenFull {
 
 /// What [`Sequences`](crate::Sequences) are made for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SequencesOptions {
-    /// Sequences that there are at a time, at most.
+    /// Sequences that there are at a time, at most. 8 unless it is said: more gain little, and take memory.
     pub most: usize,
     /// Pages of 256 positions that the cache has for all of them. None: as many as they fill with nothing in common.
     /// Fewer are enough for shorter sequences, and where many begin alike.
     pub pages: Option<usize>,
     /// The rest. `context` is that of each sequence, `batch` the tokens of a step.
     pub session: SessionOptions,
+}
+
+impl SessionOptions {
+    crate::setters! {
+        context: impl Into<Option<usize>>,
+        threads: impl Into<Option<usize>>,
+        isa: impl Into<Option<Isa>>,
+        cache: impl Into<CacheTypes>,
+        batch: impl Into<Option<usize>>,
+        pin: bool,
+        drafts: usize,
+    }
+}
+
+impl Default for SequencesOptions {
+    fn default() -> Self {
+        Self { most: 8, pages: None, session: SessionOptions::default() }
+    }
+}
+
+impl SequencesOptions {
+    crate::setters! {
+        most: usize,
+        pages: impl Into<Option<usize>>,
+        session: SessionOptions,
+    }
 }
 
 /// The sequences that a context is made for.

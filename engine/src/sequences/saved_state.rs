@@ -7,6 +7,7 @@ use crate::state::{CacheType, CacheTypes, PAGE, Segment, States};
 
 /// Why a saved state cannot be restored. The session stays as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StateError {
     /// Something else than a saved state.
     #[error("not the saved state of a session")]

@@ -11,7 +11,7 @@ use siskin::{
 use siskin_quant::TensorType::{self, *};
 
 fn options() -> SessionOptions {
-    SessionOptions { context: Some(64), threads: Some(2), cache: CacheType::F32.into(), ..Default::default() }
+    SessionOptions::default().context(64).threads(2).cache(CacheType::F32)
 }
 
 /// Numbers between -1 and 1 that look like chance.
@@ -215,8 +215,7 @@ fn adapters_have_the_same_bits_whoever_works_on_whatever_together() {
     ] {
         let adapters = [adapter(&model, 1, ty), adapter(&model, 2, ty)];
         let run = |isa: Isa, threads, batch, piece| {
-            let options =
-                SessionOptions { isa: Some(isa), threads: Some(threads), batch: Some(batch), ..options() };
+            let options = options().isa(isa).threads(threads).batch(batch);
             let mut session = model.session(&options).unwrap();
             session.attach(&adapters[0], 0.7).unwrap();
             session.attach(&adapters[1], 1.1).unwrap();
@@ -239,7 +238,7 @@ fn adapters_have_the_same_bits_whoever_works_on_whatever_together() {
             &[(&adapters[1], 1.1)],
             &[(&adapters[0], 0.7), (&adapters[1], 1.1)],
         ];
-        let together = SequencesOptions { most: 4, pages: None, session: options() };
+        let together = SequencesOptions::default().most(4).session(options());
         let mut sequences = model.sequences(&together).unwrap();
         let ids = sets.map(|set| sequences.join_with(set).unwrap());
         let alone = sets.map(|set| {
@@ -297,7 +296,7 @@ fn a_state_belongs_to_its_adapters_and_scales() {
 #[test]
 fn a_plan_counts_what_adapters_take() {
     let (file, base) = (Gguf::open(&golden("gqa.gguf")).unwrap(), base());
-    let options = SessionOptions { batch: Some(24), ..options() };
+    let options = options().batch(24);
     let mut outline = Outline::of(&file).unwrap();
     let without = outline.plan(&options, 1).unwrap();
     assert_eq!(without.adapters, 0);

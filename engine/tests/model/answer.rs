@@ -14,7 +14,7 @@ fn demo() -> Model {
 }
 
 fn options() -> SessionOptions {
-    SessionOptions { context: Some(256), threads: Some(2), drafts: 4, ..Default::default() }
+    SessionOptions::default().context(256).threads(2).drafts(4)
 }
 
 fn user(text: &str) -> [Message; 1] {
@@ -50,7 +50,7 @@ const PROMPTS: [&str; 4] = [
 
 /// Penalties that look back at the prompt.
 fn sampling() -> SamplerOptions {
-    SamplerOptions { seed: Some(7), repeat_penalty: 1.4, temperature: 0.9, ..Default::default() }
+    SamplerOptions::default().seed(7).repeat_penalty(1.4).temperature(0.9)
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn an_answer_does_not_depend_on_those_before_it() {
     let mut kept = answer(&model, &sampling());
     for prompt in PROMPTS {
         kept.set_sampler(kept.session().sampler(&sampling()).unwrap());
-        kept.set_limits(AnswerLimits { tokens: Some(40), ..Default::default() });
+        kept.set_limits(AnswerLimits::default().tokens(40));
         let mut fresh = answer(&model, &sampling());
-        fresh.set_limits(AnswerLimits { tokens: Some(40), ..Default::default() });
+        fresh.set_limits(AnswerLimits::default().tokens(40));
         assert_eq!(say(&mut kept, prompt), say(&mut fresh, prompt), "{prompt}");
         assert_eq!(kept.tokens(), fresh.tokens());
         assert_eq!(kept.ending(), fresh.ending());
@@ -73,10 +73,10 @@ fn an_answer_does_not_depend_on_those_before_it() {
 #[test]
 fn a_generation_s_penalties_look_back_at_the_prompt_as_an_answer_s_do() {
     let model = demo();
-    let greedy = SamplerOptions { temperature: 0.0, repeat_penalty: 1.6, ..Default::default() };
+    let greedy = SamplerOptions::default().temperature(0.0).repeat_penalty(1.6);
     for prompt in PROMPTS {
         let mut answer = answer(&model, &greedy);
-        answer.set_limits(AnswerLimits { tokens: Some(30), ..Default::default() });
+        answer.set_limits(AnswerLimits::default().tokens(30));
         let expected = say(&mut answer, prompt);
         let mut session = model.session(&options()).unwrap();
         let mut sampler = session.sampler(&greedy).unwrap();
@@ -104,9 +104,9 @@ fn a_generation_s_penalties_look_back_at_the_prompt_as_an_answer_s_do() {
 #[test]
 fn drafts_and_the_same_prompt_again_change_nothing() {
     let model = demo();
-    let mut plain = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    let mut plain = answer(&model, &SamplerOptions::default().temperature(0.0));
     let expected = PROMPTS.map(|prompt| say(&mut plain, prompt));
-    let mut drafting = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    let mut drafting = answer(&model, &SamplerOptions::default().temperature(0.0));
     drafting.session_mut().speculate(Speculation::lookup().fixed(4)).unwrap();
     for (prompt, expected) in PROMPTS.iter().zip(&expected) {
         for _ in 0..2 {
@@ -115,7 +115,7 @@ fn drafts_and_the_same_prompt_again_change_nothing() {
     }
     // A prompt that the session holds to its last token needs no work.
     let tokens = model.chat_tokens(&user(PROMPTS[0])).unwrap();
-    let mut read = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    let mut read = answer(&model, &SamplerOptions::default().temperature(0.0));
     read.ask_tokens(&tokens).unwrap();
     read.read_prompt().unwrap();
     read.ask_tokens(&tokens).unwrap();
@@ -125,23 +125,23 @@ fn drafts_and_the_same_prompt_again_change_nothing() {
 #[test]
 fn answers_end_for_a_reason() {
     let model = demo();
-    let greedy = SamplerOptions { temperature: 0.0, ..Default::default() };
+    let greedy = SamplerOptions::default().temperature(0.0);
     let mut answer = answer(&model, &greedy);
     let whole = say(&mut answer, PROMPTS[0]);
     assert_eq!(answer.ending(), Some(Ending::Complete));
     assert_eq!(answer.next_piece().unwrap(), None);
-    answer.set_limits(AnswerLimits { tokens: Some(5), ..Default::default() });
+    answer.set_limits(AnswerLimits::default().tokens(5));
     assert!(whole.starts_with(&say(&mut answer, PROMPTS[0])));
     assert_eq!((answer.ending(), answer.tokens().len()), (Some(Ending::Limit), 5));
     // Over a token's end, and not at a piece's.
     let (before, stop) = (&whole[..9], &whole[9..21]);
-    answer.set_limits(AnswerLimits { tokens: None, stop: vec![stop.to_owned(), String::new()] });
+    answer.set_limits(AnswerLimits::default().stop(vec![stop.to_owned(), String::new()]));
     assert_eq!(say(&mut answer, PROMPTS[0]), before);
     assert_eq!(answer.ending(), Some(Ending::Complete));
     answer.set_limits(AnswerLimits::default());
     assert_eq!(say(&mut answer, PROMPTS[0]), whole);
 
-    let small = model.session(&SessionOptions { context: Some(20), ..options() }).unwrap();
+    let small = model.session(&options().context(20)).unwrap();
     let mut small = Answer::new(small).unwrap();
     small.ask(&user("turn off the attic light now")).unwrap();
     text(&mut small);
@@ -157,7 +157,7 @@ fn answers_end_for_a_reason() {
 #[test]
 fn answers_are_sent_to_other_threads_and_cancelled_from_there() {
     let model = demo();
-    let mut answer = answer(&model, &SamplerOptions { temperature: 0.0, ..Default::default() });
+    let mut answer = answer(&model, &SamplerOptions::default().temperature(0.0));
     let whole = say(&mut answer, PROMPTS[0]);
     let flag = Arc::new(AtomicBool::new(false));
     answer.cancel_when(Arc::clone(&flag));

@@ -15,13 +15,7 @@ struct Run {
 
 fn logits(model: &Model, ids: &[u32], cache: CacheTypes, run: Run) -> Vec<u32> {
     let Run { isa, threads, batch, .. } = run;
-    let options = SessionOptions {
-        isa: Some(isa),
-        threads: Some(threads),
-        batch: Some(batch),
-        cache,
-        ..Default::default()
-    };
+    let options = SessionOptions::default().isa(isa).threads(threads).batch(batch).cache(cache);
     let mut session = model.session(&options).unwrap();
     let mut bits = Vec::new();
     for piece in ids.chunks(run.piece) {

@@ -23,7 +23,7 @@ fn single_layer() -> Model {
 }
 
 fn options(context: usize, cache: CacheTypes) -> SessionOptions {
-    SessionOptions { context: Some(context), threads: Some(2), cache, ..Default::default() }
+    SessionOptions::default().context(context).threads(2).cache(cache)
 }
 
 fn session(context: usize) -> Session {
@@ -96,12 +96,7 @@ fn a_text_without_end_has_the_same_bits_however_it_is_cut() {
     for cache in [CacheType::F32.into(), CacheType::F16.into(), CacheType::Q8_0.into(), mixed] {
         for when_full in [WhenFull::Shift { keep: 9 }, WhenFull::Window { keep: 4 }] {
             let run = |isa: Isa, threads, batch, piece| {
-                let options = SessionOptions {
-                    isa: Some(isa),
-                    threads: Some(threads),
-                    batch: Some(batch),
-                    ..options(50, cache)
-                };
+                let options = options(50, cache).isa(isa).threads(threads).batch(batch);
                 let mut session = model.session(&options).unwrap();
                 session.set_when_full(when_full).unwrap();
                 text.chunks(piece).for_each(|piece| session.feed(piece).unwrap());
@@ -125,7 +120,7 @@ fn an_answer_goes_on_where_the_context_ends() {
     let mut session = session(32);
     session.set_when_full(WhenFull::Window { keep: 4 }).unwrap();
     session.feed(&text(20)).unwrap();
-    let sampling = siskin::sampler::SamplerOptions { seed: Some(3), temperature: 1.0, ..Default::default() };
+    let sampling = siskin::sampler::SamplerOptions::default().seed(3).temperature(1.0);
     let mut sampler = session.sampler(&sampling).unwrap();
     let mut generation = session.generate(&mut sampler, 200).unwrap();
     let mut count = 0;
@@ -229,7 +224,7 @@ fn threads_that_may_not_work_rest_and_change_nothing() {
     let text = text(60);
     let mut expected = session(64);
     expected.feed(&text).unwrap();
-    let options = SessionOptions { threads: Some(3), pin: true, ..options(64, CacheType::F16.into()) };
+    let options = options(64, CacheType::F16.into()).threads(3).pin(true);
     let mut session = model().session(&options).unwrap();
     let limit = Arc::new(AtomicUsize::new(0));
     session.limit_threads(Arc::clone(&limit));
@@ -278,8 +273,7 @@ fn keys_beyond_half_precision_give_numbers_in_every_cache() {
     let text = ids_in(&family("qwen2"));
     for cache in [CacheType::F16, CacheType::F32, CacheType::Q8_0] {
         let on = |isa| {
-            let mut session =
-                model.session(&SessionOptions { isa: Some(isa), ..options(64, cache.into()) }).unwrap();
+            let mut session = model.session(&options(64, cache.into()).isa(isa)).unwrap();
             session.feed(&text).unwrap();
             session.logits().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
@@ -328,7 +322,7 @@ fn logits_that_are_no_numbers_are_an_error_that_says_where() {
     let error = session.generate(&mut sampler, 5).err().unwrap();
     assert!(matches!(error, SessionError::NotFinite { position: 4 }));
 
-    let together = siskin::SequencesOptions { most: 2, pages: None, session: options };
+    let together = siskin::SequencesOptions::default().most(2).session(options);
     let mut sequences = model.sequences(&together).unwrap();
     let [good, bad] = [&text[..3], &text].map(|text| {
         let id = sequences.join().unwrap();

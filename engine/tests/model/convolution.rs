@@ -25,12 +25,7 @@ fn text(len: usize) -> Vec<u32> {
 }
 
 fn options() -> SessionOptions {
-    SessionOptions {
-        context: Some(LEN + 80),
-        threads: Some(2),
-        cache: CacheType::F32.into(),
-        ..Default::default()
-    }
+    SessionOptions::default().context(LEN + 80).threads(2).cache(CacheType::F32)
 }
 
 fn bits(session: &Session) -> Vec<u32> {
@@ -48,7 +43,7 @@ fn fresh(model: &Model, tokens: &[u32]) -> Vec<u32> {
 fn a_session_goes_on_wherever_it_was_cut() {
     let (model, text) = (model(), text(LEN));
     let other: Vec<u32> = text.iter().rev().copied().take(9).collect();
-    let mut session = model.session(&SessionOptions { batch: Some(100), ..options() }).unwrap();
+    let mut session = model.session(&options().batch(100)).unwrap();
     for len in [619, 600, 559, 555, 513, 512, 511, 400, 257, 256, 255, 100, 2, 1] {
         let held = session.position().min(len);
         session.truncate(held);
@@ -97,7 +92,7 @@ fn sequences_share_beginnings() {
     let beginnings = [300, 512, 600, 40, 256];
     let texts = beginnings.map(|common| [&text[..common], &text[7..30]].concat());
     let most = 1 + beginnings.len();
-    let mut sequences = model.sequences(&SequencesOptions { most, pages: None, session: options() }).unwrap();
+    let mut sequences = model.sequences(&SequencesOptions::default().most(most).session(options())).unwrap();
     let first = sequences.join().unwrap();
     sequences.feed(first, &text).unwrap();
     sequences.step().unwrap();
@@ -165,7 +160,7 @@ fn work_that_was_ended_leaves_no_trace() {
 fn what_was_forgotten_is_not_looked_back_at() {
     let (model, text) = (model(), text(LEN));
     let full = |batch, pieces: usize| {
-        let options = SessionOptions { context: Some(150), batch: Some(batch), ..options() };
+        let options = options().context(150).batch(batch);
         let mut session = model.session(&options).unwrap();
         session.set_when_full(WhenFull::Window { keep: 4 }).unwrap();
         text.chunks(pieces).for_each(|piece| session.feed(piece).unwrap());
@@ -193,12 +188,12 @@ fn what_was_forgotten_is_not_looked_back_at() {
 fn guesses_change_nothing() {
     let (model, text) = (model(), text(280));
     let answer = |drafts, speculation: Option<Speculation>| {
-        let mut session = model.session(&SessionOptions { drafts, ..options() }).unwrap();
+        let mut session = model.session(&options().drafts(drafts)).unwrap();
         if let Some(speculation) = speculation {
             session.speculate(speculation.fixed(5)).unwrap();
         }
         session.feed(&text).unwrap();
-        let sampling = SamplerOptions { temperature: 0.7, seed: Some(3), ..Default::default() };
+        let sampling = SamplerOptions::default().temperature(0.7).seed(3);
         let mut sampler = session.sampler(&sampling).unwrap();
         let mut generation = session.generate(&mut sampler, 90).unwrap();
         let mut tokens = Vec::new();
@@ -209,7 +204,7 @@ fn guesses_change_nothing() {
     };
     let plain = answer(0, None);
     assert!(answer(8, Some(Speculation::lookup())) == plain);
-    let draft = model.session(&SessionOptions { context: Some(300), ..options() }).unwrap();
+    let draft = model.session(&options().context(300)).unwrap();
     assert!(answer(8, Some(Speculation::of(draft))) == plain);
 }
 

@@ -8,7 +8,7 @@ use siskin_quant::TensorType;
 use crate::parts::{Parts, family, ids_in, logits, nmse, npy};
 
 fn options(cache: CacheType, batch: Option<usize>, threads: usize) -> SessionOptions {
-    SessionOptions { cache: cache.into(), batch, threads: Some(threads), ..Default::default() }
+    SessionOptions::default().cache(cache).batch(batch).threads(threads)
 }
 
 fn check(name: &str) {
@@ -93,7 +93,7 @@ fn phi_4_mini_within_the_original_context() {
     let model = Model::open(family("phi4-mini.gguf")).unwrap();
     let ids: Vec<u32> =
         serde_json::from_str(&std::fs::read_to_string(folder.join("ids-short.json")).unwrap()).unwrap();
-    let session = |context| SessionOptions { context: Some(context), ..options(CacheType::F32, None, 2) };
+    let session = |context| options(CacheType::F32, None, 2).context(context);
     let error = nmse(&logits(&model, &ids, &session(32)), &npy(&folder.join("logits-short.npy")));
     assert!(error <= 1e-9, "{error:e}");
 

@@ -46,7 +46,7 @@ impl Hashes {
 }
 
 fn options(cache: CacheTypes) -> SessionOptions {
-    SessionOptions { threads: Some(2), batch: Some(32), cache, ..Default::default() }
+    SessionOptions::default().threads(2).batch(32).cache(cache)
 }
 
 fn update(hasher: &mut XxHash3_128, logits: &[f32]) {
@@ -68,7 +68,7 @@ fn session(model: &Model, ids: &[u32], cache: CacheTypes, adapters: &[Adapter]) 
 }
 
 fn together(model: &Model, ids: &[u32], cache: CacheTypes, adapters: &[Adapter]) -> u128 {
-    let options = SequencesOptions { most: 3, pages: None, session: options(cache) };
+    let options = SequencesOptions::default().most(3).session(options(cache));
     let mut sequences = model.sequences(&options).unwrap();
     let adapters: Vec<_> = adapters.iter().map(|adapter| (adapter, 1.5)).collect();
     let half = ids.len() / 2;

@@ -6,11 +6,7 @@ use crate::parts::{golden, ids, logits, nmse, npy};
 
 fn run(name: &str, cache: CacheType) -> Vec<f32> {
     let model = Model::open(golden(&format!("{name}.gguf"))).unwrap();
-    logits(
-        &model,
-        &ids(name),
-        &SessionOptions { cache: cache.into(), threads: Some(2), ..Default::default() },
-    )
+    logits(&model, &ids(name), &SessionOptions::default().cache(cache).threads(2))
 }
 
 fn check(name: &str) {

@@ -9,7 +9,7 @@ use crate::parts::{Parts, ids, llama_cpp, logits, nmse, npy};
 /// precision: here the answer must be as near to that as llama.cpp's is.
 fn check(name: &str) {
     let path = llama_cpp(&format!("{name}.gguf"));
-    let options = SessionOptions { cache: CacheType::F32.into(), threads: Some(2), ..Default::default() };
+    let options = SessionOptions::default().cache(CacheType::F32).threads(2);
     let ids = ids("kquant");
     let ours = logits(&Model::open(&path).unwrap(), &ids, &options);
     let exact = logits(&Model::from_gguf(&Parts::read(&path).quantized(F32).gguf()).unwrap(), &ids, &options);

@@ -119,10 +119,8 @@ fn a_vocabulary_larger_than_the_embedding() {
 fn session_options_out_of_range() {
     let model = Model::from_gguf(&Parts::of("gqa").gguf()).unwrap();
     let refusal = |options: SessionOptions| model.session(&options).err().unwrap().to_string();
-    assert!(
-        refusal(SessionOptions { threads: Some(0), ..Default::default() }).contains("threads: expected 1 to")
-    );
-    assert!(refusal(SessionOptions { batch: Some(0), ..Default::default() }).contains("batch"));
-    assert!(refusal(SessionOptions { context: Some(0), ..Default::default() }).contains("context"));
-    assert!(refusal(SessionOptions { context: Some(1 << 40), ..Default::default() }).contains("context"));
+    assert!(refusal(SessionOptions::default().threads(0)).contains("threads: expected 1 to"));
+    assert!(refusal(SessionOptions::default().batch(0)).contains("batch"));
+    assert!(refusal(SessionOptions::default().context(0)).contains("context"));
+    assert!(refusal(SessionOptions::default().context(1 << 40)).contains("context"));
 }

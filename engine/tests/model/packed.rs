@@ -49,11 +49,10 @@ fn same_bits(parts: &Parts, ids: &[u32]) {
     let mixed = CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 };
     let caches = [CacheType::F32.into(), CacheType::F16.into(), CacheType::Q8_0.into(), mixed];
     for (cache, (threads, model)) in caches.into_iter().zip([(1, 0), (3, 0), (2, 1), (2, 2)]) {
-        let options = SessionOptions { threads: Some(2), cache, ..Default::default() };
+        let options = SessionOptions::default().threads(2).cache(cache);
         let expected: Vec<_> = logits(&plain, ids, &options).iter().map(|x| x.to_bits()).collect();
         for isa in Isa::available() {
-            let options =
-                SessionOptions { isa: Some(isa), threads: Some(threads), batch: Some(9), ..options.clone() };
+            let options = options.clone().isa(isa).threads(threads).batch(9);
             let found: Vec<_> = logits(&models[model], ids, &options).iter().map(|x| x.to_bits()).collect();
             assert!(found == expected, "{cache:?}, {}, {threads} threads, model {model}", isa.name());
         }
@@ -164,7 +163,7 @@ fn a_packed_file_that_shrinks_ends_in_one_line() {
     if let Some(path) = std::env::var_os(CHILD) {
         exit_on_bus_error().unwrap();
         let model = Model::open(&path).unwrap();
-        let options = SessionOptions { threads: Some(2), ..Default::default() };
+        let options = SessionOptions::default().threads(2);
         let mut session = model.session(&options).unwrap();
         session.feed(&[1]).unwrap();
         OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();

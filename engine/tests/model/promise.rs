@@ -51,14 +51,8 @@ impl Case {
         let expected = caches().map(|cache| {
             let scalar = Some("scalar".parse().unwrap());
             let context = Some(tokens + 20);
-            let options = SessionOptions {
-                isa: scalar,
-                threads: Some(1),
-                batch: Some(1),
-                cache,
-                context,
-                ..Default::default()
-            };
+            let options =
+                SessionOptions::default().isa(scalar).threads(1).batch(1).cache(cache).context(context);
             let mut expected = Vec::new();
             let each = |logits: &[f32]| {
                 expected.push(bits(logits));
@@ -93,15 +87,13 @@ struct Worker {
 impl Worker {
     fn options(&self, case: &Case, cache: CacheTypes) -> SessionOptions {
         let isas: Vec<Isa> = Isa::available().collect();
-        SessionOptions {
-            isa: Some(isas[self.isa.index(isas.len())]),
-            threads: Some(self.threads),
-            batch: Some(self.batch),
-            context: Some((case.text.len() + self.spare).min(case.models[0].context_length())),
-            cache,
-            drafts: 6,
-            ..Default::default()
-        }
+        SessionOptions::default()
+            .isa(isas[self.isa.index(isas.len())])
+            .threads(self.threads)
+            .batch(self.batch)
+            .context((case.text.len() + self.spare).min(case.models[0].context_length()))
+            .cache(cache)
+            .drafts(6)
     }
 }
 
@@ -221,7 +213,7 @@ impl<'c> Reader<'c> {
                     return Ok(());
                 }
                 self.session.speculate(Speculation::lookup().fixed(5)).unwrap();
-                let options = SamplerOptions { temperature: 0.0, ..Default::default() };
+                let options = SamplerOptions::default().temperature(0.0);
                 let mut sampler = self.session.sampler(&options).unwrap();
                 let mut generation = self.session.generate(&mut sampler, *count).unwrap();
                 while matches!(generation.next_token(), Ok(Some(_))) {}
@@ -274,7 +266,7 @@ proptest! {
     ) {
         let case = &CASES[case];
         let expected = &case.expected[cache];
-        let options = SequencesOptions { most: 3, pages: None, session: worker.options(case, caches()[cache]) };
+        let options = SequencesOptions::default().most(3).session(worker.options(case, caches()[cache]));
         let mut sequences = case.models[0].sequences(&options).unwrap();
         let cancel = Arc::new(AtomicBool::new(false));
         sequences.cancel_when(Arc::clone(&cancel));
@@ -334,7 +326,7 @@ proptest! {
     ) {
         let case = &CASES[case];
         let options = worker.options(case, CacheType::F16.into());
-        let options = SequencesOptions { most: starts.len(), pages: None, session: options };
+        let options = SequencesOptions::default().most(starts.len()).session(options);
         let mut sequences = case.models[0].sequences(&options).unwrap();
         let mut members: Vec<_> = starts.iter().map(|&start| (sequences.join().unwrap(), start)).collect();
         for (id, start) in &members {
@@ -399,9 +391,9 @@ proptest! {
         let case = &CASES[case];
         let plain = Worker { threads: 1, batch: 1, ..worker.clone() };
         let scalar = Some("scalar".parse().unwrap());
-        let alone = SessionOptions { isa: scalar, ..plain.options(case, caches()[cache]) };
+        let alone = plain.options(case, caches()[cache]).isa(scalar);
         let mut alone = case.models[1].session(&alone).unwrap();
-        let options = SequencesOptions { most: 3, pages: None, session: worker.options(case, caches()[cache]) };
+        let options = SequencesOptions::default().most(3).session(worker.options(case, caches()[cache]));
         let mut sequences = case.models[0].sequences(&options).unwrap();
         // The first has pages that the second shares, and goes its own way.
         let [first, second, third] = [(); 3].map(|()| sequences.join().unwrap());

@@ -6,7 +6,7 @@ use siskin::{CacheType, CacheTypes, Isa, Model, Session, SessionOptions, StateEr
 use siskin_quant::TensorType;
 
 fn options(context: usize, cache: CacheTypes) -> SessionOptions {
-    SessionOptions { context: Some(context), threads: Some(2), cache, ..Default::default() }
+    SessionOptions::default().context(context).threads(2).cache(cache)
 }
 
 fn saved(session: &Session) -> Vec<u8> {
@@ -31,7 +31,7 @@ fn a_restored_session_goes_on_with_the_same_bits() {
             let state = saved(&first);
             // Another length, other kernels, another number of threads; and it has held something else.
             let isa = Some("scalar".parse::<Isa>().unwrap());
-            let other = SessionOptions { isa, threads: Some(1), ..options(50, cache) };
+            let other = options(50, cache).isa(isa).threads(1);
             let mut second = model.session(&other).unwrap();
             second.feed(&ids[3..20]).unwrap();
             second.restore(&state).unwrap();

@@ -22,11 +22,13 @@ fn demo() -> Model {
 }
 
 fn session() -> SessionOptions {
-    SessionOptions { context: Some(512), threads: Some(1), batch: Some(48), ..Default::default() }
+    SessionOptions::default().context(512).threads(1).batch(48)
 }
 
 fn scheduler(model: &Model, most: usize, pages: Option<usize>) -> Scheduler {
-    Scheduler::new(model.sequences(&SequencesOptions { most, pages, session: session() }).unwrap())
+    Scheduler::new(
+        model.sequences(&SequencesOptions::default().most(most).pages(pages).session(session())).unwrap(),
+    )
 }
 
 /// An answer as it came: its text, its tokens, and why it ended.
@@ -75,7 +77,7 @@ fn alone(model: &Model, request: &AnswerRequest) -> Told {
 
 /// The same in another context.
 fn alone_in(model: &Model, request: &AnswerRequest, context: usize) -> Told {
-    let options = SessionOptions { context: Some(context), ..session() };
+    let options = session().context(context);
     let mut session = model.session(&options).unwrap();
     request.adapters.iter().for_each(|(adapter, scale)| session.attach(adapter, *scale).unwrap());
     let sampler = session.sampler(&request.sampling).unwrap();
@@ -117,22 +119,17 @@ fn requests(model: &Model) -> Vec<AnswerRequest> {
         if i % 3 == 1 {
             messages.insert(0, Message::new("system", &long));
         }
-        let sampling = SamplerOptions {
-            seed: Some(i as u64 / 2),
-            temperature: [0.0, 1.0, 0.8][i % 3],
-            repeat_penalty: [1.0, 1.3][i % 2],
-            frequency_penalty: if i == 4 { 0.5 } else { 0.0 },
-            dry_multiplier: if i == 7 { 0.8 } else { 0.0 },
-            ..Default::default()
-        };
+        let sampling = SamplerOptions::default()
+            .seed(i as u64 / 2)
+            .temperature([0.0, 1.0, 0.8][i % 3])
+            .repeat_penalty([1.0, 1.3][i % 2])
+            .frequency_penalty(if i == 4 { 0.5 } else { 0.0 })
+            .dry_multiplier(if i == 7 { 0.8 } else { 0.0 });
         let stop = if i % 4 == 3 { vec![" ".to_owned(), "\"dev".to_owned()] } else { Vec::new() };
         let tokens = [Some(60), Some(1), None, Some(17)][i % 4].or((i == 2).then_some(90));
-        AnswerRequest {
-            prompt: model.chat_tokens(&messages).unwrap(),
-            sampling,
-            limits: AnswerLimits { tokens, stop },
-            adapters: Vec::new(),
-        }
+        AnswerRequest::new(model.chat_tokens(&messages).unwrap())
+            .sampling(sampling)
+            .limits(AnswerLimits::default().tokens(tokens).stop(stop))
     };
     prompts.into_iter().enumerate().map(request).collect()
 }
@@ -153,11 +150,10 @@ fn each_answer_is_the_one_that_was_asked_alone() {
 #[test]
 fn a_cache_that_is_too_small_for_all_changes_nothing() {
     let model = demo();
-    let longest = SamplerOptions { seed: Some(3), temperature: 1.5, ..Default::default() };
-    let request = |i: u32| AnswerRequest {
-        prompt: (0..230 + 5 * i).map(|at| (at * at + 7 * i) % 120 + 200).collect(),
-        sampling: longest.clone(),
-        ..Default::default()
+    let longest = SamplerOptions::default().seed(3).temperature(1.5);
+    let request = |i: u32| {
+        AnswerRequest::new((0..230 + 5 * i).map(|at| (at * at + 7 * i) % 120 + 200).collect())
+            .sampling(longest.clone())
     };
     let requests: Vec<_> = (0..6).map(request).collect();
     let expected: Vec<_> = requests.iter().map(|request| alone(&model, request)).collect();
@@ -167,8 +163,8 @@ fn a_cache_that_is_too_small_for_all_changes_nothing() {
         assert_eq!(answers(&mut scheduler, &requests), expected, "{most} in {pages} pages");
     }
     // One page is not enough for a single one: that fails, and those that have room do not.
-    let short = AnswerRequest { limits: AnswerLimits { tokens: Some(3), stop: Vec::new() }, ..request(0) };
-    let long = AnswerRequest { prompt: vec![300; 300], ..Default::default() };
+    let short = request(0).limits(AnswerLimits::default().tokens(3));
+    let long = AnswerRequest::new(vec![300; 300]);
     let mut scheduler = scheduler(&model, 2, Some(1));
     let told = answers(&mut scheduler, &[short.clone(), long, short.clone()]);
     assert_eq!((&told[0], &told[2]), (&alone(&model, &short), &alone(&model, &short)));
@@ -186,27 +182,21 @@ fn one_that_fails_does_not_disturb_others() {
     let model = Model::from_gguf(&parts.gguf()).unwrap();
     let ends = (0..model.vocabulary() as u32).filter(|&token| model.tokenizer().is_end(token));
     let never = ends.chain([loud as u32]).map(|token| (token, -1e9)).collect();
-    let greedy = SamplerOptions { temperature: 0.0, logit_bias: never, ..Default::default() };
-    let request = |prompt: &[u32]| AnswerRequest {
-        prompt: prompt.to_vec(),
-        sampling: greedy.clone(),
-        limits: AnswerLimits { tokens: Some(9), stop: Vec::new() },
-        ..Default::default()
+    let greedy = SamplerOptions::default().temperature(0.0).logit_bias(never);
+    let request = |prompt: &[u32]| {
+        AnswerRequest::new(prompt.to_vec()).sampling(greedy.clone()).limits(AnswerLimits::default().tokens(9))
     };
     let requests =
         [&[1, 2, 3][..], &[1, 2, loud as u32], &[1, 2, 4], &[1, 2, loud as u32, 5], &[9]].map(request);
-    let options = SequencesOptions {
-        most: 2,
-        pages: None,
-        session: SessionOptions { context: Some(64), threads: Some(1), ..Default::default() },
-    };
+    let options =
+        SequencesOptions::default().most(2).session(SessionOptions::default().context(64).threads(1));
     let told = answers(&mut Scheduler::new(model.sequences(&options).unwrap()), &requests);
     let failed: Vec<_> = told.iter().map(|told| told.error.as_deref()).collect();
     let error = "the logits after the token at position 2 are not finite";
     let later = "the logits after the token at position 3 are not finite";
     assert_eq!(failed, [None, Some(error), None, Some(later), None]);
     assert!(told.iter().all(|told| (told.ending == Some(Ending::Failed)) == told.error.is_some()));
-    let mut one = Scheduler::new(model.sequences(&SequencesOptions { most: 1, ..options }).unwrap());
+    let mut one = Scheduler::new(model.sequences(&options.most(1)).unwrap());
     for at in [0, 2, 4] {
         assert_eq!(answers(&mut one, &requests[at..=at]), told[at..=at]);
         assert_eq!(told[at].tokens.len(), 9);
@@ -217,21 +207,21 @@ fn one_that_fails_does_not_disturb_others() {
 fn what_cannot_be_answered_is_refused() {
     let model = demo();
     let mut scheduler = scheduler(&model, 2, None);
-    let limits = AnswerLimits { tokens: Some(5), ..Default::default() };
-    let hello = AnswerRequest { prompt: model.text_tokens("hello"), limits, ..Default::default() };
+    let limits = AnswerLimits::default().tokens(5);
+    let hello = AnswerRequest::new(model.text_tokens("hello")).limits(limits);
     let refused = [
         AnswerRequest::default(),
-        AnswerRequest { prompt: vec![1; 513], ..Default::default() },
-        AnswerRequest { prompt: vec![u32::MAX], ..Default::default() },
-        AnswerRequest { sampling: SamplerOptions { top_p: 7.0, ..Default::default() }, ..hello.clone() },
+        AnswerRequest::new(vec![1; 513]),
+        AnswerRequest::new(vec![u32::MAX]),
+        hello.clone().sampling(SamplerOptions::default().top_p(7.0)),
     ];
     for request in refused {
         assert!(matches!(scheduler.ask(request).unwrap_err(), Error::Session(_)));
     }
     assert_eq!(scheduler.unfinished(), 0);
     // Known where it is begun.
-    let biased = SamplerOptions { logit_bias: vec![(u32::MAX, 1.0)], ..Default::default() };
-    let told = answers(&mut scheduler, &[AnswerRequest { sampling: biased, ..hello.clone() }, hello]);
+    let biased = SamplerOptions::default().logit_bias(vec![(u32::MAX, 1.0)]);
+    let told = answers(&mut scheduler, &[hello.clone().sampling(biased), hello]);
     assert!(told[0].error.as_ref().unwrap().contains("logit_bias"), "{:?}", told[0]);
     assert!(told[1].ending.unwrap().is_complete());
 }
@@ -242,11 +232,10 @@ fn common_beginnings_are_kept_once_also_of_answers_that_are_over() {
     let mut scheduler = scheduler(&model, 3, None);
     let all = scheduler.sequences().free_pages();
     let beginning: Vec<u32> = (0..300).map(|at| at % 150 + 200).collect();
-    let request = |last: u32, tokens: usize| AnswerRequest {
-        prompt: [&beginning[..], &[last]].concat(),
-        sampling: SamplerOptions { temperature: 0.0, ..Default::default() },
-        limits: AnswerLimits { tokens: Some(tokens), stop: Vec::new() },
-        ..Default::default()
+    let request = |last: u32, tokens: usize| {
+        AnswerRequest::new([&beginning[..], &[last]].concat())
+            .sampling(SamplerOptions::default().temperature(0.0))
+            .limits(AnswerLimits::default().tokens(tokens))
     };
     let requests: Vec<_> = (0..3).map(|i| request(210 + i, 2)).collect();
     answers(&mut scheduler, &requests);
@@ -316,20 +305,20 @@ proptest! {
         asked in prop::collection::vec((0usize..3, 1usize..600, 1usize..12, 0usize..3, 0usize..9), 2..8),
     ) {
         let (model, adapters) = &KINDS[kind];
-        let session = SessionOptions { context: Some(640), ..session() };
-        let options = SequencesOptions { most, pages: Some(pages.min(3 * most)), session };
+        let session = session().context(640);
+        let options = SequencesOptions::default().most(most).pages(pages.min(3 * most)).session(session);
         let mut scheduler = Scheduler::new(model.sequences(&options).unwrap());
         let mut told = Answers::new();
         let mut requests = Vec::new();
         for (i, &(text, length, tokens, attached, steps)) in asked.iter().enumerate() {
             let vocabulary = model.vocabulary() as u32;
-            let request = AnswerRequest {
-                prompt: (0..length as u32).map(|at| (at * at + 7 * text as u32 * (at / 90)) % vocabulary).collect(),
-                sampling: SamplerOptions { seed: Some(i as u64), ..Default::default() },
-                limits: AnswerLimits { tokens: Some(tokens), stop: Vec::new() },
-                // None, the first, or both.
-                adapters: adapters.iter().take(attached).map(|adapter| (adapter.clone(), 0.5)).collect(),
-            };
+            let prompt = (0..length as u32).map(|at| (at * at + 7 * text as u32 * (at / 90)) % vocabulary);
+            // None, the first, or both.
+            let attached = adapters.iter().take(attached).map(|adapter| (adapter.clone(), 0.5));
+            let request = AnswerRequest::new(prompt.collect())
+                .sampling(SamplerOptions::default().seed(i as u64))
+                .limits(AnswerLimits::default().tokens(tokens))
+                .adapters(attached.collect());
             requests.push((scheduler.ask(request.clone()).unwrap(), request));
             for _ in 0..steps {
                 step(&mut scheduler, &mut told).unwrap();
@@ -359,12 +348,10 @@ proptest! {
         let mut requests = Vec::new();
         for (i, &(length, tokens, steps, alike)) in asked.iter().enumerate() {
             let seed = if alike { 0 } else { i as u32 };
-            let request = AnswerRequest {
-                prompt: (0..length as u32).map(|at| (at * at + 3 * seed * at) % 300 + 100).collect(),
-                sampling: SamplerOptions { seed: Some(i as u64), repeat_penalty: 1.2, ..Default::default() },
-                limits: AnswerLimits { tokens: Some(tokens), stop: vec!["e".to_owned()] },
-                ..Default::default()
-            };
+            let prompt = (0..length as u32).map(|at| (at * at + 3 * seed * at) % 300 + 100);
+            let request = AnswerRequest::new(prompt.collect())
+                .sampling(SamplerOptions::default().seed(i as u64).repeat_penalty(1.2))
+                .limits(AnswerLimits::default().tokens(tokens).stop(vec!["e".to_owned()]));
             requests.push((scheduler.ask(request.clone()).unwrap(), request));
             for _ in 0..steps {
                 step(&mut scheduler, &mut told).unwrap();

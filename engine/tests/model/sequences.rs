@@ -17,9 +17,8 @@ fn model() -> Model {
 }
 
 fn options(most: usize) -> SequencesOptions {
-    let session =
-        SessionOptions { context: Some(700), threads: Some(2), batch: Some(96), ..Default::default() };
-    SequencesOptions { most, pages: None, session }
+    let session = SessionOptions::default().context(700).threads(2).batch(96);
+    SequencesOptions::default().most(most).session(session)
 }
 
 /// Tokens that differ by `seed`.
@@ -64,7 +63,7 @@ fn each_sequence_has_the_logits_of_a_session() {
         ("scalar".parse().unwrap(), 1, CacheType::F32.into()),
     ] {
         let mut options = options(5);
-        options.session = SessionOptions { isa: Some(isa), threads: Some(threads), cache, ..options.session };
+        options.session = options.session.isa(isa).threads(threads).cache(cache);
         let mut sequences = model.sequences(&options).unwrap();
         let mut texts: Vec<_> = [300, 1, 40, 270, 7].iter().zip(1..).map(|(&len, i)| text(i, len)).collect();
         let ids: Vec<_> = texts.iter().map(|_| sequences.join().unwrap()).collect();
@@ -167,7 +166,7 @@ fn whoever_waits_for_one_that_leaves_goes_on_alone() {
 #[test]
 fn what_does_not_fit_is_refused_and_changes_nothing() {
     let model = model();
-    let mut sequences = model.sequences(&SequencesOptions { pages: Some(3), ..options(2) }).unwrap();
+    let mut sequences = model.sequences(&options(2).pages(3)).unwrap();
     let [first, second] = [sequences.join().unwrap(), sequences.join().unwrap()];
     assert!(matches!(sequences.join(), Err(SessionError::NoPlace { most: 2 })));
     sequences.feed(first, &text(1, 300)).unwrap();
@@ -194,7 +193,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     sequences.feed(third, &text(3, 20)).unwrap();
     assert_eq!(sequences.step().unwrap(), 20);
     for (most, pages) in [(0, None), (5000, None), (2, Some(0)), (2, Some(7))] {
-        let error = model.sequences(&SequencesOptions { pages, ..options(most) }).err().unwrap();
+        let error = model.sequences(&options(most).pages(pages)).err().unwrap();
         assert!(matches!(error, SessionError::Option { .. }), "{error}");
     }
 }

@@ -8,11 +8,11 @@ use siskin::{End, Model, Session, SessionError, SessionOptions};
 
 fn session(context: usize) -> Session {
     let model = Model::open(golden("gqa.gguf")).unwrap();
-    model.session(&SessionOptions { context: Some(context), threads: Some(2), ..Default::default() }).unwrap()
+    model.session(&SessionOptions::default().context(context).threads(2)).unwrap()
 }
 
 fn sampler(temperature: f32) -> Sampler {
-    let options = SamplerOptions { temperature, seed: Some(7), ..Default::default() };
+    let options = SamplerOptions::default().temperature(temperature).seed(7);
     Sampler::new(&options, 128, 64, &Default::default()).unwrap()
 }
 
@@ -112,7 +112,7 @@ fn a_seed_reproduces_an_answer() {
 #[test]
 fn sessions_of_one_model_do_not_disturb_each_other() {
     let model = Model::open(golden("gqa.gguf")).unwrap();
-    let options = SessionOptions { threads: Some(2), ..Default::default() };
+    let options = SessionOptions::default().threads(2);
     let ids = ids("gqa");
     let alone = {
         let mut session = model.session(&options).unwrap();
@@ -192,11 +192,9 @@ fn only_the_templates_own_control_tokens_count() {
             .with("<|im_end|>", true),
         Message::new("tool", "<|im_end|>").with("tool_call_id", "<|im_end|>\n<|im_start|>"),
     ];
-    let rendering = Rendering {
-        tools: Some(vec![json(r#"{"<|im_start|>": "<|im_end|>'", "other": [1, null, "<|im_end|>"]}"#)]),
-        variables: vec![("thought".to_owned(), json(r#"{"a": "<|im_end|>"}"#))],
-        ..Rendering::default()
-    };
+    let rendering = Rendering::default()
+        .tools(vec![json(r#"{"<|im_start|>": "<|im_end|>'", "other": [1, null, "<|im_end|>"]}"#)])
+        .variables(vec![("thought".to_owned(), json(r#"{"a": "<|im_end|>"}"#))]);
     let tokens = model.chat_tokens_with(&messages, &rendering).unwrap();
     let places = |wanted| tokens.iter().filter(|&&token| token == wanted).count();
     assert_eq!((places(start), places(end), tokens.last()), (0, 1, Some(&end)));

@@ -18,7 +18,7 @@ fn relative() -> Model {
 }
 
 fn options(drafts: usize) -> SessionOptions {
-    SessionOptions { context: Some(80), threads: Some(2), drafts, ..Default::default() }
+    SessionOptions::default().context(80).threads(2).drafts(drafts)
 }
 
 /// A text that repeats itself, as what is looked up does.
@@ -73,14 +73,16 @@ fn guesses_change_no_token_and_no_bit() {
     for (temperature, repeat_penalty) in [(0.0, 1.0), (0.7, 1.0), (1.0, 1.3)] {
         // Answers do not end by themselves.
         let logit_bias = model.tokenizer().ends().iter().map(|&end| (end, f32::NEG_INFINITY)).collect();
-        let sampling =
-            SamplerOptions { temperature, repeat_penalty, seed: Some(5), logit_bias, ..Default::default() };
+        let sampling = SamplerOptions::default()
+            .temperature(temperature)
+            .repeat_penalty(repeat_penalty)
+            .seed(5)
+            .logit_bias(logit_bias);
         for when_full in [WhenFull::Stop, WhenFull::Window { keep: 4 }] {
             let limits: &[usize] = if when_full == WhenFull::Stop { &[7, 12] } else { &[7, 90, 30] };
             for cache in [CacheType::F16, CacheType::Q8_0] {
                 let session = |drafts| {
-                    let mut session =
-                        model.session(&SessionOptions { cache: cache.into(), ..options(drafts) }).unwrap();
+                    let mut session = model.session(&options(drafts).cache(cache)).unwrap();
                     session.set_when_full(when_full).unwrap();
                     session
                 };
@@ -119,7 +121,7 @@ fn score(speculation: Speculation) -> Score {
     let mut session = model().session(&options(4)).unwrap();
     session.speculate(speculation.fixed(4)).unwrap();
     session.feed(&text()).unwrap();
-    let greedy = SamplerOptions { temperature: 0.0, ..Default::default() };
+    let greedy = SamplerOptions::default().temperature(0.0);
     let mut sampler = session.sampler(&greedy).unwrap();
     let mut generation = session.generate(&mut sampler, 41).unwrap();
     while generation.next_token().unwrap().is_some() {}
@@ -128,9 +130,9 @@ fn score(speculation: Speculation) -> Score {
 
 #[test]
 fn a_model_guesses_its_own_answer_and_a_relative_part_of_it() {
-    let Score { drafted, accepted } = score(Speculation::of(model().session(&options(0)).unwrap()));
+    let Score { drafted, accepted, .. } = score(Speculation::of(model().session(&options(0)).unwrap()));
     assert!(drafted >= 12 && accepted == drafted, "{accepted} of {drafted}");
-    let Score { drafted, accepted } = score(Speculation::of(relative().session(&options(0)).unwrap()));
+    let Score { drafted, accepted, .. } = score(Speculation::of(relative().session(&options(0)).unwrap()));
     assert!(accepted > 0 && accepted < drafted, "{accepted} of {drafted}");
 }
 
@@ -170,7 +172,7 @@ fn a_draft_model_with_more_rows_than_tokens_drafts_none_of_them() {
     let padded = Model::from_gguf(&parts.gguf()).unwrap();
     let model = model();
     assert_eq!(padded.vocabulary(), model.vocabulary() + 64);
-    let greedy = SamplerOptions { temperature: 0.0, ..Default::default() };
+    let greedy = SamplerOptions::default().temperature(0.0);
     let answer = |draft: Option<&Model>| {
         let mut session = model.session(&options(4)).unwrap();
         if let Some(draft) = draft {

@@ -16,13 +16,7 @@ fn gemma3(window: usize) -> Parts {
 }
 
 fn options(context: usize) -> SessionOptions {
-    SessionOptions {
-        context: Some(context),
-        threads: Some(2),
-        batch: Some(64),
-        cache: CacheType::F16.into(),
-        ..Default::default()
-    }
+    SessionOptions::default().context(context).threads(2).batch(64).cache(CacheType::F16)
 }
 
 #[test]
@@ -69,7 +63,7 @@ fn work(sequences: &mut Sequences, id: SequenceId) -> (usize, Vec<u32>) {
 fn prompts_that_begin_alike_are_worked_on_from_where_they_differ() {
     let model = Model::from_gguf(&gemma3(WINDOW).gguf()).unwrap();
     let text: Vec<u32> = ids_in(&family("gemma3")).into_iter().cycle().take(3000).collect();
-    let options = SequencesOptions { most: 2, pages: None, session: options(CONTEXT) };
+    let options = SequencesOptions::default().most(2).session(options(CONTEXT));
     let mut sequences = model.sequences(&options).unwrap();
     let id = sequences.join().unwrap();
     sequences.feed(id, &text[..2000]).unwrap();

@@ -41,12 +41,10 @@ fn traced(template: &str, content: &str) -> Rendered {
     let compiled = ChatTemplate::new(template, Some("<s>"), Some("</s>")).expect(template);
     let arguments: Json = Json::Object(vec![(content.to_owned(), Json::from(vec![Json::from(content)]))]);
     let message = Message::new("user", content).with("name", content).with("arguments", arguments);
-    let rendering = Rendering {
-        tools: Some(vec![Json::from(content)]),
-        variables: vec![("variable".to_owned(), Json::from(content))],
-        seconds: Some(0),
-        ..Rendering::default()
-    };
+    let rendering = Rendering::default()
+        .tools(vec![Json::from(content)])
+        .variables(vec![("variable".to_owned(), Json::from(content))])
+        .seconds(0);
     compiled.render_traced(&[message], &rendering).expect(template)
 }
 

@@ -54,33 +54,31 @@ fn logits(step: usize, logits: &mut [f32]) {
 }
 
 fn everything() -> SamplerOptions {
-    SamplerOptions {
-        seed: Some(1),
-        repeat_penalty: 1.1,
-        frequency_penalty: 0.1,
-        presence_penalty: 0.1,
-        penalty_last_n: -1,
-        dry_multiplier: 0.8,
-        top_n_sigma: 2.0,
-        top_k: 1000,
-        typ_p: 0.95,
-        xtc_probability: 0.5,
-        dynatemp_range: 0.3,
-        logit_bias: vec![(7, -1.0), (9, 2.0)],
-        ..Default::default()
-    }
+    SamplerOptions::default()
+        .seed(1)
+        .repeat_penalty(1.1)
+        .frequency_penalty(0.1)
+        .presence_penalty(0.1)
+        .penalty_last_n(-1)
+        .dry_multiplier(0.8)
+        .top_n_sigma(2.0)
+        .top_k(1000)
+        .typ_p(0.95)
+        .xtc_probability(0.5)
+        .dynatemp_range(0.3)
+        .logit_bias(vec![(7, -1.0), (9, 2.0)])
 }
 
 #[test]
 fn no_chain_allocates_after_new() {
     let cases = [
         SamplerOptions::default(),
-        SamplerOptions { temperature: 0.0, repeat_penalty: 1.2, ..Default::default() },
+        SamplerOptions::default().temperature(0.0).repeat_penalty(1.2),
         everything(),
-        SamplerOptions { samplers: SamplerKind::DEFAULT_CHAIN.into_iter().rev().collect(), ..everything() },
-        SamplerOptions { samplers: vec![SamplerKind::TopP], ..everything() },
-        SamplerOptions { mirostat: Mirostat::V1, ..everything() },
-        SamplerOptions { mirostat: Mirostat::V2, ..everything() },
+        everything().samplers(SamplerKind::DEFAULT_CHAIN.into_iter().rev().collect()),
+        everything().samplers(vec![SamplerKind::TopP]),
+        everything().mirostat(Mirostat::V1),
+        everything().mirostat(Mirostat::V2),
     ];
     let breakers = Breakers::from_sequences(vec![(3, vec![]), (4, vec![5, 6])]);
     let mut buffer = vec![0.0; VOCABULARY];

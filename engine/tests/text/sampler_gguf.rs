@@ -30,26 +30,24 @@ fn every_key_is_read() {
         ("general.sampling.mirostat_tau", OwnedValue::from(4.0f32)),
         ("general.sampling.mirostat_eta", OwnedValue::from(0.2f32)),
     ]);
-    let expected = SamplerOptions {
+    let expected = SamplerOptions::default()
         // A sampler that is not known is left out.
-        samplers: vec![SamplerKind::TopK, SamplerKind::Temperature],
-        top_k: 20,
-        top_p: 0.8,
-        min_p: 0.1,
-        xtc_probability: 0.5,
-        xtc_threshold: 0.2,
-        temperature: 0.6,
-        penalty_last_n: -1,
-        repeat_penalty: 1.05,
-        mirostat: Mirostat::V2,
-        mirostat_tau: 4.0,
-        mirostat_eta: 0.2,
-        ..Default::default()
-    };
+        .samplers(vec![SamplerKind::TopK, SamplerKind::Temperature])
+        .top_k(20)
+        .top_p(0.8)
+        .min_p(0.1)
+        .xtc_probability(0.5)
+        .xtc_threshold(0.2)
+        .temperature(0.6)
+        .penalty_last_n(-1)
+        .repeat_penalty(1.05)
+        .mirostat(Mirostat::V2)
+        .mirostat_tau(4.0)
+        .mirostat_eta(0.2);
     let model = SamplerOptions::with_model_defaults(&file).expect("options");
     assert_eq!(model, expected);
-    let user = SamplerOverrides { top_k: Some(0), ..Default::default() };
-    assert_eq!(model.overlay(&user), SamplerOptions { top_k: 0, ..expected });
+    let user = SamplerOverrides::default().top_k(0);
+    assert_eq!(model.overlay(&user), expected.top_k(0));
 }
 
 #[test]

@@ -71,8 +71,7 @@ fn conversations_with_tools_have_their_own_template_where_there_is_one() {
         ("tokenizer.chat_template.rag", OwnedValue::from("documents")),
     ]);
     let template = ChatTemplate::from_gguf(&file).expect("templates");
-    let render =
-        |tools| template.render_with(&[], &Rendering { tools, ..Rendering::default() }).expect("text");
+    let render = |tools| template.render_with(&[], &Rendering::default().tools(tools)).expect("text");
     assert_eq!((render(None), render(Some(vec![]))), ("plain".to_owned(), "tools".to_owned()));
     assert!(!template.is_fallback());
     let named =
@@ -93,6 +92,6 @@ fn templates_that_have_other_names_only_serve_no_conversation() {
     );
     let template = ChatTemplate::from_gguf(&named("tokenizer.chat_template.tool_use")).expect("a template");
     assert!(template.render(&[], false).is_err());
-    let rendering = Rendering { tools: Some(vec![]), ..Rendering::default() };
+    let rendering = Rendering::default().tools(vec![]);
     assert_eq!(template.render_with(&[], &rendering).expect("text"), "text");
 }

@@ -64,7 +64,7 @@ struct Conversation {
 
 impl Conversation {
     fn read(title: &str, value: &Json, now: u64) -> Self {
-        let mut rendering = Rendering { seconds: Some(now), ..Rendering::default() };
+        let mut rendering = Rendering::default().seconds(now);
         let mut messages = Vec::new();
         for (key, value) in entries(value) {
             match (key.as_str(), value) {

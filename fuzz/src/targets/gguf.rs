@@ -62,7 +62,7 @@ fn answer(model: &Model) -> Result<(), Error> {
     if let Ok(prompt) = model.chat_tokens(&[Message::new("user", "Hi")]) {
         assert!(prompt.iter().all(|&token| token <= last));
     }
-    let chosen = SamplerOptions { seed: Some(1), ..SamplerOptions::default() }.overlay(model.sampling());
+    let chosen = SamplerOptions::default().seed(1).overlay(model.sampling());
     let mut sampler = session.sampler(&chosen)?;
     let mut answer = session.generate(&mut sampler, 4)?;
     while let Some(token) = answer.next_token()? {

@@ -22,10 +22,5 @@ fn golden(path: &str) -> Vec<u8> {
 
 /// One thread, and little room.
 fn options(model: &Model) -> SessionOptions {
-    SessionOptions {
-        context: Some(model.context_length().min(CONTEXT)),
-        threads: Some(1),
-        batch: Some(4),
-        ..SessionOptions::default()
-    }
+    SessionOptions::default().context(model.context_length().min(CONTEXT)).threads(1).batch(4)
 }

@@ -27,7 +27,7 @@ thread_local! {
 fn settings(model: &Model) -> [SessionOptions; 2] {
     let mixed = CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 };
     let whole = CacheTypes { keys: CacheType::F32, values: CacheType::F32 };
-    [mixed, whole].map(|cache| SessionOptions { cache, ..options(model) })
+    [mixed, whole].map(|cache| options(model).cache(cache))
 }
 
 /// States of each session, with few tokens and with many.

@@ -40,12 +40,10 @@ pub fn run(data: &[u8]) {
         _ => vec![Message::new("user", conversation)],
     };
     let tool = r#"{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}"#;
-    let rendering = Rendering {
-        tools: Some(vec![tool.parse().expect("JSON")]),
-        variables: vec![("enable_thinking".to_owned(), Json::from(true))],
-        seconds: Some(1_772_694_489),
-        ..Rendering::default()
-    };
+    let rendering = Rendering::default()
+        .tools(vec![tool.parse().expect("JSON")])
+        .variables(vec![("enable_thinking".to_owned(), Json::from(true))])
+        .seconds(1_772_694_489);
     let first = template.render_with(&messages, &rendering);
     match &first {
         Ok(text) => assert!(text.len() <= MAX_OUTPUT),

@@ -92,7 +92,7 @@ impl Merge {
         let window = WINDOW.min(base.context_length());
         let all = Windows::new(&base, &text.text, window, usize::MAX).with_context(|| text.name.clone())?;
         let windows = all.spread(windows);
-        let options = SessionOptions { context: Some(window), ..session.clone() };
+        let options = session.clone().context(window);
         let mut session = base.session(&options)?;
         for (file, scale) in &self.adapters {
             session.attach(&Adapter::from_gguf(file, &base)?, *scale)?;

@@ -21,7 +21,7 @@ pub fn check(
     sessions: usize,
 ) -> Result<Plan, PlanError> {
     let context = options.context.map(|context| context.min(outline.context_length()));
-    let options = SessionOptions { context, ..options.clone() };
+    let options = options.clone().context(context);
     match budget(limit) {
         Some(budget) => outline.within(&options, sessions, &budget),
         None => outline.plan(&options, sessions),

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 /// A tensor of the file: what it is called, its shape and type, and where its data lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TensorInfo {
     /// The tensor's name, at most 63 bytes.
     pub name: String,

@@ -25,6 +25,7 @@ pub const MAX_METADATA_BYTES: u64 = 1 << 26;
 
 /// What a whole, well-formed file says of itself. See [`scan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Scan {
     /// Version of the format, 2 or 3.
     pub version: u32,

@@ -2,6 +2,7 @@ use siskin_quant::TensorType;
 
 /// Why an adapter cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AdapterError {
     /// The file holds something else.
     #[error("key {key:?}: expected {expected:?}, found {found:?}")]

@@ -38,6 +38,7 @@ enum Source {
 
 /// How many drafts were right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Score {
     /// Drafts that were made.
     pub drafted: u64,

@@ -28,6 +28,7 @@ use rng::Rng;
 
 /// Why a sampler cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SamplerError {
     /// An option has a value without meaning.
     #[error("sampling option {option} is {found}, expected {expected}")]

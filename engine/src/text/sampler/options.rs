@@ -146,11 +146,19 @@ impl Mirostat {
 
 /// Declares the options once: the struct with its defaults, and the same fields as overrides.
 macro_rules! options {
-    ($($(#[$doc:meta])* $name:ident: $ty:ty = $default:expr,)*) => {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $value:ty)? = $default:expr,)*) => {
         /// How the next token is chosen. The defaults are llama.cpp's.
         ///
         /// Options come in layers, the user's last: `SamplerOptions::default().overlay(&model).overlay(&user)`.
+        ///
+        /// ```
+        /// use siskin::sampler::SamplerOptions;
+        ///
+        /// let options = SamplerOptions::default().temperature(0.0);
+        /// assert!(options.is_greedy());
+        /// ```
         #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
         pub struct SamplerOptions {
             $($(#[$doc])* pub $name: $ty,)*
         }
@@ -163,8 +171,17 @@ macro_rules! options {
 
         /// A layer of [`SamplerOptions`]: what is `None` is left as the layer below has it.
         #[derive(Debug, Clone, PartialEq, Default)]
+        #[non_exhaustive]
         pub struct SamplerOverrides {
             $($(#[$doc])* pub $name: Option<$ty>,)*
+        }
+
+        impl SamplerOptions {
+            $crate::setters! { $($name: options!(@value $ty $(, $value)?),)* }
+        }
+
+        impl SamplerOverrides {
+            $crate::setters! { $($name: impl Into<Option<$ty>>,)* }
         }
 
         fingerprint!(SamplerOptions { $($name),* });
@@ -180,13 +197,15 @@ macro_rules! options {
             }
         }
     };
+    (@value $ty:ty) => { $ty };
+    (@value $ty:ty, $value:ty) => { $value };
 }
 
 options! {
     /// The steps, in order; Mirostat replaces them.
     samplers: Vec<SamplerKind> = SamplerKind::DEFAULT_CHAIN.to_vec(),
     /// Seed of the random numbers; `None` draws one from the operating system.
-    seed: Option<u64> = None,
+    seed: Option<u64> as impl Into<Option<u64>> = None,
     /// Fewest tokens that typ_p, top_p, min_p and xtc leave.
     min_keep: usize = 0,
     /// Keeps this many of the best tokens; 0 or below keeps all.

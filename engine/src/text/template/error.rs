@@ -8,6 +8,7 @@ use crate::gguf::GgufError;
 
 /// Why a conversation has no text.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TemplateError {
     /// The source is too long.
     #[error("chat template has {bytes} bytes, expected at most {limit}")]

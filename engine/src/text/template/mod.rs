@@ -39,6 +39,7 @@ use given::{Given, Weight};
 /// What a conversation is rendered with: the arguments of Hugging Face's `apply_chat_template`. The default offers no tools
 /// and ends where the assistant's answer begins.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Rendering {
     /// The tools that the model may call, each as its JSON schema. Templates may tell none from an empty list.
     pub tools: Option<Vec<Json>>,
@@ -54,6 +55,15 @@ pub struct Rendering {
 impl Default for Rendering {
     fn default() -> Self {
         Rendering { tools: None, variables: Vec::new(), add_generation_prompt: true, seconds: None }
+    }
+}
+
+impl Rendering {
+    crate::setters! {
+        tools: impl Into<Option<Vec<Json>>>,
+        variables: Vec<(String, Json)>,
+        add_generation_prompt: bool,
+        seconds: impl Into<Option<u64>>,
     }
 }
 

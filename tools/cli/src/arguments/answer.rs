@@ -19,6 +19,6 @@ pub(crate) struct AnswerArguments {
 impl AnswerArguments {
     /// What they say.
     pub(crate) fn limits(&self) -> AnswerLimits {
-        AnswerLimits { tokens: self.n_predict.and_then(Limit::tokens), stop: self.stop.clone() }
+        AnswerLimits::default().tokens(self.n_predict.and_then(Limit::tokens)).stop(self.stop.clone())
     }
 }

@@ -84,14 +84,10 @@ impl MemoryArguments {
     }
 }
 
-/// Prompts that are worked on at once if nobody says how many: more gain little, and take memory.
-#[cfg(feature = "long-work")]
-const PARALLEL: usize = 8;
-
 #[cfg(feature = "long-work")]
 impl MemoryArguments {
-    /// The options of sequences that are worked on together, and their plan: as many as `parallel` says, or up to
-    /// [`PARALLEL`], as there is room for them.
+    /// The options of sequences that are worked on together, and their plan: as many as `parallel` says, or up to as many as
+    /// there are by default, as there is room for them.
     ///
     /// # Errors
     /// As for [`MemoryArguments::options`].
@@ -102,7 +98,8 @@ impl MemoryArguments {
         parallel: Option<usize>,
     ) -> Result<(SequencesOptions, Plan), PlanError> {
         let (session, _) = self.options(outline, options, 1)?;
-        let wanted = SequencesOptions { most: parallel.unwrap_or(PARALLEL), pages: None, session };
+        let mut wanted = SequencesOptions::default().session(session);
+        wanted.most = parallel.unwrap_or(wanted.most);
         match self.budget() {
             Some(budget) => outline.fit_sequences(&wanted, parallel.unwrap_or(1), &budget),
             None => outline.plan_sequences(&wanted).map(|plan| (wanted, plan)),

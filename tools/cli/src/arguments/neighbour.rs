@@ -39,7 +39,7 @@ impl NeighbourArguments {
             rustix::process::nice(nice).context("--nice")?;
         }
         self.governor(1)?;
-        Ok(SessionOptions { pin: self.pin, ..options })
+        Ok(options.pin(self.pin))
     }
 
     /// Watches over work that is about to begin with so many threads, which `limit` tells how many of them it may use.

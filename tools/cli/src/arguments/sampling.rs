@@ -108,35 +108,35 @@ impl SamplingArguments {
     }
 
     fn overrides(&self) -> SamplerOverrides {
-        SamplerOverrides {
-            samplers: self.samplers.as_ref().map(|Samplers(chain)| chain.clone()),
-            seed: self.seed.map(Some),
-            min_keep: None,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            typ_p: self.typical,
-            top_n_sigma: self.top_nsigma,
-            xtc_probability: self.xtc_probability,
-            xtc_threshold: self.xtc_threshold,
-            temperature: self.temp,
-            dynatemp_range: self.dynatemp_range,
-            dynatemp_exponent: self.dynatemp_exp,
-            penalty_last_n: self.repeat_last_n,
-            repeat_penalty: self.repeat_penalty,
-            frequency_penalty: self.frequency_penalty,
-            presence_penalty: self.presence_penalty,
-            dry_multiplier: self.dry_multiplier,
-            dry_base: self.dry_base,
-            dry_allowed_length: self.dry_allowed_length,
-            dry_penalty_last_n: self.dry_penalty_last_n,
-            dry_sequence_breakers: given(&self.dry_sequence_breaker)
-                .map(|breakers| breakers.into_iter().filter(|breaker| breaker != "none").collect()),
-            mirostat: self.mirostat,
-            mirostat_tau: self.mirostat_ent,
-            mirostat_eta: self.mirostat_lr,
-            logit_bias: given(&self.logit_bias),
-        }
+        SamplerOverrides::default()
+            .samplers(self.samplers.as_ref().map(|Samplers(chain)| chain.clone()))
+            .seed(self.seed.map(Some))
+            .top_k(self.top_k)
+            .top_p(self.top_p)
+            .min_p(self.min_p)
+            .typ_p(self.typical)
+            .top_n_sigma(self.top_nsigma)
+            .xtc_probability(self.xtc_probability)
+            .xtc_threshold(self.xtc_threshold)
+            .temperature(self.temp)
+            .dynatemp_range(self.dynatemp_range)
+            .dynatemp_exponent(self.dynatemp_exp)
+            .penalty_last_n(self.repeat_last_n)
+            .repeat_penalty(self.repeat_penalty)
+            .frequency_penalty(self.frequency_penalty)
+            .presence_penalty(self.presence_penalty)
+            .dry_multiplier(self.dry_multiplier)
+            .dry_base(self.dry_base)
+            .dry_allowed_length(self.dry_allowed_length)
+            .dry_penalty_last_n(self.dry_penalty_last_n)
+            .dry_sequence_breakers(
+                given(&self.dry_sequence_breaker)
+                    .map(|breakers| breakers.into_iter().filter(|breaker| breaker != "none").collect()),
+            )
+            .mirostat(self.mirostat)
+            .mirostat_tau(self.mirostat_ent)
+            .mirostat_eta(self.mirostat_lr)
+            .logit_bias(given(&self.logit_bias))
     }
 }
 
@@ -208,34 +208,32 @@ mod tests {
              --dry-allowed-length 18 --dry-penalty-last-n -1 --dry-sequence-breaker none --dry-sequence-breaker . \
              --mirostat 2 --mirostat-lr 21 --mirostat-ent 22 --logit-bias 23+1 --logit-bias 24-inf \
              --samplers top_k;temp";
-        let expected = SamplerOverrides {
-            samplers: Some(vec![SamplerKind::TopK, SamplerKind::Temperature]),
-            seed: Some(Some(1)),
-            min_keep: None,
-            top_k: Some(3),
-            top_p: Some(0.4),
-            min_p: Some(0.5),
-            typ_p: Some(0.6),
-            top_n_sigma: Some(7.0),
-            xtc_probability: Some(0.8),
-            xtc_threshold: Some(0.9),
-            temperature: Some(2.0),
-            dynatemp_range: Some(10.0),
-            dynatemp_exponent: Some(11.0),
-            penalty_last_n: Some(-1),
-            repeat_penalty: Some(13.0),
-            frequency_penalty: Some(-15.0),
-            presence_penalty: Some(-14.0),
-            dry_multiplier: Some(16.0),
-            dry_base: Some(17.0),
-            dry_allowed_length: Some(18),
-            dry_penalty_last_n: Some(-1),
-            dry_sequence_breakers: Some(vec![".".to_owned()]),
-            mirostat: Some(Mirostat::V2),
-            mirostat_tau: Some(22.0),
-            mirostat_eta: Some(21.0),
-            logit_bias: Some(vec![(23, 1.0), (24, f32::NEG_INFINITY)]),
-        };
+        let expected = SamplerOverrides::default()
+            .samplers(vec![SamplerKind::TopK, SamplerKind::Temperature])
+            .seed(Some(1))
+            .top_k(3)
+            .top_p(0.4)
+            .min_p(0.5)
+            .typ_p(0.6)
+            .top_n_sigma(7.0)
+            .xtc_probability(0.8)
+            .xtc_threshold(0.9)
+            .temperature(2.0)
+            .dynatemp_range(10.0)
+            .dynatemp_exponent(11.0)
+            .penalty_last_n(-1)
+            .repeat_penalty(13.0)
+            .frequency_penalty(-15.0)
+            .presence_penalty(-14.0)
+            .dry_multiplier(16.0)
+            .dry_base(17.0)
+            .dry_allowed_length(18)
+            .dry_penalty_last_n(-1)
+            .dry_sequence_breakers(vec![".".to_owned()])
+            .mirostat(Mirostat::V2)
+            .mirostat_tau(22.0)
+            .mirostat_eta(21.0)
+            .logit_bias(vec![(23, 1.0), (24, f32::NEG_INFINITY)]);
         assert_eq!(overrides(&flags.split_whitespace().collect::<Vec<_>>()), expected);
     }
 

@@ -35,15 +35,12 @@ impl SessionArguments {
             keys: self.cache_type_k.unwrap_or(self.cache_type).into(),
             values: self.cache_type_v.unwrap_or(self.cache_type).into(),
         };
-        SessionOptions {
-            context,
-            threads: self.threads,
-            isa: self.isa,
-            cache,
-            batch: self.batch_size,
-            pin: false,
-            drafts: 0,
-        }
+        SessionOptions::default()
+            .context(context)
+            .threads(self.threads)
+            .isa(self.isa)
+            .cache(cache)
+            .batch(self.batch_size)
     }
 }
 

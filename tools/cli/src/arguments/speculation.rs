@@ -34,7 +34,7 @@ impl SpeculationArguments {
     /// The options of a session whose answers are guessed ahead.
     pub(crate) fn options(&self, options: SessionOptions) -> SessionOptions {
         let drafts = if self.lookup || self.draft_model.is_some() { self.draft_max } else { 0 };
-        SessionOptions { drafts, ..options }
+        options.drafts(drafts)
     }
 
     /// The file of the draft model, where there is one, mapped or read as the other model's is.
@@ -48,7 +48,7 @@ impl SpeculationArguments {
         let Some(file) = &draft else { return Ok(self.lookup.then(Speculation::lookup)) };
         let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
         let context = options.context.map(|context| context.min(model.context_length()));
-        let options = SessionOptions { context, drafts: 0, ..options.clone() };
+        let options = options.clone().context(context).drafts(0);
         Ok(Some(Speculation::of(model.session(&options).map_err(|error| in_file(file, error))?)))
     }
 
@@ -65,7 +65,7 @@ impl SpeculationArguments {
 
 /// Says how many guesses were right.
 pub(crate) fn tell(session: &Session) {
-    if let Some(Score { drafted, accepted }) = session.score() {
+    if let Some(Score { drafted, accepted, .. }) = session.score() {
         note(format_args!("drafted: {accepted} of {drafted} tokens accepted"));
     }
 }

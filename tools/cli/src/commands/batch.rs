@@ -141,8 +141,8 @@ impl Work<'_> {
         let hash = flag.hash()?;
         let mut sequences = model.sequences(&options)?;
         neighbour.watch(sequences.threads(), |limit| sequences.limit_threads(limit))?;
-        let sampling = arguments.sampling.options(&model);
-        let sampling = SamplerOptions { seed: sampling.seed.or(Some(0)), ..sampling };
+        let mut sampling = arguments.sampling.options(&model);
+        sampling.seed.get_or_insert(0);
         sequences.sampler(&sampling)?;
         let (context, cache) = (sequences.context(), options.session.cache);
         let basis = Basis { model: hash, adapters: adapters.identity(), context, cache };

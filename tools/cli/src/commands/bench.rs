@@ -79,13 +79,12 @@ Examples:
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let subject = Subject::new(arguments)?;
     let context = arguments.n_prompt.max(arguments.n_gen).max(1);
-    let plan = Plan {
-        prompt: arguments.n_prompt,
-        tokens: arguments.n_gen,
-        parallel: arguments.parallel,
-        runs: arguments.runs,
-        session: arguments.session.options(Some(context)),
-    };
+    let plan = Plan::default()
+        .prompt(arguments.n_prompt)
+        .tokens(arguments.n_gen)
+        .parallel(arguments.parallel)
+        .runs(arguments.runs)
+        .session(arguments.session.options(Some(context)));
     let adapter = |rank| random_adapter(&subject.file()?, rank, arguments.memory.budget().as_ref());
     let adapter = arguments.adapter_rank.map(adapter).transpose()?;
     let room = subject.check(&plan, adapter.as_ref(), &arguments.memory)?;

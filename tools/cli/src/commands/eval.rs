@@ -231,18 +231,17 @@ impl Arguments {
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            text: self.text.clone(),
-            window: self.window,
-            chunks: self.chunks,
-            against: self.against.clone(),
-            tasks: self.tasks.clone(),
-            limits: self.answer.limits(),
-            prompt: self.n_prompt,
-            runs: self.runs,
-            session: self.session.options(self.ctx_size),
-            memory: self.memory.bytes(),
-        }
+        Settings::default()
+            .text(self.text.clone())
+            .window(self.window)
+            .chunks(self.chunks)
+            .against(self.against.clone())
+            .tasks(self.tasks.clone())
+            .limits(self.answer.limits())
+            .prompt(self.n_prompt)
+            .runs(self.runs)
+            .session(self.session.options(self.ctx_size))
+            .memory(self.memory.bytes())
     }
 
     /// The tasks, if there are any.

@@ -83,9 +83,9 @@ impl FitArguments {
         let bits = self.bpw.map(|BitsPerWeight(bits)| Budget::BitsPerWeight(bits));
         let budget =
             self.fit.map(|Size(bytes)| Budget::File(bytes)).or(bits).context("expected --fit or --bpw")?;
-        let session = SessionOptions { threads, ..SessionOptions::default() };
+        let session = SessionOptions::default().threads(threads);
         let text = Text::open(self.text.as_deref())?;
-        Ok(Fit { budget, text, windows: self.windows, pack, session })
+        Ok(Fit::new(budget, text).windows(self.windows).pack(pack).session(session))
     }
 }
 

@@ -117,14 +117,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let space = Space::new(goal, arguments.space.as_deref())
         .map_err(|problem| clap::Error::raw(ErrorKind::ValueValidation, format!("{problem}\n")))?;
     let tasks = arguments.tasks(goal)?;
-    let settings = Settings {
-        method: arguments.search.into(),
-        trials: arguments.trials,
-        seed: arguments.seed,
-        session: arguments.session.options(arguments.ctx_size),
-        limits: arguments.answer.limits(),
-        memory: arguments.memory.bytes(),
-    };
+    let settings = Settings::default()
+        .method(arguments.search.into())
+        .trials(arguments.trials)
+        .seed(arguments.seed)
+        .session(arguments.session.options(arguments.ctx_size))
+        .limits(arguments.answer.limits())
+        .memory(arguments.memory.bytes());
     let tried = |trial: &Trial| {
         if let (true, Some(point)) = (io::stderr().is_terminal(), &trial.point) {
             let Trial { number, score, .. } = trial;

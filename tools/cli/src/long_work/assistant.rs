@@ -136,7 +136,7 @@ mod tests {
         };
         let ask = |assistant: &mut Assistant, prompt: &str| {
             let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();
-            let sampling = SamplerOptions { seed: Some(7), repeat_penalty: 1.3, ..Default::default() };
+            let sampling = SamplerOptions::default().seed(7).repeat_penalty(1.3);
             assistant.answer(&tokens, &sampling, &flags.answer.limits(), &mut Vec::new()).unwrap().tokens
         };
         let mut assistant = fresh();

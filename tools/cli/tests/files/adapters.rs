@@ -103,15 +103,14 @@ fn once_the_adapter_comes_off_a_session_answers_as_before() {
     };
     let (household, machines) =
         (lines("../demo/eval-base.jsonl", 24), lines("../demo/factory/eval.jsonl", 4));
-    let options = SessionOptions { cache: CacheType::F32.into(), ..Default::default() };
+    let options = SessionOptions::default().cache(CacheType::F32);
     let mut session = model.session(&options).unwrap();
     let answers = |session: &mut Session, cases: &[Value]| -> Vec<String> {
         let answer = |case: &Value| {
             session.clear();
             let message = Message::new("user", case["prompt"].as_str().unwrap());
             session.feed(&model.chat_tokens(&[message]).unwrap()).unwrap();
-            let mut sampler =
-                session.sampler(&SamplerOptions { temperature: 0.0, ..Default::default() }).unwrap();
+            let mut sampler = session.sampler(&SamplerOptions::default().temperature(0.0)).unwrap();
             let mut generation = session.generate(&mut sampler, 80).unwrap();
             let mut text = String::new();
             while let Some(piece) = generation.next_text().unwrap() {

@@ -33,7 +33,7 @@ fn full_precision() -> Model {
 }
 
 fn session(model: &Model) -> Session {
-    let options = SessionOptions { cache: CacheType::F32.into(), threads: Some(2), ..Default::default() };
+    let options = SessionOptions::default().cache(CacheType::F32).threads(2);
     model.session(&options).unwrap()
 }
 

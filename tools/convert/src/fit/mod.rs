@@ -29,12 +29,13 @@ const CHUNK: usize = 512;
 
 /// What a file is fitted to, and how.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Fit {
     /// What the file has to keep within.
     pub budget: Budget,
     /// The text that everything is measured on.
     pub text: Text,
-    /// Windows of that text that the model reads once for each of its matrices.
+    /// Windows of that text that the model reads once for each of its matrices. 4 unless it is said.
     pub windows: usize,
     /// Whether the file will be packed.
     pub pack: bool,
@@ -43,6 +44,17 @@ pub struct Fit {
 }
 
 impl Fit {
+    /// A file within `budget`, as measured on `text`.
+    pub fn new(budget: Budget, text: Text) -> Self {
+        Self { budget, text, windows: 4, pack: false, session: SessionOptions::default() }
+    }
+
+    siskin::setters! {
+        windows: usize,
+        pack: bool,
+        session: SessionOptions,
+    }
+
     /// Chooses the types of `model`'s tensors for the budget. `kept` are the types that are chosen already; without an
     /// `importance` it is measured first.
     ///
@@ -63,7 +75,7 @@ impl Fit {
         // Nothing is measured before it is known that the budget is large enough.
         let room = Room::new(model, &matrices, *budget, described, *pack)?;
         let full = runnable(model, pool)?;
-        let options = |context| SessionOptions { context: Some(context), ..session.clone() };
+        let options = |context| session.clone().context(context);
         let importance = match importance {
             Some(importance) => importance,
             None => {

@@ -133,7 +133,7 @@ mod tests {
     /// What a conversation becomes: the templates of the goldens are texts that stay as they are.
     fn rendered(file: &Gguf, tools: bool) -> Option<String> {
         let tools = tools.then(|| vec![Json::from_str("{}").unwrap()]);
-        let rendering = Rendering { tools, ..Rendering::default() };
+        let rendering = Rendering::default().tools(tools);
         let template = ChatTemplate::from_gguf(file).unwrap();
         template.render_with(&[Message::new("user", "hello")], &rendering).ok()
     }

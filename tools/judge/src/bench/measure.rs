@@ -8,17 +8,34 @@ use std::time::{Duration, Instant};
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Plan {
-    /// Tokens of a prefill; none if 0.
+    /// Tokens of a prefill; none if 0. 512 unless it is said.
     pub prompt: usize,
-    /// Tokens of a decode; none if 0.
+    /// Tokens of a decode; none if 0. 128 unless it is said.
     pub tokens: usize,
-    /// Sequences that decode as many together, too; none if 1.
+    /// Sequences that decode as many together, too; none if 1, as it is unless it is said.
     pub parallel: usize,
-    /// How often each is timed.
+    /// How often each is timed. 5 times unless it is said.
     pub runs: usize,
     /// How sessions work.
     pub session: SessionOptions,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { prompt: 512, tokens: 128, parallel: 1, runs: 5, session: SessionOptions::default() }
+    }
+}
+
+impl Plan {
+    siskin::setters! {
+        prompt: usize,
+        tokens: usize,
+        parallel: usize,
+        runs: usize,
+        session: SessionOptions,
+    }
 }
 
 /// The figures of all runs, and the facts that make sense of them.
@@ -72,7 +89,7 @@ pub fn measure(
     open: impl Fn() -> Result<Model>,
 ) -> Result<Measured> {
     let threads = plan.session.threads.unwrap_or_else(default_threads);
-    let options = SessionOptions { threads: Some(threads), ..plan.session.clone() };
+    let options = plan.session.clone().threads(threads);
     let load = || -> Result<(Model, Session, f64)> {
         let start = Instant::now();
         let model = open()?;
@@ -97,7 +114,7 @@ pub fn measure(
     let peak_rss = Memory::here().peak;
     let mut many = match plan.parallel {
         1 => None,
-        most => Some(Many::new(&model, SequencesOptions { most, pages: None, session: options.clone() })?),
+        most => Some(Many::new(&model, SequencesOptions::default().most(most).session(options.clone()))?),
     };
     if let Some(many) = &mut many {
         many.decode(answer)?;

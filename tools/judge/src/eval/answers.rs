@@ -9,7 +9,7 @@ use siskin::{Answer, AnswerLimits, Model};
 /// The sampler's settings that the model's file recommends, but for the temperature: always the likeliest token.
 pub(super) fn greedy(model: &Model) -> SamplerOptions {
     let options = SamplerOptions::default().overlay(model.sampling());
-    SamplerOptions { temperature: 0.0, dynatemp_range: 0.0, ..options }
+    options.temperature(0.0).dynatemp_range(0.0)
 }
 
 /// The model's answer to a prompt in its chat template.

@@ -86,7 +86,7 @@ impl Settings {
 
     /// The options of sessions with another context.
     fn of_context(&self, context: Option<usize>) -> SessionOptions {
-        SessionOptions { context, ..self.session.clone() }
+        self.session.clone().context(context)
     }
 
     /// Refuses a session that there is no memory for, before the model is loaded.

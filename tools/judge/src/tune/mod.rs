@@ -103,10 +103,11 @@ impl Space {
 
 /// How it is searched.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
-    /// How settings are chosen.
+    /// How settings are chosen. By [`Method::Bayes`] unless it is said.
     pub method: Method,
-    /// Settings that are tried, besides the model's own.
+    /// Settings that are tried, besides the model's own. 30 unless it is said.
     pub trials: usize,
     /// Seed of the search and of the sampler.
     pub seed: u64,
@@ -116,6 +117,30 @@ pub struct Settings {
     pub limits: AnswerLimits,
     /// Bytes that the whole program may take; None for what the machine has left.
     pub memory: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            method: Method::Bayes,
+            trials: 30,
+            seed: 0,
+            session: SessionOptions::default(),
+            limits: AnswerLimits::default(),
+            memory: None,
+        }
+    }
+}
+
+impl Settings {
+    siskin::setters! {
+        method: Method,
+        trials: usize,
+        seed: u64,
+        session: SessionOptions,
+        limits: AnswerLimits,
+        memory: impl Into<Option<u64>>,
+    }
 }
 
 /// A point that was tried.

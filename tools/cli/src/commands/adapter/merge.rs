@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let (changed, all) = merge.changed();
     tell(format_args!("{name}: {changed} of {all} tensors changed"))?;
     if arguments.windows > 0 {
-        let session = SessionOptions { threads: arguments.threads, ..SessionOptions::default() };
+        let session = SessionOptions::default().threads(arguments.threads);
         let (merged, base) = merge.compare(&Gguf::open(path)?, &text, arguments.windows, &session)?;
         tell(format_args!("on {}, against the model with the adapters attached:", text.name))?;
         print("the merged file", &merged)?;

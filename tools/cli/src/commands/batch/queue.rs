@@ -55,7 +55,7 @@ impl Queue {
     pub(super) fn push(&mut self, place: String, prompt: Prompt) -> Result<()> {
         let Prompt { id, tokens, sampling, limits, adapters } = prompt;
         let prompt_tokens = tokens.len();
-        let request = AnswerRequest { prompt: tokens, sampling, limits, adapters };
+        let request = AnswerRequest::new(tokens).sampling(sampling).limits(limits).adapters(adapters);
         let answer = self.scheduler.ask(request).with_context(|| place.clone())?;
         self.lines.push_back(Begun { answer, place, id, prompt_tokens, text: String::new(), end: None });
         Ok(())

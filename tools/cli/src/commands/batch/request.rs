@@ -151,12 +151,15 @@ impl Request {
 
     /// When the answer ends: as the line says, or else as `otherwise` does.
     pub(super) fn limits(&self, otherwise: AnswerLimits) -> AnswerLimits {
-        let tokens = match self.tokens {
-            Some(Tokens::Most(tokens)) => Some(tokens),
-            Some(Tokens::Unlimited) => None,
-            None => otherwise.tokens,
+        let mut limits = match self.tokens {
+            Some(Tokens::Most(tokens)) => otherwise.tokens(tokens),
+            Some(Tokens::Unlimited) => otherwise.tokens(None),
+            None => otherwise,
         };
-        AnswerLimits { tokens, stop: self.stop.clone().unwrap_or(otherwise.stop) }
+        if let Some(stop) = &self.stop {
+            limits.stop.clone_from(stop);
+        }
+        limits
     }
 
     /// What the line says of sampling.
@@ -230,17 +233,15 @@ fn stops(value: &Json) -> Option<Vec<String>> {
 }
 
 fn sampling(fields: &mut Object) -> Result<SamplerOverrides> {
-    Ok(SamplerOverrides {
-        seed: fields.whole("seed", "a whole number from 0 to 2^64 - 1")?.map(Some),
-        temperature: fields.number("temperature")?,
-        top_k: fields.whole("top_k", "a whole number below 2^31")?,
-        top_p: fields.number("top_p")?,
-        min_p: fields.number("min_p")?,
-        repeat_penalty: fields.number("repeat_penalty")?,
-        presence_penalty: fields.number("presence_penalty")?,
-        frequency_penalty: fields.number("frequency_penalty")?,
-        ..SamplerOverrides::default()
-    })
+    Ok(SamplerOverrides::default()
+        .seed(fields.whole("seed", "a whole number from 0 to 2^64 - 1")?.map(Some))
+        .temperature(fields.number("temperature")?)
+        .top_k(fields.whole("top_k", "a whole number below 2^31")?)
+        .top_p(fields.number("top_p")?)
+        .min_p(fields.number("min_p")?)
+        .repeat_penalty(fields.number("repeat_penalty")?)
+        .presence_penalty(fields.number("presence_penalty")?)
+        .frequency_penalty(fields.number("frequency_penalty")?))
 }
 
 /// Refuses a field that is unknown, or asks for what there is not.
@@ -330,8 +331,8 @@ mod tests {
 
     /// The line's limits, under flags that say 3 tokens.
     fn limits(request: &Request) -> (Option<usize>, Vec<String>) {
-        let AnswerLimits { tokens, stop } =
-            request.limits(AnswerLimits { tokens: Some(3), stop: vec!["flag".to_owned()] });
+        let AnswerLimits { tokens, stop, .. } =
+            request.limits(AnswerLimits::default().tokens(3).stop(vec!["flag".to_owned()]));
         (tokens, stop)
     }
 

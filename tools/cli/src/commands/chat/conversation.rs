@@ -185,9 +185,9 @@ mod tests {
 
     fn conversation_of(context: usize, when_full: WhenFull) -> Conversation {
         let model = Model::from_gguf(&demo().unwrap()).unwrap();
-        let options = SessionOptions { context: Some(context), threads: Some(2), ..Default::default() };
+        let options = SessionOptions::default().context(context).threads(2);
         let session = model.session(&options).unwrap();
-        let options = SamplerOptions { temperature: 0.0, ..Default::default() };
+        let options = SamplerOptions::default().temperature(0.0);
         Conversation::new(session, options, None, when_full, Inputs::of([""; 0])).unwrap()
     }
 
