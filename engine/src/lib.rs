@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod fingerprint;
 pub mod machine;
+#[cfg(feature = "measure")]
 pub mod measure;
 mod model;
 pub mod plan;

@@ -9,9 +9,11 @@ use crate::kernels::attention::Scoring;
 use crate::kernels::peak::Load;
 use crate::kernels::quantize::{BLOCK, TILE};
 use crate::kernels::{Activations, Isa, Kernels, Line, Output, Product, Q8Block};
-use crate::model::{self, AttentionLayer, AttentionRoom, Batch, Heads};
+use crate::model::attention::{self, Heads};
+use crate::model::batch::Batch;
 use crate::panel::Panels;
-use crate::state::{AttentionSpec, CacheTypes, InPages, KvStore, PAGE, Segment};
+use crate::state::kv_cache::InPages;
+use crate::state::{AttentionSpec, CacheTypes, KvStore, PAGE, Segment};
 use crate::team::Team;
 
 /// A measurement cannot be set up.
@@ -139,7 +141,7 @@ impl Matmul {
 /// One layer's attention, as a session does it.
 pub struct Attention {
     team: Team,
-    attention: model::Attention,
+    attention: attention::Attention,
     store: KvStore,
     batch: Batch,
     cache_bytes: usize,
@@ -192,8 +194,8 @@ impl Attention {
         let mut queries = Buf::zeroed(tokens * stride)?;
         queries.iter_mut().zip(numbers(!0)).for_each(|(to, x)| *to = x);
         let heads = Heads { heads, kv_heads, head_dim };
-        let room = AttentionRoom { batch: tokens, segments: 1, context: positions };
-        let attention = model::Attention::new(&mut arena, isa.kernels(), threads, heads, types, room)?;
+        let room = attention::Room { batch: tokens, segments: 1, context: positions };
+        let attention = attention::Attention::new(&mut arena, isa.kernels(), threads, heads, types, room)?;
         let pages: Vec<u32> = (0..).take(positions.div_ceil(PAGE)).collect();
         let mut batch = Batch::new(&mut arena, 1, pages.len())?;
         batch.push(Segment { sequence: 0, start: positions - tokens, tokens, pages: &pages }, &[]);
@@ -204,7 +206,7 @@ impl Attention {
     /// Attends: for each token as many numbers as its heads have.
     pub fn run(&mut self) -> &[f32] {
         let AttentionShape { heads, head_dim, .. } = self.shape;
-        let layer = AttentionLayer {
+        let layer = attention::Layer {
             store: &self.store,
             placement: &InPages,
             index: 0,

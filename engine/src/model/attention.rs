@@ -307,7 +307,8 @@ impl Scratch {
 mod tests {
     use super::*;
     use crate::kernels::Isa;
-    use crate::state::{AttentionSpec, InPages};
+    use crate::state::AttentionSpec;
+    use crate::state::kv_cache::InPages;
     use siskin_compute::test_data::Random;
 
     const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];

@@ -1,8 +1,8 @@
 //! A model: weights, and the forward pass that families of models are written in.
 
 mod adapter;
-mod attention;
-mod batch;
+pub(crate) mod attention;
+pub(crate) mod batch;
 mod config;
 mod context;
 mod conv;
@@ -27,8 +27,6 @@ use twox_hash::XxHash3_128;
 
 pub(crate) use adapter::Attached;
 pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
-pub(crate) use attention::{Attention, Heads, Layer as AttentionLayer, Room as AttentionRoom};
-pub(crate) use batch::Batch;
 pub(crate) use context::{Context, ContextOptions};
 pub(crate) use error::Cancelled;
 pub use error::{AttachError, LoadError};

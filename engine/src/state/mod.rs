@@ -4,7 +4,7 @@
 //! ([`StateSpec`]) and works with it in its own terms; everybody else knows [`SequenceState`] alone.
 
 mod conv_state;
-mod kv_cache;
+pub(crate) mod kv_cache;
 mod kv_store;
 mod recent;
 mod window_cache;
@@ -18,7 +18,7 @@ use crate::kernels::attention::SPAN;
 use crate::team::Team;
 
 pub(crate) use conv_state::{ConvSpec, ConvState};
-pub(crate) use kv_cache::{AttentionSpec, InPages, Placement, Slots};
+pub(crate) use kv_cache::{AttentionSpec, Placement, Slots};
 pub(crate) use kv_store::KvStore;
 pub use kv_store::{CacheType, CacheTypes};
 
