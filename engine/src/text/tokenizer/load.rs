@@ -1,6 +1,7 @@
 //! Reads a vocabulary from a file's metadata and checks it.
 
 use super::error::TokenizerError;
+use super::marks;
 use super::pretokenizer::PreTokenizer;
 use super::strings::Strings;
 use super::vocabulary::{Kind, Vocabulary};
@@ -12,6 +13,8 @@ pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 pub(super) const SCORES: &str = "tokenizer.ggml.scores";
 pub(super) const KINDS: &str = "tokenizer.ggml.token_type";
 pub(super) const MERGES: &str = "tokenizer.ggml.merges";
+/// Where the keys of chat templates begin.
+const TEMPLATES: &str = "tokenizer.chat_template";
 
 /// How text becomes tokens.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +100,30 @@ impl<'a> Settings<'a> {
         })
     }
 
+    /// The tokens that a key lists, in ascending order.
+    pub(super) fn tokens(
+        &self,
+        key: &'static str,
+        vocabulary: &Vocabulary,
+    ) -> Result<Option<Vec<u32>>, TokenizerError> {
+        let Some(array) = self.array(key, "an array of tokens")? else { return Ok(None) };
+        let below = vocabulary.len();
+        let id = |(index, value): (usize, Value<'_>)| {
+            let id = value.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < below);
+            id.ok_or_else(|| entry(key, index, &value, &format!("a token below {below}")))
+        };
+        let mut ids: Vec<u32> = array.iter().enumerate().map(id).collect::<Result<_, _>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(Some(ids))
+    }
+
+    /// Whether the model's name says that it is one of Phi-3's.
+    pub(super) fn is_phi3(&self) -> Result<bool, TokenizerError> {
+        let name = self.file.str("general.name")?.unwrap_or_default().to_lowercase();
+        Ok(name.contains("phi-3") || name.contains("phi3"))
+    }
+
     /// The padding token. Files of models that never had one give a number past the vocabulary's end, or -1; nothing
     /// here needs it, so they are not refused for that.
     pub(super) fn padding(&self, vocabulary: &Vocabulary) -> Option<u32> {
@@ -104,11 +131,23 @@ impl<'a> Settings<'a> {
         stated.filter(|&id| (id as usize) < vocabulary.len())
     }
 
-    /// The tokens' texts and kinds.
-    pub(super) fn vocabulary(&self) -> Result<Vocabulary, TokenizerError> {
+    /// The tokens' texts and kinds, and the tokens whose kinds the file has wrong ([`marks`]).
+    pub(super) fn vocabulary(&self) -> Result<(Vocabulary, Vec<u32>), TokenizerError> {
         let texts = self.texts()?;
-        let kinds = self.kinds(texts.len())?.unwrap_or_else(|| vec![Kind::Normal; texts.len()]);
-        Ok(Vocabulary::new(texts, kinds.into()))
+        let mut kinds = self.kinds(texts.len())?.unwrap_or_else(|| vec![Kind::Normal; texts.len()]);
+        let corrected = marks::correct(self, &texts, &mut kinds)?;
+        Ok((Vocabulary::new(texts, kinds.into()), corrected))
+    }
+
+    /// The number that a key holds.
+    pub(super) fn number(&self, key: &str) -> Result<Option<u32>, TokenizerError> {
+        Ok(self.file.u32(key)?)
+    }
+
+    /// The sources of the file's chat templates.
+    pub(super) fn templates(&self) -> Vec<&'a str> {
+        let templates = self.file.metadata().filter(|(key, _)| key.starts_with(TEMPLATES));
+        templates.filter_map(|(_, value)| std::str::from_utf8(value.as_bytes()?).ok()).collect()
     }
 
     fn texts(&self) -> Result<Strings, TokenizerError> {

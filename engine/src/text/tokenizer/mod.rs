@@ -5,7 +5,8 @@
 //! Encoding takes time linear in the text, but for the logarithm of its longest word, and no recursion.
 //!
 //! What a GGUF file does not hold cannot be followed: Unicode normalization, but for the pre-tokenizers whose name
-//! implies it (`qwen2`), and the `lstrip`, `rstrip` and `single_word` of added tokens.
+//! implies it (`qwen2`), and the `single_word` of added tokens. Their `lstrip` and `rstrip` are in the files that `siskin
+//! quantize` writes (`strips`).
 
 mod alphabet;
 mod bpe;
@@ -13,12 +14,14 @@ mod class;
 mod detokenizer;
 mod error;
 mod load;
+mod marks;
 mod merge;
 mod pretokenizer;
 mod roles;
 mod special;
 mod spm;
 mod strings;
+mod strips;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -38,6 +41,7 @@ use merge::Merger;
 use roles::Roles;
 use special::{Matcher, Part, split};
 use spm::Spm;
+use strips::Strips;
 use vocabulary::{Kind, Vocabulary};
 
 /// What becomes of a control token's text within a text, such as `<|im_end|>`.
@@ -53,12 +57,15 @@ pub enum Special {
 /// A vocabulary and how it encodes. Never changes once made.
 pub struct Tokenizer {
     vocabulary: Vocabulary,
+    /// Tokens that the file wrongly has as text.
+    corrected: Vec<u32>,
     roles: Roles,
     method: Method,
     /// Finds the tokens that are always cut out of text.
     user_defined: Matcher,
     /// Finds these and the control tokens.
     all_special: Matcher,
+    strips: Strips,
 }
 
 enum Method {
@@ -70,8 +77,8 @@ impl Tokenizer {
     /// Reads the tokenizer of a GGUF file, which need hold nothing else.
     pub fn from_gguf(file: &Gguf) -> Result<Tokenizer, TokenizerError> {
         let settings = Settings::new(file)?;
-        let mut vocabulary = settings.vocabulary()?;
-        let roles = Roles::new(&settings, &mut vocabulary)?;
+        let (mut vocabulary, corrected) = settings.vocabulary()?;
+        let roles = Roles::new(&settings, &vocabulary)?;
         let scores = settings.scores(vocabulary.len())?;
         let method = match settings.method {
             load::Method::Bpe(words) => {
@@ -89,7 +96,8 @@ impl Tokenizer {
         };
         let user_defined = Matcher::new(&vocabulary, &[Kind::UserDefined])?;
         let all_special = Matcher::new(&vocabulary, &[Kind::UserDefined, Kind::Control, Kind::Unknown])?;
-        Ok(Tokenizer { vocabulary, roles, method, user_defined, all_special })
+        let strips = Strips::new(&settings, &vocabulary)?;
+        Ok(Tokenizer { vocabulary, corrected, roles, method, user_defined, all_special, strips })
     }
 
     /// Appends the tokens of a text. The text need not be UTF-8: each byte that is not becomes its own byte's token.
@@ -145,7 +153,7 @@ impl Tokenizer {
             Method::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut merger, out),
             Method::Spm { spm, .. } => spm.encode(&self.vocabulary, text, starts, &mut merger, out),
         };
-        split(&self.vocabulary, text, find, |part| {
+        split(&self.vocabulary, &self.strips, text, find, |part| {
             match part {
                 Part::Text(text) => encode(text, starts, out),
                 Part::Token(id) => {
@@ -201,8 +209,14 @@ impl Tokenizer {
         self.vocabulary.kind(id).is_special()
     }
 
-    /// Whether a generation ends with this token: end of sequence, of turn or of message, whether the file says so or
-    /// the token's text, as in llama.cpp.
+    /// Tokens that the file has as text, and that are control tokens nevertheless: its own chat template spells them to mark
+    /// turns. In ascending order.
+    pub fn corrected(&self) -> &[u32] {
+        &self.corrected
+    }
+
+    /// Whether a generation ends with this token: one that the file names as the end of a sequence, of a turn or of a
+    /// message, or a control token whose text is known for that. What is text ends nothing, whatever it says.
     pub fn is_end(&self, id: u32) -> bool {
         self.roles.ends.binary_search(&id).is_ok()
     }

@@ -2,6 +2,7 @@
 
 use super::error::TokenizerError;
 use super::load::Settings;
+use super::marks::{MESSAGE_ENDS, OTHER_ENDS, TURN_ENDS};
 use super::vocabulary::{Kind, Vocabulary};
 
 /// The tokens with a part to play, all of them in the vocabulary.
@@ -19,26 +20,6 @@ pub(super) struct Roles {
     pub(super) ends: Vec<u32>,
 }
 
-/// Texts of tokens that end a turn. Files often do not say which of theirs it is; this is llama.cpp's list.
-const TURN_ENDS: &[&str] = &[
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "<｜end▁of▁sentence｜>",
-    "<end_of_utterance>",
-];
-
-const MESSAGE_ENDS: &[&str] = &["<|eom_id|>"];
-
-/// Further texts of tokens after which there is nothing more to say.
-const OTHER_ENDS: &[&str] = &["</s>", "<eos>", "[EOS]", "<turn|>"];
-
 /// Texts that separate the files and repositories of code models. Where a file does not name its own, the first of
 /// each list that is in the vocabulary ends a generation too.
 const SEPARATORS: &[(&str, &[&str])] = &[
@@ -51,9 +32,8 @@ const SEPARATORS: &[(&str, &[&str])] = &[
 ];
 
 impl Roles {
-    /// The roles as the file's settings give them and, where these are silent, as the tokens' texts do. Tokens that
-    /// end a generation are marked as control tokens, which some files forget.
-    pub(super) fn new(settings: &Settings<'_>, vocabulary: &mut Vocabulary) -> Result<Roles, TokenizerError> {
+    /// The roles as the file's settings give them and, where these are silent, as the texts of control tokens do.
+    pub(super) fn new(settings: &Settings<'_>, vocabulary: &Vocabulary) -> Result<Roles, TokenizerError> {
         let mut roles = Roles {
             bos: settings.token("tokenizer.ggml.bos_token_id", vocabulary)?,
             eos: settings.token("tokenizer.ggml.eos_token_id", vocabulary)?,
@@ -70,17 +50,14 @@ impl Roles {
             roles.bos = roles.bos.or(usual(1, Kind::Control));
             roles.eos = roles.eos.or(usual(2, Kind::Control));
         }
-        let first_of = |texts: &[&str]| texts.iter().find_map(|text| vocabulary.find(text.as_bytes()));
-        roles.eot = roles.eot.or(first_of(TURN_ENDS));
-        roles.eom = roles.eom.or(first_of(MESSAGE_ENDS));
+        let controls = Controls::of(vocabulary);
+        roles.eot = roles.eot.or(controls.first_of(TURN_ENDS));
+        roles.eom = roles.eom.or(controls.first_of(MESSAGE_ENDS));
 
-        let named = [TURN_ENDS, MESSAGE_ENDS, OTHER_ENDS].concat();
-        let mut ends: Vec<u32> = named.iter().filter_map(|text| vocabulary.find(text.as_bytes())).collect();
+        let mut ends = controls.all_of(&[TURN_ENDS, MESSAGE_ENDS, OTHER_ENDS].concat());
         for &(key, texts) in SEPARATORS {
-            ends.extend(settings.token(key, vocabulary)?.or(first_of(texts)));
-        }
-        for &end in &ends {
-            vocabulary.set_control(end);
+            let named = settings.token(key, vocabulary)?;
+            ends.extend(named.filter(|&id| vocabulary.kind(id).is_special()).or(controls.first_of(texts)));
         }
         ends.extend([roles.eos, roles.eot, roles.eom].into_iter().flatten());
         ends.sort_unstable();
@@ -90,5 +67,26 @@ impl Roles {
         roles.add_bos = settings.add_bos()? && roles.bos.is_some();
         roles.add_eos = settings.add_eos()? && roles.eos.is_some();
         Ok(roles)
+    }
+}
+
+/// The control tokens, in ascending order.
+struct Controls<'v>(Vec<(u32, &'v [u8])>);
+
+impl<'v> Controls<'v> {
+    fn of(vocabulary: &'v Vocabulary) -> Self {
+        let controls = vocabulary.ids().filter(|&id| vocabulary.kind(id) == Kind::Control);
+        Controls(controls.map(|id| (id, vocabulary.text(id))).collect())
+    }
+
+    /// The tokens with one of these texts.
+    fn all_of(&self, texts: &[&str]) -> Vec<u32> {
+        let is_one = |text: &[u8]| texts.iter().any(|other| other.as_bytes() == text);
+        self.0.iter().filter(|(_, text)| is_one(text)).map(|(id, _)| *id).collect()
+    }
+
+    /// The token with the first of these texts that there is.
+    fn first_of(&self, texts: &[&str]) -> Option<u32> {
+        texts.iter().find_map(|text| self.all_of(&[text]).first().copied())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::error::TokenizerError;
 use super::load::TOKENS;
+use super::strips::Strips;
 use super::vocabulary::{Kind, Vocabulary};
 
 /// The longest text that is looked for, in bytes: it bounds what one byte of input can cost. Real ones are shorter
@@ -77,9 +78,10 @@ impl Matcher {
 }
 
 /// Cuts a text into tokens, where `find` has one that starts at a byte, and what is between them, and hands each on in
-/// order.
+/// order. White space beside a token that takes it along is neither.
 pub(super) fn split<'a>(
     vocabulary: &Vocabulary,
+    strips: &Strips,
     text: &'a [u8],
     find: impl Fn(usize) -> Option<u32>,
     mut part: impl FnMut(Part<'a>),
@@ -90,11 +92,13 @@ pub(super) fn split<'a>(
             at += 1;
             continue;
         };
-        if start < at {
-            part(Part::Text(&text[start..at]));
+        let before = strips.before(&text[start..at], token);
+        if !before.is_empty() {
+            part(Part::Text(before));
         }
         part(Part::Token(token));
         at += vocabulary.text(token).len();
+        at += strips.behind(token, &text[at..]);
         start = at;
     }
     if start < text.len() {

@@ -119,13 +119,6 @@ impl Vocabulary {
         self.kinds.get(id as usize).copied().unwrap_or(Kind::Unused)
     }
 
-    /// Marks a token as one that is not text.
-    pub(super) fn set_control(&mut self, id: u32) {
-        if let Some(kind) = self.kinds.get_mut(id as usize) {
-            *kind = Kind::Control;
-        }
-    }
-
     /// The token of this text, whatever its kind.
     pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
         self.index.find(&self.texts, text)

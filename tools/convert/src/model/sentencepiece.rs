@@ -63,6 +63,8 @@ pub(crate) fn read(folder: &Path, config: Option<&Document<'_>>, size: u32) -> R
                 token.str("content")?.with_context(|| format!("{}: content is missing", token.name()))?;
             let Some(id) = id.parse().ok().filter(|&id: &u32| id < size) else { continue };
             vocabulary.set(id as usize, added(text, token.bool("special")?.unwrap_or(false)));
+            let strips = |side| Ok::<_, anyhow::Error>(token.bool(side)?.unwrap_or(false));
+            vocabulary.strip(id, [strips("lstrip")?, strips("rstrip")?]);
         }
     }
     Ok(vocabulary)
@@ -95,6 +97,7 @@ fn parse(bytes: &[u8]) -> Result<Vocabulary> {
         tokens: model.pieces.into_iter().map(|piece| Some(token(piece))).collect(),
         merging: Merging::Scores,
         space_prefix: Some(false).filter(|_| !add_dummy_prefix),
+        strips: Default::default(),
     })
 }
 

@@ -216,7 +216,12 @@ mod tests {
     fn vocabulary() -> Vocabulary {
         let texts = ["<unk>", "<s>", "</s>", "<|im_end|>", "<stop>", "<halt>"];
         let token = |text: &&str| Some(Token { text: (*text).into(), kind: TokenType::Control, score: 0.0 });
-        Vocabulary { tokens: texts.iter().map(token).collect(), merging: Merging::Scores, space_prefix: None }
+        Vocabulary {
+            tokens: texts.iter().map(token).collect(),
+            merging: Merging::Scores,
+            space_prefix: None,
+            strips: Default::default(),
+        }
     }
 
     fn special(settings: &Settings) -> Vec<(String, Value)> {

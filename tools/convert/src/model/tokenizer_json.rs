@@ -25,7 +25,8 @@ pub(crate) fn read(file: &Document<'_>, size: u32) -> Result<Vocabulary> {
             merges: merges.iter().map(joined).collect(),
         }
     };
-    let mut vocabulary = Vocabulary { tokens: Vec::new(), merging, space_prefix: None };
+    let mut vocabulary =
+        Vocabulary { tokens: Vec::new(), merging, space_prefix: None, strips: Default::default() };
     let texts = model.get("vocab").and_then(Value::as_object);
     let texts =
         texts.ok_or_else(|| anyhow!("{}: expected an object vocab of tokens and ids", model.name()))?;
@@ -193,6 +194,8 @@ fn add_tokens(file: &Document<'_>, size: u32, vocabulary: &mut Vocabulary) -> Re
             _ => -1000.0,
         };
         vocabulary.set(id, Token { score, ..added(text, special) });
+        let strips = |side| entry.get(side).and_then(Value::as_bool).unwrap_or(false);
+        vocabulary.strip(u32::try_from(id)?, [strips("lstrip"), strips("rstrip")]);
     }
     Ok(())
 }

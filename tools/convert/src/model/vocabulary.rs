@@ -1,5 +1,6 @@
 use super::metadata::{Metadata, floats, integers, strings};
 use anyhow::{Result, bail};
+use std::collections::BTreeSet;
 
 /// Kinds of tokens, numbered as in `tokenizer.ggml.token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct Vocabulary {
     pub(crate) merging: Merging,
     /// Whether a text gets a space before it, where the file says so.
     pub(crate) space_prefix: Option<bool>,
+    /// Tokens that take the white space before them along, and behind them.
+    pub(crate) strips: [BTreeSet<u32>; 2],
 }
 
 impl Vocabulary {
@@ -62,6 +65,16 @@ impl Vocabulary {
         }
         if let Some(place) = self.tokens.get_mut(id) {
             *place = Some(token);
+        }
+    }
+
+    /// Says on which sides the token `id` takes white space along: `lstrip` and `rstrip`.
+    pub(crate) fn strip(&mut self, id: u32, sides: [bool; 2]) {
+        for (ids, strips) in self.strips.iter_mut().zip(sides) {
+            match strips {
+                true => ids.insert(id),
+                false => ids.remove(&id),
+            };
         }
     }
 
@@ -114,6 +127,13 @@ impl Vocabulary {
         if self.merging == Merging::Scores {
             metadata.set("tokenizer.ggml.scores", floats(tokens().map(|token| token.score)));
         }
+        for (key, ids) in
+            ["tokenizer.ggml.lstrip_tokens", "tokenizer.ggml.rstrip_tokens"].into_iter().zip(&self.strips)
+        {
+            if !ids.is_empty() {
+                metadata.set(key, integers(ids.iter().map(|&id| id as i32)));
+            }
+        }
         metadata.set("tokenizer.ggml.token_type", integers(tokens().map(|token| token.kind as i32)));
         if let Merging::ByteLevel { merges, .. } = &self.merging {
             metadata.set("tokenizer.ggml.merges", strings(merges.iter().cloned()));
@@ -156,7 +176,12 @@ mod tests {
 
     #[test]
     fn ids_without_a_token_are_padded() {
-        let mut vocabulary = Vocabulary { tokens: Vec::new(), merging: Merging::Scores, space_prefix: None };
+        let mut vocabulary = Vocabulary {
+            tokens: Vec::new(),
+            merging: Merging::Scores,
+            space_prefix: None,
+            strips: Default::default(),
+        };
         vocabulary.set(2, token("b"));
         vocabulary.set(0, token("a"));
         vocabulary.pad(4).unwrap();

@@ -94,7 +94,12 @@ fn vocabulary(size: usize) -> Vocabulary {
         let score = if kind == TokenType::Normal { -1.0 } else { 0.0 };
         Some(Token { text, kind, score })
     });
-    Vocabulary { tokens: tokens.collect(), merging: Merging::Scores, space_prefix: None }
+    Vocabulary {
+        tokens: tokens.collect(),
+        merging: Merging::Scores,
+        space_prefix: None,
+        strips: Default::default(),
+    }
 }
 
 /// Where the tensors' data comes from.

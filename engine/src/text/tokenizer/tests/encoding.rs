@@ -147,23 +147,6 @@ fn scores_that_are_no_numbers_still_encode() {
 }
 
 #[test]
-fn generation_ends_where_the_file_or_a_text_says() {
-    let mut draft = Draft::byte_level();
-    let turn = draft.add(b"<|im_end|>", NORMAL, 0.0);
-    let text = draft.add(b"<|endoftext|>", CONTROL, 0.0);
-    let message = draft.add(b"<|eom_id|>", CONTROL, 0.0);
-    let file_end = draft.add(b"<|file_sep|>", CONTROL, 0.0);
-    let own = draft.add(b"<stop>", CONTROL, 0.0);
-    let mut file = draft.bpe("gpt-2");
-    file.set("tokenizer.ggml.eos_token_id", own).unwrap();
-    let tokenizer = made(file);
-    assert_eq!(tokenizer.ends(), [turn, text, message, file_end, own]);
-    assert_eq!((tokenizer.eos(), tokenizer.eot(), tokenizer.eom()), (Some(own), Some(turn), Some(message)));
-    assert!(tokenizer.is_end(turn) && !tokenizer.is_end(97) && !tokenizer.is_end(u32::MAX));
-    assert!(tokenizer.is_special(turn), "a token that ends a turn is a control token whatever its type says");
-}
-
-#[test]
 fn prompts_begin_and_end_as_the_vocabulary_says() {
     let prompt = |file, text: &str| {
         let mut ids = vec![9];

@@ -3,6 +3,7 @@
 mod decoding;
 mod encoding;
 mod long;
+mod marks;
 mod refused;
 
 use super::alphabet::spell_into;
@@ -71,6 +72,16 @@ impl Draft {
             text = text.repeat(2);
         }
         last
+    }
+
+    /// A SentencePiece token of these letters, and those that it is joined from.
+    fn word(&mut self, letters: &str) -> u32 {
+        let ends = letters.char_indices().map(|(at, c)| at + c.len_utf8());
+        let ids: Vec<u32> = ends.map(|end| self.add(&letters.as_bytes()[..end], NORMAL, 0.0)).collect();
+        for letter in letters.chars().skip(1) {
+            self.add(letter.to_string().as_bytes(), NORMAL, 0.0);
+        }
+        ids.last().copied().unwrap_or_default()
     }
 
     fn metadata(&self, model: &str) -> Builder {
