@@ -195,7 +195,8 @@ impl Model {
     }
 
     /// As [`chat_tokens`](Self::chat_tokens), with tools and variables. Control tokens that these or a message's fields
-    /// spell are text as well.
+    /// spell are text as well. A system message that the template does not take goes before the first of the user
+    /// ([`ChatTemplate::with_system_taken`]).
     ///
     /// # Errors
     /// A template that fails, values that no template is given (see [`ChatTemplate::render_with`]), and a model without a
@@ -208,7 +209,8 @@ impl Model {
         if self.0.template.is_fallback() {
             self.check_fallback()?;
         }
-        let rendered = self.0.template.render_traced(messages, rendering)?;
+        let messages = self.0.template.with_system_taken(messages);
+        let rendered = self.0.template.render_traced(&messages, rendering)?;
         let mut tokens = Vec::new();
         self.0.tokenizer.encode_rendered(&rendered, &mut tokens);
         self.begin(&mut tokens);
@@ -230,7 +232,8 @@ impl Model {
         &self.0.template
     }
 
-    /// This model with another chat template. All else is shared.
+    /// This model with another chat template. All else is shared, and so are the control tokens: those that only the new
+    /// template would make control tokens ([`Tokenizer::corrected`]) stay text.
     #[must_use]
     pub fn with_chat_template(&self, template: ChatTemplate) -> Self {
         let mut inner = Inner::clone(&self.0);
@@ -240,8 +243,13 @@ impl Model {
 
     /// The tokens of plain text that is to be continued, with the token that begins a text where the model wants one.
     pub fn text_tokens(&self, text: &str) -> Vec<u32> {
+        self.text_tokens_with(text, Special::Text)
+    }
+
+    /// As [`text_tokens`](Self::text_tokens), for a text whose writer may use control tokens, if `special` says so.
+    pub fn text_tokens_with(&self, text: &str, special: Special) -> Vec<u32> {
         let mut tokens = Vec::new();
-        self.0.tokenizer.encode(text.as_bytes(), Special::Text, &mut tokens);
+        self.0.tokenizer.encode(text.as_bytes(), special, &mut tokens);
         self.begin(&mut tokens);
         tokens
     }

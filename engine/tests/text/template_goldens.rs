@@ -99,7 +99,11 @@ fn text(value: &Json) -> &str {
 /// Where transformers fails for want of a value, ours may go on with an empty text, as llama.cpp's does; it never refuses.
 #[test]
 fn templates_of_published_models_render_as_in_transformers() {
-    let golden: Json = include_str!("../goldens/template/published.json").parse().expect("JSON");
+    let other = std::env::var("SISKIN_TEMPLATE_GOLDENS").ok();
+    let read = |path: &String| std::fs::read_to_string(path).expect("the goldens that were named");
+    let source =
+        other.as_ref().map_or_else(|| include_str!("../goldens/template/published.json").to_owned(), read);
+    let golden: Json = source.parse().expect("JSON");
     let Json::Integer(now) = *field(&golden, "now") else { unreachable!("seconds") };
     let conversations: Vec<Conversation> = entries(field(&golden, "conversations"))
         .iter()
@@ -110,7 +114,15 @@ fn templates_of_published_models_render_as_in_transformers() {
     for case in templates {
         let name = text(field(case, "name"));
         let template = ChatTemplate::new(text(field(case, "template")), Some("<s>"), Some("</s>"));
-        let template = template.unwrap_or_else(|error| unreachable!("{name}: {error}"));
+        let template = match template {
+            Ok(template) => template,
+            Err(error) => {
+                differences.push(format!("{name}: {error}"));
+                println!("| {name} | refused: {error} |");
+                continue;
+            }
+        };
+        let before = same;
         for Conversation { title, messages, rendering } in &conversations {
             let expected = field(field(case, "outputs"), title);
             let found = template.render_with(messages, rendering);
@@ -127,9 +139,10 @@ fn templates_of_published_models_render_as_in_transformers() {
                 differences.push(format!("{name}, {title}:\n  found    {found:?}\n  expected {expected:?}"));
             }
         }
+        println!("| {name} | {} of {} |", same - before, conversations.len());
     }
     assert!(differences.is_empty(), "{same} agree, these do not:\n{}", differences.join("\n"));
-    assert_eq!(same, 17 * 24);
+    assert!(other.is_some() || same == 17 * 24);
 }
 
 #[test]

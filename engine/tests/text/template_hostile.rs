@@ -115,6 +115,20 @@ fn endless_work_is_stopped() {
         "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
         "{% set r = range(4000) | list %}{% for i in range(4000) %}{% set x = -1 in r %}{% endfor %}",
         "{% block a %}{{ self.a() }}{% endblock %}",
+        "{% macro m() %}{{ caller() }}{% endmacro %}{% macro n() %}{% call m() %}{{ n() }}{% endcall %}{% endmacro %}{{ n() }}",
+        "{% for x in [1] recursive %}{{ loop([x, x]) }}{% endfor %}",
+        "{% for x in [[1]] recursive %}{{ loop([[x, x], x]) }}{% endfor %}",
+        "{% macro m(x) %}{% with y = [x, x] %}{{ m(y) }}{% endwith %}{% endmacro %}{{ m([]) }}",
+        "{% set n = 100000000 %}{{ 'x' * n }}",
+        "{% set n = 100000000 %}{{ ([1] * n) | length }}",
+        "{% set n = 4000 %}{% for i in range(n) %}{% set x = [i] * n %}{{ ('x' * n * n) | length }}{% endfor %}",
+        "{{ '%999s' | format('x') * 1000000 }}",
+        "{{ '%99999999s' | format('x') }}",
+        "{{ '%*s' | format(99999999, 'x') }}",
+        "{{ [1] | slice(1000000000) | list | length }}",
+        "{{ [1] | batch(1000000000, 0) | list | length }}",
+        "{% set r = range(4000) | list %}{% for i in r %}{% set x = r | groupby('a') %}{% endfor %}",
+        "{% set r = range(4000) | list %}{% for i in r %}{% set x = r | batch(1) %}{% endfor %}",
         "{{ 2 ** 100000000000 }}",
     ] {
         assert_refused(source, source);
@@ -177,14 +191,22 @@ fn values_cannot_nest_without_end() {
             + &"{% for a in [[a, a]] %}".repeat(60)
             + "{{ a }}"
             + &"{% endfor %}".repeat(61),
-        "{% with x = [1] %}{{ x }}{% endwith %}".to_owned(),
-        "{% macro m() %}{{ caller([1]) }}{% endmacro %}{% call(x) m() %}{{ x }}{% endcall %}".to_owned(),
+        "{% set x = [1] %}".to_owned() + &"{% with x = [x, x] %}".repeat(60) + "{{ x }}" + &"{% endwith %}".repeat(60),
+        "{% set x = [1] %}".to_owned()
+            + &"{% with y = 1, x = [x, x] %}".repeat(60)
+            + "{{ x }}"
+            + &"{% endwith %}".repeat(60),
+        "{% macro m(x, n) %}{{ caller([x, x], n - 1) }}{% endmacro %}{% macro r(x, n) %}{% call(y, k) m(x, n) %}\
+         {% if k %}{{ r(y, k) }}{% else %}{{ y }}{% endif %}{% endcall %}{% endmacro %}{{ r([1], 60) }}"
+            .to_owned(),
+        "{% for x in [[1]] recursive %}{% if loop.depth < 60 %}{{ loop([[x, x]]) }}{% else %}{{ x }}{% endif %}{% endfor %}"
+            .to_owned(),
         "{% set _siskin_bounded = 1 %}".to_owned(),
         "{% macro _siskin_bounded(x) %}{% endmacro %}".to_owned(),
         "{{ [[1] * 1000 * 1000] | length }}".to_owned(),
         "{% set n = 1000000 %}{{ [1] * n }}".to_owned(),
-        "{{ [1] * 9|default(1000000) }}".to_owned(),
-        "{{ [1] * 'aaa'.count('a') }}".to_owned(),
+        "{{ [1] * 1000000|default(9) }}".to_owned(),
+        "{{ 'aaa' * 100000000 }}".to_owned(),
         "{{ 10 ** 6 * [1] }}".to_owned(),
         "{{ 1000000 // 1 * [1] }}".to_owned(),
         format!("{{% raw %}}{{%\u{a0}endraw %}}{{{{ \"{{% endraw %}}{grown}{{{{ x }}}}"),

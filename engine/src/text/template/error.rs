@@ -34,6 +34,15 @@ pub enum TemplateError {
         /// What is wrong.
         problem: String,
     },
+    /// The source is a template of another language.
+    #[error("the chat template is one of Go's, as Ollama has them, expected Jinja")]
+    Go,
+    /// The model file's template cannot be used, which does not keep the model from being loaded.
+    #[error("{problem}")]
+    Unusable {
+        /// Why: the error of [`ChatTemplate::new`](super::ChatTemplate::new).
+        problem: String,
+    },
     /// The template fails on this conversation.
     #[error("chat template line {line}: {problem}")]
     Failed {

@@ -16,8 +16,10 @@ impl ChatTemplate {
     /// [`is_fallback`](Self::is_fallback).
     ///
     /// # Errors
-    /// As [`ChatTemplate::new`], and [`TemplateError::File`] for keys of the wrong type. A file that has templates with
-    /// other names only gives one that refuses every conversation it has none for, with [`TemplateError::Unnamed`].
+    /// [`TemplateError::File`] for keys of the wrong type. A file that has templates with other names only gives one that
+    /// refuses every conversation it has none for, with [`TemplateError::Unnamed`]; one whose template [`ChatTemplate::new`]
+    /// does not take gives one that refuses every conversation for that reason, with [`TemplateError::Unusable`]: the model
+    /// still continues texts, and [`Model::with_chat_template`](crate::Model::with_chat_template) gives it another.
     pub fn from_gguf(file: &Gguf) -> Result<Self, TemplateError> {
         let names: Vec<String> = names(file).map(str::to_owned).collect();
         let named =
@@ -35,7 +37,7 @@ impl ChatTemplate {
     /// The template of a model file that has this name: its key `tokenizer.chat_template.NAME`.
     ///
     /// # Errors
-    /// As [`ChatTemplate::new`], and [`TemplateError::File`] for a key of the wrong type.
+    /// As [`ChatTemplate::from_gguf`].
     pub fn named(file: &Gguf, name: &str) -> Result<Option<Self>, TemplateError> {
         Self::of_key(file, &format!("{KEY}.{name}"))
     }
@@ -44,10 +46,26 @@ impl ChatTemplate {
         file.str(key)?.map(|source| Self::of_source(file, source)).transpose()
     }
 
-    fn of_source(file: &Gguf, source: &str) -> Result<Self, TemplateError> {
+    /// The template of this source, with the tokens of a model file.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::new`], and [`TemplateError::File`] for keys of the wrong type.
+    pub fn with_tokens_of(file: &Gguf, source: &str) -> Result<Self, TemplateError> {
         let bos = token_text(file, "tokenizer.ggml.bos_token_id")?;
         let eos = token_text(file, "tokenizer.ggml.eos_token_id")?;
         ChatTemplate::new(source, bos.as_deref(), eos.as_deref())
+    }
+
+    fn of_source(file: &Gguf, source: &str) -> Result<Self, TemplateError> {
+        match Self::with_tokens_of(file, source) {
+            Err(TemplateError::File(error)) => Err(error.into()),
+            Err(error) => Ok(ChatTemplate {
+                source: source.to_owned(),
+                unusable: Some(error.to_string()),
+                ..ChatTemplate::new("", None, None)?
+            }),
+            Ok(template) => Ok(template),
+        }
     }
 }
 

@@ -105,7 +105,7 @@ fn escape(value: &Value) -> String {
 }
 
 /// What a value is sorted by.
-struct SortKey {
+pub(super) struct SortKey {
     case_sensitive: bool,
     /// Names to follow, instead of the value itself.
     paths: Vec<String>,
@@ -119,22 +119,38 @@ impl SortKey {
         Ok(SortKey { case_sensitive, paths: paths.map(str::to_owned).collect() })
     }
 
+    /// By what is found where one path leads.
+    pub(super) fn by(path: &str, case_sensitive: bool) -> SortKey {
+        SortKey { case_sensitive, paths: vec![path.to_owned()] }
+    }
+
     fn of(&self, item: &Value) -> Vec<Value> {
-        let fold = |value: &Value| match value.as_str() {
-            Some(text) if !self.case_sensitive => Value::from(plain(text).to_lowercase()),
-            _ => plain_value(value),
-        };
-        let follow = |path: &String| {
-            path.split('.').fold(item.clone(), |value, name| match name.parse::<usize>() {
-                Ok(index) => value.get_item_by_index(index).unwrap_or_default(),
-                Err(_) => value.get_attr(name).unwrap_or_default(),
-            })
-        };
         match self.paths.is_empty() {
-            true => vec![fold(item)],
-            false => self.paths.iter().map(follow).map(|value| fold(&value)).collect(),
+            true => vec![self.fold(item)],
+            false => self.paths.iter().map(|path| self.fold(&follow(item, path))).collect(),
         }
     }
+
+    /// What is found where the first path leads.
+    pub(super) fn found(&self, item: &Value) -> Value {
+        self.paths.first().map_or_else(|| item.clone(), |path| follow(item, path))
+    }
+
+    /// A value as it is compared.
+    pub(super) fn fold(&self, value: &Value) -> Value {
+        match value.as_str() {
+            Some(text) if !self.case_sensitive => Value::from(plain(text).to_lowercase()),
+            _ => plain_value(value),
+        }
+    }
+}
+
+/// What a value has where a path of names and numbers leads.
+fn follow(value: &Value, path: &str) -> Value {
+    path.split('.').fold(value.clone(), |value, name| match name.parse::<usize>() {
+        Ok(index) => value.get_item_by_index(index).unwrap_or_default(),
+        Err(_) => value.get_attr(name).unwrap_or_default(),
+    })
 }
 
 /// The values in order, equal ones as they came.
@@ -149,7 +165,7 @@ fn sorted(state: &State<'_, '_>, value: &Value, options: &Kwargs) -> Result<Vec<
 }
 
 /// Sorting compares each value as often as there are bits in their number.
-fn charge(state: &State<'_, '_>, items: usize) -> Result<(), Error> {
+pub(super) fn charge(state: &State<'_, '_>, items: usize) -> Result<(), Error> {
     state.consume_fuel(items as u64 * u64::from(1 + items.checked_ilog2().unwrap_or(0)))
 }
 

@@ -1,9 +1,14 @@
-//! Python's `str.format`, field by field, so that what is filled up is measured by what it says.
+//! Python's `str.format` and its `%`, field by field, so that what is filled up is measured by what it says.
 
 use minijinja::formatting::{FormatStyle, format as engine_format};
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::value::Rest;
+use minijinja::{Error, ErrorKind, State, Value};
 
-use super::provenance::{Traced, is_carrier};
+use super::provenance::{Traced, is_carrier, plain};
+use super::{MAX_CARRIED, repr};
+
+/// The widest field.
+const MAX_WIDTH: usize = 999;
 
 /// Calls `format` on a template's text. One that was given has no fields.
 pub(super) fn format(text: &str, args: &[Value]) -> Result<Value, Error> {
@@ -53,6 +58,60 @@ fn formatted(field: &str, fields: &mut usize, args: &[Value]) -> Result<String, 
     }
 }
 
+/// The filter `format(*args, **kwargs)`: Python's `%`. A text that was given has no fields.
+pub(super) fn filter(state: &State<'_, '_>, text: &str, args: Rest<Value>) -> Result<Value, Error> {
+    const BYTES_PER_FUEL: usize = 32;
+    let mut out = String::new();
+    let mut rest = text;
+    let mut used = 0;
+    while let Some((before, from)) = rest.split_once('%') {
+        out.push_str(before);
+        let length = from.find(|c: char| c == '%' || c.is_ascii_alphabetic());
+        let length = length.ok_or_else(|| invalid("a format with a % that nothing follows"))?;
+        let (spec, behind) = from.split_at_checked(length + 1).unwrap_or((from, ""));
+        if spec == "%" {
+            out.push('%');
+        } else if spec.starts_with('(') {
+            return Err(invalid("a format with a name, expected fields in order"));
+        } else {
+            let argument = args.get(used).ok_or_else(|| invalid("a format of more fields than arguments"))?;
+            out.push_str(&converted(spec, argument)?);
+            used += 1;
+        }
+        if out.len() > MAX_CARRIED {
+            return Err(invalid("a format of a text that is too long"));
+        }
+        rest = behind;
+    }
+    if used < args.len() {
+        return Err(invalid("a format of fewer fields than arguments"));
+    }
+    out.push_str(rest);
+    state.consume_fuel((out.len() / BYTES_PER_FUEL) as u64)?;
+    Ok(Value::from(out))
+}
+
+/// What stands for a field, such as `s`, `-8s`, `03d` or `.2f`.
+fn converted(spec: &str, argument: &Value) -> Result<String, Error> {
+    let wide = spec.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 3);
+    if wide || spec.contains('*') {
+        return Err(invalid("a format with a width too large"));
+    }
+    let Some(size) = spec.strip_suffix(['s', 'r']) else {
+        let argument =
+            argument.as_str().map_or_else(|| argument.clone(), |text| Value::from(plain(text).as_ref()));
+        return engine_format(FormatStyle::Printf, &format!("%{spec}"), &[argument]);
+    };
+    let text = match argument.as_str() {
+        Some(text) if spec.ends_with('s') => text.to_owned(),
+        None if spec.ends_with('s') => repr::printed(argument),
+        _ => repr::quoted(argument),
+    };
+    let (left, size) = (size.contains('-'), size.trim_start_matches(['-', '+', ' ', '#', '0']));
+    let spec = format!("{}{size}", if left { '<' } else { '>' });
+    filled(&text, &spec).ok_or_else(|| invalid("a format that is none"))
+}
+
 /// A text cut and filled up as `[[fill]align][width][.precision][s]` says.
 fn filled(text: &str, spec: &str) -> Option<String> {
     let spec = spec.strip_suffix('s').unwrap_or(spec);
@@ -65,7 +124,8 @@ fn filled(text: &str, spec: &str) -> Option<String> {
         _ => (' ', '<', spec),
     };
     let (width, precision) = size.split_once('.').map_or((size, None), |(width, most)| (width, Some(most)));
-    let width: usize = if width.is_empty() { 0 } else { width.parse().ok()? };
+    let width: usize =
+        if width.is_empty() { 0 } else { width.parse().ok().filter(|width| *width <= MAX_WIDTH)? };
     let traced = Traced::new(text);
     let says = traced.plain();
     let cut = match precision {

@@ -5,6 +5,7 @@
 //! expressions (`guard`), steps and bytes worked on (fuel), nesting and number of values (`bounds`), output. What
 //! Hugging Face's `apply_chat_template` offers a template is there under the same names (`python`).
 
+mod abilities;
 mod bounds;
 mod clock;
 mod compare;
@@ -13,10 +14,12 @@ mod file;
 mod filters;
 mod format;
 mod given;
+mod groups;
 mod guard;
 mod json;
 mod message;
 mod methods;
+mod product;
 mod provenance;
 mod python;
 mod repr;
@@ -30,6 +33,7 @@ pub use value::Json;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use minijinja::{Environment, Value};
@@ -84,8 +88,15 @@ const MAX_CARRIED: usize = 4 * MAX_OUTPUT;
 const NAME: &str = "chat_template";
 
 /// The names of values that no variable may replace.
-const TAKEN: [&str; 6] =
-    ["messages", "tools", "add_generation_prompt", guard::BOUNDED, guard::COMPARED, guard::KEY];
+const TAKEN: [&str; 7] = [
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    guard::BOUNDED,
+    guard::COMPARED,
+    guard::KEY,
+    guard::PRODUCT,
+];
 
 /// Fuel of a rendering: some steps for the template itself, more for each message, for each value of its fields, of tools
 /// and variables, and for each byte that they say. A step is worth 64 bytes of data, so this bounds memory too.
@@ -106,6 +117,9 @@ pub struct ChatTemplate {
     is_fallback: bool,
     /// The names of the file's templates, where it has none for every conversation.
     unnamed: Vec<String>,
+    /// Why the file's template serves no conversation.
+    unusable: Option<String>,
+    takes_system: OnceLock<bool>,
 }
 
 impl ChatTemplate {
@@ -114,8 +128,13 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`TemplateError`] for a source that is too long or too nested, uses a statement that chat templates have no use
-    /// for (`include`, `import`, `extends`, `block`, `call`, `with`, ...), or is not Jinja.
+    /// for (`include`, `import`, `extends`, `block`, ...), or is not Jinja.
     pub fn new(source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<Self, TemplateError> {
+        Self::compile(source, bos, eos)
+            .map_err(|error| if abilities::is_go(source) { TemplateError::Go } else { error })
+    }
+
+    fn compile(source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<Self, TemplateError> {
         let guarded = guard::guard(source)?;
         let mut environment = python::environment();
         environment.add_template_owned(NAME, guarded).map_err(|error| TemplateError::from_engine(&error))?;
@@ -128,6 +147,8 @@ impl ChatTemplate {
             with_tools: None,
             is_fallback: false,
             unnamed: Vec::new(),
+            unusable: None,
+            takes_system: OnceLock::new(),
         })
     }
 
@@ -187,6 +208,9 @@ impl ChatTemplate {
         match &self.with_tools {
             Some(template) if rendering.tools.is_some() => {
                 return template.render_traced(messages, rendering);
+            }
+            _ if self.unusable.is_some() => {
+                return Err(TemplateError::Unusable { problem: self.unusable.clone().unwrap_or_default() });
             }
             _ if !self.unnamed.is_empty() => {
                 return Err(TemplateError::Unnamed { names: self.unnamed.join(", ") });

@@ -6,7 +6,9 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehav
 
 use super::error::Raised;
 use super::provenance::{give, plain, plain_value};
-use super::{bounds, clock, compare, filters, given, guard, json, methods, repr, strings};
+use super::{
+    bounds, clock, compare, filters, format, given, groups, guard, json, methods, product, repr, strings,
+};
 
 /// An environment with Jinja2's white-space options as `transformers` sets them, its functions and filters, Python's
 /// methods, and without what could work or allocate beyond the fuel or tell of the host.
@@ -27,7 +29,9 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_filter("int", int);
     environment.add_filter("float", float);
     environment.add_filter("string", repr::string);
+    environment.add_filter("format", format::filter);
     filters::add_to(&mut environment);
+    groups::add_to(&mut environment);
     environment.add_test("callable", is_callable);
     environment.add_test("iterable", is_iterable);
     environment.add_test("sequence", is_sequence);
@@ -37,8 +41,9 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_function(guard::BOUNDED, bounds::bounded);
     environment.add_function(guard::COMPARED, compare::compare);
     environment.add_function(guard::KEY, compare::key);
+    environment.add_function(guard::PRODUCT, product::product);
     environment.remove_global("debug");
-    for filter in ["batch", "slice", "zip", "chain", "groupby", "pprint", "format"] {
+    for filter in ["zip", "chain", "pprint"] {
         environment.remove_filter(filter);
     }
     environment

@@ -113,16 +113,21 @@ pub(super) fn float(number: f64) -> String {
 
 /// A value as it is printed on its own, Python's `str`.
 pub(super) fn printed(value: &Value) -> String {
-    struct Printed<'v>(&'v Value);
-    impl fmt::Display for Printed<'_> {
+    match is_written_here(value) {
+        true => quoted(value),
+        false => value.to_string(),
+    }
+}
+
+/// A value as it is printed within a list, Python's `repr`.
+pub(super) fn quoted(value: &Value) -> String {
+    struct Quoted<'v>(&'v Value);
+    impl fmt::Display for Quoted<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write(self.0, f)
         }
     }
-    match is_written_here(value) {
-        true => Printed(value).to_string(),
-        false => value.to_string(),
-    }
+    Quoted(value).to_string()
 }
 
 /// Whether the engine prints the value otherwise: floats, and what may hold texts.

@@ -3,6 +3,12 @@
 Needs transformers with jinja2 (made with 5.24.0 and 3.1.6) and llama.cpp's sources (made with those that
 llama-cpp-python 0.3.36 brings), whose folder `models/templates` has the templates as they were published.
 Usage: python make_published_goldens.py --llama-cpp FOLDER
+
+All templates of that folder are more than is worth keeping. To compare them, write them elsewhere and point the test there,
+which prints a line for each:
+
+    python make_published_goldens.py --llama-cpp FOLDER --all --out /tmp/all.json
+    SISKIN_TEMPLATE_GOLDENS=/tmp/all.json cargo test -p siskin --test text published -- --nocapture
 """
 import argparse
 import datetime
@@ -209,22 +215,26 @@ def render(template, conversation):
         return {"fails": str(error)}
     except jinja2.exceptions.TemplateError as error:
         return {"refuses": str(error)}
-    except TypeError as error:
+    except (TypeError, KeyError, IndexError, ValueError) as error:
         return {"fails": str(error)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-cpp", type=pathlib.Path, required=True)
-    folder = parser.parse_args().llama_cpp / "models" / "templates"
+    parser.add_argument("--all", action="store_true", help="all templates, not those above alone")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "published.json")
+    arguments = parser.parse_args()
+    folder = arguments.llama_cpp / "models" / "templates"
+    names = sorted(path.stem for path in folder.glob("*.jinja")) if arguments.all else TEMPLATES
     chat.datetime = Frozen
     templates = []
-    for name in TEMPLATES:
+    for name in names:
         source = (folder / f"{name}.jinja").read_text()
         outputs = {title: render(source, conversation) for title, conversation in CONVERSATIONS.items()}
         templates.append({"name": name, "template": source, "outputs": outputs})
     golden = {"now": int(NOON.timestamp()), "conversations": CONVERSATIONS, "templates": templates}
-    (HERE / "published.json").write_text(json.dumps(golden, ensure_ascii=False, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(golden, ensure_ascii=False, indent=1) + "\n")
 
 
 main()

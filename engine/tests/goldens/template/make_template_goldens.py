@@ -371,6 +371,27 @@ IDIOMS = [
     "{{ tools is defined }}{{ x is undefined }}{{ 3 is odd }}{{ 4 is divisibleby 2 }}{{ [] is sequence }}{{ 1 is number }}",
     "{{ messages[0]['content'] ~ 1 ~ none ~ [1] }}{% filter upper %}shout{% endfilter %}{{ strftime_now('%Y-%m-%d') }}",
     "{{ bos_token }}{{ eos_token }}{{ messages[7] }}{{ messages[0].name }}{{ documents is none }}",
+    "{% macro turn(role) %}<{{ role }}>{{ caller(role | upper, n=2) }}</{{ role }}>{% endmacro %}"
+    "{% for m in messages %}{% call(name, n=1) turn(m.role) %}{{ name * n }}: {{ m.content }}{% endcall %}{% endfor %}"
+    "{% macro box() -%} [{{ caller() }}] {%- endmacro %}{% call box() -%} x {%- endcall %}",
+    "{% set a = 1 %}{% with a = 2, b = a + 1, c = [a, messages[0].role] %}{{ a }}{{ b }}{{ c }}{% endwith %}{{ a }}"
+    "{% with %}{% set a = 3 %}{{ a }}{% endwith %}{{ a }}{% with x = messages[0].content == 'Hi there!' %}{{ x }}{% endwith %}",
+    "{% set tree = [{'n': 'a', 'c': [{'n': 'b', 'c': [{'n': 'c'}]}, {'n': 'd'}]}, {'n': 'e'}] %}"
+    "{% for t in tree recursive %}{{ loop.depth }}{{ '-' * loop.depth0 }}{{ t.n }}{% if t.c %}({{ loop(t.c) }}){% endif %}"
+    "{{ '' if loop.last else ' ' }}{% endfor %}",
+    "{% for key, value in {'a': {'b': {}}, 'c': {}}.items() recursive %}{{ key }}{{ loop(value.items()) }}.{% endfor %}",
+    "{% set n = 3 %}{{ n * n }} {{ '=' * n }} {{ n * 'ab' }} {{ [1, n] * 2 }} {{ -n * 2 + 1 }} {{ 2 * n ** 2 * 2 }} "
+    "{{ 7 // 2 * 2 % 4 }} {{ 1.5 * n }} {{ true * n }} {{ ' ' * -1 }}| {{ (n + 1) * (n - 1) }} {{ n * '3' | int }} "
+    "{{ 2 * n == 6 and n * 2 > 5 }} {{ messages[0].content * 2 }} {{ 'x' * messages | length }} {{ [0] * 2 + [n * 2] }}",
+    "{{ '%s is %s, %d %05.2f %-4s|%4s|%.2s|%r %% %x' | format(messages[0].role, [1, 'a'], 7, 3.14159, 'é', 'b', 'long', 'q', 255) }}"
+    "{{ '<%-8s>' | format(messages[0].role) }}{{ '%03d' | format(7) }}{{ '%+d %e' | format(3, 12345.678) }}",
+    "{% for row in [1, 2, 3, 4, 5, 6, 7] | batch(3, '-') %}{{ row | join(',') }};{% endfor %}"
+    "{% for row in 'abcde' | batch(2) %}{{ row | join }};{% endfor %}"
+    "{% for column in [1, 2, 3, 4, 5, 6, 7] | slice(3, 0) %}{{ column | join(',') }};{% endfor %}"
+    "{% for column in [1, 2] | slice(3) %}[{{ column | join(',') }}]{% endfor %}",
+    "{% for role, turns in messages | groupby('role') %}{{ role }}={{ turns | map(attribute='content') | join('/') }};{% endfor %}"
+    "{% for group in [{'k': 'B'}, {'k': 'a'}, {'k': 'b'}, {}] | groupby('k', default='z') %}"
+    "{{ group.grouper }}{{ group.list | length }}{{ group[0] }} {% endfor %}{{ ([{'k': 1}] | groupby('k') | first)[1] }}",
 ]
 
 CONVERSATIONS = [

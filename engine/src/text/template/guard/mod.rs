@@ -5,8 +5,8 @@
 //! a value nested in itself (`{% set x = [x, x] %}`, forty times) is walked in exponential time, or too deep, when it
 //! is printed, compared or dropped; so every expression that gets a name is passed through the function [`BOUNDED`], which
 //! refuses such values ([`super::bounds`]). Statements that could name a value otherwise are refused: chat templates
-//! do not use them. Comparisons become calls, too (`operators`). Templates of real models pass unchanged but for these
-//! functions.
+//! do not use them. Comparisons and products become calls, too (`operators`). Templates of real models pass unchanged but
+//! for these functions.
 
 mod operators;
 
@@ -19,8 +19,10 @@ pub(super) const BOUNDED: &str = "_siskin_bounded";
 pub(super) const COMPARED: &str = "_siskin_compare";
 /// The function that gives a key as it is looked up.
 pub(super) const KEY: &str = "_siskin_key";
+/// The function that multiplies.
+pub(super) const PRODUCT: &str = "_siskin_product";
 /// Names that templates must not use.
-const RESERVED: [&str; 3] = [BOUNDED, COMPARED, KEY];
+const RESERVED: [&str; 4] = [BOUNDED, COMPARED, KEY, PRODUCT];
 
 /// The longest source in bytes. Those of real models stay below 30 KiB.
 const MAX_SOURCE: usize = 256 << 10;
@@ -28,11 +30,8 @@ const MAX_SOURCE: usize = 256 << 10;
 const MAX_TOKENS: usize = 1000;
 /// The most `elif`, each of which nests in the one before.
 const MAX_ELIF: usize = 200;
-/// The largest number that a value may be multiplied by: lists repeat.
-const MAX_FACTOR: u32 = 1000;
 
-const REFUSED: [&str; 9] =
-    ["include", "import", "from", "extends", "block", "call", "with", "autoescape", "trans"];
+const REFUSED: [&str; 7] = ["include", "import", "from", "extends", "block", "autoescape", "trans"];
 
 /// Checks the source and returns what to compile in its place, line by line the same.
 pub(super) fn guard(source: &str) -> Result<String, TemplateError> {
@@ -193,10 +192,6 @@ impl<'s> Token<'s> {
     fn is_string(self) -> bool {
         self.text.starts_with(['"', '\''])
     }
-
-    fn is_small(self) -> bool {
-        self.text.parse::<u32>().is_ok_and(|number| number <= MAX_FACTOR)
-    }
 }
 
 fn is_word(c: char) -> bool {
@@ -266,22 +261,11 @@ impl<'s> Tokens<'s> {
         if let Some((_, token)) = self.tokens.iter().find(|(_, token)| RESERVED.contains(&token.text)) {
             return Err(format!("the name {:?} is reserved", token.text));
         }
-        let products: Vec<usize> = (0..self.tokens.len()).filter(|&index| self.text(index) == "*").collect();
-        if products.len() > 1 || !products.iter().all(|&index| self.is_small_product(index)) {
-            return Err(format!("a product, expected at most one in a tag, by a number up to {MAX_FACTOR}"));
+        let is_product = |&index: &usize| self.text(index) == "*";
+        if !(0..self.tokens.len()).filter(is_product).all(|index| self.follows_operand(index)) {
+            return Err("a product without a first factor".to_owned());
         }
         Ok(())
-    }
-
-    /// Whether one factor is a small number, or the first a string, which multiplies only with a number; and nothing
-    /// binds this factor to something else before the product does.
-    fn is_small_product(&self, index: usize) -> bool {
-        let factor = |index: usize| self.tokens.get(index).map(|(_, token)| *token);
-        let before = index.checked_sub(2).map_or("", |index| self.text(index));
-        let first = factor(index.wrapping_sub(1)).is_some_and(|token| token.is_small() || token.is_string());
-        let second = factor(index + 1).is_some_and(Token::is_small);
-        (first && !["**", ".", "/", "//", "%"].contains(&before))
-            || (second && !["**", ".", "|", "[", "("].contains(&self.text(index + 2)))
     }
 
     /// Writes the statement with the values that it names bounded.
@@ -293,20 +277,24 @@ impl<'s> Tokens<'s> {
             },
             "for" => {
                 let end = self.find(|text| text == "if" || text == "recursive").unwrap_or(self.tokens.len());
+                let Some(within) = self.find(|text| text == "in") else {
+                    self.copy(out);
+                    return Ok(());
+                };
+                self.wrap(out, within + 1, end, ", true");
                 if self.find(|text| text == "recursive").is_some() {
-                    return Err("a recursive loop has no use in a chat template".to_owned());
-                }
-                match self.find(|text| text == "in") {
-                    Some(within) => self.wrap(out, within + 1, end, ", true"),
-                    None => self.copy(out),
+                    // What `loop` is called with gets these names, too.
+                    self.bound(out, self.names(1, within));
                 }
             }
+            "with" => self.rewrite_with(out),
             "macro" => {
                 self.copy(out);
-                for parameter in self.parameters() {
-                    let close = self.close;
-                    out.push_str(&format!("{{% set {parameter} = {BOUNDED}({parameter}) {close}"));
-                }
+                self.bound(out, self.parameters(2));
+            }
+            "call" => {
+                self.copy(out);
+                self.bound(out, self.parameters(1));
             }
             // Marks in which part of the output a model is trained; it does not change the text.
             "generation" => out.push_str(&format!("{} if true {}", self.open, self.close)),
@@ -314,6 +302,57 @@ impl<'s> Tokens<'s> {
             _ => self.copy(out),
         }
         Ok(())
+    }
+
+    /// Writes statements that bound what these names stand for.
+    fn bound(&self, out: &mut String, names: Vec<&str>) {
+        for name in names {
+            out.push_str(&format!("{{% set {name} = {BOUNDED}({name}) {}", self.close));
+        }
+    }
+
+    /// Writes a `with` whose values are bounded, and all known before any gets its name, as Jinja2 has it.
+    fn rewrite_with(&self, out: &mut String) {
+        let mut pairs = Vec::new();
+        let mut first = 1;
+        while let Some(assign) = self.next_outside(first, "=") {
+            let end = self.next_outside(assign, ",").unwrap_or(self.tokens.len());
+            pairs.push((first..assign, assign + 1..end));
+            first = end + 1;
+        }
+        if pairs.is_empty() {
+            return self.copy(out);
+        }
+        out.push_str(self.open);
+        out.push_str(self.before_token(1));
+        let (open, close) = if pairs.len() > 1 { ("(", ")") } else { ("", "") };
+        let separator = |index: usize| if index > 0 { ", " } else { open };
+        for (index, (target, _)) in pairs.iter().enumerate() {
+            out.push_str(separator(index));
+            self.write(out, target.start, target.end);
+        }
+        out.push_str(&format!("{close} = "));
+        for (index, (_, value)) in pairs.iter().enumerate() {
+            out.push_str(&format!("{}{BOUNDED}((", separator(index)));
+            self.write(out, value.start, value.end);
+            out.push_str(")) ");
+        }
+        out.push_str(close);
+        out.push_str(self.close);
+    }
+
+    /// The first token from `first` on that is this text, outside of brackets.
+    fn next_outside(&self, first: usize, text: &str) -> Option<usize> {
+        let mut outside = self
+            .with_depth()
+            .filter(|(index, found, depth)| *index >= first && *depth == 0 && *found == text);
+        outside.next().map(|(index, ..)| index)
+    }
+
+    /// The names among some tokens.
+    fn names(&self, first: usize, end: usize) -> Vec<&'s str> {
+        let tokens = self.tokens.get(first..end).unwrap_or_default().iter();
+        tokens.filter(|(_, token)| token.is_name()).map(|(_, token)| token.text).collect()
     }
 
     /// Writes the tag with its comparisons as calls.
@@ -353,10 +392,14 @@ impl<'s> Tokens<'s> {
         self.with_depth().find(|(_, text, depth)| *depth == 0 && matches(text)).map(|(index, ..)| index)
     }
 
-    /// The names of a macro's parameters: those that begin the list in its parentheses or follow a comma of it.
-    fn parameters(&self) -> Vec<&'s str> {
+    /// The names of parameters: those that begin the list in the parentheses which open at `open`, or follow a comma of it.
+    fn parameters(&self, open: usize) -> Vec<&'s str> {
+        if self.text(open) != "(" {
+            return Vec::new();
+        }
         let begins = |index: &usize| matches!(self.text(index.wrapping_sub(1)), "(" | ",");
-        let listed = self.with_depth().filter(|(index, _, depth)| *depth == 1 && begins(index));
+        let list = self.with_depth().skip(open + 1).take_while(|(.., depth)| *depth > 0);
+        let listed = list.filter(|(index, _, depth)| *depth == 1 && begins(index));
         let names = listed.filter_map(|(index, text, _)| {
             self.tokens.get(index).filter(|(_, token)| token.is_name()).map(|_| text)
         });

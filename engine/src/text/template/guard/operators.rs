@@ -1,15 +1,22 @@
-//! Comparisons as calls, so that they see texts as they were given ([`super::super::provenance`]).
+//! Comparisons as calls, so that they see texts as they were given ([`super::super::provenance`]), and products, so that
+//! what they repeat is bounded.
 //!
 //! `a == b` becomes `_siskin_compare(a, "==", b)`, also for `in`, `not in` and chains of them, and `a[b]` with a `b` that is
 //! worked out becomes `a[_siskin_key(b)]`. What stands beside an operator is found without a grammar: of all operators,
 //! only `and`, `or`, `not` and `if` bind looser than comparisons. Where this should read a tag otherwise than the engine
 //! does, a template takes another turn than it would, and no text loses its origin.
+//!
+//! `a * b` becomes `_siskin_product(a, b)`. Between what binds looser, `+`, `-` and `~` too, it is one of a chain of products,
+//! quotients and remainders, which are worked out from left to right.
 
-use super::{COMPARED, KEY, Tokens};
+use super::{COMPARED, KEY, PRODUCT, Tokens};
 
 /// What no part of a comparison goes beyond.
 const DELIMITERS: [&str; 8] = [",", ":", "=", "and", "or", "not", "if", "else"];
 const OPERATORS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
+/// What binds looser than a product, and what binds as it does.
+const SUMS: [&str; 3] = ["+", "-", "~"];
+const PRODUCTS: [&str; 4] = ["*", "/", "//", "%"];
 /// Words behind which a bracket begins a list.
 const BEFORE_VALUES: [&str; 8] = ["and", "or", "not", "if", "elif", "else", "in", "is"];
 
@@ -53,6 +60,55 @@ impl Tokens<'_> {
 
     /// Writes tokens without a comparison outside of brackets.
     fn write_plain(&self, out: &mut String, first: usize, end: usize) {
+        let is_sum = |index: &usize| SUMS.contains(&self.text(*index)) && self.follows_operand(*index);
+        let sums: Vec<usize> = self.steps(first, end).filter(is_sum).collect();
+        let mut at = first;
+        for sum in sums.into_iter().chain([end]) {
+            self.write_chain(out, at, sum);
+            if sum < end {
+                out.push_str(self.raw(sum, sum + 1));
+            }
+            at = sum + 1;
+        }
+    }
+
+    /// Whether what stands before a token is the end of a value, so that the token is an operator between two.
+    pub(super) fn follows_operand(&self, index: usize) -> bool {
+        let before = index.checked_sub(1).and_then(|before| self.tokens.get(before));
+        let first = usize::from(self.open.starts_with("{%"));
+        before.is_some_and(|(_, token)| {
+            let is_word = token.text.starts_with(super::is_word);
+            let is_value = is_word && (!BEFORE_VALUES.contains(&token.text) || self.is_named(index - 1));
+            index > first && (is_value || token.is_string() || matches!(token.text, ")" | "]" | "}"))
+        })
+    }
+
+    /// Writes a chain of products, quotients and remainders.
+    fn write_chain(&self, out: &mut String, first: usize, end: usize) {
+        let is_product =
+            |index: &usize| PRODUCTS.contains(&self.text(*index)) && self.follows_operand(*index);
+        let operators: Vec<usize> = self.steps(first, end).filter(is_product).collect();
+        if operators.iter().all(|&index| self.text(index) != "*") {
+            return self.write_values(out, first, end);
+        }
+        let mut ends = operators.iter().skip(1).copied().chain([end]);
+        let mut chain = String::new();
+        self.write_values(&mut chain, first, operators.first().copied().unwrap_or(end));
+        for &operator in &operators {
+            let mut operand = String::new();
+            self.write_values(&mut operand, operator + 1, ends.next().unwrap_or(end));
+            // Ends of lines that stand behind the operator are counted too.
+            let lines = "\n".repeat(super::newlines(self.raw(operator, operator + 1)));
+            chain = match self.text(operator) {
+                "*" => format!("{PRODUCT}({chain}, {lines}{operand}) "),
+                other => format!("{chain}{other} {lines}{operand}"),
+            };
+        }
+        out.push_str(&chain);
+    }
+
+    /// Writes tokens without an operator outside of brackets that becomes a call.
+    fn write_values(&self, out: &mut String, first: usize, end: usize) {
         for index in self.steps(first, end) {
             out.push_str(self.raw(index, index + 1));
             if !is_opening(self.text(index)) {
@@ -185,6 +241,42 @@ mod tests {
         );
         becomes("{% set a = b == c %}", "{% set a = _bounded((_compare(b , \"==\", c ) ))  %}");
         becomes("{{ a\n==\nb }}", "{{ _compare(a\n, \"==\", \nb ) }}");
+    }
+
+    #[test]
+    fn products_become_calls() {
+        becomes("{{ a * b }}", "{{ _product(a, b) }}");
+        becomes("{{ a + b * c - d }}", "{{ a + _product(b, c) - d }}");
+        becomes("{{ a / b * c % d * e }}", "{{ _product(_product(a / b, c) % d, e) }}");
+        becomes("{{ -a * -b ~ '*' }}", "{{ _product(-a, -b) ~ '*' }}");
+        becomes("{{ '-' * n|int(2) is x }}", "{{ _product('-', n|int(2) is x) }}");
+        becomes("{{ f(a * b, c) == 2 * d }}", "{{ _compare(f(_product(a, b), c), \"==\", _product(2, d)) }}");
+        becomes("{{ a[n * 2] ** 2 * b }}", "{{ _product(a[_key(_product(n, 2))] ** 2, b) }}");
+        becomes("{{ a if b * c else d }}", "{{ a if _product(b, c) else d }}");
+        becomes("{{ a\n*\nb }}", "{{ _product(a\n, \nb) }}");
+        becomes("{% set a = b * (c + d) %}", "{% set a = _bounded((_product(b, (c + d)))) %}");
+        for refused in ["{{ * a }}", "{{ f(*a) }}", "{{ a + * b }}", "{% for * in a %}"] {
+            assert!(guard(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_gets_a_name_is_bounded() {
+        becomes("{% with a = b %}", "{% with a = _bounded((b)) %}");
+        becomes(
+            "{% with a = b == c, d = [a, e] %}",
+            "{% with (a, d) = (_bounded((_compare(b, \"==\", c))), _bounded(([a, e]))) %}",
+        );
+        becomes("{% with %}", "{% with %}");
+        becomes(
+            "{% call(a, b=1) m(c) -%}",
+            "{% call(a, b=1) m(c) -%}{% set a = _bounded(a) -%}{% set b = _bounded(b) -%}",
+        );
+        becomes("{% call m(c) %}", "{% call m(c) %}");
+        becomes(
+            "{% for a, b in c recursive %}",
+            "{% for a, b in _bounded((c), true) recursive %}{% set a = _bounded(a) %}{% set b = _bounded(b) %}",
+        );
     }
 
     #[test]
