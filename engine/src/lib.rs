@@ -23,7 +23,9 @@ mod text;
 
 use siskin_compute::{arena, kernels, panel, team};
 
-pub use answer::{Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Scheduler};
+pub use answer::{
+    Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Channel, Ending, Piece, Scheduler,
+};
 pub use arena::OutOfMemory;
 pub use error::Error;
 pub use file::gguf;

@@ -1,5 +1,7 @@
+mod channel;
 mod scheduler;
 mod stop;
+mod thoughts;
 mod writing;
 
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use crate::model::Model;
 use crate::sequences::{Session, SessionError};
 use crate::text::sampler::{Sampler, SamplerOptions};
 use crate::text::template::{Message, Rendering};
+pub use channel::{Channel, Piece};
 pub use scheduler::{AnswerEvent, AnswerId, AnswerRequest, Scheduler};
 use writing::Writing;
 
@@ -119,6 +122,12 @@ impl Answer {
         self.limits = limits;
     }
 
+    /// Has control tokens stand in answers by their own text, from the next token on: for whoever looks for the calls of
+    /// tools. Without, they give no text. A token that ends an answer is no part of it.
+    pub fn show_special(&mut self, special: bool) {
+        self.writing.show_special(special);
+    }
+
     /// Ends the work when the flag is true, in the prompt or the answer, before the next layer: see
     /// [`Session::cancel_when`].
     pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
@@ -162,7 +171,7 @@ impl Answer {
         self.prompt.clear();
         self.prompt.extend_from_slice(prompt);
         self.read = false;
-        self.writing.begin(self.session.model().tokenizer(), &self.limits);
+        self.writing.begin(self.session.model().tokenizer(), prompt, &self.limits);
         let held = self.session.tokens().iter().take(self.session.pristine());
         self.reused = held.zip(prompt).take_while(|(held, token)| held == token).count();
         Ok(())
@@ -195,15 +204,14 @@ impl Answer {
         Ok(())
     }
 
-    /// The next piece of the answer's text, as soon as a token gives some that no stop string may begin with; None when
-    /// the answer is over, for a reason that [`Answer::ending`] gives.
+    /// The next piece of the answer's text, as soon as a token gives some that no stop string and no mark may begin with, and
+    /// whether it is a thought; None when the answer is over, for a reason that [`Answer::ending`] gives.
     ///
     /// # Errors
     /// As for [`Session::feed`] and [`Session::logits`]. The answer is over then.
-    pub fn next_piece(&mut self) -> Result<Option<&str>, Error> {
-        self.writing.clear_piece();
+    pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>, Error> {
         let done = self.read_prompt().and_then(|()| {
-            while self.writing.ending().is_none() && self.writing.piece().is_empty() {
+            while self.writing.ending().is_none() && !self.writing.has_piece() {
                 self.advance()?;
             }
             Ok(())
@@ -212,7 +220,7 @@ impl Answer {
             self.writing.end(Ending::Failed);
             return Err(error);
         }
-        Ok(Some(self.writing.piece()).filter(|piece| !piece.is_empty()))
+        Ok(self.writing.next_piece())
     }
 
     /// Takes up one token more.
@@ -230,6 +238,11 @@ impl Answer {
     /// The answer's tokens so far. Of an answer that was broken off the session does not hold the last.
     pub fn tokens(&self) -> &[u32] {
         self.writing.tokens()
+    }
+
+    /// How many of the answer's tokens are thoughts, with the marks around them.
+    pub fn thought_tokens(&self) -> usize {
+        self.writing.thought()
     }
 
     /// The prompt's tokens.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::writing::Writing;
-use super::{AnswerLimits, Ending};
+use super::{AnswerLimits, Ending, Piece};
 use crate::error::Error;
 use crate::model::{Adapter, Model};
 use crate::sequences::{SequenceId, Sequences, SessionError};
@@ -31,6 +31,9 @@ pub struct AnswerRequest {
     pub limits: AnswerLimits,
     /// What changes the model, and times what.
     pub adapters: Vec<(Adapter, f32)>,
+    /// Whether control tokens stand in the answer by their own text: see
+    /// [`Answer::show_special`](crate::Answer::show_special).
+    pub special: bool,
 }
 
 impl AnswerRequest {
@@ -43,6 +46,7 @@ impl AnswerRequest {
         sampling: SamplerOptions,
         limits: AnswerLimits,
         adapters: Vec<(Adapter, f32)>,
+        special: bool,
     }
 }
 
@@ -54,13 +58,15 @@ pub struct AnswerId(u64);
 #[derive(Debug)]
 pub enum AnswerEvent<'a> {
     /// More of its text.
-    Piece(&'a str),
+    Piece(Piece<'a>),
     /// There is no more.
     Over {
         /// Why.
         ending: Ending,
         /// All of the answer's tokens.
         tokens: &'a [u32],
+        /// How many of them are thoughts, with the marks around them.
+        thought_tokens: usize,
         /// What went wrong, where [`Ending::Failed`] is why.
         error: Option<SessionError>,
     },
@@ -222,8 +228,10 @@ impl Scheduler {
                     return;
                 }
                 (started, begun) => {
-                    let tokens = begun.as_ref().map_or(&[][..], |(_, writing)| writing.tokens());
-                    each(id, AnswerEvent::Over { ending: Ending::Failed, tokens, error: started.err() });
+                    let written = begun.as_ref().map(|(_, writing)| (writing.tokens(), writing.thought()));
+                    let (tokens, thought_tokens) = written.unwrap_or_default();
+                    let (ending, error) = (Ending::Failed, started.err());
+                    each(id, AnswerEvent::Over { ending, tokens, thought_tokens, error });
                 }
             }
         }
@@ -238,7 +246,8 @@ impl Scheduler {
             let (tokenizer, context) = (self.sequences.model().tokenizer(), self.sequences.context());
             let most = request.limits.tokens.unwrap_or(context).min(context);
             let mut writing = Writing::over(tokenizer, most + 1);
-            writing.begin(tokenizer, &request.limits);
+            writing.begin(tokenizer, &request.prompt, &request.limits);
+            writing.show_special(request.special);
             task.begun = Some((sampler, writing));
         }
         self.text.clear();
@@ -335,9 +344,8 @@ impl Scheduler {
         each: &mut impl FnMut(AnswerId, AnswerEvent<'_>),
     ) -> bool {
         let Working { id, writing, sequence, .. } = &mut self.at_work[at];
-        if !writing.piece().is_empty() {
-            each(*id, AnswerEvent::Piece(writing.piece()));
-            writing.clear_piece();
+        while let Some(piece) = writing.next_piece() {
+            each(*id, AnswerEvent::Piece(piece));
         }
         let (ending, error) = match done {
             Ok(()) => (writing.ending(), None),
@@ -349,7 +357,8 @@ impl Scheduler {
             Ending::Failed => drop(self.sequences.leave(*sequence)),
             _ => self.idle.push(*sequence),
         }
-        each(*id, AnswerEvent::Over { ending, tokens: writing.tokens(), error });
+        let (tokens, thought_tokens) = (writing.tokens(), writing.thought());
+        each(*id, AnswerEvent::Over { ending, tokens, thought_tokens, error });
         self.at_work.remove(at);
         false
     }

@@ -1,70 +1,126 @@
 //! Stop strings: an answer ends before the first of these texts.
 
+use super::channel::{Kind, Stretches};
+
 /// Lets text through as it comes, up to the place where a stop string begins. Text that may be the beginning of one
 /// is held back until the next text decides.
 ///
 /// The answer ends as soon as any stop string is complete, and before the longest of those that are complete there.
-/// How the text is cut into pieces makes no difference.
+/// How the text is cut into pieces makes no difference. Hidden text, that of control tokens, may be part of a stop string or
+/// lie within one: a stop string is found in the text with it as in the text without.
 #[derive(Debug, Default)]
 pub(crate) struct StopFilter {
     stops: Vec<String>,
     /// What was held back, then the newest text.
-    pending: String,
-    /// Bytes of `pending` that were let through.
-    released: usize,
+    pending: Stretches,
     stopped: bool,
 }
 
 impl StopFilter {
     /// A filter for these strings. Empty ones stop nothing.
-    pub(crate) fn new(stops: &[String]) -> StopFilter {
+    pub(super) fn new(stops: &[String]) -> StopFilter {
         let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        StopFilter { stops, pending: String::with_capacity(1024), released: 0, stopped: false }
+        StopFilter { stops, pending: Stretches::with_capacity(1024), stopped: false }
     }
 
     /// Whether a stop string was found. Nothing is let through afterwards.
-    pub(crate) fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// Takes the next text and returns what is certain to belong to the answer.
-    pub(crate) fn push(&mut self, text: &str) -> &str {
-        self.pending.drain(..self.released);
+    /// Takes the next text.
+    pub(super) fn push(&mut self, text: &str, kind: Kind) {
         if !self.stopped {
-            self.pending.push_str(text);
+            self.pending.push(text, kind);
         }
-        self.released = match self.first_stop() {
+    }
+
+    /// Hands on what is certain to belong to the answer.
+    pub(super) fn release(&mut self, each: impl FnMut(&str, Kind)) {
+        let certain = match self.first_stop() {
             Some(start) => {
                 self.stopped = true;
                 self.pending.truncate(start);
                 start
             }
-            None if self.stopped => 0,
-            None => self.pending.len() - self.undecided(),
+            None => self.pending.text().len() - self.undecided(),
         };
-        &self.pending[..self.released]
+        self.hand_on(certain, each);
     }
 
-    /// Returns what was held back, as no more text comes.
-    pub(crate) fn finish(&mut self) -> &str {
-        self.pending.drain(..self.released);
-        self.released = self.pending.len();
-        &self.pending
+    /// Hands on what was held back, as no more text comes.
+    pub(super) fn finish(&mut self, each: impl FnMut(&str, Kind)) {
+        self.hand_on(usize::MAX, each);
+    }
+
+    fn hand_on(&mut self, len: usize, mut each: impl FnMut(&str, Kind)) {
+        self.pending.take(len, |text, kind| {
+            if !kind.hidden {
+                each(text, kind);
+            }
+        });
     }
 
     /// Where the stop string begins that is complete first.
     fn first_stop(&self) -> Option<usize> {
-        let span = |stop: &String| self.pending.find(stop).map(|start| (start + stop.len(), start));
-        self.stops.iter().filter_map(span).min().map(|(_, start)| start)
+        let text = self.pending.text();
+        let whole = self.first_stop_in(text);
+        if !self.pending.hides() {
+            return whole.map(|(_, start)| start);
+        }
+        let shown = self.shown();
+        let within = self.first_stop_in(&shown);
+        // A stop string that ends with the last byte of a shown stretch ends before what is hidden behind it.
+        let within = within.map(|(end, start)| (self.place(end - 1) + 1, self.place(start)));
+        whole.into_iter().chain(within).min().map(|(_, start)| start)
+    }
+
+    /// The end and the beginning of the stop string that is complete first.
+    fn first_stop_in(&self, text: &str) -> Option<(usize, usize)> {
+        let span = |stop: &String| text.find(stop).map(|start| (start + stop.len(), start));
+        self.stops.iter().filter_map(span).min()
     }
 
     /// Bytes at the end that may be the beginning of a stop string.
     fn undecided(&self) -> usize {
+        let text = self.pending.text();
+        let whole = self.undecided_of(text);
+        if !self.pending.hides() {
+            return whole;
+        }
+        let shown = self.shown();
+        match self.undecided_of(&shown) {
+            0 => whole,
+            bytes => whole.max(text.len() - self.place(shown.len() - bytes)),
+        }
+    }
+
+    fn undecided_of(&self, text: &str) -> usize {
         let beginning = |stop: &String| {
             let lengths = stop.char_indices().map(|(at, _)| at);
-            lengths.rev().find(|&len| self.pending.ends_with(&stop[..len])).unwrap_or(0)
+            lengths.rev().find(|&len| text.ends_with(&stop[..len])).unwrap_or(0)
         };
         self.stops.iter().map(beginning).max().unwrap_or(0)
+    }
+
+    /// What was held back, without what is hidden.
+    fn shown(&self) -> String {
+        self.pending.iter_from(0).filter(|(_, kind)| !kind.hidden).map(|(text, _)| text).collect()
+    }
+
+    /// Where a byte of [`shown`](Self::shown) is among all of the text.
+    fn place(&self, shown: usize) -> usize {
+        let (mut before, mut seen) = (0, 0);
+        for (text, kind) in self.pending.iter_from(0) {
+            if !kind.hidden {
+                if shown < seen + text.len() {
+                    return before + shown - seen;
+                }
+                seen += text.len();
+            }
+            before += text.len();
+        }
+        before
     }
 }
 
@@ -73,17 +129,54 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    use super::super::channel::Channel;
+
     fn strings(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    fn kind(hidden: bool) -> Kind {
+        Kind { channel: Channel::Text, hidden }
+    }
+
+    /// What comes out for a piece; one that begins with `#` is hidden, without that sign.
+    fn pushed(filter: &mut StopFilter, piece: &str) -> String {
+        let hidden = piece.strip_prefix('#');
+        filter.push(hidden.unwrap_or(piece), kind(hidden.is_some()));
+        let mut out = String::new();
+        filter.release(|text, _| out.push_str(text));
+        out
+    }
+
+    fn finished(filter: &mut StopFilter) -> String {
+        let mut out = String::new();
+        filter.finish(|text, _| out.push_str(text));
+        out
     }
 
     /// What comes out for each piece, at last what `finish` adds, and whether it stopped.
     fn filtered(stops: &[&str], pieces: &[&str]) -> (Vec<String>, bool) {
         let stops = strings(stops);
         let mut filter = StopFilter::new(&stops);
-        let mut out: Vec<String> = pieces.iter().map(|piece| filter.push(piece).to_owned()).collect();
-        out.push(filter.finish().to_owned());
+        let mut out: Vec<String> = pieces.iter().map(|piece| pushed(&mut filter, piece)).collect();
+        out.push(finished(&mut filter));
         (out, filter.stopped())
+    }
+
+    #[test]
+    fn hidden_text_ends_an_answer_and_is_never_told() {
+        let told = |stops: &[&str], pieces: &[&str]| {
+            let (out, stopped) = filtered(stops, pieces);
+            (out.concat(), stopped)
+        };
+        assert_eq!(told(&[], &["a", "#[END]", "b"]), ("ab".to_owned(), false));
+        assert_eq!(told(&["[END]"], &["a", "#[END]", "b"]), ("a".to_owned(), true));
+        assert_eq!(told(&["x[END]"], &["ax", "#[END]", "b"]), ("a".to_owned(), true));
+        assert_eq!(told(&["[END]b"], &["ax", "#[END]", "b"]), ("ax".to_owned(), true));
+        assert_eq!(told(&["[END]b"], &["ax", "#[END]", "c"]), ("axc".to_owned(), false));
+        assert_eq!(told(&["xb"], &["ax", "#[END]", "bc"]), ("a".to_owned(), true));
+        assert_eq!(told(&["xb"], &["a", "#[END]", "x", "#[END]", "#[END]", "c"]), ("axc".to_owned(), false));
+        assert_eq!(told(&["x"], &["ax", "#[END]"]), ("a".to_owned(), true));
     }
 
     #[test]
@@ -132,8 +225,8 @@ mod tests {
             pieces in prop::collection::vec("[abé]{0,5}", 0..8),
         ) {
             let mut filter = StopFilter::new(&stops);
-            let mut out: String = pieces.iter().map(|piece| filter.push(piece).to_owned()).collect();
-            out.push_str(filter.finish());
+            let mut out: String = pieces.iter().map(|piece| pushed(&mut filter, piece)).collect();
+            out.push_str(&finished(&mut filter));
             prop_assert_eq!(out, defined(&stops, &pieces.concat()));
         }
     }

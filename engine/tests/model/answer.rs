@@ -30,8 +30,8 @@ fn answer(model: &Model, sampling: &SamplerOptions) -> Answer {
 fn text(answer: &mut Answer) -> String {
     let mut text = String::new();
     while let Some(piece) = answer.next_piece().unwrap() {
-        assert!(!piece.is_empty());
-        text.push_str(piece);
+        assert!(!piece.text.is_empty());
+        text.push_str(piece.text);
     }
     text
 }
@@ -129,7 +129,7 @@ fn answers_end_for_a_reason() {
     let mut answer = answer(&model, &greedy);
     let whole = say(&mut answer, PROMPTS[0]);
     assert_eq!(answer.ending(), Some(Ending::Complete));
-    assert_eq!(answer.next_piece().unwrap(), None);
+    assert!(answer.next_piece().unwrap().is_none());
     answer.set_limits(AnswerLimits::default().tokens(5));
     assert!(whole.starts_with(&say(&mut answer, PROMPTS[0])));
     assert_eq!((answer.ending(), answer.tokens().len()), (Some(Ending::Limit), 5));
@@ -166,7 +166,7 @@ fn answers_are_sent_to_other_threads_and_cancelled_from_there() {
     let (mut answer, begun) = thread::spawn(move || {
         let mut begun = String::new();
         for _ in 0..3 {
-            begun.push_str(answer.next_piece().unwrap().unwrap());
+            begun.push_str(answer.next_piece().unwrap().unwrap().text);
         }
         cancel.store(true, Ordering::Relaxed);
         begun.push_str(&text(&mut answer));

@@ -49,10 +49,10 @@ fn step(scheduler: &mut Scheduler, told: &mut Answers) -> Result<usize, SessionE
         assert_eq!(told.ending, None, "nothing comes behind the end");
         match event {
             AnswerEvent::Piece(piece) => {
-                assert!(!piece.is_empty());
-                told.text.push_str(piece);
+                assert!(!piece.text.is_empty());
+                told.text.push_str(piece.text);
             }
-            AnswerEvent::Over { ending, tokens, error } => {
+            AnswerEvent::Over { ending, tokens, error, .. } => {
                 told.ending = Some(ending);
                 told.tokens = tokens.to_vec();
                 told.error = error.map(|error| error.to_string());
@@ -87,7 +87,7 @@ fn alone_in(model: &Model, request: &AnswerRequest, context: usize) -> Told {
     let mut told = Told::default();
     loop {
         match answer.next_piece() {
-            Ok(Some(piece)) => told.text.push_str(piece),
+            Ok(Some(piece)) => told.text.push_str(piece.text),
             Ok(None) => break,
             Err(error) => {
                 told.error = Some(error.to_string());

@@ -11,6 +11,7 @@ mod sampling;
 mod session;
 pub(crate) mod size;
 pub(crate) mod speculation;
+mod template;
 
 pub(crate) use adapter::{AdapterArguments, Adapters};
 pub(crate) use answer::AnswerArguments;
@@ -23,3 +24,4 @@ pub(crate) use neighbour::NeighbourArguments;
 pub(crate) use sampling::SamplingArguments;
 pub(crate) use session::SessionArguments;
 pub(crate) use speculation::SpeculationArguments;
+pub(crate) use template::TemplateArguments;

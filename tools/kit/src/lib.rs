@@ -22,7 +22,7 @@ pub use inputs::Inputs;
 pub use lines::Lines;
 pub use output::{Output, tell};
 pub use random::Random;
-pub use text::text;
+pub use text::{is_utf16, plain, text};
 
 use anyhow::Error;
 use siskin::gguf::Gguf;

@@ -6,14 +6,24 @@ use anyhow::{Result, bail};
 /// # Errors
 /// Bytes that are no UTF-8, UTF-16 by its name.
 pub fn text(bytes: Vec<u8>) -> Result<String> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+    if is_utf16(&bytes) {
         bail!("expected UTF-8 text, found UTF-16");
     }
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => bail!("expected UTF-8 text, byte {} is none", error.utf8_error().valid_up_to()),
     };
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n"))
+    Ok(plain(&text))
+}
+
+/// Whether bytes begin with the byte order mark of UTF-16, which no other text does.
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
+}
+
+/// A text that is one already, as [`text`] has it.
+pub fn plain(text: &str) -> String {
+    text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
 }
 
 #[cfg(test)]

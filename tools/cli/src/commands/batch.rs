@@ -8,10 +8,10 @@ mod request;
 use crate::arguments::numbers::count;
 use crate::arguments::{
     AdapterArguments, AnswerArguments, MemoryArguments, ModelFlag, NeighbourArguments, SamplingArguments,
-    SessionArguments,
+    SessionArguments, TemplateArguments,
 };
 use crate::long_work::assistant::Basis;
-use crate::terminal::Interrupt;
+use crate::terminal::{Interrupt, answer};
 use answers::Answers;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -20,6 +20,7 @@ use queue::Queue;
 use request::{Id, Request};
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
+use siskin::tokenizer::Special;
 use siskin::{Adapter, AnswerLimits, Model, Scheduler};
 use siskin_kit::{Inputs, progress, tell};
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ use std::path::PathBuf;
 /// Each line of IN is a JSON object. "prompt" is what the user says, in the model's chat template; or "messages" is a
 /// whole conversation of objects with "role" and "content". Besides, a line may have "id", "system", "max_tokens",
 /// "stop", "seed", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty" and
-/// "frequency_penalty", which count before the flags. Lines of OpenAI's batches are read too: "custom_id" is the id,
+/// "frequency_penalty", and "chat_template_kwargs", an object of what the chat template is told, which count before the flags. Lines of OpenAI's batches are read too: "custom_id" is the id,
 /// "body" holds the rest. Of OpenAI's other names those are read that change no answer, such as "model" and "user", or
 /// "n" where it is 1; all else is refused, before anything is answered.
 ///
@@ -62,6 +63,8 @@ pub(crate) struct Arguments {
     /// Continue prompts as they are, without the chat template
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    template: TemplateArguments,
     #[command(flatten)]
     answer: AnswerArguments,
     /// Tokens that a prompt and its answer have at most [default: what the model was made for, up to 4096]
@@ -97,7 +100,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut settings = basis.settings(&work.sampling, &arguments.answer.limits());
     settings.set("system", arguments.system.clone());
     settings.set("raw", arguments.raw);
+    for (name, value) in arguments.template.settings(work.model()) {
+        settings.set(name, value);
+    }
+    if arguments.answer.special() {
+        settings.set("special", true);
+    }
     let inputs = Inputs::of([&arguments.input]).and(model.path()).and(adapters.paths());
+    let inputs = inputs.and(arguments.template.path());
     let mut answers = Answers::open(&arguments.output, inputs, settings)?;
     work.started = answers.started();
 
@@ -105,6 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let lines = work.check(&mut input)?;
     let before = answers.resume(&lines).with_context(|| input.name().to_owned())?;
     work.answer(&mut input, &lines, before, &mut answers)?;
+    answer::tell_hidden(work.queue.hidden_tokens());
 
     let so_far = if before > 0 { format!(", {before} of them from before") } else { String::new() };
     tell(format_args!("{}: {} answers{so_far}", answers.name(), lines.len()))?;
@@ -129,6 +140,10 @@ struct Prompt {
     sampling: SamplerOptions,
     limits: AnswerLimits,
     adapters: Vec<(Adapter, f32)>,
+    /// Whether control tokens stand in the answer by their own text.
+    special: bool,
+    /// Whether the conversation begins with a system message.
+    has_system: bool,
 }
 
 impl Work<'_> {
@@ -138,6 +153,7 @@ impl Work<'_> {
             arguments;
         let options = neighbour.begin(session.options(*ctx_size))?;
         let (model, options, adapters) = flag.open_together(memory, options, adapters, *parallel)?;
+        let model = arguments.template.apply(model, arguments.raw)?;
         let hash = flag.hash()?;
         let mut sequences = model.sequences(&options)?;
         neighbour.watch(sequences.threads(), |limit| sequences.limit_threads(limit))?;
@@ -146,7 +162,7 @@ impl Work<'_> {
         sequences.sampler(&sampling)?;
         let (context, cache) = (sequences.context(), options.session.cache);
         let basis = Basis { model: hash, adapters: adapters.identity(), context, cache };
-        let queue = Queue::new(Scheduler::new(sequences));
+        let queue = Queue::new(Scheduler::new(sequences), arguments.template.hides_thoughts());
         Ok((basis, Work { arguments, queue, adapters: adapters.all().to_vec(), sampling, started: 0 }))
     }
 
@@ -160,9 +176,10 @@ impl Work<'_> {
     /// A line that cannot be answered, or has the id of another.
     fn check(&self, input: &mut Input) -> Result<Vec<(Id, u128)>> {
         let mut lines = Vec::new();
-        let mut numbers = HashMap::new();
+        let (mut numbers, mut any_system) = (HashMap::new(), false);
         input.each(|line| {
-            let id = self.prompt(&line).with_context(|| line.place())?.id;
+            let Prompt { id, has_system, .. } = self.prompt(&line).with_context(|| line.place())?;
+            any_system |= has_system;
             if let Some(first) = numbers.insert(id.clone(), line.number) {
                 bail!("{}: the id {id} is that of line {first} already", line.place());
             }
@@ -170,6 +187,9 @@ impl Work<'_> {
             Ok(())
         })?;
         ensure!(!lines.is_empty(), "{}: the file has no prompts", input.name());
+        if any_system {
+            TemplateArguments::tell_system(self.model());
+        }
         Ok(lines)
     }
 
@@ -183,11 +203,17 @@ impl Work<'_> {
         sampling.validate()?;
         let limits = request.limits(self.arguments.answer.limits());
         let model = self.model();
+        let mut has_system = false;
         let tokens = match self.arguments.raw {
-            true => model.text_tokens(request.raw_prompt()?),
+            true => model.text_tokens_with(request.raw_prompt()?, self.special()),
             false => {
                 ensure!(!request.has_empty_prompt(), "the prompt is empty");
-                model.chat_tokens_at(&self.messages(&request), self.started)?
+                let mut rendering = self.arguments.template.rendering(model);
+                rendering.variables.extend_from_slice(request.variables());
+                rendering.seconds = Some(self.started);
+                let messages = self.messages(&request);
+                has_system = messages.first().is_some_and(|message| message.role == "system");
+                model.chat_tokens_with(&messages, &rendering)?
             }
         };
         let (length, context) = (tokens.len(), self.queue.scheduler().sequences().context());
@@ -197,7 +223,12 @@ impl Work<'_> {
             "the prompt has {length} tokens, the context has room for {context} and an answer needs some"
         );
         let (id, adapters) = (request.id.unwrap_or(Id::Number(line.number)), self.adapters.clone());
-        Ok(Prompt { id, tokens, sampling, limits, adapters })
+        let special = self.arguments.answer.special();
+        Ok(Prompt { id, tokens, sampling, limits, adapters, special, has_system })
+    }
+
+    fn special(&self) -> Special {
+        if self.arguments.answer.special() { Special::Parse } else { Special::Text }
     }
 
     fn messages(&self, request: &Request) -> Vec<Message> {

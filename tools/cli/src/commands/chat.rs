@@ -7,7 +7,7 @@ mod termination;
 
 use crate::arguments::{
     AdapterArguments, AnswerArguments, ContextArguments, MemoryArguments, ModelArguments, NeighbourArguments,
-    SamplingArguments, SessionArguments, SpeculationArguments,
+    SamplingArguments, SessionArguments, SpeculationArguments, TemplateArguments,
 };
 use crate::terminal::{Interrupt, answer, note};
 use anyhow::{Result, ensure};
@@ -35,6 +35,8 @@ pub(crate) struct Arguments {
     system: Option<String>,
     #[command(flatten)]
     adapters: AdapterArguments,
+    #[command(flatten)]
+    template: TemplateArguments,
     #[command(flatten)]
     answer: AnswerArguments,
     #[command(flatten)]
@@ -72,6 +74,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let draft = arguments.speculation.draft(&arguments.model)?;
     let (model, options, adapters) =
         arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
+    let model = arguments.template.apply(model, false)?;
+    if arguments.system.is_some() {
+        TemplateArguments::tell_system(&model);
+    }
+    let rendering = arguments.template.rendering(&model);
     let speculation = arguments.speculation.load(draft, &options)?;
     let mut session = model.session(&options)?;
     adapters.attach(&mut session)?;
@@ -87,10 +94,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let termination = Termination::on(ending, &interrupt)?;
     session.cancel_when(interrupt.flag());
-    let inputs =
-        Inputs::of(arguments.model.path()).and(arguments.adapters.paths()).and(arguments.speculation.path());
-    let (system, when_full) = (arguments.system.as_deref(), arguments.context.when_full());
-    let mut conversation = Conversation::new(session, options, system, when_full, inputs)?;
+    let inputs = Inputs::of(arguments.model.path()).and(arguments.adapters.paths());
+    let inputs = inputs.and(arguments.speculation.path()).and(arguments.template.path());
+    let (system, when_full) =
+        (arguments.system.as_deref().map(siskin_kit::plain), arguments.context.when_full());
+    let mut conversation = Conversation::new(session, options, system.as_deref(), when_full, inputs)?;
+    conversation.render_with(rendering, arguments.template.hides_thoughts());
     if lines.is_terminal() {
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }
@@ -130,6 +139,9 @@ fn say(conversation: &mut Conversation, text: &str, arguments: &AnswerArguments)
     let (begun, context) = (!answer.tokens.is_empty(), conversation.context());
     if begun || answer.ending != Ending::ContextFull {
         answer::end_line(&mut out)?;
+    }
+    if conversation.hides_thoughts() {
+        answer::tell_hidden(answer.thought_tokens);
     }
     if conversation.forgot() {
         note(format_args!(

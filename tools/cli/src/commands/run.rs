@@ -4,12 +4,13 @@ mod prompt_cache;
 
 use crate::arguments::{
     AdapterArguments, AnswerArguments, ContextArguments, MemoryArguments, ModelArguments, NeighbourArguments,
-    SamplingArguments, SessionArguments, SpeculationArguments, speculation,
+    SamplingArguments, SessionArguments, SpeculationArguments, TemplateArguments, speculation,
 };
 use crate::terminal::{Interrupt, answer, note};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::template::Message;
+use siskin::tokenizer::Special;
 use siskin::{Answer, Ending, Model};
 use siskin_kit::Inputs;
 use std::fmt;
@@ -42,6 +43,8 @@ pub(crate) struct Arguments {
     raw: bool,
     #[command(flatten)]
     adapters: AdapterArguments,
+    #[command(flatten)]
+    template: TemplateArguments,
     #[command(flatten)]
     answer: AnswerArguments,
     #[command(flatten)]
@@ -83,6 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let draft = arguments.speculation.draft(&arguments.model)?;
     let (model, options, adapters) =
         arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
+    let model = arguments.template.apply(model, arguments.raw)?;
     let speculation = arguments.speculation.load(draft, &options)?;
     let tokens = arguments.tokens(&model, prompt)?;
     let mut session = model.session(&options)?;
@@ -95,6 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sampler = session.sampler(&sampling)?;
     let mut answer = Answer::with_sampler(session, sampler);
     answer.set_limits(arguments.answer.limits());
+    answer.show_special(arguments.answer.special());
 
     let start = Instant::now();
     match &arguments.prompt_cache {
@@ -110,10 +115,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let start = Instant::now();
     let mut out = io::stdout().lock();
-    let reply = answer::stream(&mut answer, &mut out)?;
+    let hide_thoughts = arguments.template.hides_thoughts();
+    let reply = answer::stream(&mut answer, &mut out, hide_thoughts)?;
     answer::end_line(&mut out)?;
     let answer_speed = Speed { tokens: reply.tokens.len(), time: start.elapsed() };
 
+    if hide_thoughts {
+        answer::tell_hidden(reply.thought_tokens);
+    }
     let session = answer.session();
     if reply.ending == Ending::ContextFull {
         note(format_args!("the context of {} tokens is full: the answer ends here", session.context()));
@@ -138,14 +147,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 impl Arguments {
     /// What is read.
     fn inputs(&self) -> Inputs {
-        let files = Inputs::of(self.model.path()).and(&self.file);
+        let files = Inputs::of(self.model.path()).and(&self.file).and(self.template.path());
         files.and(self.adapters.paths()).and(self.speculation.path())
     }
 
     /// The prompt, from where it is to come from.
     fn prompt(&self) -> Result<String> {
         match (&self.prompt, &self.file) {
-            (Some(text), _) => Ok(text.clone()),
+            (Some(text), _) => Ok(siskin_kit::plain(text)),
             (None, Some(path)) => {
                 let name = path.display().to_string();
                 text(fs::read(path).with_context(|| name.clone())?).context(name)
@@ -167,12 +176,16 @@ impl Arguments {
 
     fn tokens(&self, model: &Model, prompt: String) -> Result<Vec<u32>> {
         if self.raw {
-            return Ok(model.text_tokens(&prompt));
+            let special = if self.answer.special() { Special::Parse } else { Special::Text };
+            return Ok(model.text_tokens_with(&prompt, special));
         }
         ensure!(!prompt.is_empty(), "the prompt is empty");
-        let system = self.system.iter().map(|text| Message::new("system", text));
+        let system = self.system.iter().map(|text| Message::new("system", siskin_kit::plain(text)));
         let messages: Vec<Message> = system.chain([Message::new("user", prompt)]).collect();
-        Ok(model.chat_tokens(&messages)?)
+        if self.system.is_some() {
+            TemplateArguments::tell_system(model);
+        }
+        Ok(model.chat_tokens_with(&messages, &self.template.rendering(model))?)
     }
 }
 

@@ -11,7 +11,7 @@ mod work;
 use crate::arguments::numbers::count;
 use crate::arguments::{
     AdapterArguments, AnswerArguments, MemoryArguments, ModelFlag, NeighbourArguments, SamplingArguments,
-    SessionArguments,
+    SessionArguments, TemplateArguments,
 };
 use crate::long_work::assistant::Assistant;
 use crate::long_work::journal::Settings;
@@ -35,7 +35,7 @@ const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// FILE is Markdown (.md), a PDF file with text in it, a Word document (.docx), HTML, or plain text in UTF-8. A text that
 /// is too long is cut into parts: at headings, or else between paragraphs, sentences, lines and words, in this order. Each part is summarized
 /// under the headings it stands under, then the summaries are merged, in several rounds if need be. The summary goes to
-/// standard output, as it comes.
+/// standard output, as it comes. Thoughts are no part of any summary.
 ///
 /// Summaries of parts are on the disk before the next is begun, in a journal. The same command goes on where it was
 /// interrupted, even by a loss of power, and prints what it would have printed. The journal is in the user's folder for
@@ -65,6 +65,8 @@ pub(crate) struct Arguments {
     /// Where finished summaries are kept
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    #[command(flatten)]
+    template: TemplateArguments,
     #[command(flatten)]
     answer: AnswerArguments,
     /// Tokens that a part and its summary have at most [default: what the model was made for, up to 4096]
@@ -99,18 +101,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.sampling.check()?;
     let sources = arguments.files.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>>>()?;
     let Arguments { model, adapters, memory, neighbour, session, ctx_size, .. } = arguments;
-    let assistant = Assistant::open(model, adapters, memory, neighbour, session.options(*ctx_size))?;
+    let template = &arguments.template;
+    let mut assistant =
+        Assistant::open(model, adapters, memory, neighbour, template, session.options(*ctx_size))?;
     let mut sampling = arguments.sampling.options(assistant.model());
     sampling.seed.get_or_insert(0);
     let instructions = arguments.instructions(assistant.model().name());
     let asked = arguments.answer.limits();
     let length = Room::summary(assistant.context(), asked.tokens);
     let limits = asked.tokens(length);
-    let settings = assistant.settings(&sampling, &limits)?;
+    let mut settings = assistant.settings(&sampling, &limits)?;
+    for (name, value) in template.settings(assistant.model()) {
+        settings.set(name, value);
+    }
+    if arguments.answer.special() {
+        assistant.show_special(true);
+        settings.set("special", true);
+    }
     let journal = arguments.journal(&settings, &instructions, &sources)?;
-    let inputs = Inputs::of(&arguments.files).and(model.path()).and(adapters.paths());
+    let inputs = Inputs::of(&arguments.files).and(model.path()).and(adapters.paths()).and(template.path());
     let finished = Finished::open(&journal, &inputs, settings)?;
-    let work = Work::new(assistant, sampling, limits, instructions, finished)?;
+    let rendering = template.rendering(assistant.model());
+    let work = Work::new(assistant, sampling, limits, instructions, rendering, finished)?;
     let finished = work.run(&sources, arguments.part_size)?;
     if arguments.journal.is_none() {
         finished.remove()?;

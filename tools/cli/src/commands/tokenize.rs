@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 /// Show the tokens of a text.
 ///
-/// One line per token: its number and its text. Ordinary tokens are shown in quotes, control tokens without. The text is taken as it is, with every newline.
+/// One line per token: its number and its text. Ordinary tokens are shown in quotes, control tokens without. The text is taken with every newline; a byte order mark before it is none of it, and lines that end by two
+/// characters end by one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -56,12 +57,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 impl Arguments {
+    /// The text, which need not be UTF-8.
     fn text(&self) -> Result<Vec<u8>> {
         match &self.text {
-            Some(text) => Ok(text.clone().into_bytes()),
+            Some(text) => Ok(siskin_kit::plain(text).into_bytes()),
             None => {
                 let mut bytes = Vec::new();
                 io::stdin().read_to_end(&mut bytes).context("standard input")?;
+                if siskin_kit::is_utf16(&bytes) || str::from_utf8(&bytes).is_ok() {
+                    return Ok(siskin_kit::text(bytes).context("standard input")?.into_bytes());
+                }
                 Ok(bytes)
             }
         }

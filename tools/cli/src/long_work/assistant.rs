@@ -1,7 +1,7 @@
 //! Prompts answered one after the other, each as if it were the first.
 
 use super::journal::Settings;
-use crate::arguments::{AdapterArguments, MemoryArguments, ModelFlag, NeighbourArguments};
+use crate::arguments::{AdapterArguments, MemoryArguments, ModelFlag, NeighbourArguments, TemplateArguments};
 use crate::terminal::{Interrupt, Reply, answer};
 use anyhow::Result;
 use serde_json::json;
@@ -54,9 +54,11 @@ impl Assistant {
         adapters: &AdapterArguments,
         memory: &MemoryArguments,
         neighbour: &NeighbourArguments,
+        template: &TemplateArguments,
         options: SessionOptions,
     ) -> Result<Assistant> {
         let (opened, options, adapters) = model.open_within(memory, neighbour.begin(options)?, adapters)?;
+        let opened = template.apply(opened, false)?;
         let hash = model.hash()?;
         let mut session = opened.session(&options)?;
         neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
@@ -64,6 +66,11 @@ impl Assistant {
         let (adapters, context) = (adapters.identity(), session.context());
         let basis = Basis { model: hash, adapters, context, cache: options.cache };
         Ok(Assistant { answer: Answer::new(session)?, basis })
+    }
+
+    /// Has control tokens stand in answers by their own text.
+    pub(crate) fn show_special(&mut self, special: bool) {
+        self.answer.show_special(special);
     }
 
     /// Ends what it is at when the program is interrupted.
@@ -90,7 +97,7 @@ impl Assistant {
         Ok(self.basis.settings(sampling, limits))
     }
 
-    /// Answers a prompt and writes the answer to `out` as it comes, until it ends or is interrupted.
+    /// Answers a prompt and writes the answer to `out` as it comes, without thoughts, until it ends or is interrupted.
     pub(crate) fn answer(
         &mut self,
         prompt: &[u32],
@@ -101,7 +108,7 @@ impl Assistant {
         self.answer.set_sampler(self.answer.session().sampler(sampling)?);
         self.answer.set_limits(limits.clone());
         self.answer.ask_tokens(prompt)?;
-        answer::stream(&mut self.answer, out)
+        answer::stream(&mut self.answer, out, true)
     }
 }
 
@@ -132,7 +139,8 @@ mod tests {
         let flags = Flags::parse_from(["siskin", "-n", "12"]);
         let fresh = || {
             let Flags { model, adapters, memory, neighbour, .. } = &flags;
-            Assistant::open(model, adapters, memory, neighbour, SessionOptions::default()).unwrap()
+            let template = TemplateArguments::default();
+            Assistant::open(model, adapters, memory, neighbour, &template, SessionOptions::default()).unwrap()
         };
         let ask = |assistant: &mut Assistant, prompt: &str| {
             let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();

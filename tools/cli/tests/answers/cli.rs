@@ -513,8 +513,14 @@ mod tokenize {
 
     #[test]
     fn bytes_that_are_no_text_are_taken_too() {
-        let listed = stdout(&fed(&["tokenize", DEMO], b"\xff\xfe"));
+        let listed = stdout(&fed(&["tokenize", DEMO], b"a\xff\xfe"));
         assert!(listed.contains("\\xff") && listed.contains("\\xfe"), "{listed}");
+        let run = fed(&["tokenize", DEMO], b"\xff\xfea\0");
+        assert!(
+            stderr(&run).contains("standard input: expected UTF-8 text, found UTF-16"),
+            "{}",
+            stderr(&run)
+        );
     }
 
     #[test]

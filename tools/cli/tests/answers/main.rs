@@ -15,4 +15,5 @@ mod prompt_cache;
 mod speculation;
 mod streams;
 mod summarize;
+mod templates;
 mod terminal;

@@ -28,7 +28,7 @@ fn answer_to(
     answer.read_prompt().context("the prompt")?;
     let mut text = String::new();
     while let Some(piece) = answer.next_piece()? {
-        text.push_str(piece);
+        text.push_str(piece.text);
     }
     Ok(text)
 }

@@ -40,13 +40,22 @@ pub(super) struct Record<'a> {
 struct Usage {
     prompt_tokens: usize,
     completion_tokens: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<Details>,
+}
+
+#[derive(Debug, Serialize)]
+struct Details {
+    reasoning_tokens: usize,
 }
 
 impl<'a> Record<'a> {
-    /// The answer to a prompt of so many tokens.
-    pub(super) fn new(id: &'a Id, prompt_tokens: usize, answer: &'a Reply) -> Record<'a> {
+    /// The answer to a prompt of so many tokens. Those of thoughts that were `hidden` are counted, as OpenAI does.
+    pub(super) fn new(id: &'a Id, prompt_tokens: usize, answer: &'a Reply, hidden: usize) -> Record<'a> {
         let finish_reason = if answer.ending == Ending::Complete { "stop" } else { "length" };
-        let usage = Usage { prompt_tokens, completion_tokens: answer.tokens.len() };
+        let details = Some(Details { reasoning_tokens: hidden }).filter(|_| hidden > 0);
+        let completion_tokens = answer.tokens.len();
+        let usage = Usage { prompt_tokens, completion_tokens, completion_tokens_details: details };
         Record { id, content: &answer.text, finish_reason, usage }
     }
 }

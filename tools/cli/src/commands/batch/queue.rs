@@ -16,6 +16,9 @@ const AHEAD: usize = 4;
 pub(super) struct Queue {
     scheduler: Scheduler,
     lines: VecDeque<Begun>,
+    hide_thoughts: bool,
+    /// Tokens of thoughts that were hidden.
+    hidden_tokens: usize,
 }
 
 /// A line that was begun.
@@ -25,20 +28,21 @@ struct Begun {
     place: String,
     id: Id,
     prompt_tokens: usize,
-    text: String,
-    /// None as long as it is not finished.
-    end: Option<End>,
-}
-
-struct End {
-    ending: Ending,
-    tokens: Vec<u32>,
+    /// As far as it came.
+    reply: Reply,
+    is_over: bool,
     error: Option<SessionError>,
 }
 
 impl Queue {
-    pub(super) fn new(scheduler: Scheduler) -> Queue {
-        Queue { scheduler, lines: VecDeque::new() }
+    /// No lines yet. Thoughts are no part of their answers where they are hidden.
+    pub(super) fn new(scheduler: Scheduler, hide_thoughts: bool) -> Queue {
+        Queue { scheduler, lines: VecDeque::new(), hide_thoughts, hidden_tokens: 0 }
+    }
+
+    /// Tokens of thoughts that were hidden so far.
+    pub(super) fn hidden_tokens(&self) -> usize {
+        self.hidden_tokens
     }
 
     /// What works on the lines.
@@ -53,11 +57,13 @@ impl Queue {
 
     /// Takes up a line.
     pub(super) fn push(&mut self, place: String, prompt: Prompt) -> Result<()> {
-        let Prompt { id, tokens, sampling, limits, adapters } = prompt;
+        let Prompt { id, tokens, sampling, limits, adapters, special, .. } = prompt;
         let prompt_tokens = tokens.len();
-        let request = AnswerRequest::new(tokens).sampling(sampling).limits(limits).adapters(adapters);
+        let request = AnswerRequest::new(tokens).sampling(sampling).limits(limits);
+        let request = request.adapters(adapters).special(special);
         let answer = self.scheduler.ask(request).with_context(|| place.clone())?;
-        self.lines.push_back(Begun { answer, place, id, prompt_tokens, text: String::new(), end: None });
+        let reply = Reply::none(Ending::Failed);
+        self.lines.push_back(Begun { answer, place, id, prompt_tokens, reply, is_over: false, error: None });
         Ok(())
     }
 
@@ -77,13 +83,18 @@ impl Queue {
     /// # Errors
     /// A line that cannot be answered: those before it are written.
     pub(super) fn work(&mut self, answers: &mut Answers) -> Result<Option<usize>> {
-        let lines = &mut self.lines;
+        let (lines, hide_thoughts) = (&mut self.lines, self.hide_thoughts);
         let step = self.scheduler.step(|answer, event| {
             let Ok(at) = lines.binary_search_by_key(&answer, |line| line.answer) else { return };
             match event {
-                AnswerEvent::Piece(piece) => lines[at].text.push_str(piece),
-                AnswerEvent::Over { ending, tokens, error } => {
-                    lines[at].end = Some(End { ending, tokens: tokens.to_vec(), error });
+                AnswerEvent::Piece(piece) => {
+                    lines[at].reply.push(piece, hide_thoughts);
+                }
+                AnswerEvent::Over { ending, tokens, thought_tokens, error } => {
+                    let Begun { reply, is_over, error: failure, .. } = &mut lines[at];
+                    (reply.ending, reply.tokens, reply.thought_tokens) =
+                        (ending, tokens.to_vec(), thought_tokens);
+                    (*is_over, *failure) = (true, error);
                 }
             }
         });
@@ -92,13 +103,14 @@ impl Queue {
             done => done?,
         };
         let mut written = 0;
-        while let Some(line) = self.lines.pop_front_if(|line| line.end.is_some()) {
-            let Begun { place, id, prompt_tokens, text, end, .. } = line;
-            let Some(End { ending, tokens, error }) = end else { break };
+        while let Some(line) = self.lines.pop_front_if(|line| line.is_over) {
+            let Begun { place, id, prompt_tokens, reply, error, .. } = line;
             if let Some(error) = error {
                 return Err(Error::from(error).context(place));
             }
-            answers.push(&Record::new(&id, prompt_tokens, &Reply { text, tokens, ending }))?;
+            let hidden = if self.hide_thoughts { reply.thought_tokens } else { 0 };
+            self.hidden_tokens += hidden;
+            answers.push(&Record::new(&id, prompt_tokens, &reply, hidden))?;
             written += 1;
         }
         Ok(Some(written))

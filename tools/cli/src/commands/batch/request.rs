@@ -16,6 +16,8 @@ pub(super) struct Request {
     tokens: Option<Tokens>,
     stop: Option<Vec<String>>,
     sampling: SamplerOverrides,
+    /// What the chat template is told.
+    variables: Vec<(String, Json)>,
 }
 
 /// What tells a line from others.
@@ -82,7 +84,7 @@ const UNSUPPORTED: [(&str, &[&str]); 15] = [
 
 /// All names that a line may have, but for those of OpenAI's.
 const NAMES: &str = "id, prompt, messages, system, max_tokens, stop, seed, temperature, top_k, top_p, min_p, \
-                     repeat_penalty, presence_penalty or frequency_penalty";
+                     repeat_penalty, presence_penalty, frequency_penalty or chat_template_kwargs";
 
 impl Request {
     /// Reads a line.
@@ -108,6 +110,7 @@ impl Request {
             tokens: one_of(&mut fields, &MAX_TOKENS, TOKENS, tokens)?,
             stop: fields.typed("stop", "a text or several that are not empty", stops)?,
             sampling: sampling(&mut fields)?,
+            variables: fields.typed("chat_template_kwargs", "an object", variables)?.unwrap_or_default(),
         };
         for (name, value) in fields.rest() {
             check_rest(&name, &value)?;
@@ -134,6 +137,7 @@ impl Request {
     /// Fields that only a chat template gives a meaning.
     pub(super) fn raw_prompt(&self) -> Result<&str> {
         ensure!(self.system.is_none(), "system: with --raw there is only the prompt");
+        ensure!(self.variables.is_empty(), "chat_template_kwargs: with --raw there is only the prompt");
         self.prompt.as_deref().ok_or_else(|| anyhow!("messages: with --raw there is only the prompt"))
     }
 
@@ -160,6 +164,11 @@ impl Request {
             limits.stop.clone_from(stop);
         }
         limits
+    }
+
+    /// What the line tells the chat template.
+    pub(super) fn variables(&self) -> &[(String, Json)] {
+        &self.variables
     }
 
     /// What the line says of sampling.
@@ -229,6 +238,13 @@ fn stops(value: &Json) -> Option<Vec<String>> {
     match value {
         Json::Array(texts) => texts.iter().map(stop).collect(),
         text => stop(text).map(|text| vec![text]),
+    }
+}
+
+fn variables(value: &Json) -> Option<Vec<(String, Json)>> {
+    match value {
+        Json::Object(variables) => Some(variables.clone()),
+        _ => None,
     }
 }
 
@@ -454,6 +470,10 @@ mod tests {
             (
                 r#"{"prompt": "a", "id": [1]}"#,
                 "id: expected a text or a whole number of at least 0, found an array",
+            ),
+            (
+                r#"{"prompt": "a", "chat_template_kwargs": 1}"#,
+                "chat_template_kwargs: expected an object, found 1",
             ),
             (r#"{"prompt": "a", "stop": [""]}"#, "stop: expected a text or several that are not empty"),
             (r#"{"prompt": "a", "stop": 1}"#, "stop: expected a text or several that are not empty"),

@@ -3,7 +3,7 @@ use crate::terminal::{Reply, answer, note};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use siskin::sampler::SamplerOptions;
-use siskin::template::Message;
+use siskin::template::{Message, Rendering};
 use siskin::{Answer, Ending, Session, WhenFull};
 use siskin_kit::{Inputs, Output};
 use std::fs;
@@ -21,6 +21,9 @@ pub(super) struct Conversation {
     room: Option<usize>,
     /// Messages were forgotten for the last answer.
     forgot: bool,
+    /// What the chat template is told.
+    rendering: Rendering,
+    hide_thoughts: bool,
     /// What the program reads.
     inputs: Inputs,
 }
@@ -45,7 +48,29 @@ impl Conversation {
         let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
         let opening = messages.len();
         let answer = Answer::with_sampler(session, sampler);
-        Ok(Conversation { answer, options, messages, opening, room, forgot: false, inputs })
+        let (forgot, rendering, hide_thoughts) = (false, Rendering::default(), false);
+        Ok(Conversation {
+            answer,
+            options,
+            messages,
+            opening,
+            room,
+            forgot,
+            rendering,
+            hide_thoughts,
+            inputs,
+        })
+    }
+
+    /// Tells the chat template this from now on, and whether thoughts are left out of what is written.
+    pub(super) fn render_with(&mut self, rendering: Rendering, hide_thoughts: bool) {
+        self.rendering = rendering;
+        self.hide_thoughts = hide_thoughts;
+    }
+
+    /// Whether thoughts are left out of what is written.
+    pub(super) fn hides_thoughts(&self) -> bool {
+        self.hide_thoughts
     }
 
     /// Tokens that the conversation has at most.
@@ -55,7 +80,8 @@ impl Conversation {
 
     /// Sends a message and writes the answer to `out`, until it ends or is cancelled.
     ///
-    /// A message that got no answer is forgotten: the conversation is as it was before.
+    /// A message that got no answer is forgotten: the conversation is as it was before. Thoughts are kept beside what was
+    /// said, where the chat template looks for them: what becomes of them later is its matter.
     pub(super) fn say(
         &mut self,
         text: &str,
@@ -65,8 +91,12 @@ impl Conversation {
         self.messages.push(Message::new("user", text));
         let answer = self.answer(arguments, out);
         match &answer {
-            Ok(answer) if answer.ending.is_complete() || !answer.text.is_empty() => {
-                self.messages.push(Message::new("assistant", answer.text.as_str()));
+            Ok(answer) if answer.ending.is_complete() || !answer.tokens.is_empty() => {
+                let said = Message::new("assistant", answer.said.as_str());
+                self.messages.push(match answer.thoughts.trim() {
+                    "" => said,
+                    thoughts => said.with("reasoning_content", thoughts),
+                });
             }
             _ => drop(self.messages.pop()),
         }
@@ -79,13 +109,14 @@ impl Conversation {
             return Ok(Reply::none(Ending::ContextFull));
         }
         self.answer.set_limits(arguments.limits());
+        self.answer.show_special(arguments.special());
         self.answer.ask_tokens(&tokens)?;
-        answer::stream(&mut self.answer, out)
+        answer::stream(&mut self.answer, out, self.hide_thoughts)
     }
 
     /// The conversation in tokens, without the oldest messages where they have no room and may be forgotten.
     fn tokens(&mut self) -> Result<Vec<u32>> {
-        let mut tokens = self.answer.model().chat_tokens(&self.messages)?;
+        let mut tokens = self.answer.model().chat_tokens_with(&self.messages, &self.rendering)?;
         self.forgot = false;
         if let Some(room) = self.room
             && tokens.len() >= self.context()
@@ -95,7 +126,7 @@ impl Conversation {
                 let end = (self.opening + 2).min(self.messages.len() - 1);
                 self.messages.drain(self.opening..end);
                 self.forgot = true;
-                tokens = self.answer.model().chat_tokens(&self.messages)?;
+                tokens = self.answer.model().chat_tokens_with(&self.messages, &self.rendering)?;
             }
         }
         Ok(tokens)

@@ -43,7 +43,7 @@ fn next_plain(input: &mut impl BufRead) -> Result<Option<String>> {
     let mut line = Vec::new();
     match input.read_until(b'\n', &mut line)? {
         0 => Ok(None),
-        _ => String::from_utf8(line).map(Some).context("expected UTF-8 text"),
+        _ => siskin_kit::text(line).map(Some),
     }
 }
 
@@ -115,5 +115,6 @@ mod tests {
             ["one\n", "\n", "two", "end"]
         );
         assert!(next_plain(&mut &b"\xff\n"[..]).is_err());
+        assert_eq!(next_plain(&mut "\u{feff}a\r\n".as_bytes()).unwrap().as_deref(), Some("a\n"));
     }
 }

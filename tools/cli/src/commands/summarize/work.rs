@@ -9,7 +9,7 @@ use crate::terminal::{Interrupt, answer};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use siskin::sampler::SamplerOptions;
-use siskin::template::Message;
+use siskin::template::{Message, Rendering};
 use siskin::tokenizer::Special;
 use siskin::{AnswerLimits, Ending};
 use siskin_documents::Document;
@@ -22,9 +22,13 @@ pub(super) struct Work {
     sampling: SamplerOptions,
     limits: AnswerLimits,
     instructions: Instructions,
+    /// What the chat template is told.
+    rendering: Rendering,
     finished: Finished,
     room: Room,
     progress: ProgressBar,
+    /// Tokens of thoughts, which are no part of summaries.
+    thought_tokens: usize,
 }
 
 /// A part of a text.
@@ -44,17 +48,30 @@ impl Work {
         sampling: SamplerOptions,
         limits: AnswerLimits,
         instructions: Instructions,
+        rendering: Rendering,
         finished: Finished,
     ) -> Result<Work> {
+        let rendering = rendering.seconds(finished.started());
         let tokens = |messages: &[Message]| -> Result<usize> {
-            Ok(assistant.model().chat_tokens_at(messages, finished.started())?.len())
+            Ok(assistant.model().chat_tokens_with(messages, &rendering)?.len())
         };
         let prompt = tokens(&instructions.part("", ""))?.max(tokens(&instructions.merge(&[]))?);
         let summary = Room::summary(assistant.context(), limits.tokens);
         let room = Room::new(assistant.context(), prompt, summary, instructions.merges())?;
         let progress = ProgressBar::hidden();
         assistant.cancel_when(&Interrupt::on_termination()?);
-        Ok(Work { assistant, sampling, limits, instructions, finished, room, progress })
+        let thought_tokens = 0;
+        Ok(Work {
+            assistant,
+            sampling,
+            limits,
+            instructions,
+            rendering,
+            finished,
+            room,
+            progress,
+            thought_tokens,
+        })
     }
 
     /// Prints the summary of texts, whose parts have at most `part_size` tokens.
@@ -78,6 +95,7 @@ impl Work {
             }
             self.print_merged(summaries)?;
         }
+        answer::tell_hidden(self.thought_tokens);
         Ok(self.finished)
     }
 
@@ -193,7 +211,7 @@ impl Work {
 
     /// The answer to a prompt, written to `out` as it comes: one that is finished already, or a new one.
     fn answer(&mut self, messages: &[Message], out: &mut impl Write) -> Result<String> {
-        let prompt = self.assistant.model().chat_tokens_at(messages, self.finished.started())?;
+        let prompt = self.prompt(messages)?;
         if let Some(summary) = self.finished.find(&prompt) {
             out.write_all(summary.as_bytes()).context("standard output")?;
             let summary = summary.to_owned();
@@ -205,9 +223,10 @@ impl Work {
             self.progress.finish_and_clear();
             bail!("interrupted: {} summaries are finished, the same command goes on", self.finished.count());
         }
-        self.finished.add(&prompt, &answer.text)?;
+        self.thought_tokens += answer.thought_tokens;
+        self.finished.add(&prompt, &answer.said)?;
         self.progress.inc(1);
-        Ok(answer.text)
+        Ok(answer.said)
     }
 
     /// Shows a bar of so many summaries.
@@ -216,8 +235,12 @@ impl Work {
         self.progress = progress::bar(summaries as u64, STYLE);
     }
 
+    fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        Ok(self.assistant.model().chat_tokens_with(messages, &self.rendering)?)
+    }
+
     fn fits(&self, messages: &[Message]) -> Result<bool> {
-        let prompt = self.assistant.model().chat_tokens_at(messages, self.finished.started())?;
+        let prompt = self.prompt(messages)?;
         Ok(self.room.fits(prompt.len()))
     }
 
