@@ -7,6 +7,7 @@ pub(crate) mod memory;
 pub(crate) mod model;
 mod neighbour;
 pub(crate) mod numbers;
+pub(crate) mod paths;
 mod sampling;
 mod session;
 pub(crate) mod size;
@@ -21,6 +22,7 @@ pub(crate) use model::ModelArguments;
 #[cfg(any(feature = "convert", feature = "long-work"))]
 pub(crate) use model::ModelFlag;
 pub(crate) use neighbour::NeighbourArguments;
+pub(crate) use paths::{InputPath, OutputPath};
 pub(crate) use sampling::SamplingArguments;
 pub(crate) use session::SessionArguments;
 pub(crate) use speculation::SpeculationArguments;

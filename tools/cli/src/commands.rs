@@ -31,10 +31,11 @@ mod tune;
 use anyhow::{Error, Result, anyhow};
 use clap::Subcommand;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use siskin_kit::Inputs;
 
-/// Makes [`Command`] of the commands' names, their modules and the features that they need.
+/// Makes [`Command`] of the commands' names, their modules, whether they write files, and the features that they need.
 macro_rules! commands {
-    ($($name:ident: $module:ident $($feature:literal)*,)*) => {
+    ($($name:ident: $module:ident $($writes:ident)? $($feature:literal)*,)*) => {
         /// A command with its arguments.
         #[derive(Debug, Subcommand)]
         pub(crate) enum Command {
@@ -45,12 +46,12 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// Does what the command is there for.
-            pub(crate) fn run(&self) -> Result<()> {
+            /// Does what the command is there for. What it writes takes the place of none of `inputs`, all that it reads.
+            pub(crate) fn run(&self, inputs: &Inputs) -> Result<()> {
                 match self {
                     $(
                         #[cfg(all($(feature = $feature),*))]
-                        Self::$name(arguments) => $module::run(arguments),
+                        Self::$name(arguments) => commands!(@run $module, arguments $(, $writes, inputs)?),
                     )*
                 }
             }
@@ -60,24 +61,26 @@ macro_rules! commands {
         const COMMANDS: &[(&str, bool, &[&str])] =
             &[$((stringify!($module), cfg!(all($(feature = $feature),*)), &[$($feature),*])),*];
     };
+    (@run $module:ident, $arguments:ident) => { $module::run($arguments) };
+    (@run $module:ident, $arguments:ident, writes, $inputs:ident) => { $module::run($arguments, $inputs) };
 }
 
 // In the order of the help.
 commands! {
-    Run: run,
-    Chat: chat,
-    Batch: batch "long-work",
-    Summarize: summarize "long-work",
-    Quantize: quantize "convert",
-    Pack: pack "convert",
-    Adapter: adapter "convert",
+    Run: run writes,
+    Chat: chat writes,
+    Batch: batch writes "long-work",
+    Summarize: summarize writes "long-work",
+    Quantize: quantize writes "convert",
+    Pack: pack writes "convert",
+    Adapter: adapter writes "convert",
     Plan: plan,
-    Imatrix: imatrix "convert",
+    Imatrix: imatrix writes "convert",
     Inspect: inspect,
     Tokenize: tokenize,
-    Logits: logits,
+    Logits: logits writes,
     Bench: bench "convert" "judge",
-    Eval: eval "judge",
+    Eval: eval writes "judge",
     Tune: tune "judge",
     Doctor: doctor,
 }
@@ -97,7 +100,59 @@ pub(crate) fn missing(usage: &clap::Error) -> Option<Error> {
 mod tests {
     use super::*;
     use crate::Arguments;
+    use crate::arguments::adapter::Named;
+    use crate::arguments::paths::inputs;
+    use crate::arguments::{InputPath, OutputPath};
     use clap::{CommandFactory, Parser};
+    use siskin_kit::Output;
+    use std::any::TypeId;
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    /// All arguments of a command and of those below it, each with the command's name.
+    fn arguments(command: &clap::Command) -> Vec<(String, clap::Arg)> {
+        let own = command.get_arguments().map(|arg| (command.get_name().to_owned(), arg.clone()));
+        own.chain(command.get_subcommands().flat_map(arguments)).collect()
+    }
+
+    #[test]
+    fn each_path_says_whether_it_is_read_or_written() {
+        let said = [TypeId::of::<InputPath>(), TypeId::of::<OutputPath>(), TypeId::of::<Named>()];
+        let mut paths = 0;
+        for (command, arg) in arguments(&Arguments::command()) {
+            let ty = arg.get_value_parser().type_id();
+            if said.iter().any(|said| ty == *said) {
+                paths += 1;
+                continue;
+            }
+            let any = [TypeId::of::<PathBuf>(), TypeId::of::<OsString>()].iter().any(|any| ty == *any);
+            let file = arg.get_value_names().into_iter().flatten().any(|name| name.contains("FILE"));
+            // Of its files the last is written.
+            let known = (command.as_str(), arg.get_id().as_str()) == ("merge", "files");
+            assert!(!any && !file || known, "{command}: {}", arg.get_id());
+        }
+        assert!(paths >= 9, "{paths} paths");
+    }
+
+    #[test]
+    fn all_that_is_read_is_found_among_the_arguments() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (model, prompt, draft, adapter) = (path("model"), path("prompt"), path("draft"), path("adapter"));
+        let cache = path("cache");
+        for file in [&model, &prompt, &draft, &adapter, &cache] {
+            std::fs::write(file, "").unwrap();
+        }
+        let scaled = format!("{adapter}=0.5");
+        let line = ["siskin", "run", &model, "-f", &prompt, "--draft-model", &draft, "--adapter", &scaled];
+        let line = line.into_iter().chain(["--prompt-cache", &cache]);
+        let inputs = inputs(&Arguments::command().try_get_matches_from(line).unwrap());
+        for read in [&model, &prompt, &draft, &adapter] {
+            let refused = Output::check(read.as_ref(), &inputs).unwrap_err();
+            assert!(format!("{refused:#}").contains("the output is the input"), "{read}: {refused:#}");
+        }
+        Output::check(cache.as_ref(), &inputs).unwrap();
+    }
 
     #[test]
     fn a_missing_command_names_its_features_and_others_are_there() {

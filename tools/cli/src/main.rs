@@ -16,11 +16,12 @@ mod sensors;
 mod terminal;
 
 use anyhow::{Context, Error, Result};
-use arguments::numbers;
-use clap::Parser;
+use arguments::{numbers, paths};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
 use siskin::Isa;
 use siskin::gguf::exit_on_bus_error;
+use siskin_kit::Inputs;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -56,11 +57,11 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage. Failures are one line on standard error.";
 
 fn main() -> ExitCode {
-    let command = match Arguments::try_parse() {
-        Ok(arguments) => arguments.command,
+    let (command, inputs) = match command_line() {
+        Ok(found) => found,
         Err(usage) => return report(&commands::missing(&usage).unwrap_or_else(|| usage.into())),
     };
-    match begin().and_then(|()| command.run()) {
+    match begin().and_then(|()| command.run(&inputs)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
@@ -72,6 +73,14 @@ fn begin() -> Result<()> {
     // Said here, it is not blamed on a model.
     Isa::choose().context("SISKIN_ISA")?;
     Ok(())
+}
+
+/// What is to be done, and all that is read for it.
+fn command_line() -> Result<(Command, Inputs), clap::Error> {
+    let mut command = Arguments::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let arguments = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((arguments.command, paths::inputs(&matches)))
 }
 
 /// Says why the program failed, in one line.
@@ -118,7 +127,6 @@ fn is_broken_pipe(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn an_error_is_one_line_and_says_nothing_twice() {

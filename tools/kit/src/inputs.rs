@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The files that a command reads, and those that it writes elsewhere, none of which an output may replace. Each
 /// [`Output`](crate::Output) and all [`Lines`](crate::Lines) are given them, so that no command can forget to say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Inputs(Vec<PathBuf>);
 
 impl Inputs {
@@ -30,10 +30,10 @@ impl Inputs {
         if same(Path::new("/proc/self/exe")) {
             bail!("the output is this program");
         }
+        if let Some(input) = self.0.iter().find(|input| same(input)) {
+            bail!("the output is the input {}", input.display());
+        }
         for input in &self.0 {
-            if same(input) {
-                bail!("the output is the input {}", input.display());
-            }
             for entry in fs::read_dir(input).into_iter().flatten().flatten() {
                 let path = entry.path();
                 if path.extension().is_none_or(|extension| extension != "gguf") && same(&path) {

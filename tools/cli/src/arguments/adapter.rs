@@ -1,5 +1,6 @@
 //! The flag that changes a model by LoRA adapters.
 
+use super::InputPath;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -20,7 +21,7 @@ pub(crate) struct AdapterArguments {
 /// A value of the flag.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Named {
-    pub(crate) path: PathBuf,
+    pub(crate) path: InputPath,
     pub(crate) scale: f32,
 }
 
@@ -33,7 +34,7 @@ impl FromStr for Named {
         let scaled = scaled.and_then(|(path, scale)| Some((path, scale.parse::<f32>().ok()?)));
         let (path, scale) = scaled.unwrap_or((text, 1.0));
         match scale.is_finite() {
-            true => Ok(Self { path: path.into(), scale }),
+            true => Ok(Self { path: PathBuf::from(path).into(), scale }),
             false => Err("expected a finite scale"),
         }
     }
@@ -49,11 +50,6 @@ impl Named {
 }
 
 impl AdapterArguments {
-    /// The files and folders that adapters are read from.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.adapters.iter().map(|named| &named.path)
-    }
-
     /// Opens the files; `base` is the file of the model that they are for.
     ///
     /// # Errors
@@ -154,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_scale_follows_the_last_equals_sign() {
-        let named = |path: &str, scale| Ok(Named { path: path.into(), scale });
+        let named = |path: &str, scale| Ok(Named { path: PathBuf::from(path).into(), scale });
         assert_eq!("a.gguf".parse(), named("a.gguf", 1.0));
         assert_eq!("a.gguf=0.5".parse(), named("a.gguf", 0.5));
         assert_eq!("a=b/c.gguf".parse(), named("a=b/c.gguf", 1.0));

@@ -1,13 +1,13 @@
 //! Opening the model that a command works with.
 
-use super::{AdapterArguments, Adapters, MemoryArguments, MemoryLimit};
+use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, MemoryLimit};
 use anyhow::Result;
 use clap::Args;
 use siskin::gguf::Gguf;
 use siskin::plan::{Outline, PlanError};
 use siskin::{Model, SessionOptions};
 use siskin_kit::in_file;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Among the options that are seldom wanted.
 const LAST: usize = 900;
@@ -24,7 +24,7 @@ pub(crate) struct ModelArguments {
         doc = "The model, a GGUF file: this program was built without a demo model"
     )]
     #[arg(value_name = "MODEL")]
-    model: Option<PathBuf>,
+    model: Option<InputPath>,
     /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
     #[arg(long, display_order = LAST)]
     no_mmap: bool,
@@ -34,11 +34,6 @@ impl ModelArguments {
     /// Opens another file as the model's is opened.
     pub(crate) fn beside(&self, path: &Path) -> Result<Gguf> {
         open(Some(path), self.no_mmap)
-    }
-
-    /// The model's file; None for the demo model.
-    pub(crate) fn path(&self) -> Option<&PathBuf> {
-        self.model.as_ref()
     }
 
     /// Opens the model's file.
@@ -99,7 +94,7 @@ pub(crate) struct ModelFlag {
         doc = "The model, a GGUF file: this program was built without a demo model"
     )]
     #[arg(short, long, value_name = "MODEL")]
-    model: Option<PathBuf>,
+    model: Option<InputPath>,
     /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
     #[arg(long, display_order = LAST)]
     no_mmap: bool,
@@ -108,11 +103,6 @@ pub(crate) struct ModelFlag {
 #[cfg(any(feature = "convert", feature = "long-work"))]
 #[cfg_attr(not(all(feature = "convert", feature = "long-work")), allow(dead_code))] // Each needs its part.
 impl ModelFlag {
-    /// The model's file; None for the demo model.
-    pub(crate) fn path(&self) -> Option<&PathBuf> {
-        self.model.as_ref()
-    }
-
     /// Opens another file as the model's is opened.
     pub(crate) fn beside(&self, path: &Path) -> Result<Gguf> {
         open(Some(path), self.no_mmap)

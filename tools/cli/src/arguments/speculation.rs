@@ -1,14 +1,13 @@
 //! The flags that have answers guessed ahead.
 
-use super::ModelArguments;
 use super::numbers::count;
+use super::{InputPath, ModelArguments};
 use crate::terminal::note;
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
 use siskin::{Model, Score, Session, SessionOptions, Speculation};
 use siskin_kit::in_file;
-use std::path::PathBuf;
 
 /// Who guesses, and how much. None of the flags changes a bit of the result.
 #[derive(Debug, Args)]
@@ -19,18 +18,13 @@ pub(crate) struct SpeculationArguments {
     lookup: bool,
     /// A small model with the same tokens that guesses how answers go on; only as long as that is faster
     #[arg(long, value_name = "FILE", group = "drafts", conflicts_with = "lookup")]
-    draft_model: Option<PathBuf>,
+    draft_model: Option<InputPath>,
     /// Tokens that are guessed at a time, at most
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = count, requires = "drafts")]
     draft_max: usize,
 }
 
 impl SpeculationArguments {
-    /// The file of the draft model.
-    pub(crate) fn path(&self) -> Option<&PathBuf> {
-        self.draft_model.as_ref()
-    }
-
     /// The options of a session whose answers are guessed ahead.
     pub(crate) fn options(&self, options: SessionOptions) -> SessionOptions {
         let drafts = if self.lookup || self.draft_model.is_some() { self.draft_max } else { 0 };

@@ -1,5 +1,6 @@
 //! The flags of chat templates: which one makes prompts, what it is told, and what becomes of thoughts.
 
+use super::InputPath;
 use crate::terminal::note;
 use anyhow::{Context, Error, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -8,7 +9,6 @@ use siskin::template::{ChatTemplate, Json, Message, Rendering, TemplateError};
 #[cfg(feature = "long-work")]
 use siskin_kit::hash;
 use std::fs;
-use std::path::PathBuf;
 
 /// How a conversation becomes a prompt.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,7 +21,7 @@ pub(crate) struct TemplateArguments {
     template_vars: Vec<Variable>,
     /// A Jinja chat template to use instead of the one in the model's file
     #[arg(long, value_name = "FILE")]
-    chat_template: Option<PathBuf>,
+    chat_template: Option<InputPath>,
 }
 
 /// A value that the template knows by its name.
@@ -55,11 +55,6 @@ impl Think {
 }
 
 impl TemplateArguments {
-    /// The file of a template, if one was named.
-    pub(crate) fn path(&self) -> Option<&PathBuf> {
-        self.chat_template.as_ref()
-    }
-
     /// Whether thoughts are left out of answers.
     pub(crate) fn hides_thoughts(&self) -> bool {
         self.think == Some(Think::Hide)
@@ -86,7 +81,7 @@ impl TemplateArguments {
         let model = match &self.chat_template {
             Some(path) => {
                 let name = path.display().to_string();
-                let source = fs::read(path).map_err(Error::from).and_then(siskin_kit::text);
+                let source = fs::read(&**path).map_err(Error::from).and_then(siskin_kit::text);
                 let template = source.and_then(|source| compiled(&model, &source));
                 model.with_chat_template(template.context(name)?)
             }

@@ -3,7 +3,7 @@
 mod inspect;
 mod merge;
 
-use crate::arguments::ModelFlag;
+use crate::arguments::{InputPath, ModelFlag, OutputPath};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use siskin::AdapterOutline;
@@ -12,7 +12,6 @@ use siskin::plan::Outline;
 use siskin_convert::peft;
 use siskin_kit::{Inputs, Output, tell};
 use std::io::Write;
-use std::path::PathBuf;
 
 /// Convert, look into and merge LoRA adapters.
 #[derive(Debug, Args)]
@@ -38,31 +37,30 @@ enum Command {
 #[derive(Debug, Args)]
 struct Convert {
     /// The folder, with adapter_config.json and adapter_model.safetensors
-    input: PathBuf,
+    input: InputPath,
     /// The GGUF file to write; one that is there is replaced once the new one is complete
-    output: PathBuf,
+    output: OutputPath,
     #[command(flatten)]
     model: ModelFlag,
 }
 
 /// Runs one of the commands.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     match &arguments.command {
-        Command::Convert(arguments) => convert(arguments),
+        Command::Convert(arguments) => convert(arguments, inputs),
         Command::Inspect(arguments) => inspect::run(arguments),
-        Command::Merge(arguments) => merge::run(arguments),
+        Command::Merge(arguments) => merge::run(arguments, inputs),
     }
 }
 
-fn convert(arguments: &Convert) -> Result<()> {
+fn convert(arguments: &Convert, inputs: &Inputs) -> Result<()> {
     let Convert { input, output, model } = arguments;
     let file = model.file()?;
     let bytes = peft::convert(input, &file)?;
     // What does not fit the model is not written.
     let outline = AdapterOutline::of(&Gguf::from_bytes(&input.display().to_string(), bytes.clone())?)?;
     Outline::of(&file)?.add_adapter(&outline)?;
-    let inputs = Inputs::of([input]).and(model.path());
-    let output = Output::create(output, &inputs)?;
+    let output = Output::create(output, inputs)?;
     let name = output.name().to_owned();
     output.file().write_all(&bytes).with_context(|| name.clone())?;
     output.commit()?;

@@ -7,8 +7,8 @@ mod request;
 
 use crate::arguments::numbers::count;
 use crate::arguments::{
-    AdapterArguments, AnswerArguments, MemoryArguments, ModelFlag, NeighbourArguments, SamplingArguments,
-    SessionArguments, TemplateArguments,
+    AdapterArguments, AnswerArguments, InputPath, MemoryArguments, ModelFlag, NeighbourArguments, OutputPath,
+    SamplingArguments, SessionArguments, TemplateArguments,
 };
 use crate::long_work::assistant::Basis;
 use crate::terminal::{Interrupt, answer};
@@ -24,7 +24,6 @@ use siskin::tokenizer::Special;
 use siskin::{Adapter, AnswerLimits, Model, Scheduler};
 use siskin_kit::{Inputs, progress, tell};
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// Answer many prompts, line by line, and go on after an interruption.
 ///
@@ -51,10 +50,10 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     /// The prompts, a JSON object on each line
     #[arg(value_name = "IN.jsonl")]
-    input: PathBuf,
+    input: InputPath,
     /// The answers
     #[arg(value_name = "OUT.jsonl")]
-    output: PathBuf,
+    output: OutputPath,
     #[command(flatten)]
     model: ModelFlag,
     /// What the model is told before each prompt
@@ -92,10 +91,9 @@ Examples:
   jq -c '{id: .key, prompt: .text}' notes.json > in.jsonl && siskin batch in.jsonl out.jsonl --model model.gguf";
 
 /// Answers what is not answered yet, and prints a line about it.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     arguments.sampling.check()?;
     let mut input = Input::open(&arguments.input)?;
-    let Arguments { model, adapters, .. } = arguments;
     let (basis, mut work) = Work::open(arguments)?;
     let mut settings = basis.settings(&work.sampling, &arguments.answer.limits());
     settings.set("system", arguments.system.clone());
@@ -106,9 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.answer.special() {
         settings.set("special", true);
     }
-    let inputs = Inputs::of([&arguments.input]).and(model.path()).and(adapters.paths());
-    let inputs = inputs.and(arguments.template.path());
-    let mut answers = Answers::open(&arguments.output, inputs, settings)?;
+    let mut answers = Answers::open(&arguments.output, inputs.clone(), settings)?;
     work.started = answers.started();
 
     // Nothing is answered before all lines are known to be right.

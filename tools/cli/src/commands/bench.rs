@@ -1,7 +1,7 @@
 //! The `bench` command: how fast a model runs here, and how near that is to what the machine can do.
 
 use crate::arguments::numbers::{count, whole};
-use crate::arguments::{MemoryLimit, ModelArguments, SessionArguments};
+use crate::arguments::{MemoryLimit, ModelArguments, OutputPath, SessionArguments};
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     file_type: FileType,
     /// Keep the model with random weights in this file; one that is there is replaced once the new one is complete
     #[arg(long, value_name = "FILE", requires = "shape", conflicts_with = "model")]
-    out: Option<PathBuf>,
+    out: Option<OutputPath>,
     /// Tokens of a prefill; 0 for none
     #[arg(short = 'p', long, value_name = "N", default_value_t = 512, value_parser = whole::<usize>)]
     n_prompt: usize,
@@ -118,7 +118,7 @@ impl<'a> Subject<'a> {
         let (path, unnamed) = match &arguments.out {
             Some(path) => {
                 keep(shape, file_type, path)?;
-                (path.clone(), None)
+                (path.to_path_buf(), None)
             }
             None => {
                 let file = unnamed(shape, file_type)?;
@@ -165,7 +165,7 @@ impl<'a> Subject<'a> {
 
 fn keep(shape: &Shape, file_type: FileType, path: &Path) -> Result<()> {
     // Random weights are read from nowhere.
-    let output = Output::create(path, &Inputs::of([""; 0]))?;
+    let output = Output::create(path, &Inputs::default())?;
     random::write(shape, file_type, output.writer()).with_context(|| output.name().to_owned())?;
     output.commit()
 }

@@ -67,7 +67,7 @@ const HELP: &str = "\
 /help        show this list";
 
 /// Talks until the input ends.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     arguments.sampling.check()?;
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
     let options = arguments.speculation.options(options);
@@ -94,11 +94,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let termination = Termination::on(ending, &interrupt)?;
     session.cancel_when(interrupt.flag());
-    let inputs = Inputs::of(arguments.model.path()).and(arguments.adapters.paths());
-    let inputs = inputs.and(arguments.speculation.path()).and(arguments.template.path());
     let (system, when_full) =
         (arguments.system.as_deref().map(siskin_kit::plain), arguments.context.when_full());
-    let mut conversation = Conversation::new(session, options, system.as_deref(), when_full, inputs)?;
+    let mut conversation = Conversation::new(session, options, system.as_deref(), when_full, inputs.clone())?;
     conversation.render_with(rendering, arguments.template.hides_thoughts());
     if lines.is_terminal() {
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));

@@ -3,7 +3,7 @@
 mod worker;
 
 use crate::arguments::numbers::count;
-use crate::arguments::{AnswerArguments, MemoryLimit, SessionArguments};
+use crate::arguments::{AnswerArguments, InputPath, MemoryLimit, OutputPath, SessionArguments};
 use crate::terminal::note;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -13,7 +13,7 @@ use siskin_judge::eval::{Metric, Report, Requirement, Row, Settings, Task};
 use siskin_kit::{Inputs, Output, tell};
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use worker::Job;
 
 /// Compare models: quality, speed, memory and energy.
@@ -27,10 +27,10 @@ use worker::Job;
 pub(crate) struct Arguments {
     /// The models, GGUF files
     #[arg(value_name = "MODEL", required_unless_present = "clear_cache")]
-    models: Vec<PathBuf>,
+    models: Vec<InputPath>,
     /// A text whose perplexity is measured
     #[arg(long, value_name = "FILE")]
-    text: Option<PathBuf>,
+    text: Option<InputPath>,
     /// Tokens of a window of the text; the second half of each is scored
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = count, requires = "text")]
     window: usize,
@@ -39,17 +39,17 @@ pub(crate) struct Arguments {
     chunks: Option<usize>,
     /// The reference model, usually in F16, that all models are compared with
     #[arg(long, value_name = "REF")]
-    against: Option<PathBuf>,
+    against: Option<InputPath>,
     /// Where the reference's logits are kept, in half precision [default: a file in the user's cache folder, which
     /// holds up to 4 GiB]
     #[arg(long, value_name = "FILE", requires = "against", requires = "text")]
-    logits_cache: Option<PathBuf>,
+    logits_cache: Option<OutputPath>,
     /// Remove the logits that are kept in the user's cache folder, and do nothing else
     #[arg(long, exclusive = true)]
     clear_cache: bool,
     /// Tasks, on each line {"prompt": ..., "answer": ..., "task": kind}, answered greedily in the chat template
     #[arg(long, value_name = "FILE.jsonl")]
-    tasks: Option<PathBuf>,
+    tasks: Option<InputPath>,
     /// A bound that all models have to keep, METRIC<=NUMBER or METRIC>=NUMBER; may be given several times
     #[arg(long, value_name = "BOUND")]
     require: Vec<Requirement>,
@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     json: bool,
     /// Write a page with plots; one that is there is replaced
     #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    html: Option<OutputPath>,
     /// Tokens of the prefill that is timed
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = count)]
     n_prompt: usize,
@@ -106,9 +106,9 @@ Examples:
 Exit codes: 0 all bounds are kept, 1 one is not, or a failure, 2 wrong usage, also a bound for what was not measured.";
 
 /// Evaluates the models, and prints what came out.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     if let Some(job) = &arguments.worker {
-        return worker::run(arguments, job);
+        return worker::run(arguments, job, inputs);
     }
     if arguments.clear_cache {
         return clear_cache();
@@ -116,21 +116,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tasks = arguments.read_tasks()?;
     arguments.check_requirements(tasks.as_deref())?;
     let place = arguments.logits_place()?;
-    let page_inputs = arguments.inputs().and(place.iter().map(|logits| &logits.path));
+    let page_inputs = inputs.clone().and(place.iter().map(|logits| &logits.path));
     arguments.html.as_deref().map(|path| Output::check(path, &page_inputs)).transpose()?;
     let in_use = place.as_ref().map(|logits| arguments.reference_logits(logits)).transpose()?.flatten();
     let mut report = Report {
-        text: arguments.text.clone(),
+        text: arguments.text.as_deref().map(Into::into),
         window: arguments.window,
-        reference: arguments.against.clone(),
-        tasks: arguments.tasks.clone().zip(tasks.map(|tasks| tasks.len())),
+        reference: arguments.against.as_deref().map(Into::into),
+        tasks: arguments.tasks.as_deref().map(Into::into).zip(tasks.map(|tasks| tasks.len())),
         requirements: arguments.require.clone(),
         rows: Vec::new(),
     };
     for (index, path) in arguments.models.iter().enumerate() {
         progress(format_args!("{} ({} of {})", path.display(), index + 1, arguments.models.len()));
         let evaluation = worker::start(&Job::Model { index, logits: place.clone() }, path)?;
-        report.rows.push(Row { path: path.clone(), evaluation });
+        report.rows.push(Row { path: path.to_path_buf(), evaluation });
     }
     let text = match arguments.json {
         true => format!("{:#}\n", report.json()),
@@ -220,23 +220,13 @@ fn usage(problem: String) -> anyhow::Error {
 }
 
 impl Arguments {
-    /// What is read.
-    fn inputs(&self) -> Inputs {
-        Inputs::of(&self.models).and(&self.text).and(&self.against).and(&self.tasks)
-    }
-
-    /// What the reference's logits do not replace.
-    fn logits_inputs(&self) -> Inputs {
-        self.inputs().and(&self.html)
-    }
-
     fn settings(&self) -> Settings {
         Settings::default()
-            .text(self.text.clone())
+            .text(self.text.as_deref().map(Into::into))
             .window(self.window)
             .chunks(self.chunks)
-            .against(self.against.clone())
-            .tasks(self.tasks.clone())
+            .against(self.against.as_deref().map(Into::into))
+            .tasks(self.tasks.as_deref().map(Into::into))
             .limits(self.answer.limits())
             .prompt(self.n_prompt)
             .runs(self.runs)
@@ -277,7 +267,7 @@ impl Arguments {
     fn logits_place(&self) -> Result<Option<Logits>> {
         let Some(key) = self.settings().key()? else { return Ok(None) };
         let path = match &self.logits_cache {
-            Some(path) => path.clone(),
+            Some(path) => path.to_path_buf(),
             None => {
                 let kept =
                     Kept::open().context("name a file for the reference's logits with --logits-cache")?;

@@ -1,11 +1,12 @@
 //! The `imatrix` command: an importance matrix, which `quantize` reads.
 
-use crate::arguments::{AdapterArguments, MemoryLimit, ModelArguments, SessionArguments};
+use crate::arguments::{
+    AdapterArguments, InputPath, MemoryLimit, ModelArguments, OutputPath, SessionArguments,
+};
 use anyhow::Result;
 use clap::Args;
 use siskin_convert::imatrix::{Imatrix, Text};
 use siskin_kit::{Inputs, Output, tell};
-use std::path::PathBuf;
 
 /// Measure which columns of a model's matrices matter most, for `siskin quantize --imatrix`.
 ///
@@ -22,10 +23,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// A text like those the model is made for, in UTF-8 [default: a mixture of prose, dialogue and code]
-    text: Option<PathBuf>,
+    text: Option<InputPath>,
     /// The file to write; one that is there is replaced once the new one is complete
     #[arg(short, long = "output", value_name = "FILE")]
-    output: PathBuf,
+    output: OutputPath,
     /// Tokens that are read in one go; what is left at the end of the text does not count
     #[arg(short, long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     ctx_size: u32,
@@ -39,13 +40,12 @@ pub(crate) struct Arguments {
 }
 
 /// Reads the text with the model, writes the file, and prints a line about it.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let text = Text::open(arguments.text.as_deref())?;
     let options = arguments.session.options(Some(arguments.ctx_size as usize));
     let (model, _) =
         arguments.model.open_limited(&arguments.memory, &options, &AdapterArguments::default())?;
-    let inputs = Inputs::of(arguments.model.path()).and(&arguments.text);
-    let output = Output::create(&arguments.output, &inputs)?;
+    let output = Output::create(&arguments.output, inputs)?;
     let imatrix = Imatrix::measure(&model, &text, arguments.ctx_size, arguments.chunks, &options)?;
     let (written, matrices) = (output.name().to_owned(), imatrix.entries.len());
     let (chunks, size) = (imatrix.chunks, imatrix.chunk_size);

@@ -5,18 +5,19 @@ mod json;
 mod second_reader;
 mod text;
 
+use crate::arguments::InputPath;
 use anyhow::Result;
 use clap::Args;
 use siskin::gguf::{Gguf, Layout, TensorInfo};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Show what a GGUF file holds
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// A GGUF file
-    file: PathBuf,
+    file: InputPath,
     /// Print one JSON object, with every value in full
     #[arg(long)]
     json: bool,

@@ -2,12 +2,11 @@
 
 mod npy;
 
-use crate::arguments::{AdapterArguments, MemoryLimit, ModelArguments, SessionArguments};
+use crate::arguments::{AdapterArguments, MemoryLimit, ModelArguments, OutputPath, SessionArguments};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin_kit::{Inputs, Output};
 use std::io::Write;
-use std::path::PathBuf;
 
 /// Write the logits after every token of a sequence to a NumPy file.
 ///
@@ -22,7 +21,7 @@ pub(crate) struct Arguments {
     tokens: Vec<u32>,
     /// The file to write; one that is there is replaced once the new one is complete
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: OutputPath,
     #[command(flatten)]
     adapters: AdapterArguments,
     #[command(flatten)]
@@ -32,16 +31,15 @@ pub(crate) struct Arguments {
 }
 
 /// Writes the file.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let tokens = &arguments.tokens;
-    let inputs = Inputs::of(arguments.model.path()).and(arguments.adapters.paths());
     let options = arguments.session.options(Some(tokens.len()));
     let (model, adapters) = arguments.model.open_limited(&arguments.memory, &options, &arguments.adapters)?;
     let longest = model.context_length();
     ensure!(tokens.len() <= longest, "{} tokens: the model's context has room for {longest}", tokens.len());
     let mut session = model.session(&options)?;
     adapters.attach(&mut session)?;
-    let output = Output::create(&arguments.out, &inputs)?;
+    let output = Output::create(&arguments.out, inputs)?;
     let mut writer = output.writer();
     npy::write_header(&mut writer, tokens.len(), model.vocabulary())
         .with_context(|| output.name().to_owned())?;

@@ -1,5 +1,6 @@
 //! The `pack` command: matrices go into panels, as the kernels read them, so that the file is used where it is mapped.
 
+use crate::arguments::{InputPath, OutputPath};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use siskin::gguf::write::{Builder, Writer};
@@ -7,7 +8,6 @@ use siskin::gguf::{ALIGNMENT_KEY, Gguf, Layout, PACKED_VERSION, PACKED_VERSION_K
 use siskin::packed::{PANEL_ROWS, Packer, unpack};
 use siskin_kit::{Inputs, Output, tell};
 use std::io::Write;
-use std::path::PathBuf;
 
 /// Bytes read at a time; twice as many are held in memory.
 const SLAB: usize = 8 << 20;
@@ -20,16 +20,16 @@ const SLAB: usize = 8 << 20;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// A GGUF file
-    input: PathBuf,
+    input: InputPath,
     /// The file to write; one that is there is replaced once the new one is complete
-    output: PathBuf,
+    output: OutputPath,
     /// Make an ordinary GGUF file of a packed one
     #[arg(long)]
     unpack: bool,
 }
 
 /// Writes the file and prints a line about it.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let Arguments { input, output, unpack } = arguments;
     let file = Gguf::open(input)?;
     match (file.is_packed(), unpack) {
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let matrices = steps.iter().filter(|step| !matches!(step, Step::Copy)).count();
     ensure!(matrices > 0, "{}: found no matrix that can be packed", file.name());
 
-    let output = Output::create(output, &Inputs::of([input]))?;
+    let output = Output::create(output, inputs)?;
     let builder = declare(&file, &steps, *unpack).with_context(|| file.name().to_owned())?;
     let writer = builder.start(output.writer()).with_context(|| output.name().to_owned())?;
     write(&file, steps, writer).with_context(|| output.name().to_owned())?;

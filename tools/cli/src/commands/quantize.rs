@@ -2,6 +2,7 @@
 
 use crate::arguments::numbers::{count, threads};
 use crate::arguments::size::Size;
+use crate::arguments::{InputPath, OutputPath};
 use crate::terminal::note;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -13,7 +14,6 @@ use siskin_convert::imatrix::Text;
 use siskin_convert::quantize::{FileType, Importance, Keep, Plan, Recipe};
 use siskin_kit::{Inputs, Output, tell};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 
 /// Convert a Hugging Face folder, or quantize a GGUF file, into a GGUF file
 ///
@@ -31,10 +31,10 @@ Examples:
   siskin quantize smol-f16.gguf smol.gguf --fit 90MB --text manuals.txt")]
 pub(crate) struct Arguments {
     /// A Hugging Face folder or a GGUF file
-    input: PathBuf,
+    input: InputPath,
     /// The GGUF file to write; one that is there is replaced once the new one is complete
     #[arg(required_unless_present = "dry_run")]
-    output: Option<PathBuf>,
+    output: Option<OutputPath>,
     /// F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q2_K_S, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S,
     /// Q5_K_M, Q6_K, IQ4_NL or IQ4_XS, in any case
     #[arg(long = "type", value_name = "TYPE", required_unless_present = "budget", conflicts_with = "budget")]
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     fit: FitArguments,
     /// An importance matrix of this model: a file that `siskin imatrix` or llama.cpp's wrote
     #[arg(long, value_name = "FILE")]
-    imatrix: Option<PathBuf>,
+    imatrix: Option<InputPath>,
     /// Another type for some matrices: TENSOR is the whole name of one, in which * stands for any characters; may be
     /// given several times, and of those that name the same matrix the last counts
     #[arg(long, value_name = "TENSOR=TYPE")]
@@ -72,7 +72,7 @@ struct FitArguments {
     /// The text for --fit and --bpw, like those the model is made for, in UTF-8 [default: a mixture of prose, dialogue
     /// and code]
     #[arg(long, value_name = "FILE", requires = "budget", conflicts_with = "file_type")]
-    text: Option<PathBuf>,
+    text: Option<InputPath>,
     /// Windows of that text, of 256 tokens, that the model reads once for each of its matrices
     #[arg(long, value_name = "N", requires = "budget", conflicts_with = "file_type", default_value_t = 4, value_parser = count)]
     windows: usize,
@@ -90,12 +90,11 @@ impl FitArguments {
 }
 
 /// Converts or quantizes the input, and prints a line about the result.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let model = Model::open(&arguments.input)?;
     let kept = model.kept(&arguments.keep)?;
     let importance = arguments.imatrix.as_deref().map(|path| Importance::open(path, &model)).transpose()?;
-    let others = arguments.imatrix.iter().chain(&arguments.fit.text);
-    let inputs = Inputs::of(model.inputs()).and(others);
+    let inputs = inputs.clone().and(model.inputs());
     let path = arguments.output.as_ref().filter(|_| !arguments.dry_run);
     let output = path.map(|path| Output::create(path, &inputs)).transpose()?;
     let pool = pool(arguments.threads)?;

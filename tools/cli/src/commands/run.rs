@@ -3,8 +3,9 @@
 mod prompt_cache;
 
 use crate::arguments::{
-    AdapterArguments, AnswerArguments, ContextArguments, MemoryArguments, ModelArguments, NeighbourArguments,
-    SamplingArguments, SessionArguments, SpeculationArguments, TemplateArguments, speculation,
+    AdapterArguments, AnswerArguments, ContextArguments, InputPath, MemoryArguments, ModelArguments,
+    NeighbourArguments, OutputPath, SamplingArguments, SessionArguments, SpeculationArguments,
+    TemplateArguments, speculation,
 };
 use crate::terminal::{Interrupt, answer, note};
 use anyhow::{Context, Result, ensure};
@@ -16,7 +17,6 @@ use siskin_kit::Inputs;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Answer one prompt.
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     prompt: Option<String>,
     /// A file that holds the prompt
     #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    file: Option<InputPath>,
     /// What the model is told before the prompt
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     /// Keep what the prompt comes to in this file, from which a later run whose prompt begins alike goes on: a long
     /// system prompt is worked out once
     #[arg(long, value_name = "FILE")]
-    prompt_cache: Option<PathBuf>,
+    prompt_cache: Option<OutputPath>,
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
@@ -77,7 +77,7 @@ Examples:
   siskin run model.gguf --raw -p \"Once upon a time\" -n 50 --seed 7 --temp 1";
 
 /// Answers the prompt.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     arguments.sampling.check()?;
     let prompt = arguments.prompt()?;
     let interrupt = Interrupt::on_termination()?;
@@ -103,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let start = Instant::now();
     match &arguments.prompt_cache {
-        Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path, &arguments.inputs())?,
+        Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path, inputs)?,
         None => {
             answer.ask_tokens(&tokens)?;
             answer.read_prompt().context("the prompt")?;
@@ -145,19 +145,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 impl Arguments {
-    /// What is read.
-    fn inputs(&self) -> Inputs {
-        let files = Inputs::of(self.model.path()).and(&self.file).and(self.template.path());
-        files.and(self.adapters.paths()).and(self.speculation.path())
-    }
-
     /// The prompt, from where it is to come from.
     fn prompt(&self) -> Result<String> {
         match (&self.prompt, &self.file) {
             (Some(text), _) => Ok(siskin_kit::plain(text)),
             (None, Some(path)) => {
                 let name = path.display().to_string();
-                text(fs::read(path).with_context(|| name.clone())?).context(name)
+                text(fs::read(&**path).with_context(|| name.clone())?).context(name)
             }
             (None, None) => {
                 if io::stdin().is_terminal() {

@@ -10,8 +10,8 @@ mod work;
 
 use crate::arguments::numbers::count;
 use crate::arguments::{
-    AdapterArguments, AnswerArguments, MemoryArguments, ModelFlag, NeighbourArguments, SamplingArguments,
-    SessionArguments, TemplateArguments,
+    AdapterArguments, AnswerArguments, InputPath, MemoryArguments, ModelFlag, NeighbourArguments, OutputPath,
+    SamplingArguments, SessionArguments, TemplateArguments,
 };
 use crate::long_work::assistant::Assistant;
 use crate::long_work::journal::Settings;
@@ -50,7 +50,7 @@ const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(crate) struct Arguments {
     /// The texts, in order; - is standard input
     #[arg(value_name = "FILE", required_unless_present = "pdf_worker")]
-    files: Vec<PathBuf>,
+    files: Vec<InputPath>,
     #[command(flatten)]
     model: ModelFlag,
     /// What is asked for each part and for each merging, such as "Fasse zusammen:" [default: a few sentences]
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     part_size: Option<usize>,
     /// Where finished summaries are kept
     #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
+    journal: Option<OutputPath>,
     #[command(flatten)]
     template: TemplateArguments,
     #[command(flatten)]
@@ -94,7 +94,7 @@ Examples:
   journalctl -b -p err | siskin summarize - --model model.gguf --journal errors.journal";
 
 /// Summarizes the texts.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     if arguments.pdf_worker {
         return Ok(siskin_documents::pdf::work()?);
     }
@@ -119,8 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         settings.set("special", true);
     }
     let journal = arguments.journal(&settings, &instructions, &sources)?;
-    let inputs = Inputs::of(&arguments.files).and(model.path()).and(adapters.paths()).and(template.path());
-    let finished = Finished::open(&journal, &inputs, settings)?;
+    let finished = Finished::open(&journal, inputs, settings)?;
     let rendering = template.rendering(assistant.model());
     let work = Work::new(assistant, sampling, limits, instructions, rendering, finished)?;
     let finished = work.run(&sources, arguments.part_size)?;
@@ -147,7 +146,7 @@ impl Arguments {
         sources: &[Source],
     ) -> Result<PathBuf> {
         if let Some(path) = &self.journal {
-            return Ok(path.clone());
+            return Ok(path.to_path_buf());
         }
         let fields = instructions.hash(settings.hash(Fields::new()));
         let fields = fields.optional(self.part_size, |fields, size| fields.number(size as u64));

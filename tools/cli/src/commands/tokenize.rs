@@ -1,5 +1,6 @@
 //! The `tokenize` command: what a text becomes.
 
+use crate::arguments::InputPath;
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -7,7 +8,6 @@ use siskin::tokenizer::{Special, Tokenizer};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 
 /// Show the tokens of a text.
 ///
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     /// A GGUF file, which need hold no more than a vocabulary
     #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    model: InputPath,
     /// The text [default: read from standard input]
     #[arg(value_name = "TEXT")]
     text: Option<String>,

@@ -1,7 +1,7 @@
 //! The `tune` command: settings that make a model answer better, or faster.
 
 use crate::arguments::numbers::{count, whole};
-use crate::arguments::{AnswerArguments, MemoryLimit, ModelArguments, SessionArguments};
+use crate::arguments::{AnswerArguments, InputPath, MemoryLimit, ModelArguments, SessionArguments};
 use crate::terminal::note;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use siskin_judge::eval::{self, Task};
 use siskin_judge::tune::{self, Settings, Space, Trial, tune};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 
 /// Search the settings with which a model answers best, or runs fastest.
 ///
@@ -23,7 +22,7 @@ pub(crate) struct Arguments {
     model: ModelArguments,
     /// Tasks, on each line {"prompt": ..., "answer": ..., "task": kind}
     #[arg(long, value_name = "FILE.jsonl")]
-    tasks: Option<PathBuf>,
+    tasks: Option<InputPath>,
     /// What is to be high
     #[arg(long, value_name = "METRIC", default_value = "exact")]
     metric: Goal,

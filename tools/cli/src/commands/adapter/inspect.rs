@@ -1,18 +1,17 @@
-use crate::arguments::ModelFlag;
 use crate::arguments::adapter;
+use crate::arguments::{InputPath, ModelFlag};
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::{AdapterChange, AdapterOutline};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 
 /// Show what an adapter changes
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// A GGUF file, or a folder of PEFT
-    file: PathBuf,
+    file: InputPath,
     #[command(flatten)]
     model: ModelFlag,
 }

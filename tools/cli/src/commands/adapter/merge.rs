@@ -1,6 +1,6 @@
-use crate::arguments::AdapterArguments;
 use crate::arguments::adapter::Named;
 use crate::arguments::numbers::{threads, whole};
+use crate::arguments::{AdapterArguments, InputPath};
 use crate::commands::quantize::{pool, say};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The model, a GGUF file
-    model: PathBuf,
+    model: InputPath,
     /// The adapters, GGUF files or folders of PEFT, times SCALE [default: 1]; then the GGUF file to write
     #[arg(required = true, num_args = 2.., value_names = ["ADAPTER[=SCALE]", "OUTPUT"])]
     files: Vec<PathBuf>,
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     file_type: Option<FileType>,
     /// The text to compare predictions on, in UTF-8 [default: a mixture of prose, dialogue and code]
     #[arg(long, value_name = "FILE")]
-    text: Option<PathBuf>,
+    text: Option<InputPath>,
     /// Windows of that text, of 256 tokens; with 0 nothing is compared
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     windows: usize,
@@ -39,11 +39,11 @@ pub(super) struct Arguments {
 }
 
 /// Writes the merged file, and prints what it is and how good.
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let Some((path, adapters)) = arguments.files.split_last() else { bail!("expected adapters") };
     let named = adapters.iter().map(|path| Named::of(path)).collect::<Result<Vec<_>>>()?;
-    let others = named.iter().map(|named| &named.path).chain(&arguments.text);
-    let inputs = Inputs::of([&arguments.model]).and(others);
+    // Of these paths only the place tells which is written.
+    let inputs = inputs.clone().and(named.iter().map(|named| &*named.path));
     let text = Text::open(arguments.text.as_deref())?;
     let flag = AdapterArguments { adapters: named };
     let merge = Merge::open(&arguments.model, |file| Ok(flag.files(file)?.0))?;

@@ -219,7 +219,7 @@ mod tests {
         let options = SessionOptions::default().context(context).threads(2);
         let session = model.session(&options).unwrap();
         let options = SamplerOptions::default().temperature(0.0);
-        Conversation::new(session, options, None, when_full, Inputs::of([""; 0])).unwrap()
+        Conversation::new(session, options, None, when_full, Inputs::default()).unwrap()
     }
 
     fn say(conversation: &mut Conversation, text: &str) -> Reply {

@@ -7,6 +7,7 @@ use super::Arguments;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use siskin_judge::eval::{Evaluation, Logits};
+use siskin_kit::Inputs;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -51,13 +52,13 @@ pub(super) fn start(job: &Job, subject: &Path) -> Result<Evaluation> {
 }
 
 /// Does the job and prints what it found out.
-pub(super) fn run(arguments: &Arguments, job: &Job) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, job: &Job, inputs: &Inputs) -> Result<()> {
     let settings = arguments.settings();
     let evaluation = match job {
         Job::Reference { logits } => {
             let path = arguments.against.as_ref().context("no reference")?;
             settings
-                .write_reference(logits, &arguments.logits_inputs())
+                .write_reference(logits, &inputs.clone().and(arguments.html.as_deref()))
                 .map_err(|error| named(path, error))?;
             Evaluation::default()
         }

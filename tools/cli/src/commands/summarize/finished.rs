@@ -116,7 +116,7 @@ mod tests {
     fn open(path: &Path, model: &str) -> Result<Finished> {
         let mut settings = Settings::default();
         settings.set("model", model);
-        Finished::open(path, &Inputs::of([""; 0]), settings)
+        Finished::open(path, &Inputs::default(), settings)
     }
 
     /// A journal of two summaries in a folder of its own.
