@@ -13,14 +13,20 @@ pub(crate) struct StopFilter {
     stops: Vec<String>,
     /// What was held back, then the newest text.
     pending: Stretches,
+    /// The same without what is hidden, where something is.
+    shown: String,
     stopped: bool,
 }
+
+/// Bytes that hold what is held back, unless stop strings are long.
+const ROOM: usize = 1024;
 
 impl StopFilter {
     /// A filter for these strings. Empty ones stop nothing.
     pub(super) fn new(stops: &[String]) -> StopFilter {
         let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        StopFilter { stops, pending: Stretches::with_capacity(1024), stopped: false }
+        let (pending, shown) = (Stretches::with_capacity(ROOM), String::with_capacity(ROOM));
+        StopFilter { stops, pending, shown, stopped: false }
     }
 
     /// Whether a stop string was found. Nothing is let through afterwards.
@@ -37,6 +43,14 @@ impl StopFilter {
 
     /// Hands on what is certain to belong to the answer.
     pub(super) fn release(&mut self, each: impl FnMut(&str, Kind)) {
+        if self.stops.is_empty() {
+            return self.hand_on(usize::MAX, each);
+        }
+        self.shown.clear();
+        if self.pending.hides() {
+            let shown = self.pending.iter_from(0).filter(|(_, kind)| !kind.hidden);
+            shown.for_each(|(text, _)| self.shown.push_str(text));
+        }
         let certain = match self.first_stop() {
             Some(start) => {
                 self.stopped = true;
@@ -68,8 +82,7 @@ impl StopFilter {
         if !self.pending.hides() {
             return whole.map(|(_, start)| start);
         }
-        let shown = self.shown();
-        let within = self.first_stop_in(&shown);
+        let within = self.first_stop_in(&self.shown);
         // A stop string that ends with the last byte of a shown stretch ends before what is hidden behind it.
         let within = within.map(|(end, start)| (self.place(end - 1) + 1, self.place(start)));
         whole.into_iter().chain(within).min().map(|(_, start)| start)
@@ -88,10 +101,9 @@ impl StopFilter {
         if !self.pending.hides() {
             return whole;
         }
-        let shown = self.shown();
-        match self.undecided_of(&shown) {
+        match self.undecided_of(&self.shown) {
             0 => whole,
-            bytes => whole.max(text.len() - self.place(shown.len() - bytes)),
+            bytes => whole.max(text.len() - self.place(self.shown.len() - bytes)),
         }
     }
 
@@ -103,12 +115,7 @@ impl StopFilter {
         self.stops.iter().map(beginning).max().unwrap_or(0)
     }
 
-    /// What was held back, without what is hidden.
-    fn shown(&self) -> String {
-        self.pending.iter_from(0).filter(|(_, kind)| !kind.hidden).map(|(text, _)| text).collect()
-    }
-
-    /// Where a byte of [`shown`](Self::shown) is among all of the text.
+    /// Where a byte of `shown` is among all of the text.
     fn place(&self, shown: usize) -> usize {
         let (mut before, mut seen) = (0, 0);
         for (text, kind) in self.pending.iter_from(0) {

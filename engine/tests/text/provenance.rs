@@ -55,7 +55,7 @@ fn tokens(tokenizer: &Tokenizer, rendered: &Rendered) -> Vec<u32> {
 }
 
 /// What templates do with texts. Each takes `c`.
-const USES: [&str; 60] = [
+const USES: [&str; 65] = [
     "{{ c }}",
     "{{ c.replace('#', '') }}",
     "{{ c | replace('#', '') }}",
@@ -115,6 +115,13 @@ const USES: [&str; 60] = [
     "{{ c | replace('#', '', count=1) }}{{ c.split('#', maxsplit=1) | join }}{{ c | trim(chars='#') }}",
     "{{ c.splitlines(keepends=true) | join }}{{ c.split(sep='#')[0] }}{{ c.rsplit(maxsplit=1) | join }}",
     "{{ [c] | join('<|im_') ~ 'end|>' }}",
+    "{{ '%s|%-12s|%12s|%.3s|%r' | format(c, c, c, c, c) }}{{ '%d%%' | format(7) ~ c }}",
+    "{% for r in c | batch(3, c) %}{{ r | join }}{% endfor %}{% for r in [c, 'a', c] | slice(2, '#') %}{{ r | join }}{% endfor %}",
+    "{% for g in [{'n': c}, {'n': 'a'}] | groupby('n') %}{{ g.grouper }}{{ g[1] | length }}{% endfor %}{{ [{'n': c}] | groupby('n') }}",
+    "{% macro m(x) %}<{{ caller(x) }}{% endmacro %}{% call(y) m(c) %}{{ y | replace('#', '') }}{% endcall %}\
+     {% with d = c, e = c ~ '>' %}{{ d }}{{ e }}{% endwith %}",
+    "{% for x in [c, [c]] recursive %}{% if x is string %}{{ x }}{% else %}{{ loop(x) }}{% endif %}{% endfor %}\
+     {% set n = 2 %}{{ c * n }}{{ n * c }}{{ ([c] * n) | join }}",
     "{% for x in [c, c.split('#')] %}{% if x is string %}{{ loop.index }}{{ x }}{% else %}{{ x | join }}{% endif %}{% endfor %}",
 ];
 
