@@ -2,7 +2,7 @@
 
 pub(crate) mod adapter;
 mod answer;
-mod context;
+pub(crate) mod context;
 pub(crate) mod memory;
 pub(crate) mod model;
 mod neighbour;

@@ -5,6 +5,7 @@ mod input;
 mod queue;
 mod request;
 
+use crate::arguments::context::no_room;
 use crate::arguments::numbers::count;
 use crate::arguments::{
     AdapterArguments, AnswerArguments, InputPath, MemoryArguments, ModelFlag, NeighbourArguments, OutputPath,
@@ -214,10 +215,7 @@ impl Work<'_> {
         };
         let (length, context) = (tokens.len(), self.queue.scheduler().sequences().context());
         ensure!(length > 0, "the prompt is empty");
-        ensure!(
-            length < context,
-            "the prompt has {length} tokens, the context has room for {context} and an answer needs some"
-        );
+        ensure!(length < context, "{}", no_room(length, context, model));
         let (id, adapters) = (request.id.unwrap_or(Id::Number(line.number)), self.adapters.clone());
         let special = self.arguments.answer.special();
         Ok(Prompt { id, tokens, sampling, limits, adapters, special, has_system })

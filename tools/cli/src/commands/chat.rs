@@ -147,9 +147,14 @@ fn say(conversation: &mut Conversation, text: &str, arguments: &AnswerArguments)
         ));
     }
     if answer.ending == Ending::ContextFull {
-        let what = if begun { "the answer ends here" } else { "there is no room for this message" };
+        let asked = conversation.asked();
+        let what = match begun {
+            true => "the answer ends here".to_owned(),
+            false => format!("there is no room for this message, with which the conversation has {asked}"),
+        };
         note(format_args!(
-            "the context of {context} tokens is full: {what}; /reset begins a new conversation"
+            "the context of {context} tokens is full: {what}; /reset begins a new conversation, -c makes more room, \
+             and --when-full shift forgets the oldest messages"
         ));
     }
     Ok(answer.ending)

@@ -90,6 +90,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let speculation = arguments.speculation.load(draft, &options)?;
     let tokens = arguments.tokens(&model, prompt)?;
     let mut session = model.session(&options)?;
+    arguments.context.check(tokens.len(), session.context(), &model)?;
     session.set_when_full(arguments.context.when_full())?;
     adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;

@@ -385,3 +385,43 @@ fn marks_and_ends_of_lines_of_editors_are_no_part_of_any_text() {
     assert_eq!(ids(&[], marked), ids(&["a\nb"], ""));
     assert_eq!(ids(&[marked], ""), ids(&["a\nb"], ""));
 }
+
+#[test]
+fn a_prompt_without_room_is_refused_with_the_figures_and_what_helps() {
+    let copy = Copy::new(&[], &[]);
+    let long = "hello ".repeat(200);
+    for (context, larger) in [("100", "up to the 1024 that the model was made for"), ("9", "up to the 1024")]
+    {
+        for raw in [&[][..], &["--raw"]] {
+            let run = copy.run(&[&["-p", &long, "-c", context], raw].concat());
+            let said = stderr(&run);
+            assert!(!run.status.success() && run.stdout.is_empty(), "{said}");
+            assert!(
+                said.contains("the prompt has ") && said.contains(&format!("room for {context}")),
+                "{said}"
+            );
+            assert!(
+                [larger, "summarize", "--when-full shift"].iter().all(|help| said.contains(help)),
+                "{said}"
+            );
+        }
+    }
+    let forgets = copy.run(&["-p", &long, "-c", "100", "--when-full", "shift", "-n", "1"]);
+    assert!(forgets.status.success() && stderr(&forgets).contains("the oldest were forgotten"));
+    let input = copy.file("in.jsonl", format!("{{\"prompt\": \"{long}\"}}\n"));
+    let (model, output) = (copy.model(), copy.folder.path().join("out.jsonl"));
+    let batch = copy.fed(&["batch", text(&input), text(&output), "--model", text(&model), "-c", "100"], "");
+    assert!(
+        stderr(&batch).contains("room for 100, and an answer needs some: -c makes it larger"),
+        "{}",
+        stderr(&batch)
+    );
+    let chat = copy.fed(&["chat", text(&model), "-c", "100"], &format!("{long}\nhello\n"));
+    let said = stderr(&chat);
+    assert!(
+        said.contains("no room for this message, with which the conversation has ")
+            && said.contains("-c makes"),
+        "{said}"
+    );
+    assert_eq!(stdout(&chat), format!("{HELLO}\n"));
+}

@@ -21,6 +21,8 @@ pub(super) struct Conversation {
     room: Option<usize>,
     /// Messages were forgotten for the last answer.
     forgot: bool,
+    /// Tokens of the conversation that was answered last.
+    asked: usize,
     /// What the chat template is told.
     rendering: Rendering,
     hide_thoughts: bool,
@@ -48,7 +50,7 @@ impl Conversation {
         let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
         let opening = messages.len();
         let answer = Answer::with_sampler(session, sampler);
-        let (forgot, rendering, hide_thoughts) = (false, Rendering::default(), false);
+        let (forgot, asked, rendering, hide_thoughts) = (false, 0, Rendering::default(), false);
         Ok(Conversation {
             answer,
             options,
@@ -56,6 +58,7 @@ impl Conversation {
             opening,
             room,
             forgot,
+            asked,
             rendering,
             hide_thoughts,
             inputs,
@@ -76,6 +79,11 @@ impl Conversation {
     /// Tokens that the conversation has at most.
     pub(super) fn context(&self) -> usize {
         self.answer.session().context()
+    }
+
+    /// Tokens of the conversation that was answered last, with its last message.
+    pub(super) fn asked(&self) -> usize {
+        self.asked
     }
 
     /// Sends a message and writes the answer to `out`, until it ends or is cancelled.
@@ -105,6 +113,7 @@ impl Conversation {
 
     fn answer(&mut self, arguments: &AnswerArguments, out: &mut impl Write) -> Result<Reply> {
         let tokens = self.tokens()?;
+        self.asked = tokens.len();
         if self.room.is_none() && tokens.len() >= self.context() {
             return Ok(Reply::none(Ending::ContextFull));
         }
