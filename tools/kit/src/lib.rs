@@ -7,10 +7,12 @@
 
 pub mod divergence;
 pub mod folders;
+mod growing;
 pub mod hash;
 mod inputs;
 pub mod json;
 mod lines;
+mod lock;
 pub mod memory;
 mod output;
 pub mod perplexity;
@@ -18,8 +20,10 @@ pub mod progress;
 mod random;
 mod text;
 
+pub use growing::{GrowingFile, GrowingFolder, withdraw};
 pub use inputs::Inputs;
 pub use lines::Lines;
+pub use lock::Lock;
 pub use output::{Output, tell};
 pub use random::Random;
 pub use text::{is_utf16, plain, text};
