@@ -5,6 +5,7 @@ mod answer;
 pub(crate) mod context;
 pub(crate) mod memory;
 pub(crate) mod model;
+pub(crate) mod names;
 mod neighbour;
 pub(crate) mod numbers;
 pub(crate) mod paths;

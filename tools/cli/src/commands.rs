@@ -15,12 +15,18 @@ mod eval;
 #[cfg(feature = "convert")]
 mod imatrix;
 mod inspect;
+#[cfg(feature = "hub")]
+mod list;
 mod logits;
 #[cfg(feature = "convert")]
 mod pack;
 mod plan;
+#[cfg(feature = "hub")]
+mod pull;
 #[cfg(feature = "convert")]
 mod quantize;
+#[cfg(feature = "hub")]
+mod rm;
 mod run;
 #[cfg(feature = "long-work")]
 mod summarize;
@@ -69,6 +75,9 @@ macro_rules! commands {
 commands! {
     Run: run writes,
     Chat: chat writes,
+    Pull: pull "hub",
+    List: list "hub",
+    Rm: rm "hub",
     Batch: batch writes "long-work",
     Summarize: summarize writes "long-work",
     Quantize: quantize writes "convert",

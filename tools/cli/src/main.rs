@@ -16,7 +16,7 @@ mod sensors;
 mod terminal;
 
 use anyhow::{Context, Error, Result};
-use arguments::{numbers, paths};
+use arguments::{names, numbers, paths};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
 use siskin::Isa;
@@ -57,9 +57,12 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage. Failures are one line on standard error.";
 
 fn main() -> ExitCode {
-    let (command, inputs) = match command_line() {
+    let (command, inputs) = match names::with_models(command_line) {
         Ok(found) => found,
-        Err(usage) => return report(&commands::missing(&usage).unwrap_or_else(|| usage.into())),
+        Err(wrong) => {
+            let missing = wrong.downcast_ref().and_then(commands::missing);
+            return report(&missing.unwrap_or(wrong));
+        }
     };
     match begin().and_then(|()| command.run(&inputs)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! Opening the model that a command works with.
 
-use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, MemoryLimit};
+use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, MemoryLimit, names};
 use anyhow::Result;
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -17,13 +17,13 @@ const LAST: usize = 900;
 pub(crate) struct ModelArguments {
     #[cfg_attr(
         feature = "demo",
-        doc = "The model, a GGUF file [default: the small demo model in this program]"
+        doc = "The model, a GGUF file or a name [default: the small demo model in this program]"
     )]
     #[cfg_attr(
         not(feature = "demo"),
         doc = "The model, a GGUF file: this program was built without a demo model"
     )]
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", value_parser = names::model())]
     model: Option<InputPath>,
     /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
     #[arg(long, display_order = LAST)]
@@ -87,13 +87,13 @@ impl ModelArguments {
 pub(crate) struct ModelFlag {
     #[cfg_attr(
         feature = "demo",
-        doc = "The model, a GGUF file [default: the small demo model in this program]"
+        doc = "The model, a GGUF file or a name [default: the small demo model in this program]"
     )]
     #[cfg_attr(
         not(feature = "demo"),
         doc = "The model, a GGUF file: this program was built without a demo model"
     )]
-    #[arg(short, long, value_name = "MODEL")]
+    #[arg(short, long, value_name = "MODEL", value_parser = names::model())]
     model: Option<InputPath>,
     /// Read the file into memory instead of mapping it, for files that may change or vanish meanwhile
     #[arg(long, display_order = LAST)]

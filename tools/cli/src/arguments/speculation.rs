@@ -1,7 +1,7 @@
 //! The flags that have answers guessed ahead.
 
 use super::numbers::count;
-use super::{InputPath, ModelArguments};
+use super::{InputPath, ModelArguments, names};
 use crate::terminal::note;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -17,7 +17,7 @@ pub(crate) struct SpeculationArguments {
     #[arg(long, group = "drafts")]
     lookup: bool,
     /// A small model with the same tokens that guesses how answers go on; only as long as that is faster
-    #[arg(long, value_name = "FILE", group = "drafts", conflicts_with = "lookup")]
+    #[arg(long, value_name = "MODEL", group = "drafts", conflicts_with = "lookup", value_parser = names::model())]
     draft_model: Option<InputPath>,
     /// Tokens that are guessed at a time, at most
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = count, requires = "drafts")]

@@ -3,7 +3,7 @@
 mod worker;
 
 use crate::arguments::numbers::count;
-use crate::arguments::{AnswerArguments, InputPath, MemoryLimit, OutputPath, SessionArguments};
+use crate::arguments::{AnswerArguments, InputPath, MemoryLimit, OutputPath, SessionArguments, names};
 use crate::terminal::note;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -26,7 +26,7 @@ use worker::Job;
 #[command(after_long_help = HELP, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The models, GGUF files
-    #[arg(value_name = "MODEL", required_unless_present = "clear_cache")]
+    #[arg(value_name = "MODEL", required_unless_present = "clear_cache", value_parser = names::model())]
     models: Vec<InputPath>,
     /// A text whose perplexity is measured
     #[arg(long, value_name = "FILE")]
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = count, requires = "text")]
     chunks: Option<usize>,
     /// The reference model, usually in F16, that all models are compared with
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", value_parser = names::model())]
     against: Option<InputPath>,
     /// Where the reference's logits are kept, in half precision [default: a file in the user's cache folder, which
     /// holds up to 4 GiB]

@@ -5,7 +5,7 @@ mod json;
 mod second_reader;
 mod text;
 
-use crate::arguments::InputPath;
+use crate::arguments::{InputPath, names};
 use anyhow::Result;
 use clap::Args;
 use siskin::gguf::{Gguf, Layout, TensorInfo};
@@ -16,7 +16,8 @@ use std::path::Path;
 /// Show what a GGUF file holds
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A GGUF file
+    /// A GGUF file, or the name of a model
+    #[arg(value_parser = names::model())]
     file: InputPath,
     /// Print one JSON object, with every value in full
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! The `pack` command: matrices go into panels, as the kernels read them, so that the file is used where it is mapped.
 
-use crate::arguments::{InputPath, OutputPath};
+use crate::arguments::{InputPath, OutputPath, names};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use siskin::gguf::write::{Builder, Writer};
@@ -19,7 +19,8 @@ const SLAB: usize = 8 << 20;
 /// system. Answers are the same bits. Other programs refuse it; --unpack makes an ordinary file of it again.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A GGUF file
+    /// A GGUF file, or the name of a model
+    #[arg(value_parser = names::model())]
     input: InputPath,
     /// The file to write; one that is there is replaced once the new one is complete
     output: OutputPath,

@@ -2,7 +2,7 @@
 
 use crate::arguments::numbers::{count, threads};
 use crate::arguments::size::Size;
-use crate::arguments::{InputPath, OutputPath};
+use crate::arguments::{InputPath, OutputPath, names};
 use crate::terminal::note;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -30,7 +30,8 @@ Examples:
   siskin quantize smol-f16.gguf smol.gguf --type q4_0 --keep '*.attn_v.weight=Q8_0' --dry-run
   siskin quantize smol-f16.gguf smol.gguf --fit 90MB --text manuals.txt")]
 pub(crate) struct Arguments {
-    /// A Hugging Face folder or a GGUF file
+    /// A Hugging Face folder, a GGUF file or the name of a model
+    #[arg(value_parser = names::model())]
     input: InputPath,
     /// The GGUF file to write; one that is there is replaced once the new one is complete
     #[arg(required_unless_present = "dry_run")]

@@ -1,6 +1,6 @@
 //! The `tokenize` command: what a text becomes.
 
-use crate::arguments::InputPath;
+use crate::arguments::{InputPath, names};
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// A GGUF file, which need hold no more than a vocabulary
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", value_parser = names::model())]
     model: InputPath,
     /// The text [default: read from standard input]
     #[arg(value_name = "TEXT")]

@@ -10,10 +10,18 @@ mod batch;
 mod chat_signals;
 mod chat_terminal;
 mod cli;
+#[allow(dead_code)] // Its own tests use all of it.
+#[path = "../../../hub/tests/hub/hub.rs"]
+mod hub;
+mod names;
 mod neighbour;
 mod prompt_cache;
+#[allow(dead_code)]
+#[path = "../../../hub/tests/hub/server.rs"]
+mod server;
 mod speculation;
 mod streams;
 mod summarize;
 mod templates;
 mod terminal;
+mod tls;

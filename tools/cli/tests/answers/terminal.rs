@@ -42,13 +42,20 @@ impl Terminal {
 
     /// A terminal of this kind.
     pub(crate) fn of(kind: &str, arguments: &[&str]) -> Terminal {
+        Terminal::with(kind, arguments, |_| ())
+    }
+
+    /// A terminal of this kind, and a program that is changed by `prepare` before it starts.
+    pub(crate) fn with(kind: &str, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Terminal {
         let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&user).unwrap();
         unlockpt(&user).unwrap();
         let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
         let program = File::options().read(true).write(true).open(name).unwrap();
         let state = tempfile::tempdir().unwrap();
-        let child = command(arguments)
+        let mut command = command(arguments);
+        prepare(&mut command);
+        let child = command
             .env("XDG_STATE_HOME", state.path())
             .env("TERM", kind)
             .stdin(program.try_clone().unwrap())

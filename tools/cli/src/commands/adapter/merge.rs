@@ -1,6 +1,6 @@
 use crate::arguments::adapter::Named;
 use crate::arguments::numbers::{threads, whole};
-use crate::arguments::{AdapterArguments, InputPath};
+use crate::arguments::{AdapterArguments, InputPath, names};
 use crate::commands::quantize::{pool, say};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -19,7 +19,8 @@ use std::path::PathBuf;
 /// old one with the adapters attached is measured on a text, and printed.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The model, a GGUF file
+    /// The model, a GGUF file or a name
+    #[arg(value_parser = names::model())]
     model: InputPath,
     /// The adapters, GGUF files or folders of PEFT, times SCALE [default: 1]; then the GGUF file to write
     #[arg(required = true, num_args = 2.., value_names = ["ADAPTER[=SCALE]", "OUTPUT"])]

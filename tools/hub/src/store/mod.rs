@@ -1,0 +1,308 @@
+mod manifest;
+
+pub(crate) use manifest::Described;
+pub use manifest::{Model, Part};
+
+use crate::choose::usual_tag;
+use crate::name::{HubName, Name};
+use anyhow::{Context, Result, bail};
+use siskin_kit::{GrowingFolder, Lock, folders, withdraw};
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Where models lie, each set of files in a folder that is named by what the files hold:
+///
+/// ```text
+/// models/
+///   names/    a small file a name, which says what it stands for
+///   blobs/    sha256-.../MODEL.gguf, complete and proven
+///   growing/  what is being fetched, or was when its process ended
+///   lock      held while names and blobs change
+/// ```
+///
+/// A name is made after its blob, and a blob removed after its last name, so that a process may end at any moment.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+pub enum Found {
+    /// This model.
+    Model(Box<Model>),
+    /// One of these, which one is not said.
+    Several(Vec<Model>),
+    /// Nothing that is here.
+    Nothing,
+}
+
+/// What came of removing names.
+#[derive(Debug)]
+pub struct Removed {
+    /// Names that are no more.
+    pub names: Vec<String>,
+    /// Bytes that no name uses any more.
+    pub freed: u64,
+}
+
+impl Store {
+    /// The user's: `siskin/models` in their folder for data.
+    ///
+    /// # Errors
+    /// A user without a home.
+    pub fn of_user() -> Result<Store> {
+        Ok(Store::at(folders::data()?.join("models")))
+    }
+
+    /// The one in this folder, which need not exist.
+    pub fn at(folder: PathBuf) -> Store {
+        Store { folder }
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// All models, by name.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, and a name whose file holds something else.
+    pub fn models(&self) -> Result<Vec<Model>> {
+        let names = self.folder.join("names");
+        let entries = match fs::read_dir(&names) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| names.display().to_string())?,
+        };
+        let mut models = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(|| names.display().to_string())?.path();
+            // Not one in the making.
+            if path.extension().is_some_and(|extension| extension == "json")
+                && let Some(model) = Model::read(&path, &self.folder)?
+            {
+                models.push(model);
+            }
+        }
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(models)
+    }
+
+    /// What a name stands for here.
+    ///
+    /// # Errors
+    /// As for [`Store::models`].
+    pub fn find(&self, name: &Name) -> Result<Found> {
+        let models = self.models()?;
+        let of_hub = match name {
+            Name::Address(address) => {
+                let address = address.to_string();
+                let one = models.into_iter().find(|model| model.name == address);
+                return Ok(one.map_or(Found::Nothing, |model| Found::Model(Box::new(model))));
+            }
+            Name::Hub(name) => name,
+        };
+        let mut several: Vec<Model> = models.into_iter().filter(|model| matches(model, of_hub)).collect();
+        if several.len() > 1 && of_hub.tag.is_none() {
+            let tags: Vec<&str> = several.iter().map(|model| tag(&model.name)).collect();
+            if let Some(usual) = usual_tag(&tags).map(str::to_owned) {
+                several.retain(|model| tag(&model.name) == usual);
+            }
+        }
+        Ok(match several.len() {
+            0 => Found::Nothing,
+            1 => several.pop().map_or(Found::Nothing, |model| Found::Model(Box::new(model))),
+            _ => Found::Several(several),
+        })
+    }
+
+    /// Names of models that are written much as `text` is, the nearest first.
+    pub fn alike(&self, text: &str) -> Vec<String> {
+        const NEAR: f64 = 0.9;
+        const MOST: usize = 3;
+        let text = text.to_lowercase();
+        let nearness = |model: &Model| {
+            let name = model.name.to_lowercase();
+            let repository = name.rsplit('/').next().unwrap_or_default();
+            let bare = repository.split(':').next().unwrap_or_default();
+            let files = model.files.iter().map(|file| file.file.to_lowercase());
+            let spelled = [name.as_str(), repository, bare].map(str::to_owned);
+            spelled
+                .into_iter()
+                .chain(files)
+                .map(|known| strsim::jaro_winkler(&known, &text))
+                .fold(0.0, f64::max)
+        };
+        // It is a hint, and none where names cannot be read.
+        let models = self.models().unwrap_or_default();
+        let mut near: Vec<(f64, String)> = models
+            .into_iter()
+            .map(|model| (nearness(&model), model.name))
+            .filter(|(nearness, _)| *nearness >= NEAR)
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        near.into_iter().take(MOST).map(|(_, name)| name).collect()
+    }
+
+    /// Removes models by name, and what no other name stands for.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove(&self, models: &[Model]) -> Result<Removed> {
+        let _lock = self.lock()?;
+        let mut removed = Removed { names: Vec::new(), freed: 0 };
+        for model in models {
+            remove_name(&self.manifest(&model.name))?;
+            removed.names.push(model.name.clone());
+        }
+        removed.freed = self.collect()?;
+        Ok(removed)
+    }
+
+    /// Bytes of what is being fetched, or was not to its end.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn unfinished(&self) -> Result<u64> {
+        Ok(self.growing_sets()?.iter().map(|set| folder_bytes(set)).sum())
+    }
+
+    /// Removes what was not fetched to its end, and returns its bytes. What is being fetched right now stays.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove_unfinished(&self) -> Result<u64> {
+        let mut freed = 0;
+        for set in self.growing_sets()? {
+            let bytes = folder_bytes(&set);
+            if let Some(folder) = GrowingFolder::open_free(&set)? {
+                folder.discard()?;
+                freed += bytes;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Where a set of files that is called so grows.
+    pub(crate) fn growing(&self, set: &str) -> PathBuf {
+        self.folder.join("growing").join(set)
+    }
+
+    /// Where a complete set is.
+    pub(crate) fn blob(&self, set: &str) -> PathBuf {
+        self.folder.join("blobs").join(set)
+    }
+
+    /// Holds off whoever else changes names and blobs.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        Lock::wait(&self.folder.join("lock"))
+    }
+
+    /// Writes what a model's name stands for from now on; the lock is held.
+    pub(crate) fn write(&self, model: &Model) -> Result<()> {
+        make_private_folder(&self.folder.join("names"))?;
+        model.write(&self.manifest(&model.name))
+    }
+
+    /// Removes a set that no name stands for; the lock is held.
+    pub(crate) fn withdraw(&self, place: &Path) -> Result<()> {
+        withdraw(place, &self.folder.join("bin"))
+    }
+
+    /// Where it is written what a name stands for.
+    pub(crate) fn manifest(&self, name: &str) -> PathBuf {
+        let hash = crate::digest::sha256(&name.to_ascii_lowercase());
+        self.folder.join("names").join(format!("{}.json", hash.get(..32).unwrap_or_default()))
+    }
+
+    /// Removes sets that no name stands for, and returns their bytes. The lock is held.
+    pub(crate) fn collect(&self) -> Result<u64> {
+        let used: BTreeSet<String> = self.models()?.into_iter().map(|model| model.set).collect();
+        let mut freed = 0;
+        for place in folders_in(&self.folder.join("blobs"))? {
+            if place.file_name().is_none_or(|name| !used.contains(&*name.to_string_lossy())) {
+                freed += folder_bytes(&place);
+                self.withdraw(&place)?;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn growing_sets(&self) -> Result<Vec<PathBuf>> {
+        folders_in(&self.folder.join("growing"))
+    }
+}
+
+/// Whether a model is in the repository, and is the file, that a name says.
+fn matches(model: &Model, name: &HubName) -> bool {
+    let Ok(Some(Name::Hub(own))) = Name::parse(&model.name) else { return false };
+    own.repository().eq_ignore_ascii_case(&name.repository())
+        && name.tag.as_deref().is_none_or(|wanted| {
+            let own = own.tag.as_deref().unwrap_or_default();
+            let same = |other: &str| other.eq_ignore_ascii_case(wanted);
+            same(own)
+                || own.rsplit('/').next().is_some_and(same)
+                || model.files.iter().any(|part| same(&part.path))
+        })
+}
+
+fn make_private_folder(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| path.display().to_string())
+}
+
+fn tag(name: &str) -> &str {
+    name.rsplit_once(':').map_or("", |(_, tag)| tag)
+}
+
+#[allow(clippy::disallowed_methods, reason = "what a name stands for is written by this crate")]
+fn remove_name(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.with_context(|| path.display().to_string()),
+    }
+}
+
+/// The folders in a folder, which need not exist; no links to some.
+fn folders_in(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| path.display().to_string())?,
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| path.display().to_string())?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// Bytes of the files in a folder. What cannot be read counts as nothing.
+fn folder_bytes(path: &Path) -> u64 {
+    let bytes = |entry: io::Result<fs::DirEntry>| entry?.metadata().map(|metadata| metadata.len());
+    fs::read_dir(path).into_iter().flatten().filter_map(|entry| bytes(entry).ok()).sum()
+}
+
+impl Found {
+    /// The one model, if there is any.
+    ///
+    /// # Errors
+    /// Several, by their names.
+    pub fn one(self, name: &Name) -> Result<Option<Model>> {
+        match self {
+            Found::Model(model) => Ok(Some(*model)),
+            Found::Nothing => Ok(None),
+            Found::Several(models) => {
+                let names: Vec<_> = models.into_iter().map(|model| model.name).collect();
+                bail!("{name} may be any of {}", names.join(", "))
+            }
+        }
+    }
+}
