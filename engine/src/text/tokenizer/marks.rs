@@ -80,18 +80,11 @@ pub(super) fn correct(
             *kind = Kind::Control;
         }
     }
-    let templates = settings.templates();
-    let is_spelled = |text: &str| templates.iter().any(|template| template.contains(text));
-    let marks: Vec<&[u8]> = [TURN_ENDS, MESSAGE_ENDS, OTHER_ENDS, TURN_MARKS]
-        .concat()
-        .into_iter()
-        .filter(|text| is_spelled(text))
-        .map(str::as_bytes)
-        .collect();
+    let marks = spelled_in(&settings.templates()).into_iter().map(str::as_bytes);
     let has_control =
         |mark: &&[u8]| texts.iter().zip(&*kinds).any(|(text, kind)| text == *mark && *kind == Kind::Control);
     // Of a text that is there twice, the control token is meant.
-    let marks: Vec<&[u8]> = marks.into_iter().filter(|mark| !has_control(mark)).collect();
+    let marks: Vec<&[u8]> = marks.filter(|mark| !has_control(mark)).collect();
     let mut corrected = Vec::new();
     if marks.is_empty() {
         return Ok(corrected);
@@ -103,6 +96,12 @@ pub(super) fn correct(
         }
     }
     Ok(corrected)
+}
+
+/// The marks of turns that templates spell.
+pub(super) fn spelled_in(templates: &[&str]) -> Vec<&'static str> {
+    let known = [TURN_ENDS, MESSAGE_ENDS, OTHER_ENDS, TURN_MARKS].concat();
+    known.into_iter().filter(|mark| templates.iter().any(|template| template.contains(mark))).collect()
 }
 
 /// Whether a text looks like a mark, `<...>` or `[...]`: a key that names an ordinary word is wrong.

@@ -215,6 +215,19 @@ impl Tokenizer {
         &self.corrected
     }
 
+    /// Tokens that are text, and that a chat template spells to mark turns: one that is not the file's own, which makes them
+    /// control tokens ([`corrected`](Self::corrected)). In ascending order.
+    pub fn text_marks(&self, template: &str) -> Vec<u32> {
+        let marks = marks::spelled_in(&[template]);
+        let found = marks.iter().filter_map(|mark| self.vocabulary.find_ordinary(mark.as_bytes()));
+        let has_control = |id: &u32| {
+            self.vocabulary.ids().any(|other| self.is_special(other) && self.text(other) == self.text(*id))
+        };
+        let mut found: Vec<u32> = found.filter(|id| !has_control(id)).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// Whether a generation ends with this token: one that the file names as the end of a sequence, of a turn or of a
     /// message, or a control token whose text is known for that. What is text ends nothing, whatever it says.
     pub fn is_end(&self, id: u32) -> bool {

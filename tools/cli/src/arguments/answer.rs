@@ -14,18 +14,9 @@ pub(crate) struct AnswerArguments {
     /// End the answer before this text; may be given several times
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     stop: Vec<String>,
-    /// Have control tokens stand in answers by their own text, such as [TOOL_CALLS]; and take those that a text spells which
-    /// is continued with --raw
-    #[arg(long)]
-    special: bool,
 }
 
 impl AnswerArguments {
-    /// Whether control tokens are texts.
-    pub(crate) fn special(&self) -> bool {
-        self.special
-    }
-
     /// What they say of an answer's end.
     pub(crate) fn limits(&self) -> AnswerLimits {
         AnswerLimits::default().tokens(self.n_predict.and_then(Limit::tokens)).stop(self.stop.clone())

@@ -1,4 +1,4 @@
-//! The flags of chat templates: which one makes prompts, what it is told, and what becomes of thoughts.
+//! The flags of chat templates: which one makes prompts, what it is told, and what becomes of thoughts and control tokens.
 
 use super::InputPath;
 use crate::terminal::note;
@@ -6,6 +6,7 @@ use anyhow::{Context, Error, Result, ensure};
 use clap::{Args, ValueEnum};
 use siskin::Model;
 use siskin::template::{ChatTemplate, Json, Message, Rendering, TemplateError};
+use siskin::tokenizer::Special;
 #[cfg(feature = "long-work")]
 use siskin_kit::hash;
 use std::fs;
@@ -22,6 +23,10 @@ pub(crate) struct TemplateArguments {
     /// A Jinja chat template to use instead of the one in the model's file
     #[arg(long, value_name = "FILE")]
     chat_template: Option<InputPath>,
+    /// Have control tokens stand in answers by their own text, such as [TOOL_CALLS]; a text that is continued as it is may
+    /// spell them too
+    #[arg(long)]
+    special: bool,
 }
 
 /// A value that the template knows by its name.
@@ -60,6 +65,16 @@ impl TemplateArguments {
         self.think == Some(Think::Hide)
     }
 
+    /// Whether control tokens stand in answers by their own text.
+    pub(crate) fn shows_special(&self) -> bool {
+        self.special
+    }
+
+    /// What becomes of a control token's text in a text that is continued as it is.
+    pub(crate) fn special(&self) -> Special {
+        if self.special { Special::Parse } else { Special::Text }
+    }
+
     fn makes_prompts(&self) -> bool {
         self.chat_template.is_some() || !self.template_vars.is_empty()
     }
@@ -82,8 +97,9 @@ impl TemplateArguments {
             Some(path) => {
                 let name = path.display().to_string();
                 let source = fs::read(&**path).map_err(Error::from).and_then(siskin_kit::text);
-                let template = source.and_then(|source| compiled(&model, &source));
-                model.with_chat_template(template.context(name)?)
+                let template = source.and_then(|source| compiled(&model, &source)).context(name)?;
+                tell_text_marks(&model, template.source());
+                model.with_chat_template(template)
             }
             None => model,
         };
@@ -149,7 +165,8 @@ impl TemplateArguments {
         let think = self.think.map(|think| ("think", think.name().to_owned()));
         let texts: Vec<&str> = self.template_vars.iter().map(|variable| variable.text.as_str()).collect();
         let variables = Some(("template-var", texts.join(" "))).filter(|_| !texts.is_empty());
-        [template, think, variables].into_iter().flatten().collect()
+        let special = Some(("special", String::new())).filter(|_| self.special);
+        [template, think, variables, special].into_iter().flatten().collect()
     }
 }
 
@@ -177,15 +194,27 @@ fn variable(text: &str) -> Result<Variable, String> {
 
 /// Says which tokens the model's file has wrong.
 fn tell_corrected(model: &Model) {
-    let tokenizer = model.tokenizer();
-    let texts = tokenizer.corrected().iter().map(|&id| String::from_utf8_lossy(tokenizer.text(id)));
-    let texts: Vec<_> = texts.collect();
-    if !texts.is_empty() {
+    if let Some(texts) = texts_of(model, model.tokenizer().corrected()) {
         note(format_args!(
-            "{} in the model's file are no control tokens, but its chat template spells them: taken as such",
-            texts.join(" ")
+            "{texts} in the model's file are no control tokens, but its chat template spells them: taken as such"
         ));
     }
+}
+
+/// Says which marks of another template than the model's own are text to the model.
+fn tell_text_marks(model: &Model, template: &str) {
+    if let Some(texts) = texts_of(model, &model.tokenizer().text_marks(template)) {
+        note(format_args!(
+            "{texts} of the chat template are text in the model's vocabulary, not control tokens"
+        ));
+    }
+}
+
+/// What some tokens are spelled; None where there are none.
+fn texts_of(model: &Model, tokens: &[u32]) -> Option<String> {
+    let texts = tokens.iter().map(|&id| String::from_utf8_lossy(model.tokenizer().text(id)));
+    let texts: Vec<_> = texts.collect();
+    Some(texts.join(" ")).filter(|_| !texts.is_empty())
 }
 
 #[cfg(test)]

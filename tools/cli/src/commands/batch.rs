@@ -21,7 +21,6 @@ use queue::Queue;
 use request::{Id, Request};
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin::tokenizer::Special;
 use siskin::{Adapter, AnswerLimits, Model, Scheduler};
 use siskin_kit::{Inputs, progress, tell};
 use std::collections::HashMap;
@@ -101,9 +100,6 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     settings.set("raw", arguments.raw);
     for (name, value) in arguments.template.settings(work.model()) {
         settings.set(name, value);
-    }
-    if arguments.answer.special() {
-        settings.set("special", true);
     }
     let mut answers = Answers::open(&arguments.output, inputs.clone(), settings)?;
     work.started = answers.started();
@@ -202,7 +198,7 @@ impl Work<'_> {
         let model = self.model();
         let mut has_system = false;
         let tokens = match self.arguments.raw {
-            true => model.text_tokens_with(request.raw_prompt()?, self.special()),
+            true => model.text_tokens_with(request.raw_prompt()?, self.arguments.template.special()),
             false => {
                 ensure!(!request.has_empty_prompt(), "the prompt is empty");
                 let mut rendering = self.arguments.template.rendering(model);
@@ -217,12 +213,8 @@ impl Work<'_> {
         ensure!(length > 0, "the prompt is empty");
         ensure!(length < context, "{}", no_room(length, context, model));
         let (id, adapters) = (request.id.unwrap_or(Id::Number(line.number)), self.adapters.clone());
-        let special = self.arguments.answer.special();
+        let special = self.arguments.template.shows_special();
         Ok(Prompt { id, tokens, sampling, limits, adapters, special, has_system })
-    }
-
-    fn special(&self) -> Special {
-        if self.arguments.answer.special() { Special::Parse } else { Special::Text }
     }
 
     fn messages(&self, request: &Request) -> Vec<Message> {

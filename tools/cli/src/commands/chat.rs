@@ -98,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
         (arguments.system.as_deref().map(siskin_kit::plain), arguments.context.when_full());
     let mut conversation = Conversation::new(session, options, system.as_deref(), when_full, inputs.clone())?;
     conversation.render_with(rendering, arguments.template.hides_thoughts());
+    conversation.show_special(arguments.template.shows_special());
     if lines.is_terminal() {
         note(format_args!("{name}, {context} tokens of context. /help lists commands, Ctrl-D leaves."));
     }

@@ -11,7 +11,6 @@ use crate::terminal::{Interrupt, answer, note};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::template::Message;
-use siskin::tokenizer::Special;
 use siskin::{Answer, Ending, Model};
 use siskin_kit::Inputs;
 use std::fmt;
@@ -100,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let sampler = session.sampler(&sampling)?;
     let mut answer = Answer::with_sampler(session, sampler);
     answer.set_limits(arguments.answer.limits());
-    answer.show_special(arguments.answer.special());
+    answer.show_special(arguments.template.shows_special());
 
     let start = Instant::now();
     match &arguments.prompt_cache {
@@ -171,8 +170,7 @@ impl Arguments {
 
     fn tokens(&self, model: &Model, prompt: String) -> Result<Vec<u32>> {
         if self.raw {
-            let special = if self.answer.special() { Special::Parse } else { Special::Text };
-            return Ok(model.text_tokens_with(&prompt, special));
+            return Ok(model.text_tokens_with(&prompt, self.template.special()));
         }
         ensure!(!prompt.is_empty(), "the prompt is empty");
         let system = self.system.iter().map(|text| Message::new("system", siskin_kit::plain(text)));

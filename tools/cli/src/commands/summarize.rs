@@ -114,10 +114,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     for (name, value) in template.settings(assistant.model()) {
         settings.set(name, value);
     }
-    if arguments.answer.special() {
-        assistant.show_special(true);
-        settings.set("special", true);
-    }
+    assistant.show_special(template.shows_special());
     let journal = arguments.journal(&settings, &instructions, &sources)?;
     let finished = Finished::open(&journal, inputs, settings)?;
     let rendering = template.rendering(assistant.model());

@@ -331,6 +331,14 @@ fn marks_that_a_file_has_as_text_are_taken_as_what_they_are_and_said_once() {
         assert_eq!(said.matches("<|im_start|>").count(), 1, "{command}: {said}");
     }
     assert_eq!(stdout(&copy.run(&["-p", "hello"])), format!("{HELLO}\n"));
+    let copy =
+        Copy::new(&[(1, "<|im_start|>", NORMAL)], &[("tokenizer.chat_template", Some("{{ messages }}"))]);
+    let other = copy.file("other.jinja", "<|im_start|>{{ messages[0].content }}<|im_end|>");
+    let said = stderr(&copy.run(&["-p", "hello", "-n", "1", "--chat-template", text(&other)]));
+    assert!(
+        said.starts_with("<|im_start|> of the chat template are text in the model's vocabulary"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Conversation {
         })
     }
 
+    /// Has control tokens stand in answers by their own text.
+    pub(super) fn show_special(&mut self, special: bool) {
+        self.answer.show_special(special);
+    }
+
     /// Tells the chat template this from now on, and whether thoughts are left out of what is written.
     pub(super) fn render_with(&mut self, rendering: Rendering, hide_thoughts: bool) {
         self.rendering = rendering;
@@ -118,7 +123,6 @@ impl Conversation {
             return Ok(Reply::none(Ending::ContextFull));
         }
         self.answer.set_limits(arguments.limits());
-        self.answer.show_special(arguments.special());
         self.answer.ask_tokens(&tokens)?;
         answer::stream(&mut self.answer, out, self.hide_thoughts)
     }
