@@ -77,7 +77,7 @@ impl Tokens<'_> {
         let before = index.checked_sub(1).and_then(|before| self.tokens.get(before));
         let first = usize::from(self.open.starts_with("{%"));
         before.is_some_and(|(_, token)| {
-            let is_word = token.text.starts_with(super::is_word);
+            let is_word = token.text.starts_with(super::is_word) && !begins_exponent(token.text);
             let is_value = is_word && (!BEFORE_VALUES.contains(&token.text) || self.is_named(index - 1));
             index > first && (is_value || token.is_string() || matches!(token.text, ")" | "]" | "}"))
         })
@@ -208,6 +208,12 @@ impl Tokens<'_> {
     }
 }
 
+/// Whether a word is a float's digits up to its exponent's sign, as those of `1.5e-3`.
+fn begins_exponent(text: &str) -> bool {
+    let digits = text.strip_suffix(['e', 'E']).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+}
+
 fn is_opening(text: &str) -> bool {
     matches!(text, "(" | "[" | "{")
 }
@@ -254,6 +260,8 @@ mod tests {
         becomes("{{ a[n * 2] ** 2 * b }}", "{{ _product(a[_key(_product(n, 2))] ** 2, b) }}");
         becomes("{{ a if b * c else d }}", "{{ a if _product(b, c) else d }}");
         becomes("{{ a\n*\nb }}", "{{ _product(a\n, \nb) }}");
+        becomes("{{ 1.5e-3 * a - 2E+1*b }}", "{{ _product(1.5e-3, a) - _product(2E+1, b) }}");
+        becomes("{{ 0x1e - 1 * a }}", "{{ 0x1e - _product(1, a) }}");
         becomes("{% set a = b * (c + d) %}", "{% set a = _bounded((_product(b, (c + d)))) %}");
         for refused in ["{{ * a }}", "{{ f(*a) }}", "{{ a + * b }}", "{% for * in a %}"] {
             assert!(guard(refused).is_err(), "{refused}");
