@@ -2,7 +2,7 @@
 
 use crate::inputs::{Inputs, folder_of};
 use crate::output::descriptor;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A file of lines that grows at its end. A line is on the disk when [`Lines::append`] returns; one that was not
-/// finished is seen by [`Lines::recover`] and cut off. No two processes have the same file open.
+/// finished is seen by [`Lines::recover`] and cut off. No two processes have the same file open. Once its name is gone or
+/// another file's, nothing is said to be written any more.
 #[derive(Debug)]
 pub struct Lines {
     name: String,
@@ -26,7 +27,7 @@ impl Lines {
     /// appended; the umask decides who may read it.
     ///
     /// # Errors
-    /// What is no regular file, is an input, or is open elsewhere.
+    /// What is no regular file, is an input, is a link that leads nowhere, or is open elsewhere. Nothing is made then.
     pub fn open(path: &Path, inputs: &Inputs) -> Result<Lines> {
         Lines::with_mode(path, inputs, 0o666)
     }
@@ -110,7 +111,7 @@ impl Lines {
     /// Appends a line, and waits until it is on the disk.
     ///
     /// # Errors
-    /// A line that cannot be written leaves nothing behind.
+    /// A line that cannot be written leaves nothing behind. That the file is not the one of its name any more.
     pub fn append(&mut self, line: &str) -> Result<()> {
         let bytes = format!("{line}\n");
         let written = self.file.write_all(bytes.as_bytes()).and_then(|()| self.file.sync_data());
@@ -122,11 +123,25 @@ impl Lines {
                 return Err(error).with_context(|| self.name.clone());
             }
         }
+        self.check_name()
+    }
+
+    /// Checks that the file is still the one of its name: of what nobody can open any more, nothing is kept.
+    ///
+    /// # Errors
+    /// A name that is gone, or another file's.
+    pub fn check_name(&self) -> Result<()> {
+        let named = is_named(&self.path, &self.file).with_context(|| self.name.clone())?;
+        ensure!(named, "{}: the file was removed or replaced while it was written", self.name);
         Ok(())
     }
 
     /// Removes the file.
+    ///
+    /// # Errors
+    /// As for [`Lines::check_name`], and what the file system says.
     pub fn remove(self) -> Result<()> {
+        self.check_name()?;
         fs::remove_file(&self.path).with_context(|| self.name.clone())
     }
 
@@ -151,8 +166,7 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if self.created && self.length == 0 {
-            // An empty file that stays is in nobody's way.
-            let _ = fs::remove_file(&self.path);
+            take_back(&self.path, &self.file);
         }
     }
 }
@@ -177,31 +191,74 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Whether `file` is what `path` leads to.
+fn is_named(path: &Path, file: &File) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file that this process has made, unless its name is another's by now. An empty file that stays is in nobody's
+/// way.
+fn take_back(path: &Path, file: &File) {
+    if is_named(path, file).unwrap_or(false) {
+        let _ = fs::remove_file(path);
+    }
+}
+
 /// The file at `path`, locked for as long as it is open, its length, and whether it is new. As long as it has no line its
 /// name may not have survived a loss of power either, whoever made it: `sync` is asked to see to that.
 fn open(path: &Path, mode: u32, sync: impl Fn(&Path) -> io::Result<()>) -> Result<(File, u64, bool)> {
     loop {
-        let created = match fs::metadata(path) {
-            Ok(found) if found.is_dir() => bail!("found a folder, expected the name of a file"),
-            Ok(found) if !found.is_file() => bail!("found no regular file"),
-            Ok(_) => false,
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(error) => return Err(error.into()),
+        let created = !exists(path)?;
+        let mut options = OpenOptions::new();
+        // What is new is made under this very name, never where a link leads.
+        options.read(true).append(true).create_new(created).mode(mode);
+        let file = match options.open(path) {
+            // Another process has made or removed it meanwhile.
+            Err(error) if created && error.kind() == ErrorKind::AlreadyExists => continue,
+            Err(error) if !created && error.kind() == ErrorKind::NotFound => continue,
+            opened => opened?,
         };
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)?;
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => bail!("another process is writing it"),
             // File systems without locks trust their users.
             Err(fs::TryLockError::Error(_)) | Ok(()) => {}
         }
-        let found = file.metadata()?;
         // Another process may have removed it before it was locked.
-        if found.nlink() > 0 {
-            if found.len() == 0 {
-                sync(folder_of(path))?;
-            }
-            return Ok((file, found.len(), created));
+        if !is_named(path, &file)? {
+            continue;
         }
+        let length = file.metadata()?.len();
+        if length == 0
+            && let Err(error) = sync(folder_of(path))
+        {
+            if created {
+                take_back(path, &file);
+            }
+            return Err(error.into());
+        }
+        return Ok((file, length, created));
+    }
+}
+
+/// Whether there is a regular file at `path`, or nothing.
+///
+/// # Errors
+/// Anything else.
+fn exists(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => bail!("found a folder, expected the name of a file"),
+        Ok(found) if !found.is_file() => bail!("found no regular file"),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            ensure!(fs::symlink_metadata(path).is_err(), "found a link that leads nowhere");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -255,6 +312,60 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let failing = |_: &Path| Err(io::Error::from(ErrorKind::StorageFull));
         assert!(super::open(&path, 0o666, failing).is_err());
+        assert!(!path.exists(), "what cannot be kept is not made");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_refused_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let error = format!("{:#}", open(&link).unwrap_err());
+        assert!(error.ends_with("link: found a link that leads nowhere"), "{error}");
+        assert!(link.is_symlink() && !target.exists());
+        // One that leads somewhere is followed.
+        fs::write(&target, "").unwrap();
+        drop(open(&link).unwrap());
+        open(&link).unwrap().append("one").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(read(&target), "one\n");
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_written_once_the_name_is_another_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a"), folder.path().join("other"));
+        let changes: [&dyn Fn(); 3] =
+            [&|| fs::remove_file(&path).unwrap(), &|| fs::rename(&path, &other).unwrap(), &|| {
+                fs::write(&other, "mine").unwrap();
+                fs::rename(&other, &path).unwrap();
+            }];
+        for (index, change) in changes.iter().enumerate() {
+            for lines_before in 0..2 {
+                let _ = (fs::remove_file(&path), fs::remove_file(&other));
+                let mut lines = open(&path).unwrap();
+                for _ in 0..lines_before {
+                    lines.append("one").unwrap();
+                }
+                lines.check_name().unwrap();
+                change();
+                let error = lines.append("two").unwrap_err().to_string();
+                assert!(
+                    error.ends_with("a: the file was removed or replaced while it was written"),
+                    "{error}"
+                );
+                assert!(lines.check_name().is_err() && lines.remove().is_err());
+                if index == 2 {
+                    assert_eq!(read(&path), "mine");
+                }
+            }
+            // Nor is what has the name now taken for the new file that goes away.
+            let _ = (fs::remove_file(&path), fs::remove_file(&other));
+            let lines = open(&path).unwrap();
+            change();
+            drop(lines);
+            assert_eq!(path.exists(), index == 2);
+        }
     }
 
     #[test]
