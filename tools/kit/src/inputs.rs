@@ -1,6 +1,7 @@
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,19 @@ impl Identity {
         let folder = fs::metadata(folder_of(path)).ok()?;
         Some(Identity::Future(folder.dev(), folder.ino(), path.file_name()?.to_owned()))
     }
+}
+
+/// Opens the file at `path` to be read; None where there is none.
+///
+/// # Errors
+/// What is no regular file: a pipe would be waited for.
+pub fn regular_file(path: &Path) -> Result<Option<File>> {
+    match fs::metadata(path) {
+        Ok(found) => ensure!(found.is_file(), "found no regular file"),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Some(File::open(path)?))
 }
 
 /// The folder that a file is in.

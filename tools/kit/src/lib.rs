@@ -21,7 +21,7 @@ mod random;
 mod text;
 
 pub use growing::{GrowingFile, GrowingFolder, withdraw};
-pub use inputs::Inputs;
+pub use inputs::{Inputs, regular_file};
 pub use lines::Lines;
 pub use lock::Lock;
 pub use output::{Output, tell};

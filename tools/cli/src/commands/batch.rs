@@ -108,6 +108,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let lines = work.check(&mut input)?;
     let before = answers.resume(&lines).with_context(|| input.name().to_owned())?;
     work.answer(&mut input, &lines, before, &mut answers)?;
+    answers.check_names()?;
     answer::tell_hidden(work.queue.hidden_tokens());
 
     let so_far = if before > 0 { format!(", {before} of them from before") } else { String::new() };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The first line of a journal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     format: String,
     settings: Settings,
@@ -25,6 +25,14 @@ impl Header {
     /// Reads a line; None where it is not the header of a journal in this format.
     pub(crate) fn parse(line: &[u8], format: &str) -> Option<Header> {
         serde_json::from_slice(line).ok().filter(|header: &Header| header.format == format)
+    }
+
+    /// Whether a file of which this is all ends within the header of a journal in this format.
+    pub(crate) fn is_torn(bytes: &[u8], format: &str) -> bool {
+        let beginning = format!("{{\"format\":{}", Value::from(format));
+        let length = bytes.len().min(beginning.len());
+        let ends = serde_json::from_slice::<Header>(bytes).is_err_and(|error| error.is_eof());
+        ends && bytes.get(..length) == beginning.as_bytes().get(..length)
     }
 
     /// When the work was begun, in seconds since 1970.
@@ -87,6 +95,23 @@ mod tests {
         let first = settings(&[("a", 1), ("b", 2), ("c", 3)]);
         assert_eq!(first.differences(&first), "");
         assert_eq!(first.differences(&settings(&[("a", 1), ("b", 3), ("d", 4)])), "b, c, d");
+    }
+
+    #[test]
+    fn what_ends_within_a_header_is_torn_and_nothing_else() {
+        let mut settings = Settings::default();
+        settings.set("stop", vec!["é\n".to_owned()]);
+        let header = Header::new("format 1", settings);
+        let whole = serde_json::to_vec(&header).unwrap();
+        for length in 0..whole.len() {
+            assert!(Header::is_torn(&whole[..length], "format 1"), "{length}");
+            assert!(length < 20 || !Header::is_torn(&whole[..length], "format 2"), "{length}");
+        }
+        assert!(!Header::is_torn(&whole, "format 1"));
+        assert_eq!(Header::parse(&whole, "format 1"), Some(header));
+        for other in ["dear diary", "{\"a\":", "[", "\n\n", "{\"format\":\"format 1\",x", "\0\0"] {
+            assert!(!Header::is_torn(other.as_bytes(), "format 1"), "{other}");
+        }
     }
 
     /// Journals of earlier versions, and the names of those that have none from the user, depend on it.

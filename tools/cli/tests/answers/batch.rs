@@ -486,9 +486,87 @@ fn outputs_that_cannot_be() {
         let line = failure(&siskin(&["batch", text(&input), text(output)]));
         assert!(line.contains(expected), "{line}");
     }
+    let line = failure(&siskin(&["batch", "-", text(&batch.path("out.jsonl"))]));
+    assert!(
+        line.ends_with("-: standard input is not taken, as lines are read twice: give the name of a file"),
+        "{line}"
+    );
     let held = File::create(batch.path("out.jsonl")).unwrap();
     held.lock().unwrap();
     assert!(failure(&batch.run(&[])).ends_with("out.jsonl: another process is writing it"));
+}
+
+/// What a refused command finds stays, and it makes nothing.
+#[test]
+fn links_and_pipes_in_the_place_of_outputs_are_refused_and_stay() {
+    let batch = Batch::new(&[json!({"prompt": "hello"})], &["-n", "1"]);
+    let (output, journal) = (batch.path("out.jsonl"), batch.path("out.jsonl.journal"));
+    std::os::unix::fs::symlink("missing", &output).unwrap();
+    for line in ["{}", "{\"prompt\": \"hello\"}"] {
+        fs::write(batch.path("in.jsonl"), line).unwrap();
+        let line = failure(&batch.run(&[]));
+        assert!(line.ends_with("out.jsonl: found a link that leads nowhere"), "{line}");
+        assert!(output.is_symlink());
+        assert_eq!(names(batch.folder.path()), ["in.jsonl", "out.jsonl"]);
+    }
+    fs::remove_file(&output).unwrap();
+    assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    let line = failure(&batch.run(&[]));
+    assert!(line.ends_with("out.jsonl.journal: found no regular file"), "{line}");
+    assert_eq!(names(batch.folder.path()), ["in.jsonl", "out.jsonl.journal"]);
+}
+
+#[test]
+fn a_journal_torn_before_anything_was_answered_is_begun_again() {
+    let batch = Batch::new(&[json!({"prompt": "hello"})], &["--temp", "0"]);
+    batch.finish();
+    let (output, path) = (batch.output(), batch.path("out.jsonl.journal"));
+    let journal = fs::read(&path).unwrap();
+    for length in [0, 1, 20, 60] {
+        for empty in [true, false] {
+            fs::remove_file(batch.path("out.jsonl")).unwrap();
+            if empty {
+                File::create(batch.path("out.jsonl")).unwrap();
+            }
+            fs::write(&path, &journal[..length]).unwrap();
+            batch.finish();
+            assert!(batch.output() == output && fs::read(&path).unwrap().len() == journal.len(), "{length}");
+        }
+    }
+    fs::remove_file(batch.path("out.jsonl")).unwrap();
+    for other in [
+        "dear diary",
+        "\n",
+        "{\"format\":\"siskin summary journal 2\"",
+        "{\"format\":\"siskin batch journal 2\"}\n",
+    ] {
+        fs::write(&path, other).unwrap();
+        let line = failure(&batch.run(&[]));
+        assert!(line.ends_with("journal: expected the journal of a batch, found another file"), "{line}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), other);
+        assert_eq!(names(batch.folder.path()), ["in.jsonl", "out.jsonl.journal"]);
+    }
+}
+
+#[test]
+fn answers_that_nobody_can_find_are_not_said_to_be_there() {
+    for name in ["out.jsonl", "out.jsonl.journal"] {
+        for replaced in [false, true] {
+            let batch = Batch::sampled();
+            let mut child = batch.start();
+            batch.wait_for_more(0, &mut child);
+            fs::remove_file(batch.path(name)).unwrap();
+            if replaced {
+                fs::write(batch.path(name), "mine").unwrap();
+            }
+            let ended = child.wait_with_output().unwrap();
+            let said = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!(ended.status.code(), Some(1), "{said}");
+            assert!(said.contains(&format!("{name}: ")) && said.lines().count() == 1, "{said}");
+            assert_eq!(batch.path(name).exists(), replaced);
+            assert!(!replaced || fs::read(batch.path(name)).unwrap() == b"mine");
+        }
+    }
 }
 
 #[test]

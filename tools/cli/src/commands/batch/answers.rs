@@ -5,11 +5,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use siskin::Ending;
 use siskin_kit::hash::hex;
-use siskin_kit::{Inputs, Lines, Output};
+use siskin_kit::{Inputs, Lines, Output, regular_file};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::str;
 
 /// The file of answers, and beside it the journal that says what they answer.
 pub(super) struct Answers {
@@ -26,6 +26,8 @@ pub(super) struct Answers {
 const FORMAT: &str = "siskin batch journal 2";
 /// No header is longer, unless stop strings are absurd.
 const LONGEST_HEADER: u64 = 1 << 20;
+/// Nor is any hash.
+const LONGEST_HASH: u64 = 1 << 8;
 
 /// An answer as the output has it.
 #[derive(Debug, Serialize)]
@@ -63,6 +65,9 @@ impl<'a> Record<'a> {
 impl Answers {
     /// Opens the file of answers at `path`, which is none of `inputs`, or makes it. Answers that are there must be those
     /// of a batch with the same settings.
+    ///
+    /// # Errors
+    /// Files that are another's, and answers of other settings; none is changed then.
     pub(super) fn open(path: &Path, inputs: Inputs, settings: Settings) -> Result<Answers> {
         let name = path.display().to_string();
         let mut journal = OsString::from(path);
@@ -76,7 +81,7 @@ impl Answers {
         if !lines.is_empty() {
             let Some((begun, found)) = found else {
                 bail!(
-                    "{name} holds something already, and {} is missing: give OUT another name",
+                    "{name} holds something already, and {} is missing or has no beginning: give OUT another name",
                     journal.display()
                 );
             };
@@ -134,6 +139,20 @@ impl Answers {
         self.lines.append(&serde_json::to_string(record)?)
     }
 
+    /// Checks that answers and journal are where the next run looks for them: whoever removes or replaces a file that is
+    /// being written is told.
+    ///
+    /// # Errors
+    /// A file that is not the one of its name any more.
+    pub(super) fn check_names(&self) -> Result<()> {
+        self.lines.check_name()?;
+        let name = self.journal.display();
+        let found = read(&self.journal).with_context(|| name.to_string())?;
+        let same = found.is_some_and(|(header, hashes)| header == self.header && hashes == self.hashes);
+        ensure!(same, "{name}: the file was removed or replaced while the answers were written");
+        Ok(())
+    }
+
     fn write_journal(&self) -> Result<()> {
         let output = Output::create_private(&self.journal, &self.inputs)?;
         let mut text = serde_json::to_string(&self.header)?;
@@ -147,20 +166,28 @@ impl Answers {
     }
 }
 
-/// What a journal says; None where there is none.
+/// What a journal says; None where there is none, or one that ends within its first line: nothing was begun then.
 ///
 /// # Errors
 /// A file of another kind, which must not be replaced.
 fn read(path: &Path) -> Result<Option<(Header, Vec<String>)>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(file) = regular_file(path)? else { return Ok(None) };
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     reader.by_ref().take(LONGEST_HEADER).read_until(b'\n', &mut line)?;
-    let header =
-        Header::parse(&line, FORMAT).context("expected the journal of a batch, found another file")?;
-    Ok(Some((header, reader.lines().collect::<Result<_, _>>()?)))
+    let Some(header) = Header::parse(&line, FORMAT) else {
+        ensure!(Header::is_torn(&line, FORMAT), "expected the journal of a batch, found another file");
+        return Ok(None);
+    };
+    let mut hashes = Vec::new();
+    loop {
+        line.clear();
+        reader.by_ref().take(LONGEST_HASH).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(Some((header, hashes)));
+        }
+        let hash = str::from_utf8(&line).ok().filter(|_| (line.len() as u64) < LONGEST_HASH);
+        let hash = hash.with_context(|| format!("line {}: expected the hash of a line", hashes.len() + 2))?;
+        hashes.push(hash.trim_end().to_owned());
+    }
 }

@@ -39,6 +39,10 @@ impl Input {
     /// What is no regular file: it could not be read twice.
     pub(super) fn open(path: &Path) -> Result<Input> {
         let name = path.display().to_string();
+        ensure!(
+            name != "-",
+            "-: standard input is not taken, as lines are read twice: give the name of a file"
+        );
         let found = fs::metadata(path).with_context(|| name.clone())?;
         ensure!(found.is_file(), "{name}: expected a regular file");
         let file = File::open(path).with_context(|| name.clone())?;
