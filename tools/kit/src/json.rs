@@ -46,6 +46,11 @@ impl Object {
         Ok(Object { path, fields })
     }
 
+    /// What messages call a field.
+    pub fn name(&self, field: &str) -> String {
+        format!("{}{field}", self.path)
+    }
+
     /// The field's value, taken out; None where there is none or it is null.
     pub fn take(&mut self, name: &str) -> Option<Json> {
         let index = self.fields.iter().position(|(field, _)| field == name)?;

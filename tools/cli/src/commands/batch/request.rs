@@ -108,7 +108,7 @@ impl Request {
             messages: fields.take("messages").map(messages).transpose()?,
             system: fields.text("system")?,
             tokens: one_of(&mut fields, &MAX_TOKENS, TOKENS, tokens)?,
-            stop: fields.typed("stop", "a text or several that are not empty", stops)?,
+            stop: fields.take("stop").map(|value| stops(&fields.name("stop"), &value)).transpose()?,
             sampling: sampling(&mut fields)?,
             variables: fields.typed("chat_template_kwargs", "an object", variables)?.unwrap_or_default(),
         };
@@ -230,14 +230,17 @@ fn tokens(value: &Json) -> Option<Tokens> {
     }
 }
 
-fn stops(value: &Json) -> Option<Vec<String>> {
-    let stop = |value: &Json| match value {
-        Json::String(text) if !text.is_empty() => Some(text.clone()),
-        _ => None,
+fn stops(name: &str, value: &Json) -> Result<Vec<String>> {
+    let stop = |name: &str, expected: &str, value: &Json| match value {
+        Json::String(text) if !text.is_empty() => Ok(text.clone()),
+        other => bail!("{name}: expected {expected}, found {}", Kind(other)),
     };
     match value {
-        Json::Array(texts) => texts.iter().map(stop).collect(),
-        text => stop(text).map(|text| vec![text]),
+        Json::Array(texts) => (0..)
+            .zip(texts)
+            .map(|(index, text)| stop(&format!("{name}[{index}]"), "a text that is not empty", text))
+            .collect(),
+        text => Ok(vec![stop(name, "a text or several that are not empty", text)?]),
     }
 }
 
@@ -475,7 +478,14 @@ mod tests {
                 r#"{"prompt": "a", "chat_template_kwargs": 1}"#,
                 "chat_template_kwargs: expected an object, found 1",
             ),
-            (r#"{"prompt": "a", "stop": [""]}"#, "stop: expected a text or several that are not empty"),
+            (
+                r#"{"prompt": "a", "stop": ["b", ""]}"#,
+                "stop[1]: expected a text that is not empty, found \"\"",
+            ),
+            (
+                r#"{"body": {"prompt": "a", "stop": [2]}}"#,
+                "body.stop[0]: expected a text that is not empty, found 2",
+            ),
             (r#"{"prompt": "a", "stop": 1}"#, "stop: expected a text or several that are not empty"),
             (r#"{"id": 1}"#, "expected a prompt or messages"),
             (r#"{"prompt": "a", "messages": []}"#, "found both"),
