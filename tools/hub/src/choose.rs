@@ -63,20 +63,17 @@ fn tagged<'m>(models: &'m [Choice], tag: &str) -> Vec<&'m Choice> {
 }
 
 fn usual(models: &[Choice]) -> Vec<&Choice> {
-    let labelled = |label: &str| {
-        models.iter().filter(|choice| choice.label.as_deref() == Some(label)).collect::<Vec<_>>()
+    let plain = USUAL.into_iter().map(|label| (label, false));
+    let dynamic = USUAL.into_iter().map(|label| (label, true));
+    let labelled = |(usual, dynamic): (&str, bool)| {
+        let is_usual = |label: &str| match dynamic {
+            true => label.strip_prefix("UD-") == Some(usual),
+            false => label == usual,
+        };
+        models.iter().filter(|choice| choice.label.as_deref().is_some_and(is_usual)).collect::<Vec<_>>()
     };
-    let found = USUAL.into_iter().map(labelled).find(|found| !found.is_empty());
+    let found = plain.chain(dynamic).map(labelled).find(|found| !found.is_empty());
     found.unwrap_or_else(|| if models.len() == 1 { models.iter().collect() } else { Vec::new() })
-}
-
-/// Which of the tags of one repository a name without one means.
-pub(crate) fn usual_tag<'t>(tags: &[&'t str]) -> Option<&'t str> {
-    let usual = USUAL.into_iter().find_map(|usual| tags.iter().find(|tag| tag.eq_ignore_ascii_case(usual)));
-    usual.copied().or(match tags {
-        [one] => Some(one),
-        _ => None,
-    })
 }
 
 /// The choice, if it has all its parts. It keeps a label that tells it from all others.
@@ -246,6 +243,9 @@ mod tests {
             chosen(&["a-Q4_K_M.gguf", "b-Q4_K_M.gguf"], None),
             Err("several files may be meant: a-Q4_K_M.gguf, b-Q4_K_M.gguf".into())
         );
+        let dynamic = ["a-UD-Q8_0.gguf", "a-UD-Q4_K_M.gguf"];
+        assert_eq!(chosen(&dynamic, None).as_deref(), Ok("a-UD-Q4_K_M.gguf"));
+        assert_eq!(chosen(&dynamic, Some("q8_0")).as_deref(), Ok("a-UD-Q8_0.gguf"));
         assert_eq!(chosen(&["model.safetensors"], None), Err("it has no GGUF file".into()));
     }
 
@@ -290,7 +290,5 @@ mod tests {
         ] {
             assert_eq!(label(path).as_deref(), expected, "{path}");
         }
-        assert_eq!(usual_tag(&["F16", "q4_0"]), Some("q4_0"));
-        assert_eq!((usual_tag(&["F16"]), usual_tag(&["F16", "F32"])), (Some("F16"), None));
     }
 }

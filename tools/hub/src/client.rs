@@ -6,12 +6,13 @@ use crate::settings::Settings;
 use crate::shown::shown;
 use anyhow::{Error, anyhow};
 use std::cell::{Cell, OnceCell};
+use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::thread;
 use std::time::Duration;
 use ureq::http::HeaderMap;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, BodyReader};
+use ureq::{Agent, BodyReader, ProxyProtocol};
 
 /// Redirects in a row, as in browsers.
 const REDIRECTS: usize = 20;
@@ -215,18 +216,20 @@ impl<'s> Client<'s> {
     }
 
     fn agent(&self, address: &Address) -> Result<Agent, Error> {
+        let proxy = self.settings.proxies.of(address);
+        let in_tls = address.is_https()
+            || proxy.as_ref().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("siskin/", env!("CARGO_PKG_VERSION")))
-            .proxy(self.settings.proxies.of(address))
+            .proxy(proxy)
             .timeout_resolve(Some(self.settings.silence))
             .timeout_connect(Some(self.settings.silence))
             .timeout_per_read(Some(self.settings.silence))
             .timeout_per_write(Some(self.settings.silence));
-        // Proxies may be spoken to in TLS, too.
-        if address.is_https() || self.settings.proxies.of(address).is_some() {
+        if in_tls {
             config = config.tls_config(TlsConfig::builder().root_certs(self.roots()?).build());
         }
         Ok(config.build().new_agent())
@@ -263,13 +266,9 @@ impl<'s> Client<'s> {
             HostNotFound => format!("{host} is not known: is there a network?"),
             Timeout(_) => format!("{host} says nothing"),
             ConnectionFailed => format!("{host} cannot be connected to"),
-            Io(error) if error.kind() == ErrorKind::InvalidData => {
-                return anyhow!("{host}: {}{}", shown(&error.to_string()), certificates()).into();
-            }
+            Io(error) if error.kind() == ErrorKind::InvalidData => return untrusted(host, error),
             Io(error) => format!("{host}: {}", io_said(error)),
-            Rustls(error) => {
-                return anyhow!("{host}: {}{}", shown(&error.to_string()), certificates()).into();
-            }
+            Rustls(error) => return untrusted(host, error),
             ConnectProxyFailed(why) => return anyhow!("the proxy for {host} fails: {}", shown(why)).into(),
             Protocol(_) | LargeResponseHeader(..) | Tls(_) => {
                 return anyhow!("{host} does not speak HTTP as expected: {}", shown(&error.to_string()))
@@ -292,8 +291,16 @@ impl<'s> Client<'s> {
     }
 }
 
-fn certificates() -> &'static str {
-    " (its certificate is checked with those that this machine trusts, or with those of SSL_CERT_FILE)"
+/// A server whose TLS or certificate is not as it should be.
+fn untrusted(host: &str, error: &dyn fmt::Display) -> Failure {
+    let said = shown(&error.to_string());
+    let hint = match said.contains("certificate") {
+        true => {
+            " (certificates are checked with those that this machine trusts, or with those of SSL_CERT_FILE)"
+        }
+        false => "",
+    };
+    Failure::Lasting(anyhow!("{host}: {said}{hint}"))
 }
 
 /// An error of a connection in a few words.

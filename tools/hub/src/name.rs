@@ -91,6 +91,17 @@ impl HubName {
         format!("{}/{}", self.org, self.repo)
     }
 
+    /// Whether both are of one repository.
+    pub(crate) fn is_beside(&self, other: &HubName) -> bool {
+        self.repository().eq_ignore_ascii_case(&other.repository())
+    }
+
+    /// Whether both say the same file, in any case.
+    pub(crate) fn same_tag(&self, other: &HubName) -> bool {
+        let (Some(one), Some(other)) = (&self.tag, &other.tag) else { return false };
+        one.eq_ignore_ascii_case(other)
+    }
+
     /// The same model in full.
     pub(crate) fn with_tag(&self, tag: &str) -> HubName {
         HubName { tag: Some(tag.to_owned()), ..self.clone() }

@@ -2,7 +2,7 @@
 
 use super::list::json;
 use crate::terminal::note;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::DecimalBytes;
 use siskin_hub::{Name, Options, Pulled, Settings, Store, pull};
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 
 /// Fetches the model and prints a line about it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let Some(name) = Name::parse(&arguments.name)? else {
+    let Some(name) = Name::parse(&arguments.name).with_context(|| arguments.name.clone())? else {
         bail!("{}: expected hf.co/ORG/REPO:QUANT or an address", arguments.name);
     };
     let options = Options { sha256: arguments.sha256.clone() };

@@ -1,6 +1,6 @@
 //! The `rm` command: removing models by their names.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::DecimalBytes;
 use serde_json::json;
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn find(store: &Store, text: &str) -> Result<Model> {
-    let found = match Name::parse(text)? {
+    let found = match Name::parse(text).with_context(|| text.to_owned())? {
         Some(name) => store.find(&name)?.one(&name)?,
         None => None,
     };

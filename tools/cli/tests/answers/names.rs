@@ -237,7 +237,12 @@ fn killed_at_any_moment_it_goes_on_and_the_file_is_the_same() {
         .serve();
     let user = User::of(&hub);
     let (mut unfinished, mut killed) = (0, 0);
-    for wait in (0..40).map(|i| Duration::from_millis(5 + 7 * (i % 20))) {
+    // Where processes are slow to start they get more time.
+    for turn in 0.. {
+        if killed >= 40 && served.load(Ordering::Relaxed) >= 10 {
+            break;
+        }
+        let wait = Duration::from_millis(5 + 7 * (turn % 20) * (1 + turn / 40));
         let mut child =
             user.command(&["pull", NAME]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         thread::sleep(wait);
@@ -255,7 +260,6 @@ fn killed_at_any_moment_it_goes_on_and_the_file_is_the_same() {
         }
         unfinished = user.list()["unfinished_bytes"].as_u64().unwrap();
     }
-    assert!(killed >= 20 && served.load(Ordering::Relaxed) >= 5, "{killed} killed");
     user.said(&["pull", NAME]);
     let list = user.list();
     assert_eq!(fs::read(list["models"][0]["path"].as_str().unwrap()).unwrap(), demo());

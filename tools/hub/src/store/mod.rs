@@ -3,7 +3,7 @@ mod manifest;
 pub(crate) use manifest::Described;
 pub use manifest::{Model, Part};
 
-use crate::choose::usual_tag;
+use crate::choose::choose;
 use crate::name::{HubName, Name};
 use anyhow::{Context, Result, bail};
 use siskin_kit::{GrowingFolder, Lock, folders, withdraw};
@@ -106,13 +106,28 @@ impl Store {
             }
             Name::Hub(name) => name,
         };
-        let mut several: Vec<Model> = models.into_iter().filter(|model| matches(model, of_hub)).collect();
-        if several.len() > 1 && of_hub.tag.is_none() {
-            let tags: Vec<&str> = several.iter().map(|model| tag(&model.name)).collect();
-            if let Some(usual) = usual_tag(&tags).map(str::to_owned) {
-                several.retain(|model| tag(&model.name) == usual);
+        let mut several: Vec<Model> = models
+            .into_iter()
+            .filter(|model| repository(model).is_some_and(|own| own.is_beside(of_hub)))
+            .collect();
+        // By the name that it has, or else as it would be chosen among the files of the hub.
+        let exact = |model: &Model| repository(model).is_some_and(|own| own.same_tag(of_hub));
+        if several.iter().any(exact) {
+            several.retain(exact);
+        } else if several.len() > 1 || of_hub.tag.is_some() {
+            let parts = several.iter().flat_map(|model| &model.files);
+            let paths: BTreeSet<&str> = parts.map(|part| part.path.as_str()).collect();
+            let chosen = choose(paths, of_hub.tag.as_deref()).map(|choice| choice.files);
+            let is_chosen = |model: &Model| {
+                let paths = model.files.iter().map(|part| &part.path);
+                chosen.as_ref().is_ok_and(|files| paths.eq(files))
+            };
+            if of_hub.tag.is_some() || several.iter().any(is_chosen) {
+                several.retain(is_chosen);
             }
         }
+        // Two names of the same files are as good.
+        several.dedup_by(|one, other| one.set == other.set);
         Ok(match several.len() {
             0 => Found::Nothing,
             1 => several.pop().map_or(Found::Nothing, |model| Found::Model(Box::new(model))),
@@ -237,26 +252,17 @@ impl Store {
     }
 }
 
-/// Whether a model is in the repository, and is the file, that a name says.
-fn matches(model: &Model, name: &HubName) -> bool {
-    let Ok(Some(Name::Hub(own))) = Name::parse(&model.name) else { return false };
-    own.repository().eq_ignore_ascii_case(&name.repository())
-        && name.tag.as_deref().is_none_or(|wanted| {
-            let own = own.tag.as_deref().unwrap_or_default();
-            let same = |other: &str| other.eq_ignore_ascii_case(wanted);
-            same(own)
-                || own.rsplit('/').next().is_some_and(same)
-                || model.files.iter().any(|part| same(&part.path))
-        })
+/// The name of a model of the hub.
+fn repository(model: &Model) -> Option<HubName> {
+    match Name::parse(&model.name) {
+        Ok(Some(Name::Hub(name))) => Some(name),
+        _ => None,
+    }
 }
 
 fn make_private_folder(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| path.display().to_string())
-}
-
-fn tag(name: &str) -> &str {
-    name.rsplit_once(':').map_or("", |(_, tag)| tag)
 }
 
 #[allow(clippy::disallowed_methods, reason = "what a name stands for is written by this crate")]

@@ -131,3 +131,29 @@ fn several_of_a_repository_are_told_apart() {
     assert_eq!(user.store().alike("Repo:F15").first().map(String::as_str), Some("hf.co/Org/Repo:F16"));
     assert!(user.store().alike("model.gguf").is_empty());
 }
+
+#[test]
+fn what_a_name_meant_on_the_hub_it_means_here() {
+    let (one, two) = (model(), other_model());
+    for (files, tag) in [
+        (["m-UD-Q4_K_M.gguf", "m-UD-Q8_0.gguf"], "q4_k_m"),
+        (["m-i2_s.gguf", "m-F16.gguf"], "i2_s"),
+        (["Q5_0/m.gguf", "m-F16.gguf"], "Q5_0"),
+        (["m-Q4_0.gguf", "m-F16.gguf"], "m-Q4_0.gguf"),
+    ] {
+        let hub = Repository::with(&[(files[0], &one), (files[1], &two)]).serve();
+        let user = User::of(&hub);
+        user.pull(&format!("hf.co/Org/Repo:{}", files[1]));
+        let text = format!("hf.co/Org/Repo:{tag}");
+        let (name, pulled) = (Name::parse(&text).unwrap().unwrap(), user.pull(&text));
+        let found = user.store().find(&name).unwrap().one(&name).unwrap().unwrap();
+        assert_eq!(found.path(), pulled.path(), "{text}");
+        assert_eq!(fs::read(found.path()).unwrap(), one);
+        assert!(user.try_pull(&text).unwrap().was_here);
+        // By its file's name it is the same.
+        let twin = user.pull(&format!("hf.co/Org/Repo:{}", files[0]));
+        assert_eq!(twin.path(), pulled.path());
+        let found = user.store().find(&name).unwrap().one(&name).unwrap().unwrap();
+        assert_eq!(found.path(), pulled.path(), "{text}");
+    }
+}
