@@ -1,6 +1,9 @@
 //! Hashes that prove what a file holds.
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 
 /// Works out what a file's bytes prove, while they come.
 pub(crate) struct Digest {
@@ -43,6 +46,20 @@ impl Digest {
             Proof::None => true,
         };
         (found, proven)
+    }
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn of_file(path: &Path) -> io::Result<String> {
+    let (mut file, mut digest) = (File::open(path)?, Context::new(&SHA256));
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hex(digest.finish().as_ref())),
+            Ok(count) => digest.update(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::address::Address;
 use crate::choose::{label, other_part, part};
 use crate::client::{Client, Failure, Request};
-use crate::digest::{Proof, as_sha256};
+use crate::digest::{self, Proof, as_sha256};
 use crate::download::download;
 use crate::name::{HubName, Name};
 use crate::remote::{Remote, RemoteFile, local_name, set_of};
@@ -150,7 +150,11 @@ fn fetch(
     // Another process, or another name, may have brought it.
     if let Some(set) = remote.set() {
         let _lock = store.lock()?;
-        if let Some(model) = adopt(store, remote, &set)? {
+        let here = match adopt(store, remote, &set)? {
+            None => recover(store, remote, &set)?,
+            model => model,
+        };
+        if let Some(model) = here {
             folder.discard()?;
             return Ok(model);
         }
@@ -178,7 +182,7 @@ fn fetch(
         hashes.push(hash);
     }
     bar.finish_and_clear();
-    let quantization = match check(&folder, remote) {
+    let quantization = match check(folder.path(), remote) {
         Ok(quantization) => quantization,
         Err(error) => {
             folder.discard()?;
@@ -193,6 +197,28 @@ fn adopt(store: &Store, remote: &Remote, set: &str) -> Result<Option<Model>> {
     let twin = store.models()?.into_iter().find(|model| model.set == set && model.is_complete());
     let Some(twin) = twin else { return Ok(None) };
     name_it(store, remote, set.to_owned(), twin.files, twin.quantization).map(Some)
+}
+
+/// Gives the name to a set whose process ended before it could, if all its bytes are there. The lock is held.
+fn recover(store: &Store, remote: &Remote, set: &str) -> Result<Option<Model>> {
+    let place = store.blob(set);
+    let mut parts = Vec::new();
+    for file in &remote.files {
+        let path = place.join(&file.file);
+        let there =
+            fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == file.bytes);
+        if !there {
+            return Ok(None);
+        }
+        let sha256 = digest::of_file(&path).with_context(|| path.display().to_string())?;
+        if file.proof != Proof::Sha256(sha256.clone()) {
+            return Ok(None);
+        }
+        parts.push(file.part(sha256));
+    }
+    // One that could not be read would not be there.
+    let Ok(quantization) = check(&place, remote) else { return Ok(None) };
+    name_it(store, remote, set.to_owned(), parts, quantization).map(Some)
 }
 
 /// Fails where the disk has no room for `bytes` more.
@@ -227,10 +253,10 @@ fn progress_of(remote: &Remote, kept: u64, note: &dyn Fn(&str)) -> ProgressBar {
 }
 
 /// Whether the files are GGUF files that the engine can read, and of what type most of their weights are.
-fn check(folder: &GrowingFolder, remote: &Remote) -> Result<String> {
+fn check(folder: &Path, remote: &Remote) -> Result<String> {
     let mut types: BTreeMap<&'static str, u64> = BTreeMap::new();
     for file in &remote.files {
-        let opened = Gguf::open(&folder.path().join(&file.file))?;
+        let opened = Gguf::open(&folder.join(&file.file))?;
         for tensor in opened.tensors() {
             *types.entry(tensor.ty.name()).or_default() += tensor.bytes;
         }
@@ -261,12 +287,7 @@ fn put(
     }
     let files: Vec<&str> = remote.files.iter().map(|file| file.file.as_str()).collect();
     folder.commit(&files, &place)?;
-    let parts = remote.files.iter().zip(hashes).map(|(file, sha256)| Part {
-        file: file.file.clone(),
-        path: file.path.clone(),
-        bytes: file.bytes,
-        sha256,
-    });
+    let parts = remote.files.iter().zip(hashes).map(|(file, sha256)| file.part(sha256));
     name_it(store, remote, set, parts.collect(), quantization)
 }
 

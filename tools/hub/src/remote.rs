@@ -1,6 +1,7 @@
 use crate::address::Address;
 use crate::client::Response;
 use crate::digest::{Proof, sha256};
+use crate::store::Part;
 
 /// What is to be fetched: a model's files, in order.
 pub(crate) struct Remote {
@@ -23,6 +24,13 @@ pub(crate) struct RemoteFile {
     pub(crate) validator: Option<String>,
     /// The answer to the question how long it is, which has the file in it.
     pub(crate) answer: Option<Response>,
+}
+
+impl RemoteFile {
+    /// What is written down of it once it is here.
+    pub(crate) fn part(&self, sha256: String) -> Part {
+        Part { file: self.file.clone(), path: self.path.clone(), bytes: self.bytes, sha256 }
+    }
 }
 
 impl Remote {

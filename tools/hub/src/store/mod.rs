@@ -183,7 +183,8 @@ impl Store {
     /// # Errors
     /// What the file system says.
     pub fn unfinished(&self) -> Result<u64> {
-        Ok(self.growing_sets()?.iter().map(|set| folder_bytes(set)).sum())
+        let left = self.growing_sets()?.into_iter().chain(self.nameless()?);
+        Ok(left.map(|set| folder_bytes(&set)).sum())
     }
 
     /// Removes what was not fetched to its end, and returns its bytes. What is being fetched right now stays.
@@ -198,6 +199,10 @@ impl Store {
                 folder.discard()?;
                 freed += bytes;
             }
+        }
+        if !self.nameless()?.is_empty() {
+            let _lock = self.lock()?;
+            freed += self.collect()?;
         }
         Ok(freed)
     }
@@ -236,15 +241,20 @@ impl Store {
 
     /// Removes sets that no name stands for, and returns their bytes. The lock is held.
     pub(crate) fn collect(&self) -> Result<u64> {
-        let used: BTreeSet<String> = self.models()?.into_iter().map(|model| model.set).collect();
         let mut freed = 0;
-        for place in folders_in(&self.folder.join("blobs"))? {
-            if place.file_name().is_none_or(|name| !used.contains(&*name.to_string_lossy())) {
-                freed += folder_bytes(&place);
-                self.withdraw(&place)?;
-            }
+        for place in self.nameless()? {
+            freed += folder_bytes(&place);
+            self.withdraw(&place)?;
         }
         Ok(freed)
+    }
+
+    /// Complete sets that no name stands for: their process ended before it gave them one, or after it took the last.
+    fn nameless(&self) -> Result<Vec<PathBuf>> {
+        let mut places = folders_in(&self.folder.join("blobs"))?;
+        let used: BTreeSet<String> = self.models()?.into_iter().map(|model| model.set).collect();
+        places.retain(|place| place.file_name().is_none_or(|name| !used.contains(&*name.to_string_lossy())));
+        Ok(places)
     }
 
     fn growing_sets(&self) -> Result<Vec<PathBuf>> {

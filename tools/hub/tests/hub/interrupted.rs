@@ -139,3 +139,26 @@ fn what_was_not_fetched_to_its_end_can_be_removed() {
     assert_eq!(store.remove_unfinished().unwrap(), 1000);
     assert_eq!((store.unfinished().unwrap(), user.files("growing").len()), (0, 0));
 }
+
+/// A process may end when all is there but the name.
+#[test]
+fn what_has_no_name_yet_gets_it_without_being_fetched_again() {
+    let hub = Repository::with(&[("m.gguf", &model())]).serve();
+    let user = User::of(&hub);
+    let fetched = user.pull(NAME);
+    let (length, names) = (model().len() as u64, user.store().folder().join("names"));
+    for damaged in [false, true] {
+        fs::remove_dir_all(&names).unwrap();
+        assert_eq!(user.store().unfinished().unwrap(), length);
+        if damaged {
+            fs::write(fetched.path(), vec![0; model().len()]).unwrap();
+        }
+        let asked = hub.seen().len();
+        assert_eq!(fs::read(user.pull(NAME).path()).unwrap(), model());
+        assert_eq!(hub.seen().len() - asked, if damaged { 2 } else { 1 });
+        assert_eq!(user.store().unfinished().unwrap(), 0);
+    }
+    fs::remove_dir_all(&names).unwrap();
+    assert_eq!(user.store().remove_unfinished().unwrap(), length);
+    assert!(user.files("blobs").is_empty());
+}
