@@ -168,3 +168,54 @@ fn tokens_that_a_model_lacks_are_undefined() {
     let template = ChatTemplate::new(source, None, Some("</s>")).expect("a template");
     assert_eq!(template.render(&[], false).expect("text"), "FalseTrue");
 }
+
+/// The templates of `published.json` by name.
+fn published() -> Vec<(String, ChatTemplate)> {
+    let golden: Json = include_str!("../goldens/template/published.json").parse().expect("JSON");
+    let Json::Array(templates) = field(&golden, "templates") else { unreachable!("templates") };
+    let compiled = |case: &Json| {
+        let template = ChatTemplate::new(text(field(case, "template")), Some("<s>"), Some("</s>"));
+        (text(field(case, "name")).to_owned(), template.expect("a template"))
+    };
+    templates.iter().map(compiled).collect()
+}
+
+#[test]
+fn what_switches_thinking_is_found_in_published_templates() {
+    let switches: Vec<(String, &str)> = published()
+        .into_iter()
+        .filter_map(|(name, template)| Some((name, template.thinking_variable()?)))
+        .collect();
+    let expected = [
+        ("HuggingFaceTB-SmolLM3-3B", "enable_thinking"),
+        ("Qwen-QwQ-32B", "enable_thinking"),
+        ("Qwen-Qwen3-0.6B", "enable_thinking"),
+        ("ibm-granite-granite-3.3-2B-Instruct", "thinking"),
+    ];
+    assert_eq!(switches, expected.map(|(name, variable)| (name.to_owned(), variable)));
+}
+
+#[test]
+fn system_messages_that_are_not_taken_go_before_the_user_s() {
+    let conversation = [
+        Message::new("system", "<eos>\nBe kind."),
+        Message::new("user", "Hi"),
+        Message::new("assistant", "Hello."),
+        Message::new("user", "And?"),
+    ];
+    let mut without = Vec::new();
+    for (name, template) in published() {
+        let taken = template.with_system_taken(&conversation);
+        if template.takes_system() {
+            assert_eq!(*taken, conversation, "{name}");
+            continue;
+        }
+        assert_eq!(taken.first(), Some(&Message::new("user", "<eos>\nBe kind.\n\nHi")), "{name}");
+        assert_eq!(taken.get(1..), conversation.get(2..), "{name}");
+        let rendered = template.render_traced(&taken, &Rendering::default()).expect(&name);
+        let told = rendered.stretches().find(|(stretch, _)| stretch.contains("Be kind."));
+        assert!(told.is_some_and(|(stretch, given)| given && stretch.contains("<eos>")), "{name}");
+        without.push(name);
+    }
+    assert_eq!(without, ["google-gemma-2-2b-it"]);
+}

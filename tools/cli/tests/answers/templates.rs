@@ -433,3 +433,20 @@ fn a_prompt_without_room_is_refused_with_the_figures_and_what_helps() {
     );
     assert_eq!(stdout(&chat), format!("{HELLO}\n"));
 }
+
+/// Whatever is asked, this template asks for a greeting.
+const GREETS: &str = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant{{ '\\n' }}";
+
+#[test]
+fn thoughts_are_no_part_of_what_summaries_are_merged_from() {
+    let copy = Copy::thinking();
+    let (model, template) = (copy.model(), copy.file("greets.jinja", GREETS));
+    let journal = copy.folder.path().join("journal");
+    let arguments = ["summarize", "-", "--model", text(&model), "--temp", "0", "--journal", text(&journal)];
+    let flags = ["--chat-template", text(&template), "--instruction", "Sum up:", "--part-size", "4"];
+    let run = copy.fed(&[&arguments[..], &flags].concat(), "One two three.\n\nFour five six.\n");
+    assert_eq!(stdout(&run), "can I help?\n");
+    assert!(stderr(&run).contains("thoughts: 3 tokens, hidden"), "{}", stderr(&run));
+    let kept = fs::read_to_string(journal).unwrap();
+    assert!(kept.contains("\"summary\":\"can I help?\"") && !kept.contains("think>"), "{kept}");
+}
