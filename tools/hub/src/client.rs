@@ -293,7 +293,8 @@ impl<'s> Client<'s> {
 
 /// A server whose TLS or certificate is not as it should be.
 fn untrusted(host: &str, error: &dyn fmt::Display) -> Failure {
-    let said = shown(&error.to_string());
+    // Without the numbers of algorithms, which some have behind.
+    let said = shown(error.to_string().split(" {").next().unwrap_or_default());
     let hint = match said.contains("certificate") {
         true => {
             " (certificates are checked with those that this machine trusts, or with those of SSL_CERT_FILE)"
