@@ -26,7 +26,7 @@ pub use lines::Lines;
 pub use lock::Lock;
 pub use output::{Output, tell};
 pub use random::Random;
-pub use text::{is_utf16, plain, text};
+pub use text::{is_utf16, plain, read, read_all, read_at_most, read_line, read_text, text};
 
 use anyhow::Error;
 use siskin::gguf::Gguf;

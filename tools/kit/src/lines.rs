@@ -2,9 +2,10 @@
 
 use crate::inputs::{Inputs, folder_of};
 use crate::output::descriptor;
+use crate::text::read_line;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,8 +90,8 @@ impl Lines {
         let (mut whole, mut count, mut damaged) = (0, 0, None);
         let mut line = Vec::new();
         loop {
-            line.clear();
-            let length = reader.read_until(b'\n', &mut line).with_context(|| self.name.clone())? as u64;
+            read_line(&mut reader, &mut line).with_context(|| self.name.clone())?;
+            let length = line.len() as u64;
             let Some(text) = line.strip_suffix(b"\n") else { break };
             if let Some(number) = damaged {
                 bail!("{}, line {number}: this is not what was written there", self.name);

@@ -1,4 +1,65 @@
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+/// Bytes of the longest file or stream that is read whole: some fifty times the longest novels.
+/// A device or a stream without end would otherwise take all memory.
+const LONGEST: u64 = 256 << 20;
+/// Bytes of the longest line of a file or a terminal.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// All bytes of the file at `path`, of which there are at most 256 MiB.
+///
+/// # Errors
+/// As the system has them, and what is longer.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_all(File::open(path)?)
+}
+
+/// The same with at most `most` bytes.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    at_most(File::open(path)?, most)
+}
+
+/// All that there is to be read, of which there are at most 256 MiB bytes.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
+    at_most(source, LONGEST)
+}
+
+fn at_most(source: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 <= most {
+        true => Ok(bytes),
+        false => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("expected at most {most} bytes"))),
+    }
+}
+
+/// The text in the file at `path`: see [`text`].
+///
+/// # Errors
+/// As for [`read`] and [`text`], with the file's name.
+pub fn read_text(path: &Path) -> Result<String> {
+    read(path).map_err(Into::into).and_then(text).with_context(|| path.display().to_string())
+}
+
+/// Reads the next line into `line`, with its newline, if it has one; nothing where there is none any more.
+///
+/// # Errors
+/// As the system has them, and a line of more than 64 MiB.
+pub fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> Result<()> {
+    line.clear();
+    source.take(LONGEST_LINE + 1).read_until(b'\n', line)?;
+    ensure!(line.len() as u64 <= LONGEST_LINE, "expected lines of at most {LONGEST_LINE} bytes");
+    Ok(())
+}
 
 /// The text in a file's bytes, as all commands read it: without the byte order mark that some editors begin it with, and
 /// with a newline where some end lines by two characters.
@@ -36,6 +97,24 @@ mod tests {
             assert_eq!(text(bytes.into()).unwrap(), "a\nb\n");
         }
         assert_eq!(text("a\rb\u{feff}".into()).unwrap(), "a\rb\u{feff}");
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read_to_the_end() {
+        let endless = || io::BufReader::new(io::repeat(b'a'));
+        assert_eq!(read_all(endless()).unwrap_err().to_string(), "expected at most 268435456 bytes");
+        let line = read_line(&mut endless(), &mut Vec::new()).unwrap_err().to_string();
+        assert_eq!(line, "expected lines of at most 67108864 bytes");
+        assert!(read_text(Path::new("/dev/zero")).unwrap_err().to_string().starts_with("/dev/zero"));
+    }
+
+    #[test]
+    fn lines_are_read_one_by_one() {
+        let (mut source, mut line) = (&b"a\n\nb"[..], Vec::new());
+        for expected in [&b"a\n"[..], b"\n", b"b", b""] {
+            read_line(&mut source, &mut line).unwrap();
+            assert_eq!(line, expected);
+        }
     }
 
     #[test]

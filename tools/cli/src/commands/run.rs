@@ -12,10 +12,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::template::Message;
 use siskin::{Answer, Ending, Model};
-use siskin_kit::Inputs;
+use siskin_kit::{Inputs, read_all, read_text, text};
 use std::fmt;
-use std::fs;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 /// Answer one prompt.
@@ -149,21 +148,13 @@ impl Arguments {
     fn prompt(&self) -> Result<String> {
         match (&self.prompt, &self.file) {
             (Some(text), _) => Ok(siskin_kit::plain(text)),
-            (None, Some(path)) => {
-                let name = path.display().to_string();
-                text(fs::read(&**path).with_context(|| name.clone())?).context(name)
-            }
+            (None, Some(path)) => Ok(without_newline(read_text(path)?)),
             (None, None) => {
                 if io::stdin().is_terminal() {
                     note(format_args!("Write the prompt, and Ctrl-D on a line of its own behind it."));
                 }
-                let mut bytes = Vec::new();
-                io::stdin()
-                    .read_to_end(&mut bytes)
-                    .and(Ok(bytes))
-                    .map_err(Into::into)
-                    .and_then(text)
-                    .context("standard input")
+                let read = read_all(io::stdin().lock()).map_err(Into::into).and_then(text);
+                read.map(without_newline).context("standard input")
             }
         }
     }
@@ -183,12 +174,11 @@ impl Arguments {
 }
 
 /// Text without the newline that editors and `echo` put at its end.
-fn text(bytes: Vec<u8>) -> Result<String> {
-    let mut text = siskin_kit::text(bytes)?;
+fn without_newline(mut text: String) -> String {
     if text.ends_with('\n') {
         text.pop();
     }
-    Ok(text)
+    text
 }
 
 /// How long some tokens took.

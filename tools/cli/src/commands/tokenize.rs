@@ -7,7 +7,7 @@ use siskin::gguf::Gguf;
 use siskin::tokenizer::{Special, Tokenizer};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 /// Show the tokens of a text.
 ///
@@ -62,8 +62,7 @@ impl Arguments {
         match &self.text {
             Some(text) => Ok(siskin_kit::plain(text).into_bytes()),
             None => {
-                let mut bytes = Vec::new();
-                io::stdin().read_to_end(&mut bytes).context("standard input")?;
+                let bytes = siskin_kit::read_all(io::stdin().lock()).context("standard input")?;
                 if siskin_kit::is_utf16(&bytes) || str::from_utf8(&bytes).is_ok() {
                     return Ok(siskin_kit::text(bytes).context("standard input")?.into_bytes());
                 }

@@ -26,7 +26,7 @@ impl Imatrix {
         File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic)).with_context(context)?;
         let imatrix = match magic.as_slice() {
             b"GGUF" => read(&Gguf::open(path)?).with_context(context)?,
-            _ => legacy::parse(&std::fs::read(path).with_context(context)?).with_context(context)?,
+            _ => legacy::parse(&siskin_kit::read(path).with_context(context)?).with_context(context)?,
         };
         imatrix.check().with_context(context)?;
         Ok(imatrix)

@@ -10,7 +10,6 @@ use siskin::{Model, SessionOptions};
 use siskin_kit::progress;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 /// A text that models are measured with.
@@ -31,8 +30,7 @@ impl Text {
             return Ok(Text { name: "siskin-calibration".into(), text });
         };
         let name = path.display().to_string();
-        let bytes = fs::read(path).with_context(|| name.clone())?;
-        let text = siskin_kit::text(bytes).with_context(|| name.clone())?.into();
+        let text = siskin_kit::read_text(path)?.into();
         Ok(Text { name, text })
     }
 }

@@ -76,11 +76,12 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// A template in a file, which need not be there, with its lines ended as Python ends them.
 fn read(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(template) => Ok(Some(template.replace("\r\n", "\n").replace('\r', "\n"))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| path.display().to_string()),
-    }
+    let bytes = match siskin_kit::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| path.display().to_string())?,
+    };
+    let template = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
+    Ok(Some(template.replace("\r\n", "\n").replace('\r', "\n")))
 }
 
 /// Those of `tokenizer_config.json`, by name: one text, or several, in a list or an object. Of two with a name it is the

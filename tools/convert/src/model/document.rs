@@ -1,7 +1,6 @@
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::fs;
 use std::path::Path;
 
 /// A JSON object read from a file or found inside one; every error names the file and the key.
@@ -23,7 +22,7 @@ impl Document<'static> {
     /// As [`open`](Self::open), but `None` if there is no such file.
     pub(crate) fn open_optional(folder: &Path, name: &str) -> Result<Option<Document<'static>>> {
         let path = folder.join(name);
-        let text = match fs::read(&path) {
+        let text = match siskin_kit::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),

@@ -2,7 +2,6 @@ use super::document::Document;
 use super::vocabulary::{Merging, Token, TokenType, Vocabulary, added};
 use anyhow::{Context, Result, bail};
 use prost::Message;
-use std::fs;
 use std::path::Path;
 
 /// The file's name in a checkpoint.
@@ -47,7 +46,7 @@ struct Normalizer {
 /// Reads `tokenizer.model`, with the tokens that `added_tokens.json` and `tokenizer_config.json` add.
 pub(crate) fn read(folder: &Path, config: Option<&Document<'_>>, size: u32) -> Result<Vocabulary> {
     let path = folder.join(FILE);
-    let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+    let bytes = siskin_kit::read(&path).with_context(|| path.display().to_string())?;
     let mut vocabulary = parse(&bytes).with_context(|| path.display().to_string())?;
     if let Some(file) = Document::open_optional(folder, "added_tokens.json")? {
         for (text, id) in file.entries() {

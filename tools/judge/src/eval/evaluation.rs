@@ -53,8 +53,7 @@ impl Settings {
         let name = || path.display().to_string();
         // Every model's process reads it anew, so it cannot come through a pipe.
         ensure!(fs::metadata(path).with_context(name)?.is_file(), "{}: expected a file", path.display());
-        let bytes = fs::read(path).with_context(name)?;
-        let text = siskin_kit::text(bytes).with_context(name)?;
+        let text = siskin_kit::read_text(path)?;
         ensure!(!text.trim().is_empty(), "{}: the text is empty", path.display());
         Ok(Some(text))
     }

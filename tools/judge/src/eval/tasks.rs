@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use siskin_kit::json::Object;
+use siskin_kit::read_line;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::path::Path;
 
 /// A line of a file of tasks.
@@ -38,15 +39,19 @@ impl Task {
 pub fn read(path: &Path) -> Result<Vec<Task>> {
     let name = || path.display().to_string();
     let mut tasks = Vec::new();
-    for (number, line) in (1..).zip(BufReader::new(File::open(path).with_context(name)?).lines()) {
+    let mut lines = BufReader::new(File::open(path).with_context(name)?);
+    let mut line = Vec::new();
+    for number in 1.. {
         let place = || format!("{}, line {number}", path.display());
-        let mut line = line.with_context(place)?;
-        if number == 1 {
-            // Some editors begin a file with a byte order mark.
-            line = line.trim_start_matches('\u{feff}').to_owned();
+        read_line(&mut lines, &mut line).with_context(place)?;
+        if line.is_empty() {
+            break;
         }
-        if !line.trim().is_empty() {
-            tasks.push(Task::parse(&line).with_context(place)?);
+        let text = str::from_utf8(&line).context("expected UTF-8 text").with_context(place)?;
+        // Some editors begin a file with a byte order mark.
+        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        if !text.trim().is_empty() {
+            tasks.push(Task::parse(text).with_context(place)?);
         }
     }
     ensure!(!tasks.is_empty(), "{}: the file has no tasks", path.display());

@@ -4,7 +4,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler};
 use rustyline::{KeyEvent, Movement, RepeatCount};
-use siskin_kit::folders;
+use siskin_kit::{folders, read_line};
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
@@ -41,8 +41,9 @@ impl Lines {
 
 fn next_plain(input: &mut impl BufRead) -> Result<Option<String>> {
     let mut line = Vec::new();
-    match input.read_until(b'\n', &mut line)? {
-        0 => Ok(None),
+    read_line(input, &mut line)?;
+    match line.as_slice() {
+        [] => Ok(None),
         _ => siskin_kit::text(line).map(Some),
     }
 }
@@ -76,16 +77,22 @@ impl Terminal {
 
     #[allow(clippy::disallowed_methods, reason = "the history is in the folder for state, its owner's alone")]
     fn next(&mut self) -> Result<Option<String>> {
-        match self.editor.readline("> ") {
-            Ok(line) => {
-                if let Some(path) = &self.history {
-                    // Not worth a word in the middle of a conversation.
-                    let _ = self.editor.append_history(path);
+        loop {
+            match self.editor.readline("> ") {
+                Ok(line) => {
+                    if let Some(path) = &self.history {
+                        // Not worth a word in the middle of a conversation.
+                        let _ = self.editor.append_history(path);
+                    }
+                    return Ok(Some(line));
                 }
-                Ok(Some(line))
+                Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(None),
+                // A slip of the hand or of the clipboard, which is not worth a conversation.
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    note(format_args!("what was typed is no UTF-8 text: please write the line again"));
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
-            Err(error) => Err(error.into()),
         }
     }
 }

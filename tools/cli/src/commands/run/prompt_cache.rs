@@ -3,7 +3,7 @@
 use crate::terminal::note;
 use anyhow::{Context, Result, bail};
 use siskin::{Answer, STATE_MAGIC, Session, StateError};
-use siskin_kit::{Inputs, Output};
+use siskin_kit::{Inputs, Output, read_at_most};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
@@ -43,7 +43,7 @@ fn restore(session: &mut Session, path: &Path) -> Result<()> {
             return Ok(());
         }
         Ok(found) if found.len() > most(session) => Err(StateError::Foreign),
-        Ok(_) => Ok(fs::read(path).with_context(|| name.to_string())?),
+        Ok(_) => Ok(read_at_most(path, most(session)).with_context(|| name.to_string())?),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).context(name.to_string()),
     };
