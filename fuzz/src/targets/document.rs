@@ -51,9 +51,15 @@ pub fn run(data: &[u8]) {
 /// Places are in the text, in order, and headings are blocks.
 fn check(document: &Document) {
     assert!(!document.text.trim().is_empty() && !document.text.contains('\0'));
-    assert!(document.blocks.is_sorted());
-    assert!(document.blocks.iter().all(|&start| document.text.is_char_boundary(start)));
-    assert!(document.headings.iter().all(|heading| document.blocks.contains(&heading.start)));
+    let starts: Vec<usize> = document.blocks.iter().map(|block| block.start).collect();
+    assert!(starts.is_sorted());
+    assert!(starts.iter().all(|&start| document.text.is_char_boundary(start)));
+    assert!(document.headings.iter().all(|heading| starts.contains(&heading.start)));
+    let (prose, _) = document.clone().prose();
+    assert!(prose.blocks.iter().all(|block| prose.text.is_char_boundary(block.start)));
+    assert!(
+        prose.headings.iter().all(|heading| prose.blocks.iter().any(|block| block.start == heading.start))
+    );
     assert!(document.headings.iter().all(|heading| (1..=6).contains(&heading.level)));
     assert_eq!(document.unreadable, document.text.matches(char::REPLACEMENT_CHARACTER).count());
 }

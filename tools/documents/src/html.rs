@@ -4,7 +4,7 @@
 //! is (`<main>`), that alone is read.
 
 use crate::structure::Builder;
-use crate::{Document, DocumentError, plain};
+use crate::{BlockKind, Document, DocumentError, plain};
 use html5gum::emitters::default::DefaultEmitter;
 use html5gum::{StartTag, Token, Tokenizer};
 
@@ -125,7 +125,12 @@ impl Page {
             "ul" | "ol" | "table" => {
                 self.boundary();
                 self.groups += 1;
+                // Within a list or another table it is a part of that.
+                if name == "table" && self.groups == 1 {
+                    self.builder.is(BlockKind::Table);
+                }
             }
+            "a" => self.builder.link(true),
             "li" => {
                 self.end_line();
                 self.mark("- ");
@@ -143,6 +148,9 @@ impl Page {
             }
             "pre" => {
                 self.boundary();
+                if self.groups == 0 {
+                    self.builder.is(BlockKind::Code);
+                }
                 self.verbatim = true;
             }
             "br" => self.end_line(),
@@ -172,6 +180,7 @@ impl Page {
                 self.groups = self.groups.saturating_sub(1);
                 self.boundary();
             }
+            "a" => self.builder.link(false),
             "pre" => {
                 self.verbatim = false;
                 self.boundary();
@@ -241,7 +250,8 @@ mod tests {
         assert_eq!(headings, [(1, "The finch"), (2, "Food")]);
         for heading in &document.headings {
             assert!(
-                document.text[heading.start..].starts_with('#') && document.blocks.contains(&heading.start)
+                document.text[heading.start..].starts_with('#')
+                    && document.blocks.iter().any(|block| block.start == heading.start)
             );
         }
     }

@@ -15,10 +15,12 @@ mod html;
 mod markdown;
 pub mod pdf;
 mod plain;
+pub mod sentences;
 mod structure;
+pub mod support;
 
 pub use error::DocumentError;
-pub use structure::{Document, Heading};
+pub use structure::{Block, BlockKind, Document, Heading, LeftOut};
 
 use format::Format;
 use std::fs::File;

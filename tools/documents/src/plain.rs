@@ -1,6 +1,6 @@
 //! Files that are nothing but text.
 
-use crate::{Document, DocumentError};
+use crate::{Block, BlockKind, Document, DocumentError};
 
 /// Reads a text whose paragraphs have blank lines between them.
 pub(crate) fn read(bytes: Vec<u8>) -> Result<Document, DocumentError> {
@@ -22,18 +22,18 @@ pub(crate) fn text(bytes: Vec<u8>) -> Result<String, DocumentError> {
 }
 
 /// Where paragraphs begin: behind blank lines, and on a new page.
-fn paragraphs(text: &str) -> Vec<usize> {
-    let mut starts = Vec::new();
+fn paragraphs(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
     let (mut offset, mut blank) = (0, true);
     for line in text.split_inclusive('\n') {
         let is_blank = line.trim().is_empty();
         if !is_blank && (blank || line.starts_with('\u{c}')) {
-            starts.push(offset);
+            blocks.push(Block { start: offset, kind: BlockKind::Prose });
         }
         blank = is_blank;
         offset += line.len();
     }
-    starts
+    blocks
 }
 
 #[cfg(test)]
@@ -49,7 +49,8 @@ mod tests {
     #[test]
     fn texts_are_read_as_they_are_but_for_the_ends_of_lines() {
         let document = parse(b"\xef\xbb\xbfA\r\n\r\nb\rc\n").unwrap();
-        assert_eq!((document.text.as_str(), document.blocks), ("A\n\nb\nc\n", vec![0, 3]));
+        let starts: Vec<_> = document.blocks.iter().map(|block| block.start).collect();
+        assert_eq!((document.text.as_str(), starts), ("A\n\nb\nc\n", vec![0, 3]));
     }
 
     #[test]

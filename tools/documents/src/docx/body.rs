@@ -3,7 +3,7 @@
 use super::styles::outline_level;
 use super::{Part, val, walk};
 use crate::structure::Builder;
-use crate::{Document, DocumentError};
+use crate::{BlockKind, Document, DocumentError};
 use quick_xml::events::BytesStart;
 use std::collections::HashMap;
 
@@ -92,6 +92,7 @@ impl<'a> Body<'a> {
             "tbl" => {
                 if self.tables == 0 {
                     self.builder.end_block();
+                    self.builder.is(BlockKind::Table);
                     self.list = false;
                 }
                 self.tables += 1;
@@ -107,6 +108,7 @@ impl<'a> Body<'a> {
                 }
             }
             "t" => self.text = true,
+            "hyperlink" => self.builder.link(true),
             "tab" => self.builder.push(" "),
             "noBreakHyphen" => self.builder.push("-"),
             "br" | "cr" if self.tables > 0 => self.builder.push(" "),
@@ -121,6 +123,7 @@ impl<'a> Body<'a> {
                 self.end_paragraph();
                 self.paragraphs.pop();
             }
+            "hyperlink" => self.builder.link(false),
             "t" => self.text = false,
             "tr" => self.builder.end_line(),
             "tbl" => {

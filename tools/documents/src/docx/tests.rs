@@ -55,7 +55,12 @@ fn paragraphs_headings_lists_and_tables() {
     );
     let headings: Vec<_> = document.headings.iter().map(|h| (h.level, h.title.as_str())).collect();
     assert_eq!(headings, [(1, "The finch"), (2, "Food")]);
-    assert!(document.blocks.iter().all(|&block| block == 0 || document.text[..block].ends_with("\n\n")));
+    assert!(
+        document
+            .blocks
+            .iter()
+            .all(|block| block.start == 0 || document.text[..block.start].ends_with("\n\n"))
+    );
 }
 
 #[test]

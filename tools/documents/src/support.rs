@@ -1,0 +1,152 @@
+//! Whether what a summary names is in the text: its numbers and names.
+
+use crate::sentences;
+use std::collections::HashSet;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// What a text names.
+#[derive(Debug)]
+pub struct Source {
+    words: HashSet<String>,
+}
+
+/// The numbers and names of a summary, and those that the text has not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Support {
+    /// How many numbers there are.
+    pub numbers: usize,
+    /// How many names there are.
+    pub names: usize,
+    /// Numbers that are not in the text, in the order of the summary.
+    pub unsupported_numbers: Vec<String>,
+    /// Names that are not in the text.
+    pub unsupported_names: Vec<String>,
+}
+
+impl Support {
+    /// Whether all that is named is in the text.
+    pub fn is_whole(&self) -> bool {
+        self.unsupported_numbers.is_empty() && self.unsupported_names.is_empty()
+    }
+
+    /// The share of numbers and names that are in the text, from 0 to 1; 1 where there are none.
+    pub fn share(&self) -> f64 {
+        let named = self.numbers + self.names;
+        let unsupported = self.unsupported_numbers.len() + self.unsupported_names.len();
+        if named == 0 { 1.0 } else { (named - unsupported) as f64 / named as f64 }
+    }
+
+    fn add(&mut self, other: Support) {
+        self.numbers += other.numbers;
+        self.names += other.names;
+        self.unsupported_numbers.extend(other.unsupported_numbers);
+        self.unsupported_names.extend(other.unsupported_names);
+    }
+}
+
+/// Words for small numbers, which count as those.
+const NUMBERS: [&str; 13] = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+];
+
+impl Source {
+    /// Reads texts.
+    pub fn of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Source {
+        let mut words = HashSet::new();
+        for word in texts.into_iter().flat_map(|text| text.unicode_words()) {
+            let word = normal(word);
+            if let Some(number) = NUMBERS.iter().position(|&name| name == word) {
+                words.insert(number.to_string());
+            }
+            // What a name is part of, as `Qwen` of `Qwen2`, is there too.
+            words.insert(word.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned());
+            words.insert(word);
+        }
+        Source { words }
+    }
+
+    /// Looks for what a summary names. Numbers are all words with a digit; names are words that begin with a capital, but
+    /// for the first of a sentence, and words of capitals alone.
+    pub fn supports(&self, summary: &str) -> Support {
+        let mut all = Support::default();
+        sentences::of(summary).for_each(|sentence| all.add(self.supports_sentence(sentence)));
+        all
+    }
+
+    /// The summary without the sentences that name what is not in the text.
+    pub fn supported<'s>(&self, summary: &'s str) -> Vec<&'s str> {
+        sentences::of(summary).filter(|sentence| self.supports_sentence(sentence).is_whole()).collect()
+    }
+
+    fn supports_sentence(&self, sentence: &str) -> Support {
+        let mut found = Support::default();
+        for (at, word) in sentence.unicode_words().enumerate() {
+            let named = normal(word);
+            let is_there = self.words.contains(&named);
+            if word.contains(|c: char| c.is_ascii_digit()) {
+                found.numbers += 1;
+                if !is_there {
+                    found.unsupported_numbers.push(word.to_owned());
+                }
+            } else if is_name(word, at == 0) {
+                found.names += 1;
+                // A plural or a genitive is the name of the same.
+                if !is_there && !named.strip_suffix('s').is_some_and(|stem| self.words.contains(stem)) {
+                    found.unsupported_names.push(word.to_owned());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Lower case, without a genitive's ending and what stands between thousands.
+fn normal(word: &str) -> String {
+    let word = word.strip_suffix("'s").or(word.strip_suffix("’s")).unwrap_or(word);
+    let word = word.to_lowercase();
+    if word.starts_with(|c: char| c.is_ascii_digit()) { word.replace(',', "") } else { word }
+}
+
+fn is_name(word: &str, first: bool) -> bool {
+    let (mut characters, rest) = (word.chars(), word.chars().skip(1));
+    let capital = characters.next().is_some_and(char::is_uppercase);
+    let many = rest.clone().next().is_some();
+    let capitals = rest.clone().all(|c| c.is_uppercase() || !c.is_alphabetic());
+    // "I" and "A" name nothing.
+    capital && many && (capitals || (!first && !is_contraction(word)))
+}
+
+/// "I'm" and the like.
+fn is_contraction(word: &str) -> bool {
+    word.starts_with("I'") || word.starts_with("I’")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_is_looked_for() {
+        let source =
+            Source::of(["In 1897 Anna Meyer sold three of 12,500 pumps in Basel.", "NATO met at 11:30."]);
+        let support = source.supports(
+            "Anna Meyer's 3 pumps of 12500 were sold in Basel in 1899. Later John of the UN met NATO at 11:45. I think \
+             I'm the Meyers.",
+        );
+        assert_eq!(support.unsupported_numbers, ["1899", "45"]);
+        assert_eq!(support.unsupported_names, ["John", "UN"]);
+        assert_eq!((support.numbers, support.names), (5, 6));
+        assert!((support.share() - 7.0 / 11.0).abs() < 1e-9);
+        assert!(source.supports("The pumps were sold.").is_whole());
+    }
+
+    #[test]
+    fn sentences_with_what_is_not_there_are_left_out() {
+        let source = Source::of(["The pump of Hall 4 broke at noon."]);
+        assert_eq!(
+            source.supported("A pump broke. It was in Hall 5. Hall 4 is closed."),
+            ["A pump broke.", "Hall 4 is closed."]
+        );
+        assert!(source.supported("It cost 70 francs.").is_empty());
+    }
+}
