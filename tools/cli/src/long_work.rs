@@ -2,3 +2,4 @@
 
 pub(crate) mod assistant;
 pub(crate) mod journal;
+pub(crate) mod repetition;

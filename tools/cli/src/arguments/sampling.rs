@@ -107,6 +107,12 @@ impl SamplingArguments {
         SamplerOptions::default().overlay(model.sampling()).overlay(&self.overrides())
     }
 
+    /// The same with a task's own settings between the model's and the flags.
+    #[cfg(feature = "long-work")]
+    pub(crate) fn options_for(&self, model: &Model, task: &SamplerOverrides) -> SamplerOptions {
+        SamplerOptions::default().overlay(model.sampling()).overlay(task).overlay(&self.overrides())
+    }
+
     fn overrides(&self) -> SamplerOverrides {
         SamplerOverrides::default()
             .samplers(self.samplers.as_ref().map(|Samplers(chain)| chain.clone()))

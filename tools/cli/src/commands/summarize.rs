@@ -1,5 +1,6 @@
 //! The `summarize` command: texts of any length, through parts that the model's context has room for.
 
+mod attempts;
 mod finished;
 mod outline;
 mod prompt;
@@ -25,7 +26,7 @@ use siskin_kit::{Inputs, Lines, folders};
 use source::Source;
 use std::path::PathBuf;
 use std::time::Duration;
-use work::Work;
+use work::{Asking, Work};
 
 /// How long an interrupted summary waits for whoever began it.
 const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -35,7 +36,9 @@ const ABANDONED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// FILE is Markdown (.md), a PDF file with text in it, a Word document (.docx), HTML, or plain text in UTF-8. A text that
 /// is too long is cut into parts: at headings, or else between paragraphs, sentences, lines and words, in this order. Each part is summarized
 /// under the headings it stands under, then the summaries are merged, in several rounds if need be. The summary goes to
-/// standard output, as it comes. Thoughts are no part of any summary.
+/// standard output once it is known to be sound: what goes in circles is cut back and asked for again, and where the model
+/// has no summary of a part, sentences of the text stand for it, marked [quoted]. Thoughts are no part of
+/// any summary.
 ///
 /// Summaries of parts are on the disk before the next is begun, in a journal. The same command goes on where it was
 /// interrupted, even by a loss of power, and prints what it would have printed. The journal is in the user's folder for
@@ -56,6 +59,9 @@ pub(crate) struct Arguments {
     /// What is asked for each part and for each merging, such as "Fasse zusammen:" [default: a few sentences]
     #[arg(long, value_name = "TEXT")]
     instruction: Option<String>,
+    /// Leave out sentences with numbers or names that the texts do not have, if the model writes none without
+    #[arg(long)]
+    strict: bool,
     /// Print the summaries of the parts, and do not merge them
     #[arg(long)]
     parts: bool,
@@ -104,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let template = &arguments.template;
     let mut assistant =
         Assistant::open(model, adapters, memory, neighbour, template, session.options(*ctx_size))?;
-    let mut sampling = arguments.sampling.options(assistant.model());
+    let mut sampling = arguments.sampling.options_for(assistant.model(), &attempts::defaults());
     sampling.seed.get_or_insert(0);
     let instructions = arguments.instructions(assistant.model().name());
     let asked = arguments.answer.limits();
@@ -115,10 +121,12 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
         settings.set(name, value);
     }
     assistant.show_special(template.shows_special());
+    settings.set("strict", arguments.strict);
     let journal = arguments.journal(&settings, &instructions, &sources)?;
     let finished = Finished::open(&journal, inputs, settings)?;
     let rendering = template.rendering(assistant.model());
-    let work = Work::new(assistant, sampling, limits, instructions, rendering, finished)?;
+    let asking = Asking { sampling, limits, instructions, rendering, strict: arguments.strict };
+    let work = Work::new(assistant, asking, finished, &sources)?;
     let finished = work.run(&sources, arguments.part_size)?;
     if arguments.journal.is_none() {
         finished.remove()?;

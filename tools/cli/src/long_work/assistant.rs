@@ -1,14 +1,14 @@
 //! Prompts answered one after the other, each as if it were the first.
 
 use super::journal::Settings;
+use super::repetition;
 use crate::arguments::{AdapterArguments, MemoryArguments, ModelFlag, NeighbourArguments, TemplateArguments};
-use crate::terminal::{Interrupt, Reply, answer};
+use crate::terminal::{Interrupt, Reply};
 use anyhow::Result;
 use serde_json::json;
 use siskin::sampler::SamplerOptions;
-use siskin::{Answer, AnswerLimits, CacheTypes, Model, SessionOptions};
+use siskin::{Answer, AnswerLimits, CacheTypes, Ending, Model, SessionOptions};
 use siskin_kit::hash::hex;
-use std::io::Write;
 
 /// A model and a session. An answer depends on the prompt's tokens, the model and the settings alone: not on prompts
 /// before it, threads or the hour.
@@ -26,6 +26,17 @@ pub(crate) struct Basis {
     /// Tokens that a prompt and its answer have at most.
     pub(crate) context: usize,
     pub(crate) cache: CacheTypes,
+}
+
+/// What the model wrote.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The text, up to where it begins to repeat itself.
+    pub(crate) text: String,
+    /// Why there is no more; None where it went in circles.
+    pub(crate) ending: Option<Ending>,
+    /// Tokens of thoughts, which are no part of the text.
+    pub(crate) thought_tokens: usize,
 }
 
 impl Basis {
@@ -97,18 +108,35 @@ impl Assistant {
         Ok(self.basis.settings(sampling, limits))
     }
 
-    /// Answers a prompt and writes the answer to `out` as it comes, without thoughts, until it ends or is interrupted.
+    /// Answers a prompt, until the answer ends, is interrupted, or goes in circles. Thoughts are no part of it.
     pub(crate) fn answer(
         &mut self,
         prompt: &[u32],
         sampling: &SamplerOptions,
         limits: &AnswerLimits,
-        out: &mut impl Write,
-    ) -> Result<Reply> {
+    ) -> Result<Written> {
         self.answer.set_sampler(self.answer.session().sampler(sampling)?);
         self.answer.set_limits(limits.clone());
         self.answer.ask_tokens(prompt)?;
-        answer::stream(&mut self.answer, out, true)
+        let mut reply = Reply::none(Ending::Failed);
+        // How long the text was with so many tokens.
+        let mut lengths = Vec::new();
+        while let Some(piece) = self.answer.next_piece()? {
+            reply.push(piece, true);
+            let tokens = self.answer.tokens();
+            lengths.push((tokens.len(), reply.said.len()));
+            if let Some(begin) = repetition::begins(tokens) {
+                let known = lengths.iter().take_while(|(tokens, _)| *tokens <= begin).last();
+                reply.said.truncate(known.map_or(0, |(_, length)| *length));
+                return Ok(Written {
+                    text: reply.said,
+                    ending: None,
+                    thought_tokens: self.answer.thought_tokens(),
+                });
+            }
+        }
+        let ending = Some(self.answer.ending().unwrap_or(Ending::Failed));
+        Ok(Written { text: reply.said, ending, thought_tokens: self.answer.thought_tokens() })
     }
 }
 
@@ -145,7 +173,7 @@ mod tests {
         let ask = |assistant: &mut Assistant, prompt: &str| {
             let tokens = assistant.model().chat_tokens(&[Message::new("user", prompt)]).unwrap();
             let sampling = SamplerOptions::default().seed(7).repeat_penalty(1.3);
-            assistant.answer(&tokens, &sampling, &flags.answer.limits(), &mut Vec::new()).unwrap().tokens
+            assistant.answer(&tokens, &sampling, &flags.answer.limits()).unwrap()
         };
         let mut assistant = fresh();
         for prompt in ["tell me a story about a wolf", "tell me a story about a fox", "hello", "hello"] {

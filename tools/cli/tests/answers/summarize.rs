@@ -262,6 +262,52 @@ fn a_journal_of_other_work_is_refused_and_stays() {
     refused(&[], "journal, line 2: this is not what was written there");
 }
 
+/// With a bias that lets the model say one word alone, nothing helps but the text itself.
+#[test]
+fn what_goes_in_circles_is_asked_for_again_and_then_quoted() {
+    let desk = Desk::new(&[("guide.md", guide().as_bytes())]);
+    let circle = [
+        "guide.md",
+        "--instruction",
+        "tell me a story",
+        "--logit-bias",
+        "300+1000",
+        "--samplers",
+        "temperature",
+        "-n",
+        "60",
+        "-c",
+        "512",
+    ];
+    let run = desk.run(&circle);
+    let (summary, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert!(run.status.success(), "{said}");
+    assert!(summary.starts_with("[quoted] ") && summary.contains("The king said"), "{summary}");
+    assert!(
+        said.contains("could not be used and were asked for again") && said.contains("marked [quoted]"),
+        "{said}"
+    );
+    let each = desk.summary(&[&circle[..], &["--parts", "--part-size", "60"]].concat());
+    assert!(each.lines().filter(|line| !line.is_empty()).all(|line| line.starts_with("[quoted] ")), "{each}");
+}
+
+/// Code, tables and lists of links are left out, which is said, and links are their words.
+#[test]
+fn what_is_no_prose_is_left_out() {
+    let prose = "# The finch\n\nIt sings, they say, in the morning and in the evening of every day.\n";
+    let more = "# The finch\n\nIt sings, [they say](http://a.b/c), in the morning and in the evening of every \
+                day.\n\n```sh\nls -l\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- [a](b)\n- [c](d)\n- [e](f)\n";
+    let desk = Desk::new(&[("prose.md", prose.as_bytes()), ("more.md", more.as_bytes())]);
+    let how = ["--instruction", "tell me a story", "-n", "20"];
+    let run = desk.run(&[&["more.md"], &how[..]].concat());
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert!(
+        said.contains("more.md: left out, as they are no prose: 1 block of code, 1 table, 1 list of links"),
+        "{said}"
+    );
+    assert_eq!(String::from_utf8(run.stdout).unwrap(), desk.summary(&[&["prose.md"], &how[..]].concat()));
+}
+
 #[test]
 fn what_cannot_be_summarized_is_named() {
     let binary = [0x7f, b'E', b'L', b'F', 0xff];

@@ -1,3 +1,4 @@
+use super::attempts::Summary;
 use crate::long_work::journal::{Header, Settings};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -5,7 +6,7 @@ use siskin_kit::{Inputs, Lines, hash};
 use std::collections::HashMap;
 use std::path::Path;
 
-const FORMAT: &str = "siskin summary journal 2";
+const FORMAT: &str = "siskin summary journal 3";
 
 /// Summaries that are finished, each in a line of a journal. They are found again by the tokens of the prompts that
 /// they answer, so that those of texts that changed meanwhile are not.
@@ -15,7 +16,7 @@ pub(super) struct Finished {
     header: Header,
     /// Whether the header is written. Without a summary there is no journal.
     begun: bool,
-    summaries: HashMap<String, String>,
+    summaries: HashMap<String, Summary>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,18 +24,23 @@ struct Record {
     /// A hash of the prompt.
     prompt: String,
     summary: String,
-    /// A hash of both.
+    quoted: bool,
+    /// A hash of all of it.
     check: String,
 }
 
 impl Record {
-    fn new(prompt: String, summary: &str) -> Record {
-        let check = hash::of(format!("{prompt}{summary}").as_bytes());
-        Record { prompt, summary: summary.to_owned(), check }
+    fn new(prompt: String, Summary { text, quoted }: &Summary) -> Record {
+        let check = hash::of(format!("{prompt}{quoted}{text}").as_bytes());
+        Record { prompt, summary: text.clone(), quoted: *quoted, check }
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { text: self.summary.clone(), quoted: self.quoted }
     }
 
     fn is_sound(&self) -> bool {
-        Record::new(self.prompt.clone(), &self.summary).check == self.check
+        Record::new(self.prompt.clone(), &self.summary()).check == self.check
     }
 }
 
@@ -60,7 +66,7 @@ impl Finished {
             }
             match serde_json::from_slice::<Record>(line) {
                 Ok(record) if record.is_sound() => {
-                    summaries.insert(record.prompt, record.summary);
+                    summaries.insert(record.prompt.clone(), record.summary());
                     Ok(true)
                 }
                 _ => Ok(false),
@@ -80,19 +86,19 @@ impl Finished {
     }
 
     /// The summary that answers a prompt.
-    pub(super) fn find(&self, prompt: &[u32]) -> Option<&str> {
-        self.summaries.get(&key(prompt)).map(String::as_str)
+    pub(super) fn find(&self, prompt: &[u32]) -> Option<&Summary> {
+        self.summaries.get(&key(prompt))
     }
 
     /// Adds one, and waits until it is on the disk.
-    pub(super) fn add(&mut self, prompt: &[u32], summary: &str) -> Result<()> {
+    pub(super) fn add(&mut self, prompt: &[u32], summary: &Summary) -> Result<()> {
         if !self.begun {
             self.lines.append(&serde_json::to_string(&self.header)?)?;
             self.begun = true;
         }
         let record = Record::new(key(prompt), summary);
         self.lines.append(&serde_json::to_string(&record)?)?;
-        self.summaries.insert(record.prompt, record.summary);
+        self.summaries.insert(record.prompt, summary.clone());
         Ok(())
     }
 
@@ -113,6 +119,10 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    fn summary(text: &str) -> Summary {
+        Summary { text: text.to_owned(), quoted: text.len() > 3 }
+    }
+
     fn open(path: &Path, model: &str) -> Result<Finished> {
         let mut settings = Settings::default();
         settings.set("model", model);
@@ -124,8 +134,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut finished = open(&path, "a").unwrap();
-        finished.add(&[1, 2], "one\n").unwrap();
-        finished.add(&[3], "two").unwrap();
+        finished.add(&[1, 2], &summary("one\n")).unwrap();
+        finished.add(&[3], &summary("two")).unwrap();
         (folder, path)
     }
 
@@ -133,7 +143,10 @@ mod tests {
     fn summaries_are_found_by_their_prompts() {
         let (_folder, path) = journal();
         let finished = open(&path, "a").unwrap();
-        assert_eq!((finished.find(&[1, 2]), finished.find(&[3])), (Some("one\n"), Some("two")));
+        assert_eq!(
+            (finished.find(&[1, 2]), finished.find(&[3])),
+            (Some(&summary("one\n")), Some(&summary("two")))
+        );
         assert_eq!((finished.find(&[1]), finished.count()), (None, 2));
         finished.remove().unwrap();
         assert!(!path.exists());
@@ -156,7 +169,9 @@ mod tests {
             fs::write(&path, &damaged).unwrap();
             match open(&path, "a") {
                 // In the time that it was begun, or in the last line.
-                Ok(finished) => assert!(finished.find(&[1, 2]).is_none_or(|summary| summary == "one\n")),
+                Ok(finished) => {
+                    assert!(finished.find(&[1, 2]).is_none_or(|found| *found == summary("one\n")))
+                }
                 Err(_) => assert_eq!(fs::read(&path).unwrap(), damaged),
             }
         }

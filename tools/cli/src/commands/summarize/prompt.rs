@@ -6,13 +6,18 @@ use siskin_kit::hash::Fields;
 /// The words around a text that is to be summarized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Instructions {
-    /// Before a part of a text.
+    /// What is asked of a part of a text.
     part: String,
-    /// Before the summaries of parts; None where they are only put one after the other.
+    /// What is asked of the summaries of parts; None where they are only put one after the other.
     merge: Option<String>,
+    /// Whether the task stands before the text. Small models heed what they read last.
+    before: bool,
     /// Tokens of a part that the model does best with, where that is known.
     part_size: Option<usize>,
 }
+
+/// What stands for the text's title in a task.
+const TITLE: &str = "{title}";
 
 impl Instructions {
     /// Those that suit a model, by the name that its file gives.
@@ -21,17 +26,18 @@ impl Instructions {
             // Trained to sum up a few lines of a machine's log after these very words, and not to merge anything:
             // tools/demo/make/assistant_data.py.
             "Siskin Demo" => Instructions {
-                part: "Summarize this log:\n".into(),
+                part: "Summarize this log:".into(),
                 merge: None,
+                before: true,
                 part_size: Some(120),
             },
             _ => Instructions {
-                part: "Summarize the following text in a few sentences.\n\n".into(),
-                merge: Some(
-                    "These are summaries of the parts of a text, in order. Merge them into one summary of the \
-                     whole, in a few sentences.\n\n"
-                        .into(),
-                ),
+                part: "Summarize the text above in a few sentences.".into(),
+                merge: Some(format!(
+                    "The paragraphs above sum up the parts of {TITLE}, in order. Write one summary of the whole, in a \
+                     few sentences."
+                )),
+                before: false,
                 part_size: None,
             },
         }
@@ -39,8 +45,8 @@ impl Instructions {
 
     /// The same words for both.
     pub(super) fn given(text: &str) -> Instructions {
-        let text = format!("{}\n\n", text.trim_end());
-        Instructions { part: text.clone(), merge: Some(text), part_size: None }
+        let text = text.trim_end().to_owned();
+        Instructions { part: text.clone(), merge: Some(text), before: false, part_size: None }
     }
 
     /// The same without merging.
@@ -50,8 +56,8 @@ impl Instructions {
 
     /// Adds them to what is hashed.
     pub(super) fn hash(&self, fields: Fields) -> Fields {
-        let Instructions { part, merge, part_size } = self;
-        let fields = fields.text(part).optional(merge.as_deref(), Fields::text);
+        let Instructions { part, merge, before, part_size } = self;
+        let fields = fields.text(part).optional(merge.as_deref(), Fields::text).number(u64::from(*before));
         fields.optional(*part_size, |fields, size| fields.number(size as u64))
     }
 
@@ -68,13 +74,19 @@ impl Instructions {
     /// Asks for the summary of a part, which stands under `headings`.
     pub(super) fn part(&self, headings: &str, text: &str) -> [Message; 1] {
         let between = if headings.is_empty() { "" } else { "\n\n" };
-        [Message::new("user", format!("{}{headings}{between}{text}", self.part))]
+        self.ask(&self.part, format!("{headings}{between}{text}"))
     }
 
-    /// Asks to merge summaries.
-    pub(super) fn merge(&self, summaries: &[String]) -> [Message; 1] {
-        let instruction = self.merge.as_deref().unwrap_or_default();
-        [Message::new("user", format!("{instruction}{}", summaries.join("\n\n")))]
+    /// Asks to merge summaries of parts of a text with this title.
+    pub(super) fn merge(&self, title: Option<&str>, summaries: &[String]) -> [Message; 1] {
+        let title = title.map_or_else(|| "a text".to_owned(), |title| format!("\"{title}\""));
+        let task = self.merge.as_deref().unwrap_or_default().replace(TITLE, &title);
+        self.ask(&task, summaries.join("\n\n"))
+    }
+
+    fn ask(&self, task: &str, text: String) -> [Message; 1] {
+        let content = if self.before { format!("{task}\n{text}") } else { format!("{text}\n\n{task}") };
+        [Message::new("user", content)]
     }
 }
 
@@ -83,13 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instructions_stand_before_texts() {
+    fn tasks_stand_behind_texts_unless_a_model_was_trained_otherwise() {
         let content = |[message]: [Message; 1]| message.content;
         let given = Instructions::given("Sum up.\n");
-        assert_eq!(content(given.part("", "text")), "Sum up.\n\ntext");
-        assert_eq!(content(given.part("A > B", "text")), "Sum up.\n\nA > B\n\ntext");
-        assert_eq!(content(given.merge(&["a".into(), "b".into()])), "Sum up.\n\na\n\nb");
+        assert_eq!(content(given.part("", "text")), "text\n\nSum up.");
+        assert_eq!(content(given.part("A > B", "text")), "A > B\n\ntext\n\nSum up.");
+        assert_eq!(content(given.merge(Some("T"), &["a".into(), "b".into()])), "a\n\nb\n\nSum up.");
         assert!(given.merges() && !given.parts_only().merges());
+        let merged = |title| content(Instructions::of("A model").merge(title, &["a".into()]));
+        assert!(merged(Some("Song")).contains(" the parts of \"Song\", in order"));
+        assert!(merged(None).contains(" the parts of a text, in order"));
         assert_eq!(
             content(Instructions::of("Siskin Demo").part("", "11:30 ok")),
             "Summarize this log:\n11:30 ok"

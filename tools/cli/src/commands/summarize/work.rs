@@ -1,34 +1,71 @@
 use super::Source;
+use super::attempts::{Choice, Summary, attempts};
 use super::finished::Finished;
 use super::outline::Outline;
 use super::prompt::Instructions;
 use super::room::Room;
 use super::split::{pack, split};
 use crate::long_work::assistant::Assistant;
-use crate::terminal::{Interrupt, answer};
+use crate::terminal::{Interrupt, answer, note};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use siskin::sampler::SamplerOptions;
 use siskin::template::{Message, Rendering};
 use siskin::tokenizer::Special;
 use siskin::{AnswerLimits, Ending};
-use siskin_documents::Document;
-use siskin_kit::progress;
-use std::io::{self, IsTerminal, Write};
+use siskin_documents::{Document, support};
+use siskin_kit::{progress, tell};
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+/// What a model is asked, and how.
+pub(super) struct Asking {
+    pub(super) sampling: SamplerOptions,
+    pub(super) limits: AnswerLimits,
+    pub(super) instructions: Instructions,
+    /// What the chat template is told.
+    pub(super) rendering: Rendering,
+    /// Whether a summary may name only what the texts name.
+    pub(super) strict: bool,
+}
 
 /// What summarizes texts: first each of their parts, then the summaries.
 pub(super) struct Work {
     assistant: Assistant,
-    sampling: SamplerOptions,
-    limits: AnswerLimits,
-    instructions: Instructions,
-    /// What the chat template is told.
-    rendering: Rendering,
+    asking: Asking,
     finished: Finished,
     room: Room,
+    /// The texts' title.
+    title: Option<String>,
+    /// What the texts name.
+    names: support::Source,
+    tally: Tally,
     progress: ProgressBar,
+}
+
+/// How many summaries were made, and of what kind.
+#[derive(Debug, Default)]
+struct Tally {
+    summaries: usize,
+    /// Whose first attempt could not be used.
+    asked_again: usize,
+    quoted: usize,
     /// Tokens of thoughts, which are no part of summaries.
     thought_tokens: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {} summaries could not be used and were asked for again",
+            self.asked_again, self.summaries
+        )?;
+        match self.quoted {
+            0 => Ok(()),
+            quoted => write!(f, "; {quoted} are sentences of the text, marked [quoted]"),
+        }
+    }
 }
 
 /// A part of a text.
@@ -45,57 +82,58 @@ impl Work {
     /// A context with too little room.
     pub(super) fn new(
         mut assistant: Assistant,
-        sampling: SamplerOptions,
-        limits: AnswerLimits,
-        instructions: Instructions,
-        rendering: Rendering,
+        mut asking: Asking,
         finished: Finished,
+        sources: &[Source],
     ) -> Result<Work> {
-        let rendering = rendering.seconds(finished.started());
-        let tokens = |messages: &[Message]| -> Result<usize> {
-            Ok(assistant.model().chat_tokens_with(messages, &rendering)?.len())
+        let title = match sources {
+            [source] => source.document.title.clone(),
+            _ => None,
         };
-        let prompt = tokens(&instructions.part("", ""))?.max(tokens(&instructions.merge(&[]))?);
+        asking.rendering = asking.rendering.seconds(finished.started());
+        let Asking { instructions, rendering, limits, .. } = &asking;
+        let tokens = |messages: &[Message]| -> Result<usize> {
+            Ok(assistant.model().chat_tokens_with(messages, rendering)?.len())
+        };
+        let merge = tokens(&instructions.merge(title.as_deref(), &[]))?;
+        let prompt = tokens(&instructions.part("", ""))?.max(merge);
         let summary = Room::summary(assistant.context(), limits.tokens);
         let room = Room::new(assistant.context(), prompt, summary, instructions.merges())?;
-        let progress = ProgressBar::hidden();
         assistant.cancel_when(&Interrupt::on_termination()?);
-        let thought_tokens = 0;
-        Ok(Work {
-            assistant,
-            sampling,
-            limits,
-            instructions,
-            rendering,
-            finished,
-            room,
-            progress,
-            thought_tokens,
-        })
+        let names = support::Source::of(sources.iter().flat_map(Source::texts));
+        let (tally, progress) = (Tally::default(), ProgressBar::hidden());
+        Ok(Work { assistant, asking, finished, room, title, names, tally, progress })
     }
 
     /// Prints the summary of texts, whose parts have at most `part_size` tokens.
     pub(super) fn run(mut self, sources: &[Source], part_size: Option<usize>) -> Result<Finished> {
-        let part_size = part_size.or(self.instructions.part_size()).unwrap_or(usize::MAX);
+        let part_size = part_size.or(self.asking.instructions.part_size()).unwrap_or(usize::MAX);
         let mut parts = Vec::new();
         for source in sources {
             let title = if sources.len() > 1 { Some(source.name.as_str()) } else { None };
             let found = self.parts(&source.document, title, part_size);
             parts.append(&mut found.with_context(|| source.name.clone())?);
         }
-        if !self.instructions.merges() {
+        if !self.asking.instructions.merges() {
             self.print_each(&parts)?;
         } else if let [part] = parts.as_slice() {
-            self.print(&self.instructions.part(&part.headings, part.text))?;
+            let summary =
+                self.summary(&self.asking.instructions.part(&part.headings, part.text), part.text)?;
+            self.print(&summary)?;
         } else {
             self.begin(parts.len());
             let mut summaries = Vec::new();
             for part in &parts {
-                summaries.push(self.summary(&self.instructions.part(&part.headings, part.text))?);
+                summaries.push(
+                    self.summary(&self.asking.instructions.part(&part.headings, part.text), part.text)?,
+                );
             }
             self.print_merged(summaries)?;
         }
-        answer::tell_hidden(self.thought_tokens);
+        answer::tell_hidden(self.tally.thought_tokens);
+        if self.tally.asked_again > 0 {
+            note(format_args!("{}", self.tally));
+        }
         Ok(self.finished)
     }
 
@@ -116,7 +154,7 @@ impl Work {
             }
             let mut all_fit = true;
             for part in &parts {
-                all_fit &= self.fits(&self.instructions.part(&part.headings, part.text))?;
+                all_fit &= self.fits(&self.asking.instructions.part(&part.headings, part.text))?;
             }
             if all_fit {
                 return Ok(parts);
@@ -146,37 +184,47 @@ impl Work {
         }
         for (index, part) in parts.iter().enumerate() {
             if index > 0 {
-                answer::end_line(&mut io::stdout())?;
+                tell(format_args!(""))?;
             }
-            self.print(&self.instructions.part(&part.headings, part.text))?;
+            let summary =
+                self.summary(&self.asking.instructions.part(&part.headings, part.text), part.text)?;
+            self.print(&summary)?;
         }
         self.progress.finish_and_clear();
         Ok(())
     }
 
     /// Merges summaries until one is left, and prints that.
-    fn print_merged(&mut self, mut summaries: Vec<String>) -> Result<()> {
+    fn print_merged(&mut self, mut summaries: Vec<Summary>) -> Result<()> {
         loop {
-            summaries.retain(|summary| !summary.is_empty());
+            summaries.retain(|summary| !summary.text.is_empty());
             ensure!(!summaries.is_empty(), "the model had nothing to say about any part");
-            if summaries.len() == 1 || self.fits(&self.instructions.merge(&summaries))? {
+            if let [summary] = summaries.as_slice() {
                 self.progress.finish_and_clear();
-                return match summaries.as_slice() {
-                    [summary] => writeln!(io::stdout(), "{summary}").context("standard output"),
-                    summaries => self.print(&self.instructions.merge(summaries)),
-                };
+                return self.print(summary);
             }
-            let groups = self.groups(&summaries)?;
+            let texts: Vec<String> = summaries.iter().map(|summary| summary.text.clone()).collect();
+            let groups = match self.fits(&self.merging(&texts))? {
+                true => vec![texts.as_slice()],
+                false => self.groups(&texts)?,
+            };
             self.progress.inc_length(groups.len() as u64);
+            let mut from = summaries.iter();
             let mut merged = Vec::new();
             for group in groups {
-                merged.push(match group {
-                    [summary] => summary.clone(),
-                    group => self.summary(&self.instructions.merge(group))?,
+                let alone = from.by_ref().take(group.len()).next();
+                merged.push(match (group, alone) {
+                    ([_], Some(summary)) => summary.clone(),
+                    _ => self.summary(&self.merging(group), &group.join("\n\n"))?,
                 });
             }
             summaries = merged;
         }
+    }
+
+    /// Asks to merge summaries.
+    fn merging(&self, summaries: &[String]) -> [Message; 1] {
+        self.asking.instructions.merge(self.title.as_deref(), summaries)
     }
 
     /// Neighbours that are merged together, fewer groups than summaries.
@@ -187,7 +235,7 @@ impl Work {
         let groups: Vec<&[String]> = groups.into_iter().filter_map(|group| summaries.get(group)).collect();
         for group in &groups {
             ensure!(
-                self.fits(&self.instructions.merge(group))?,
+                self.fits(&self.merging(group))?,
                 "summaries of {} tokens do not fit in the context: give a smaller --n-predict",
                 sizes.iter().max().unwrap_or(&0)
             );
@@ -196,37 +244,46 @@ impl Work {
         Ok(groups)
     }
 
-    /// The answer to a prompt, without white space around it.
-    fn summary(&mut self, messages: &[Message]) -> Result<String> {
-        let summary = self.answer(messages, &mut io::sink())?;
-        Ok(summary.trim().to_owned())
+    /// Prints a summary.
+    fn print(&mut self, summary: &Summary) -> Result<()> {
+        tell(format_args!("{}", summary.marked()))
     }
 
-    /// Prints the answer to a prompt.
-    fn print(&mut self, messages: &[Message]) -> Result<()> {
-        let mut out = io::stdout().lock();
-        self.answer(messages, &mut out)?;
-        answer::end_line(&mut out)
-    }
-
-    /// The answer to a prompt, written to `out` as it comes: one that is finished already, or a new one.
-    fn answer(&mut self, messages: &[Message], out: &mut impl Write) -> Result<String> {
+    /// The answer to a prompt about `text`: one that is finished already, or a new one.
+    fn summary(&mut self, messages: &[Message], text: &str) -> Result<Summary> {
         let prompt = self.prompt(messages)?;
-        if let Some(summary) = self.finished.find(&prompt) {
-            out.write_all(summary.as_bytes()).context("standard output")?;
-            let summary = summary.to_owned();
-            self.progress.inc(1);
-            return Ok(summary);
-        }
-        let answer = self.assistant.answer(&prompt, &self.sampling, &self.limits, out)?;
-        if answer.ending == Ending::Cancelled {
-            self.progress.finish_and_clear();
-            bail!("interrupted: {} summaries are finished, the same command goes on", self.finished.count());
-        }
-        self.thought_tokens += answer.thought_tokens;
-        self.finished.add(&prompt, &answer.said)?;
+        let summary = match self.finished.find(&prompt) {
+            Some(summary) => summary.clone(),
+            None => {
+                let summary = self.new_summary(&prompt, text)?;
+                self.finished.add(&prompt, &summary)?;
+                summary
+            }
+        };
+        self.tally.summaries += 1;
+        self.tally.quoted += usize::from(summary.quoted);
         self.progress.inc(1);
-        Ok(answer.said)
+        Ok(summary)
+    }
+
+    fn new_summary(&mut self, prompt: &[u32], text: &str) -> Result<Summary> {
+        let Self { assistant, asking, names, tally, .. } = self;
+        let mut choice = Choice::new(asking.strict.then_some(names));
+        for (attempt, sampling) in attempts(&asking.sampling).iter().enumerate() {
+            tally.asked_again += usize::from(attempt == 1);
+            let written = assistant.answer(prompt, sampling, &asking.limits)?;
+            tally.thought_tokens += written.thought_tokens;
+            if written.ending == Some(Ending::Cancelled) {
+                self.progress.finish_and_clear();
+                let finished = self.finished.count();
+                bail!("interrupted: {finished} summaries are finished, the same command goes on");
+            }
+            let broken_off = matches!(written.ending, Some(Ending::Limit | Ending::ContextFull));
+            if let Some(text) = choice.consider(&written.text, broken_off, written.ending.is_none()) {
+                return Ok(Summary { text, quoted: false });
+            }
+        }
+        Ok(choice.otherwise(text))
     }
 
     /// Shows a bar of so many summaries.
@@ -236,7 +293,7 @@ impl Work {
     }
 
     fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        Ok(self.assistant.model().chat_tokens_with(messages, &self.rendering)?)
+        Ok(self.assistant.model().chat_tokens_with(messages, &self.asking.rendering)?)
     }
 
     fn fits(&self, messages: &[Message]) -> Result<bool> {
@@ -244,10 +301,19 @@ impl Work {
         Ok(self.room.fits(prompt.len()))
     }
 
-    /// Tokens of a text by itself.
+    /// Tokens of a text by itself. A long one is measured piece by piece, which may count a few more at the seams: tokens
+    /// take many times the memory of their text.
     fn measure(&self, text: &str) -> usize {
-        let mut tokens = Vec::new();
-        self.assistant.model().tokenizer().encode(text.as_bytes(), Special::Text, &mut tokens);
-        tokens.len()
+        const PIECE: usize = 64 << 10;
+        let tokenizer = self.assistant.model().tokenizer();
+        let (mut rest, mut count, mut tokens) = (text, 0, Vec::new());
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE));
+            tokens.clear();
+            tokenizer.encode(piece.as_bytes(), Special::Text, &mut tokens);
+            count += tokens.len();
+            rest = behind;
+        }
+        count
     }
 }

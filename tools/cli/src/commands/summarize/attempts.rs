@@ -1,0 +1,204 @@
+//! How a summary comes about that can be used: asked for again where it went wrong, quoted where nothing helped.
+
+use siskin::sampler::{SamplerOptions, SamplerOverrides};
+use siskin_documents::sentences;
+use siskin_documents::support::{Source, Support};
+use std::collections::HashSet;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// What summaries are asked for with, unless the flags say otherwise: see docs/long-work.md for what it rests on.
+pub(super) fn defaults() -> SamplerOverrides {
+    SamplerOverrides::default().temperature(Some(0.0)).repeat_penalty(Some(1.1))
+}
+
+/// How a prompt is answered, one after the other until an answer can be used: as is asked for, then with DRY, which weakens
+/// the continuation of what was there before, then with other random numbers as well.
+pub(super) fn attempts(asked: &SamplerOptions) -> [SamplerOptions; 3] {
+    /// llama.cpp's advice for DRY, whose breakers would let a loop of whole lines pass.
+    const MULTIPLIER: f32 = 0.8;
+    /// Likeliest tokens alone would be the same again.
+    const LEAST_TEMPERATURE: f32 = 0.7;
+    let dry =
+        asked.clone().dry_multiplier(asked.dry_multiplier.max(MULTIPLIER)).dry_sequence_breakers(Vec::new());
+    let seed = asked.seed.map(|seed| seed.wrapping_add(1));
+    let other = dry.clone().seed(seed).temperature(asked.temperature.max(LEAST_TEMPERATURE));
+    [asked.clone(), dry, other]
+}
+
+/// A summary as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) text: String,
+    /// Whether it is made of sentences of the text, since the model found none of its own.
+    pub(super) quoted: bool,
+}
+
+impl Summary {
+    /// As it is printed: what is quoted is marked.
+    pub(super) fn marked(&self) -> String {
+        match self.quoted {
+            true => format!("[quoted] {}", self.text),
+            false => self.text.clone(),
+        }
+    }
+}
+
+/// Of several attempts the one that is used.
+pub(super) struct Choice<'t> {
+    /// What summaries name is looked for here, and what is not there makes an attempt fail, if so asked for.
+    strict: Option<&'t Source>,
+    /// An attempt that went in circles, cut back to whole sentences.
+    cut_back: Option<String>,
+    /// An attempt that names what is not in the text, without those sentences, and how many there were.
+    dropped: Option<(usize, String)>,
+}
+
+impl<'t> Choice<'t> {
+    pub(super) fn new(strict: Option<&'t Source>) -> Choice<'t> {
+        Choice { strict, cut_back: None, dropped: None }
+    }
+
+    /// Looks at an attempt, which may have been broken off or gone in circles. Returns it where it can be used as it is, in
+    /// whole sentences.
+    pub(super) fn consider(&mut self, text: &str, broken_off: bool, circles: bool) -> Option<String> {
+        let whole = if broken_off || circles { whole_sentences(text) } else { text.trim().to_owned() };
+        let (text, repeated) = without_repetitions(&whole);
+        // What says the same in other words for half of its length goes in circles as well.
+        let circles = circles || 2 * repeated >= whole.len().max(1);
+        let support = self.strict.map_or_else(Support::default, |source| source.supports(&text));
+        if text.is_empty() {
+            return None;
+        }
+        if let Some(source) = self.strict.filter(|_| !support.is_whole()) {
+            let supported = source.supported(&text).join(" ");
+            let missing = support.unsupported_numbers.len() + support.unsupported_names.len();
+            if !supported.is_empty() && self.dropped.as_ref().is_none_or(|(least, _)| missing < *least) {
+                self.dropped = Some((missing, supported));
+            }
+            return None;
+        }
+        if circles {
+            // A single sentence is seldom all that was to be said.
+            const LEAST: usize = 2;
+            if sentences::of(&text).count() >= LEAST
+                && self.cut_back.as_ref().is_none_or(|best| best.len() < text.len())
+            {
+                self.cut_back = Some(text);
+            }
+            return None;
+        }
+        Some(text)
+    }
+
+    /// What is used where no attempt can be used as it is: what is left of one, or else sentences of the text.
+    pub(super) fn otherwise(self, text: &str) -> Summary {
+        /// Sentences of a quotation.
+        const QUOTED: usize = 3;
+        let left = self.cut_back.or(self.dropped.map(|(_, text)| text));
+        left.map_or_else(
+            || {
+                let quoted = sentences::central(text, QUOTED);
+                let line = |sentence: &str| sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+                Summary { text: quoted.into_iter().map(line).collect::<Vec<_>>().join(" "), quoted: true }
+            },
+            |text| Summary { text, quoted: false },
+        )
+    }
+}
+
+/// The text without a sentence at its end that was not finished; all of it where none was.
+fn whole_sentences(text: &str) -> String {
+    let finished =
+        |sentence: &str| sentence.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '"', '”']);
+    let starts: Vec<usize> = sentences::starts(text).chain([text.len()]).collect();
+    let ends = starts.iter().copied().rev();
+    let end = ends
+        .zip(starts.iter().rev().skip(1))
+        .find(|&(end, &start)| finished(text.get(start..end).unwrap_or_default()));
+    text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().trim().to_owned()
+}
+
+/// The text without sentences that say what one before them says, in much the same words, and how many bytes those have.
+fn without_repetitions(text: &str) -> (String, usize) {
+    /// The share of the words of both that both have, in hundredths.
+    const ALIKE: usize = 70;
+    let starts: Vec<usize> = sentences::starts(text).collect();
+    let ends = starts.iter().copied().skip(1).chain([text.len()]);
+    let (mut kept, mut before, mut repeated) = (String::new(), Vec::<HashSet<String>>::new(), 0);
+    for sentence in starts.iter().zip(ends).filter_map(|(&start, end)| text.get(start..end)) {
+        let words: HashSet<String> = sentence.unicode_words().map(str::to_lowercase).collect();
+        let alike = |other: &HashSet<String>| {
+            !words.is_empty() && 100 * words.intersection(other).count() >= ALIKE * words.union(other).count()
+        };
+        if before.iter().any(alike) {
+            repeated += sentence.len();
+        } else {
+            kept.push_str(sentence);
+            before.push(words);
+        }
+    }
+    (kept.trim().to_owned(), repeated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str =
+        "The pump of Hall 4 broke at noon and the hall was dark. A filter of the pump was full of sand.";
+
+    #[test]
+    fn what_can_be_used_is_used() {
+        let source = Source::of([TEXT]);
+        assert_eq!(
+            Choice::new(None).consider(" A pump broke in Hall 5. ", false, false).unwrap(),
+            "A pump broke in Hall 5."
+        );
+        let mut strict = Choice::new(Some(&source));
+        assert_eq!(strict.consider("A pump broke. It was in Hall 5.", false, false), None);
+        assert_eq!(
+            strict.consider("A pump broke in Hall 4.", false, false).unwrap(),
+            "A pump broke in Hall 4."
+        );
+        assert_eq!(strict.otherwise(TEXT), Summary { text: "A pump broke.".into(), quoted: false });
+    }
+
+    #[test]
+    fn circles_are_cut_back_or_the_text_is_quoted() {
+        let mut choice = Choice::new(None);
+        assert_eq!(choice.consider("A pump broke. It was dark. It was", false, true), None);
+        assert_eq!(choice.consider("A pump", false, true), None);
+        assert_eq!(choice.consider("", false, false), None);
+        assert_eq!(
+            choice.otherwise(TEXT),
+            Summary { text: "A pump broke. It was dark.".into(), quoted: false }
+        );
+        let mut nothing = Choice::new(None);
+        assert_eq!(nothing.consider("- - -", false, true), None);
+        let quoted = nothing.otherwise(TEXT);
+        assert!(quoted.quoted && quoted.marked().starts_with("[quoted] The pump of Hall 4"), "{quoted:?}");
+    }
+
+    #[test]
+    fn sentences_are_whole_and_say_something_new() {
+        let consider = |text: &str, broken_off| Choice::new(None).consider(text, broken_off, false);
+        assert_eq!(consider("It broke. It was dark. The", true).unwrap(), "It broke. It was dark.");
+        assert_eq!(consider("It broke and", true).unwrap(), "It broke and");
+        let twice = "The pump of the hall broke at noon. A filter was full.\n\nAt noon the pump of the hall broke. All ran again.";
+        assert_eq!(
+            consider(twice, false).unwrap(),
+            "The pump of the hall broke at noon. A filter was full.\n\nAll ran again."
+        );
+        let circles = "The pump of the hall broke at noon. At noon the pump of the hall broke. The pump broke at noon, the hall of.";
+        assert_eq!(consider(circles, false), None);
+    }
+
+    #[test]
+    fn attempts_differ() {
+        let asked = SamplerOptions::default().temperature(0.0).seed(Some(3));
+        let [first, second, third] = attempts(&asked);
+        assert_eq!(first, asked);
+        assert!(second.dry_multiplier > 0.0 && second.temperature == 0.0);
+        assert!(third.temperature > 0.0 && third.seed == Some(4));
+    }
+}
