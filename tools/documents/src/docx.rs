@@ -1,29 +1,37 @@
-//! Word documents (Office Open XML): paragraphs, headings, lists and tables of `word/document.xml`.
+//! Word documents (Office Open XML): paragraphs, headings, lists, tables and notes.
 //!
-//! Both files that are read of the archive are bounded, and elements are read one by one.
+//! The files that are read of the archive are bounded together, and elements are read one by one.
 
 mod body;
+mod notes;
+mod package;
 mod styles;
 
 use crate::{Document, DocumentError};
+use body::Body;
+use notes::Notes;
+use package::Package;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
-use std::io::{Cursor, Read};
-use zip::ZipArchive;
-use zip::result::ZipError;
+use styles::Styles;
 
-/// Bytes of the longest XML that is unpacked.
-const LARGEST_XML: u64 = 64 << 20;
 /// How deep elements may be in each other. Word stays far below.
 const DEEPEST: usize = 256;
 
 /// Reads a document.
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, DocumentError> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
-    let styles = part(&mut archive, "word/styles.xml")?.unwrap_or_default();
-    let body = part(&mut archive, "word/document.xml")?
-        .ok_or_else(|| damaged("an archive without word/document.xml"))?;
-    body::read(&body, &styles::headings(&styles)?)
+    let mut package = Package::open(bytes)?;
+    let name = package.document()?;
+    let mut beside = package.relationships(&name)?;
+    let styles = package.beside(&name, &mut beside, "styles")?;
+    let styles = Styles::read(&styles.unwrap_or_default())?;
+    let mut notes = |part, element| match package.beside(&name, &mut beside, part)? {
+        Some(xml) => Notes::read(&xml, element, &styles),
+        None => Ok(Notes::default()),
+    };
+    let (footnotes, endnotes) = (notes("footnotes", "footnote")?, notes("endnotes", "endnote")?);
+    let body = package.part(&name)?.ok_or_else(|| damaged(format!("an archive without {name}")))?;
+    Body::new(&styles).with_notes(footnotes, endnotes).read(&body)
 }
 
 /// The document of the XML in `word/document.xml`, whose styles that in `word/styles.xml` describes.
@@ -31,25 +39,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, DocumentError> {
 /// # Errors
 /// XML that is broken or too deep, and a document without text.
 pub fn from_xml(body: &str, styles: &str) -> Result<Document, DocumentError> {
-    body::read(body, &styles::headings(styles)?)?.checked()
-}
-
-/// A file of the archive, if it is there.
-fn part(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Option<String>, DocumentError> {
-    let file = match archive.by_name(name) {
-        Ok(file) => file,
-        Err(ZipError::FileNotFound) => return Ok(None),
-        Err(error) => return Err(damaged(format!("{name}: {error}"))),
-    };
-    let mut bytes = Vec::new();
-    file.take(LARGEST_XML + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| damaged(format!("{name}: {error}")))?;
-    if bytes.len() as u64 > LARGEST_XML {
-        return Err(damaged(format!("{name} is longer than {LARGEST_XML} bytes")));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| damaged(format!("{name}: expected UTF-8")))?;
-    Ok(Some(text))
+    Body::new(&Styles::read(styles)?).read(body)?.checked()
 }
 
 /// Hands over the elements of XML: what begins, with whether it is empty, what ends, and text.
@@ -103,6 +93,11 @@ enum Part<'a> {
 /// The attribute `val`, which most elements of properties have.
 fn val(start: &BytesStart<'_>) -> Option<String> {
     attribute(start, "val")
+}
+
+/// Whether a property that is there is on.
+fn is_on(start: &BytesStart<'_>) -> bool {
+    val(start).is_none_or(|value| !matches!(value.as_str(), "0" | "false" | "off"))
 }
 
 fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {

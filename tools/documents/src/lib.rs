@@ -8,6 +8,8 @@
 
 #[cfg(feature = "docx")]
 pub mod docx;
+#[cfg(any(feature = "docx", feature = "html"))]
+mod encoding;
 mod error;
 mod format;
 #[cfg(feature = "html")]
