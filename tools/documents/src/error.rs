@@ -23,6 +23,12 @@ pub enum DocumentError {
         /// The first byte that is none.
         offset: usize,
     },
+    /// A page that says it is in an encoding that is not read.
+    #[error("the page is in {declared}, expected UTF-8, UTF-16 or windows-1252")]
+    Encoding {
+        /// Its name, as the page has it.
+        declared: String,
+    },
     /// A text of white space alone.
     #[error("there is no text in it")]
     Empty,

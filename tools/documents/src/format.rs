@@ -47,7 +47,15 @@ impl Format {
 
 /// Whether a text says at its beginning that it is HTML, as what a browser saved does.
 fn begins_as_html(bytes: &[u8]) -> bool {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    /// Bytes of white space that may be before, and of what says so.
+    const HEAD: usize = 1024;
+    let mut head = bytes.get(..HEAD).unwrap_or(bytes).to_vec();
+    let is_utf16 =
+        [&b"\xff\xfe"[..], b"\xfe\xff", b"<\0", b"\0<"].iter().any(|start| head.starts_with(start));
+    if is_utf16 {
+        head.retain(|byte| !matches!(byte, 0 | 0xfe | 0xff));
+    }
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head).trim_ascii_start();
     let begins = |with: &[u8]| text.get(..with.len()).is_some_and(|found| found.eq_ignore_ascii_case(with));
     begins(b"<!doctype html") || begins(b"<html")
 }

@@ -3,10 +3,12 @@
 //! Tags are read one by one and no tree is built, so nothing grows with their depth. Where a page says what its main part
 //! is (`<main>`), that alone is read.
 
+use crate::encoding::{ByteOrder, Charset, declared, utf16_lossy};
 use crate::structure::Builder;
 use crate::{BlockKind, Document, DocumentError, plain};
 use html5gum::emitters::default::DefaultEmitter;
 use html5gum::{StartTag, Token, Tokenizer};
+use std::str;
 
 /// Elements that are left out with all that is in them.
 const LEFT_OUT: &[&str] = &[
@@ -47,9 +49,31 @@ const BLOCKS: &[&str] = &[
 
 /// Reads a page.
 pub(crate) fn read(bytes: Vec<u8>) -> Result<Document, DocumentError> {
-    let text = plain::text(bytes)?;
+    let text = decode(bytes)?;
     let main = Page { only_main: true, ..Page::default() }.read(&text);
     if main.text.is_empty() { Ok(Page::default().read(&text)) } else { Ok(main) }
+}
+
+/// The text of a page, whatever it is in.
+///
+/// # Errors
+/// An encoding that is not read, and bytes that are not what they are said to be.
+fn decode(bytes: Vec<u8>) -> Result<String, DocumentError> {
+    /// What encodings that are no UTF-8 in bytes that seem to be begin with: they use those of ASCII.
+    const SEVEN_BITS: [&str; 3] = ["iso-2022-", "hz-", "utf-7"];
+    if let Some(order) = ByteOrder::of_markup(&bytes) {
+        return Ok(plain::normal(&utf16_lossy(&bytes, order)));
+    }
+    let Some(name) = declared(&bytes) else { return plain::text(bytes) };
+    // What is UTF-8 is hardly ever anything else, whatever an old template says.
+    let seems_utf8 =
+        str::from_utf8(&bytes).is_ok() && !SEVEN_BITS.iter().any(|beginning| name.starts_with(beginning));
+    match Charset::of(&name) {
+        _ if seems_utf8 => plain::text(bytes),
+        Some(Charset::Utf8) => plain::text(bytes),
+        Some(charset) => Ok(plain::normal(&charset.decode(&bytes))),
+        None => Err(DocumentError::Encoding { declared: name }),
+    }
 }
 
 /// What is known of the place in a page.
@@ -260,6 +284,43 @@ mod tests {
     fn the_main_part_is_read_alone_where_there_is_one() {
         assert_eq!(text("<header>Shop</header><main><p>Text</main><p>Buy"), "Text\n");
         assert_eq!(text("<ul><li>a</ul><main></main><p>b"), "- a\n\nb\n");
+    }
+
+    #[test]
+    fn pages_are_read_in_what_they_say_they_are_in() {
+        let page = |charset: &str, bytes: &[u8]| {
+            let head =
+                format!("<html><meta http-equiv=Content-Type content='text/html; charset={charset}'><p>");
+            read([head.as_bytes(), bytes].concat()).map(|document| document.text)
+        };
+        for (charset, bytes, expected) in [
+            ("iso-8859-1", &b"Gr\xf6\xdfe \x93\x80\x94"[..], "Größe “€”\n"),
+            ("Windows-1252", b"\x80 \x9f \xa4", "€ Ÿ ¤\n"),
+            ("ISO-8859-15", b"5 \xa4, c\xbdur", "5 €, cœur\n"),
+            ("iso-8859-1", "Größe".as_bytes(), "Größe\n"),
+            ("shift_jis", b"plain", "plain\n"),
+        ] {
+            assert_eq!(page(charset, bytes).unwrap(), expected, "{charset}");
+        }
+        for (charset, bytes) in [("Shift_JIS", &b"\x93\xfa"[..]), ("iso-2022-jp", b"\x1b$B$\"\x1b(B")] {
+            let expected =
+                format!("the page is in {}, expected UTF-8, UTF-16 or windows-1252", charset.to_lowercase());
+            assert_eq!(page(charset, bytes).unwrap_err().to_string(), expected);
+        }
+        for charset in ["utf-8", "utf-16"] {
+            assert!(matches!(page(charset, b"\xf6"), Err(DocumentError::NotText { .. })));
+        }
+        assert!(matches!(read(b"<p>\xf6".to_vec()), Err(DocumentError::NotText { offset: 3 })));
+
+        let units: Vec<u16> = "\u{feff}<html><p>Größe 𝄞\r\n".encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        for bytes in [&little[..], &big, &little[2..], &big[2..]] {
+            let no_pdf = |_: &[u8]| Err(DocumentError::Scan);
+            let document = Document::parse(bytes.to_vec(), std::path::Path::new("-"), no_pdf).unwrap();
+            assert_eq!(document.text, "Größe 𝄞\n");
+        }
+        assert_eq!(read(b"\xfe\xff\0a\xd8\0\0b".to_vec()).unwrap().text, "a\u{fffd}b\n");
     }
 
     #[test]

@@ -15,8 +15,12 @@ pub use extract::extract;
 pub use layout::{Layout, Mark};
 
 use crate::DocumentError;
-use std::io::Write;
-use std::process::{Command, Stdio};
+#[cfg(feature = "pdf")]
+use std::{
+    io::Write,
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitStatus, Stdio},
+};
 
 /// Memory that the process may have besides, and for each byte of the file.
 #[cfg(feature = "pdf")]
@@ -49,10 +53,8 @@ impl Worker {
     ///
     /// # Errors
     /// A file that is damaged, needs a password, or holds no text.
+    #[cfg(feature = "pdf")]
     pub fn text(&self, bytes: &[u8]) -> Result<String, DocumentError> {
-        if !cfg!(feature = "pdf") {
-            return Err(DocumentError::NotBuilt("a PDF file"));
-        }
         let mut process = Command::new("/proc/self/exe")
             .args(self.arguments)
             .stdin(Stdio::piped())
@@ -73,10 +75,36 @@ impl Worker {
         Err(DocumentError::Worker(
             match said.lines().last().and_then(|line| line.strip_prefix(self.prefix)) {
                 Some(line) => line.to_owned(),
-                None => format!("a damaged PDF file: the process that read it ended with {}", run.status),
+                None => end(run.status, &said),
             },
         ))
     }
+
+    /// Refuses, as this build reads no PDF files.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "pdf"))]
+    pub fn text(&self, _: &[u8]) -> Result<String, DocumentError> {
+        Err(DocumentError::NotBuilt("a PDF file"))
+    }
+}
+
+/// Why a process that says nothing of its own ended so: at a limit, or by what it met in the file.
+#[cfg(feature = "pdf")]
+fn end(status: ExitStatus, said: &str) -> String {
+    /// What Rust's programs say where there is no memory.
+    const NO_MEMORY: &str = "memory allocation of ";
+    if said.lines().any(|line| line.starts_with(NO_MEMORY)) {
+        let memory = MEMORY >> 20;
+        return format!(
+            "a PDF file that takes more memory than one may: {memory} MiB and {MEMORY_PER_BYTE} bytes for each of its own"
+        );
+    }
+    if status.signal() == Some(rustix::process::Signal::XCPU.as_raw()) {
+        return format!("a PDF file that takes more time than one may: {SECONDS} s of computing");
+    }
+    format!("a damaged PDF file: the process that read it ended with {status}")
 }
 
 /// Reads a PDF file from standard input and prints its text, within limits of memory and time.
@@ -89,9 +117,12 @@ pub fn work() -> Result<(), DocumentError> {
     use std::io::{self, Read};
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes)?;
-    let limit = |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    let limit_to =
+        |resource, current, most| setrlimit(resource, Rlimit { current: Some(current), maximum: Some(most) });
+    let limit = |resource, most| limit_to(resource, most, most);
     limit(Resource::As, MEMORY + MEMORY_PER_BYTE * bytes.len() as u64).map_err(io::Error::from)?;
-    limit(Resource::Cpu, SECONDS).map_err(io::Error::from)?;
+    // The first limit has a signal of its own; what ends a process at the second may be anything.
+    limit_to(Resource::Cpu, SECONDS, SECONDS + 1).map_err(io::Error::from)?;
     limit(Resource::Core, 0).map_err(io::Error::from)?;
     io::stdout().write_all(extract(bytes)?.as_bytes())?;
     Ok(())
@@ -104,4 +135,21 @@ pub fn work() -> Result<(), DocumentError> {
 #[cfg(not(feature = "pdf"))]
 pub fn work() -> Result<(), DocumentError> {
     Err(DocumentError::NotBuilt("a PDF file"))
+}
+
+#[cfg(all(test, feature = "pdf"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_named_where_it_was_met() {
+        let (aborted, out_of_time) = (ExitStatus::from_raw(6), ExitStatus::from_raw(24));
+        let memory =
+            "a PDF file that takes more memory than one may: 512 MiB and 16 bytes for each of its own";
+        assert_eq!(end(aborted, "\nmemory allocation of 9 bytes failed\nmore"), memory);
+        let time = "a PDF file that takes more time than one may: 120 s of computing";
+        assert_eq!(end(out_of_time, ""), time);
+        let other = "a damaged PDF file: the process that read it ended with signal: 6 (SIGABRT)";
+        assert_eq!(end(aborted, "thread 'main' has overflowed its stack"), other);
+    }
 }

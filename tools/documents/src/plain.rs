@@ -16,9 +16,14 @@ pub(crate) fn document(text: String) -> Document {
 pub(crate) fn text(bytes: Vec<u8>) -> Result<String, DocumentError> {
     let text = String::from_utf8(bytes)
         .map_err(|error| DocumentError::NotText { offset: error.utf8_error().valid_up_to() })?;
+    Ok(normal(&text))
+}
+
+/// A text with `\n` at the ends of lines and U+FFFD for NUL.
+pub(crate) fn normal(text: &str) -> String {
     // Some editors begin a file with a byte order mark, and some end lines as typewriters did.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok(text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}"))
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}")
 }
 
 /// Where paragraphs begin: behind blank lines, and on a new page.

@@ -105,7 +105,7 @@ impl<'a> Package<'a> {
             .left
             .checked_sub(bytes.len() as u64)
             .ok_or_else(|| bad(&format!("more than {LARGEST_XML} bytes of XML in all")))?;
-        let text = match ByteOrder::of_xml(&bytes) {
+        let text = match ByteOrder::of_markup(&bytes) {
             Some(order) => utf16(&bytes, order),
             None => String::from_utf8(bytes).ok(),
         };
