@@ -442,6 +442,20 @@ mod pdf {
         assert_eq!(desk.summary(&["log.pdf"]), desk.summary(&["log.txt"]));
     }
 
+    /// A page whose content is 64 times as long each time that it is unpacked, 64 GiB in the end.
+    fn bomb() -> Vec<u8> {
+        const TIMES: usize = 5;
+        // 129 is 128 times what follows it, and 128 the end; what leads to that is copied, behind its length.
+        let mut end = "80".to_owned();
+        for length in (0..).step_by(2).take(TIMES) {
+            end = format!("{length:02x}{end}80");
+        }
+        let mut objects = page(&format!("{}{end}>", "81".repeat(64)));
+        let filters = format!("<< /Filter [/ASCIIHexDecode{}] ", " /RunLengthDecode".repeat(TIMES));
+        objects[3] = objects[3].replacen("<< ", &filters, 1);
+        file(&objects, "")
+    }
+
     #[test]
     fn files_without_text_are_named() {
         let whole = file(&lines("one two"), "");
@@ -462,12 +476,17 @@ mod pdf {
             "<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 4 0 R >> >> ",
         );
         let endless = file(&endless, "");
+        let bomb = bomb();
         let desk = Desk::new(&[("whole.pdf", &whole)]);
         for (bytes, expected) in [
             (&scan, "siskin: a.pdf: a PDF file without text, which may be a scan"),
             (&encrypted, "siskin: a.pdf: a PDF file with a password"),
             (&b"%PDF-1.7\n".to_vec(), "siskin: a.pdf: a damaged PDF file"),
             (&endless, "siskin: a.pdf: a "),
+            (
+                &bomb,
+                "siskin: a.pdf: a PDF file that takes more memory than one may: 512 MiB and 16 bytes for each",
+            ),
         ] {
             fs::write(desk.path("a.pdf"), bytes).unwrap();
             let line = failure(&desk.run(&["a.pdf"]));
