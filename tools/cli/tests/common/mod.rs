@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The tiny checkpoints, and the GGUF files made from them.
@@ -36,6 +38,25 @@ pub(crate) fn quantized(input: &Path, output: &Path, file_type: &str) -> Vec<u8>
     let run = quantize(input, output, file_type);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     fs::read(output).unwrap()
+}
+
+/// The most memory that a command has at once, in bytes.
+pub(crate) fn peak(arguments: &[&str]) -> u64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let code = loop {
+        let told = fs::read_to_string(&status).unwrap_or_default();
+        let kibibytes = told.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak = kibibytes.map_or(peak, |number| number.parse::<u64>().unwrap() << 10).max(peak);
+        match child.try_wait().unwrap() {
+            Some(code) => break code,
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(code.success(), "{arguments:?}");
+    peak
 }
 
 /// The one line that a failed run says.

@@ -1,12 +1,10 @@
 //! `siskin plan`, `--memory` and `--fit`: what is said of memory beside what is measured of it.
 
-use crate::common::{failure, goldens, siskin, text};
+use crate::common::{failure, goldens, peak, siskin, text};
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 /// What `siskin plan --json` prints.
 fn plan(arguments: &[&str]) -> Value {
@@ -27,25 +25,6 @@ fn model(folder: &Path) -> String {
     let run = siskin(&[&["bench"], &arguments[..]].concat());
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     text(&path).to_owned()
-}
-
-/// The most memory that a command has at once, in bytes.
-fn peak(arguments: &[&str]) -> u64 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
-    let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    let code = loop {
-        let told = std::fs::read_to_string(&status).unwrap_or_default();
-        let kibibytes = told.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        peak = kibibytes.map_or(peak, |number| number.parse::<u64>().unwrap() << 10).max(peak);
-        match child.try_wait().unwrap() {
-            Some(code) => break code,
-            None => thread::sleep(Duration::from_millis(1)),
-        }
-    };
-    assert!(code.success(), "{arguments:?}");
-    peak
 }
 
 /// What a command has mapped once its answer has begun.

@@ -6,13 +6,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::{here, siskin, text};
+use common::{here, peak, siskin, text};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 const NEEDED: &str = "needs the models that ci/real fetches";
 
@@ -127,25 +124,6 @@ fn every_instruction_set_has_the_same_bits() {
             assert!(logits(isa.name(), "2") == expected, "{name}: {isa}");
         }
     }
-}
-
-/// The most memory that a command has at once, in bytes.
-fn peak(arguments: &[&str]) -> u64 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
-    let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    let code = loop {
-        let told = fs::read_to_string(&status).unwrap_or_default();
-        let kibibytes = told.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        peak = kibibytes.map_or(peak, |number| number.parse::<u64>().unwrap() << 10).max(peak);
-        match child.try_wait().unwrap() {
-            Some(code) => break code,
-            None => thread::sleep(Duration::from_millis(1)),
-        }
-    };
-    assert!(code.success(), "{arguments:?}");
-    peak
 }
 
 #[test]
