@@ -36,7 +36,8 @@ impl Support {
         if named == 0 { 1.0 } else { (named - unsupported) as f64 / named as f64 }
     }
 
-    fn add(&mut self, other: Support) {
+    /// Adds what another summary names.
+    pub fn add(&mut self, other: Support) {
         self.numbers += other.numbers;
         self.names += other.names;
         self.unsupported_numbers.extend(other.unsupported_numbers);

@@ -110,9 +110,9 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let template = &arguments.template;
     let mut assistant =
         Assistant::open(model, adapters, memory, neighbour, template, session.options(*ctx_size))?;
-    let mut sampling = arguments.sampling.options_for(assistant.model(), &attempts::defaults());
-    sampling.seed.get_or_insert(0);
     let instructions = arguments.instructions(assistant.model().name());
+    let mut sampling = arguments.sampling.options_for(assistant.model(), &instructions.sampling());
+    sampling.seed.get_or_insert(0);
     let asked = arguments.answer.limits();
     let length = Room::summary(assistant.context(), asked.tokens);
     let limits = asked.tokens(length);

@@ -384,7 +384,10 @@ fn html_is_summarized_as_its_text_is_and_what_is_unreadable_is_said() {
     assert_eq!(desk.summary(&["page"]), desk.summary(&["log.txt"]));
     let run = desk.run(&["spoilt.txt"]);
     let said = String::from_utf8(run.stderr).unwrap();
-    assert!(run.status.success() && said == "siskin: spoilt.txt: 2 characters are unreadable\n", "{said}");
+    assert!(
+        run.status.success() && said.starts_with("siskin: spoilt.txt: 2 characters are unreadable\n"),
+        "{said}"
+    );
     let line = failure(&desk.run(&["mostly.txt"]));
     assert_eq!(line.trim_end(), "siskin: mostly.txt: mostly unreadable: 9 of 9 characters are no text");
 }

@@ -1,15 +1,10 @@
 //! How a summary comes about that can be used: asked for again where it went wrong, quoted where nothing helped.
 
-use siskin::sampler::{SamplerOptions, SamplerOverrides};
+use siskin::sampler::SamplerOptions;
 use siskin_documents::sentences;
 use siskin_documents::support::{Source, Support};
 use std::collections::HashSet;
 use unicode_segmentation::UnicodeSegmentation;
-
-/// What summaries are asked for with, unless the flags say otherwise: see docs/long-work.md for what it rests on.
-pub(super) fn defaults() -> SamplerOverrides {
-    SamplerOverrides::default().temperature(Some(0.0)).repeat_penalty(Some(1.1))
-}
 
 /// How a prompt is answered, one after the other until an answer can be used: as is asked for, then with DRY, which weakens
 /// the continuation of what was there before, then with other random numbers as well.

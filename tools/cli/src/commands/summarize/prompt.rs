@@ -1,5 +1,6 @@
 //! What a model is asked.
 
+use siskin::sampler::SamplerOverrides;
 use siskin::template::Message;
 use siskin_kit::hash::Fields;
 
@@ -64,6 +65,13 @@ impl Instructions {
     /// Whether summaries are merged.
     pub(super) fn merges(&self) -> bool {
         self.merge.is_some()
+    }
+
+    /// How tokens are chosen, unless the flags say otherwise: the likeliest, which invents least. Small models repeat
+    /// themselves then, which a mild penalty keeps down; one that was trained for the task needs none.
+    pub(super) fn sampling(&self) -> SamplerOverrides {
+        let likeliest = SamplerOverrides::default().temperature(Some(0.0));
+        if self.before { likeliest } else { likeliest.repeat_penalty(Some(1.1)) }
     }
 
     /// Tokens of a part that the model does best with, where that is known.

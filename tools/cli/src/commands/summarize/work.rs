@@ -13,7 +13,8 @@ use siskin::sampler::SamplerOptions;
 use siskin::template::{Message, Rendering};
 use siskin::tokenizer::Special;
 use siskin::{AnswerLimits, Ending};
-use siskin_documents::{Document, support};
+use siskin_documents::Document;
+use siskin_documents::support::{self, Support};
 use siskin_kit::{progress, tell};
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -52,6 +53,8 @@ struct Tally {
     quoted: usize,
     /// Tokens of thoughts, which are no part of summaries.
     thought_tokens: usize,
+    /// What was printed names.
+    named: Support,
 }
 
 impl fmt::Display for Tally {
@@ -133,6 +136,11 @@ impl Work {
         answer::tell_hidden(self.tally.thought_tokens);
         if self.tally.asked_again > 0 {
             note(format_args!("{}", self.tally));
+        }
+        if !self.tally.named.is_whole() {
+            let Support { unsupported_numbers, unsupported_names, .. } = &self.tally.named;
+            let missing = [unsupported_numbers.as_slice(), unsupported_names].concat().join(", ");
+            note(format_args!("the summary names what the text does not: {missing}"));
         }
         Ok(self.finished)
     }
@@ -246,6 +254,7 @@ impl Work {
 
     /// Prints a summary.
     fn print(&mut self, summary: &Summary) -> Result<()> {
+        self.tally.named.add(self.names.supports(&summary.text));
         tell(format_args!("{}", summary.marked()))
     }
 
