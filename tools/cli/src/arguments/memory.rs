@@ -2,18 +2,21 @@
 
 use super::size::Size;
 use crate::terminal::note;
+use anyhow::Result;
+#[cfg(feature = "long-work")]
+use anyhow::anyhow;
 use clap::Args;
 #[cfg(feature = "long-work")]
 use siskin::SequencesOptions;
 use siskin::plan::{Budget, Outline, Plan, PlanError};
 use siskin::{CacheTypes, SessionOptions};
-use siskin_kit::memory as kit;
+use siskin_kit::memory::{self as kit, Flags};
 
 /// How much memory there is.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct MemoryLimit {
-    /// Memory that the whole program may take, such as 700MB or 1.5GiB [default: what the machine and the control group
-    /// have left, less a reserve]
+    /// Memory that the whole program may take: 200m, 1.5g and 1.5GiB are powers of 1024, 200MB of 1000, a number alone is
+    /// bytes [default: what the machine and the control group have left, less a reserve]
     #[arg(long, value_name = "SIZE")]
     memory: Option<Size>,
 }
@@ -29,18 +32,19 @@ impl MemoryLimit {
         self.memory.map(|Size(bytes)| bytes)
     }
 
-    /// The plan of `sessions` sessions of the model. A context longer than the model's counts as that: who asks for it is
-    /// told elsewhere.
+    /// The plan of `sessions` sessions of the model, of a command with these flags. A context longer than the model's
+    /// counts as that: who asks for it is told elsewhere.
     ///
     /// # Errors
-    /// [`PlanError::Memory`] where there is too little memory; an option without meaning.
+    /// Too little memory, with what helps; an option without meaning.
     pub(crate) fn check(
         &self,
         outline: &Outline,
         options: &SessionOptions,
         sessions: usize,
-    ) -> Result<Plan, PlanError> {
-        kit::check(self.bytes(), outline, options, sessions)
+        flags: Flags,
+    ) -> Result<Plan> {
+        kit::check(self.bytes(), outline, options, sessions, flags)
     }
 }
 
@@ -64,8 +68,18 @@ impl MemoryArguments {
     /// asked for, a line on standard error says so.
     ///
     /// # Errors
-    /// [`PlanError::Memory`] where there is too little memory; an option without meaning.
+    /// Too little memory, with what helps; an option without meaning.
     pub(crate) fn options(
+        &self,
+        outline: &Outline,
+        options: SessionOptions,
+        sessions: usize,
+    ) -> Result<(SessionOptions, Plan)> {
+        let chosen = self.choose(outline, options.clone(), sessions);
+        chosen.map_err(|error| kit::with_remedies(error, outline, &options, sessions, Flags::Fit))
+    }
+
+    fn choose(
         &self,
         outline: &Outline,
         options: SessionOptions,
@@ -96,14 +110,20 @@ impl MemoryArguments {
         outline: &Outline,
         options: SessionOptions,
         parallel: Option<usize>,
-    ) -> Result<(SequencesOptions, Plan), PlanError> {
+    ) -> Result<(SequencesOptions, Plan)> {
         let (session, _) = self.options(outline, options, 1)?;
         let mut wanted = SequencesOptions::default().session(session);
         wanted.most = parallel.unwrap_or(wanted.most);
-        match self.budget() {
+        let chosen = match self.budget() {
             Some(budget) => outline.fit_sequences(&wanted, parallel.unwrap_or(1), &budget),
             None => outline.plan_sequences(&wanted).map(|plan| (wanted, plan)),
-        }
+        };
+        chosen.map_err(|error| match error {
+            PlanError::Memory { .. } => {
+                anyhow!("{error}; a lower --parallel, a shorter context (-c) or --cache-type q8_0 takes less")
+            }
+            other => other.into(),
+        })
     }
 }
 

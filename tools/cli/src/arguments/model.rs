@@ -4,9 +4,10 @@ use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, MemoryLimit,
 use anyhow::Result;
 use clap::Args;
 use siskin::gguf::Gguf;
-use siskin::plan::{Outline, PlanError};
+use siskin::plan::Outline;
 use siskin::{Model, SessionOptions};
 use siskin_kit::in_file;
+use siskin_kit::memory::Flags;
 use std::path::Path;
 
 /// Among the options that are seldom wanted.
@@ -41,7 +42,8 @@ impl ModelArguments {
         open(self.model.as_deref(), self.no_mmap)
     }
 
-    /// Opens the model and its adapters if there is memory for them and a session with `options`.
+    /// Opens the model and its adapters if there is memory for them and a session with `options`. The command has these
+    /// `flags` to make it smaller.
     ///
     /// # Errors
     /// As for [`ModelArguments::open_within`].
@@ -50,13 +52,13 @@ impl ModelArguments {
         limit: &MemoryLimit,
         options: &SessionOptions,
         adapters: &AdapterArguments,
+        flags: Flags,
     ) -> Result<(Model, Adapters)> {
         let file = self.file()?;
-        let failed = |error: PlanError| in_file(&file, error);
-        let mut outline = Outline::of(&file).map_err(failed)?;
+        let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
         let adapters = adapters.files(&file)?;
         adapters.count(&mut outline)?;
-        limit.check(&outline, options, 1).map_err(failed)?;
+        limit.check(&outline, options, 1, flags).map_err(|error| in_file(&file, error))?;
         drop(outline);
         let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
         let adapters = adapters.load(&model)?;
@@ -156,16 +158,15 @@ fn open_with<O>(
     file: &Gguf,
     adapters: &AdapterArguments,
     draft: Option<&Gguf>,
-    choose: impl FnOnce(&Outline) -> Result<O, PlanError>,
+    choose: impl FnOnce(&Outline) -> Result<O>,
 ) -> Result<(Model, O, Adapters)> {
-    let failed = |error: PlanError| in_file(file, error);
-    let mut outline = Outline::of(file).map_err(failed)?;
+    let mut outline = Outline::of(file).map_err(|error| in_file(file, error))?;
     let adapters = adapters.files(file)?;
     adapters.count(&mut outline)?;
     if let Some(draft) = draft {
         outline.add_draft(Outline::of(draft).map_err(|error| in_file(draft, error))?);
     }
-    let options = choose(&outline).map_err(failed)?;
+    let options = choose(&outline).map_err(|error| in_file(file, error))?;
     drop(outline);
     let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
     let adapters = adapters.load(&model)?;

@@ -5,12 +5,13 @@ use crate::arguments::{MemoryLimit, ModelArguments, OutputPath, SessionArguments
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
-use siskin::plan::{Outline, PlanError};
+use siskin::plan::Outline;
 use siskin::{AdapterOutline, Model};
 use siskin_convert::quantize::FileType;
 use siskin_convert::random::{self, Shape};
 use siskin_judge::bench::{Plan, measure, random_adapter, report};
 use siskin_kit::in_file;
+use siskin_kit::memory::Flags;
 use siskin_kit::{Inputs, Output};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -139,13 +140,14 @@ impl<'a> Subject<'a> {
     /// where nobody says.
     fn check(&self, plan: &Plan, adapter: Option<&Gguf>, limit: &MemoryLimit) -> Result<Option<u64>> {
         let file = self.file()?;
-        let failed = |error: PlanError| in_file(&file, error);
-        let mut outline = Outline::of(&file).map_err(failed)?;
+        let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
         if let Some(adapter) = adapter {
             outline.add_adapter(&AdapterOutline::of(adapter)?)?;
         }
         let sessions = if plan.parallel > 1 { plan.parallel.saturating_add(1) } else { 1 };
-        let memory = limit.check(&outline, &plan.session, sessions).map_err(failed)?;
+        let memory = limit
+            .check(&outline, &plan.session, sessions, Flags::Cache)
+            .map_err(|error| in_file(&file, error))?;
         Ok(limit.budget().map(|budget| budget.bytes().saturating_sub(memory.peak())))
     }
 

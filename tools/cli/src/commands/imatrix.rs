@@ -6,6 +6,7 @@ use crate::arguments::{
 use anyhow::Result;
 use clap::Args;
 use siskin_convert::imatrix::{Imatrix, Text};
+use siskin_kit::memory::Flags;
 use siskin_kit::{Inputs, Output, tell};
 
 /// Measure which columns of a model's matrices matter most, for `siskin quantize --imatrix`.
@@ -43,8 +44,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let text = Text::open(arguments.text.as_deref())?;
     let options = arguments.session.options(Some(arguments.ctx_size as usize));
-    let (model, _) =
-        arguments.model.open_limited(&arguments.memory, &options, &AdapterArguments::default())?;
+    let (model, _) = arguments.model.open_limited(
+        &arguments.memory,
+        &options,
+        &AdapterArguments::default(),
+        Flags::Context,
+    )?;
     let output = Output::create(&arguments.output, inputs)?;
     let imatrix = Imatrix::measure(&model, &text, arguments.ctx_size, arguments.chunks, &options)?;
     let (written, matrices) = (output.name().to_owned(), imatrix.entries.len());

@@ -5,6 +5,7 @@ mod npy;
 use crate::arguments::{AdapterArguments, MemoryLimit, ModelArguments, OutputPath, SessionArguments};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use siskin_kit::memory::Flags;
 use siskin_kit::{Inputs, Output};
 use std::io::Write;
 
@@ -34,7 +35,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let tokens = &arguments.tokens;
     let options = arguments.session.options(Some(tokens.len()));
-    let (model, adapters) = arguments.model.open_limited(&arguments.memory, &options, &arguments.adapters)?;
+    let (model, adapters) =
+        arguments.model.open_limited(&arguments.memory, &options, &arguments.adapters, Flags::Cache)?;
     let longest = model.context_length();
     ensure!(tokens.len() <= longest, "{} tokens: the model's context has room for {longest}", tokens.len());
     let mut session = model.session(&options)?;

@@ -5,10 +5,10 @@ use crate::arguments::numbers::count;
 use crate::arguments::{
     AdapterArguments, MemoryArguments, ModelArguments, SessionArguments, SpeculationArguments,
 };
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
-use siskin::plan::{Budget, Outline, Plan, PlanError};
+use siskin::plan::{Budget, Outline, Plan};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -57,10 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let options = arguments.speculation.options(arguments.session.options(arguments.ctx_size));
     let wanted = outline.plan(&options, arguments.parallel).map_err(|error| in_file(&file, error))?;
+    // The options have meaning, as there is a plan: what can be wrong is the memory.
     let (plan, refused) = match arguments.memory.options(&outline, options, arguments.parallel) {
         Ok((_, plan)) => (plan, None),
-        Err(error @ PlanError::Memory { .. }) => (wanted, Some(error)),
-        Err(error) => return Err(in_file(&file, error)),
+        Err(error) => (wanted, Some(error)),
     };
     let budget = arguments.memory.budget();
     let report = match arguments.json {
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         false => to_text(file.name(), &plan, budget.as_ref()),
     };
     io::stdout().lock().write_all(report.as_bytes()).context("standard output")?;
-    refused.map_or(Ok(()), |error| Err(Error::from(error)))
+    refused.map_or(Ok(()), Err)
 }
 
 fn to_text(name: &str, plan: &Plan, budget: Option<&Budget>) -> String {

@@ -63,8 +63,8 @@ pub(crate) struct Arguments {
 /// What a file is fitted to, and how.
 #[derive(Debug, Args)]
 struct FitArguments {
-    /// The size of the file that may not be exceeded, such as 700MB, 1.5GiB or a number of bytes: each matrix gets the
-    /// type that serves the whole model best, as measured with a text
+    /// The size of the file that may not be exceeded: 200m, 1.5g and 1.5GiB are powers of 1024, 200MB of 1000, a number
+    /// alone is bytes. Each matrix gets the type that serves the whole model best, as measured with a text
     #[arg(long, value_name = "SIZE", group = "budget")]
     fit: Option<Size>,
     /// The same for the bits per weight of all tensors, such as 4.3

@@ -187,7 +187,8 @@ fn every_command_that_runs_a_model_keeps_to_its_limit() {
     for command in commands {
         let line = failure(&siskin(&[command, &["--memory", "1MB"]].concat()));
         assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{command:?}: {line}");
-        assert!(line.ends_with("there is room for 1.0 MiB"), "{command:?}: {line}");
+        assert!(line.contains(" MiB (weights ") && line.contains("there is room for 1.0 MiB; "), "{line}");
+        assert!(line.ends_with("in fewer bits, as siskin quantize makes it"), "{command:?}: {line}");
         assert_eq!(crate::common::names(folder.path()), ["in.jsonl", "words.txt"], "{command:?}");
     }
     // Those that measure a model never change what is measured, so they do not fit it.
@@ -202,6 +203,53 @@ fn every_command_that_runs_a_model_keeps_to_its_limit() {
     assert!(line.starts_with(&format!("siskin: {model}: needs ")), "{line}");
 }
 
+/// The flags that a refusal names are those that help, and both numbers are in it.
+#[test]
+fn a_refusal_names_what_would_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = folder.path().join("words.txt");
+    std::fs::write(&words, "once upon a time there was a wolf. ".repeat(100)).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/siskin-demo.gguf");
+    let plan = |flags: &[&str]| {
+        let run = siskin(&[&["plan", text(&demo), "--json"], flags].concat());
+        let plan: Value = serde_json::from_slice(&run.stdout).unwrap();
+        plan["peak_bytes"].as_u64().unwrap()
+    };
+    let out = folder.path().join("out");
+    let run = ["run", text(&demo), "-p", "hello", "-n", "1", "-q"];
+    let imatrix = ["imatrix", text(&demo), text(&words), "-o", text(&out), "-c", "512"];
+    let tokens = vec!["1"; 900].join(",");
+    let logits = ["logits", text(&demo), "--out", text(&out), "--tokens", &tokens];
+    let narrow = ["--cache-type", "q8_0"];
+    let least = ["-c", "256", "--cache-type", "q8_0"];
+    for (command, room, flag, said) in [
+        (&run[..], plan(&narrow), "--cache-type q8_0", " would fit, as --fit finds by itself"),
+        (&run, plan(&least), "-c ", " would fit, as --fit finds by itself"),
+        (&imatrix, plan(&least), "-", " would fit"),
+        (&logits, plan(&narrow), "--cache-type q8_0", " would fit"),
+    ] {
+        // What a process has when it is asked differs by some pages.
+        const PAGES: u64 = 1 << 20;
+        let line = failure(&siskin(&[command, &["--memory", &(room + PAGES).to_string()]].concat()));
+        let (_, remedy) = line.rsplit_once("; ").unwrap();
+        let flags = remedy.strip_suffix(said).unwrap_or_else(|| panic!("{line}"));
+        assert!(flags.starts_with(flag) && flags.ends_with("--cache-type q8_0"), "{line}");
+        let flags: Vec<&str> = flags.split(' ').collect();
+        let helped = siskin(&[command, &["--memory", &(room + 2 * PAGES).to_string()], &flags].concat());
+        assert!(helped.status.success(), "{line}: {}", String::from_utf8_lossy(&helped.stderr));
+    }
+    // As many lines at once as were asked for have no room, though one has.
+    let input = folder.path().join("in.jsonl");
+    std::fs::write(&input, "{\"prompt\": \"hello\"}\n").unwrap();
+    let room = (plan(&[]) + (1 << 20)).to_string();
+    let batch =
+        ["batch", text(&input), text(&out), "--model", text(&demo), "--parallel", "64", "--memory", &room];
+    assert!(
+        failure(&siskin(&batch))
+            .contains("; a lower --parallel, a shorter context (-c) or --cache-type q8_0")
+    );
+}
+
 #[test]
 fn nonsense_is_refused_in_one_line() {
     let model = goldens().join("gqa.gguf");
@@ -214,6 +262,7 @@ fn nonsense_is_refused_in_one_line() {
         ("--parallel", "0"),
         ("--memory", "much"),
         ("--memory", "0"),
+        ("--memory", "200mm"),
         ("--memory", "99999999999GB"),
         ("--cache-type", "q4_0"),
     ] {
@@ -221,6 +270,13 @@ fn nonsense_is_refused_in_one_line() {
         assert_eq!(run.status.code(), Some(2), "{flag} {value}");
         assert!(String::from_utf8(run.stderr).unwrap().contains(value), "{flag} {value}");
     }
+    // Sizes as Docker and llama.cpp write them.
+    let room = |size: &str| {
+        let run = siskin(&["plan", text(&model), "--json", "--memory", size]);
+        let plan: Value = serde_json::from_slice(&run.stdout).unwrap();
+        plan["budget_bytes"].as_u64().unwrap()
+    };
+    assert_eq!([room("200m"), room("1.5g"), room("200MB")], [200 << 20, 3 << 29, 200_000_000]);
     // As many sessions as there are numbers are no memory that anybody has.
     let run = siskin(&["plan", text(&model), "--parallel", "18446744073709551615"]);
     assert_eq!(run.status.code(), Some(1));

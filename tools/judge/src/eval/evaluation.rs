@@ -13,8 +13,9 @@ use siskin::plan::Outline;
 use siskin::{Answer, Model, Session, SessionOptions};
 use siskin_kit::Inputs;
 use siskin_kit::divergence::Statistics;
+use siskin_kit::in_file;
+use siskin_kit::memory::{self, Flags};
 use siskin_kit::perplexity::{Perplexity, Windows, perplexity};
-use siskin_kit::{in_file, memory};
 use std::fs;
 use std::path::Path;
 
@@ -92,7 +93,8 @@ impl Settings {
     fn check(&self, path: &Path, options: &SessionOptions) -> Result<()> {
         let file = Gguf::open(path)?;
         let outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
-        memory::check(self.memory, &outline, options, 1).map_err(|error| in_file(&file, error))?;
+        memory::check(self.memory, &outline, options, 1, Flags::Context)
+            .map_err(|error| in_file(&file, error))?;
         Ok(())
     }
 

@@ -16,7 +16,8 @@ use siskin::machine::default_threads;
 use siskin::plan::Outline;
 use siskin::sampler::SamplerOptions;
 use siskin::{Answer, AnswerLimits, Model, SessionOptions};
-use siskin_kit::{in_file, memory};
+use siskin_kit::in_file;
+use siskin_kit::memory::{self, Flags};
 use space::Dimension;
 
 /// What a search makes high.
@@ -167,7 +168,8 @@ pub fn tune(
 ) -> Result<Vec<Trial>> {
     let mut search = Search::new(settings.method, &space.dimensions, settings.trials, settings.seed)?;
     let outline = Outline::of(file).map_err(|error| in_file(file, error))?;
-    memory::check(settings.memory, &outline, &settings.session, 1).map_err(|error| in_file(file, error))?;
+    memory::check(settings.memory, &outline, &settings.session, 1, Flags::Context)
+        .map_err(|error| in_file(file, error))?;
     let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
     let subject = Subject { settings, space, outline, model, tasks };
     let mut trials = vec![Trial { number: 0, point: None, score: subject.score(None)? }];
@@ -207,7 +209,7 @@ impl Subject<'_> {
         for (dimension, &value) in self.space.dimensions.iter().zip(point.unwrap_or_default()) {
             dimension.knob.turn(&mut sampling, &mut session, value);
         }
-        memory::check(settings.memory, &self.outline, &session, 1)?;
+        memory::check(settings.memory, &self.outline, &session, 1, Flags::Context)?;
         let score = match self.space.goal {
             Goal::DecodeTps | Goal::PrefillTps => self.speed(&session),
             Goal::Exact | Goal::Json | Goal::Rouge => self.quality(&session, &sampling),
