@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 use siskin::gguf::write::Builder;
-use siskin::gguf::{Gguf, Value};
+use siskin::gguf::{Gguf, TensorInfo, Value};
 use std::fmt::Write;
 
 const EVERY_TYPE: (&[u8], &str) =
@@ -63,6 +63,22 @@ fn reads_as_the_reference_reader_does() {
     for (bytes, expected) in [EVERY_TYPE, VERSION_2] {
         let expected: Json = serde_json::from_str(expected).unwrap();
         assert_eq!(dump(&Gguf::from_static("golden", bytes).unwrap()), expected);
+    }
+}
+
+#[test]
+fn a_split_model_is_what_it_is_in_one_file() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/gguf");
+    let whole = Gguf::from_static("golden", VERSION_2.0).unwrap();
+    for number in [1, 2] {
+        let split = Gguf::open(&folder.join(format!("split-0000{number}-of-00002.gguf"))).unwrap();
+        assert!(split.metadata().eq(whole.metadata()));
+        let contents = |file: &Gguf| -> Vec<_> {
+            let of = |tensor: &TensorInfo| (tensor.name.clone(), tensor.ty, file.data(tensor).to_vec());
+            file.tensors().iter().map(of).collect()
+        };
+        assert_eq!(contents(&split), contents(&whole));
+        assert_eq!(split.tensors().iter().map(|tensor| tensor.shard).collect::<Vec<_>>(), [0, 1]);
     }
 }
 

@@ -9,5 +9,6 @@ mod golden;
 mod hostile;
 mod mapped;
 mod memory;
+mod split;
 mod support;
 mod write;

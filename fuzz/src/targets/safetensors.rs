@@ -69,7 +69,7 @@ fn convert(folder: &Path) {
     let Ok(plan) = Plan::new(&model, &choices, Recipe::Mix(file_type), None, false) else { return };
     let path = folder.join("out.gguf");
     let output = Output::create(&path, &Inputs::of(model.inputs())).expect("room");
-    if plan.write(output, &POOL).is_ok() {
+    if plan.write(vec![output], &POOL).is_ok() {
         let file = Gguf::read(&path).expect("what is written is read");
         assert_eq!(file.file_len(), plan.file_len());
     }

@@ -3,6 +3,7 @@
 use crate::name::is_path;
 use crate::shown::shown;
 use anyhow::{Result, anyhow, bail};
+use siskin::gguf::ShardName;
 use std::collections::BTreeMap;
 
 /// What is taken where a name says nothing, in this order: what fits most machines, then what runs fastest, then the best.
@@ -79,9 +80,10 @@ fn usual(models: &[Choice]) -> Vec<&Choice> {
 /// The choice, if it has all its parts. It keeps a label that tells it from all others.
 fn whole(choice: &Choice, models: &[Choice]) -> Result<Choice> {
     for (index, file) in choice.files.iter().enumerate() {
-        let Some((stem, number, count)) = part(file) else { continue };
-        if number as usize != index + 1 || count as usize != choice.files.len() {
-            bail!("{}: {} of its {count} parts are there", shown(stem), choice.files.len());
+        let Some(part) = ShardName::parse(file) else { continue };
+        if part.number as usize != index + 1 || part.count as usize != choice.files.len() {
+            let (stem, count) = (shown(part.stem), part.count);
+            bail!("{stem}: {} of its {count} parts are there", choice.files.len());
         }
     }
     let alike = models.iter().filter(|other| other.label == choice.label).count();
@@ -107,7 +109,7 @@ fn list(models: &[Choice]) -> String {
 fn models<'p>(files: impl Iterator<Item = &'p str>) -> Vec<Choice> {
     let mut sets: BTreeMap<(String, u32), Vec<&str>> = BTreeMap::new();
     for file in files {
-        let (stem, count) = part(file).map_or((file, 0), |(stem, _, count)| (stem, count));
+        let (stem, count) = ShardName::parse(file).map_or((file, 0), |part| (part.stem, part.count));
         sets.entry((stem.to_owned(), count)).or_default().push(file);
     }
     let choice = |mut files: Vec<&str>| {
@@ -116,25 +118,6 @@ fn models<'p>(files: impl Iterator<Item = &'p str>) -> Vec<Choice> {
         Choice { label, files: files.into_iter().map(str::to_owned).collect() }
     };
     sets.into_values().map(choice).collect()
-}
-
-/// A part's path without what makes it one, its number and how many there are: `model-00001-of-00003.gguf`.
-pub(crate) fn part(path: &str) -> Option<(&str, u32, u32)> {
-    const DIGITS: usize = 5;
-    let stem = path.get(..path.len().checked_sub(5)?).filter(|_| is_gguf(path))?;
-    let digits = |text: &str| {
-        let number = (text.len() == DIGITS).then(|| text.parse::<u32>().ok())?;
-        number.filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let (rest, count) = stem.rsplit_once("-of-")?;
-    let (stem, number) = rest.rsplit_once('-')?;
-    let (number, count) = (digits(number)?, digits(count)?);
-    (1..=count).contains(&number).then_some((stem, number, count))
-}
-
-/// The name of another part beside `part`, a path of that many parts.
-pub(crate) fn other_part(stem: &str, number: u32, count: u32) -> String {
-    format!("{stem}-{number:05}-of-{count:05}.gguf")
 }
 
 fn is_gguf(path: &str) -> bool {
@@ -155,8 +138,8 @@ fn is_aside(path: &str) -> bool {
 
 /// The quantization that a path names: in the file's name, or in that of its folder.
 pub(crate) fn label(path: &str) -> Option<String> {
-    let path =
-        part(path).map_or_else(|| path.get(..path.len().saturating_sub(5)).unwrap_or(path), |part| part.0);
+    let path = ShardName::parse(path)
+        .map_or_else(|| path.get(..path.len().saturating_sub(5)).unwrap_or(path), |part| part.stem);
     path.rsplit('/').find_map(|name| {
         let upper = name.to_ascii_uppercase();
         let words: Vec<&str> = upper.split(['-', '.', ' ']).collect();
@@ -260,11 +243,6 @@ mod tests {
             chosen(&["m-Q4_0-00001-of-00003.gguf", "m-Q4_0-00003-of-00003.gguf"], None),
             Err("m-Q4_0: 2 of its 3 parts are there".into())
         );
-        for none in
-            ["m-0001-of-00002.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf", "-of-.gguf", "m.bin"]
-        {
-            assert_eq!(part(none), None, "{none}");
-        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use crate::address::Address;
-use crate::choose::{label, other_part, part};
+use crate::choose::label;
 use crate::client::{Client, Failure, Request};
 use crate::digest::{self, Proof, as_sha256};
 use crate::download::download;
@@ -10,15 +10,12 @@ use crate::settings::Settings;
 use crate::store::{Described, Found, Model, Part, Store};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use indicatif::{DecimalBytes, ProgressBar};
-use siskin::gguf::Gguf;
+use siskin::gguf::{Gguf, MAX_SHARDS, ShardName};
 use siskin_kit::{GrowingFolder, progress};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Parts that a model has at most.
-const MOST_PARTS: u32 = 1000;
 
 /// How a model is fetched.
 #[derive(Clone, Debug, Default)]
@@ -103,16 +100,16 @@ fn ask(client: &Client<'_>, address: &Address, options: &Options) -> Result<Remo
     });
     let given = given.transpose()?;
     let mut addresses = vec![address.clone()];
-    if let Some((stem, _, count)) = part(address.file()) {
-        if count > MOST_PARTS {
-            bail!("it has {count} parts, at most {MOST_PARTS} are fetched");
+    if let Some(part) = ShardName::parse(address.file()) {
+        let count = part.count;
+        if count > MAX_SHARDS {
+            bail!("it has {count} parts, at most {MAX_SHARDS} are fetched");
         }
         if given.is_some() {
             bail!("a SHA-256 is that of one file, and this one has {count} parts");
         }
-        addresses = (1..=count)
-            .map(|number| address.with_file(&other_part(stem, number, count)))
-            .collect::<Result<_>>()?;
+        addresses =
+            (1..=count).map(|number| address.with_file(&part.other(number))).collect::<Result<_>>()?;
     }
     let single = addresses.len() == 1;
     let mut files = Vec::new();
@@ -252,17 +249,18 @@ fn progress_of(remote: &Remote, kept: u64, note: &dyn Fn(&str)) -> ProgressBar {
     bar
 }
 
-/// Whether the files are GGUF files that the engine can read, and of what type most of their weights are.
+/// Whether the files are a model that the engine can read, whole or in parts, and of what type most of its weights are.
 fn check(folder: &Path, remote: &Remote) -> Result<String> {
+    let first = remote.files.first().map_or("", |file| file.file.as_str());
+    let model = Gguf::open(&folder.join(first))?;
+    if model.files().count() != remote.files.len() {
+        bail!("{first} is called as a part of a model, but says nothing of others");
+    }
     let mut types: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for file in &remote.files {
-        let opened = Gguf::open(&folder.join(&file.file))?;
-        for tensor in opened.tensors() {
-            *types.entry(tensor.ty.name()).or_default() += tensor.bytes;
-        }
+    for tensor in model.tensors() {
+        *types.entry(tensor.ty.name()).or_default() += tensor.bytes;
     }
     let most = types.into_iter().max_by_key(|(_, bytes)| *bytes).map_or("", |(name, _)| name);
-    let first = remote.files.first().map_or("", |file| file.file.as_str());
     Ok(label(first).unwrap_or_else(|| most.to_owned()))
 }
 

@@ -80,7 +80,8 @@ pub(crate) fn set_of<H: AsRef<str>>(hashes: &[H]) -> String {
 pub(crate) fn local_name(name: &str) -> String {
     const MOST: usize = 160;
     let base = name.rsplit('/').next().unwrap_or_default();
-    let stem = base.strip_suffix(".gguf").unwrap_or(base);
+    let end = base.len().checked_sub(".gguf".len()).and_then(|at| base.split_at_checked(at));
+    let stem = end.filter(|(_, end)| end.eq_ignore_ascii_case(".gguf")).map_or(base, |(stem, _)| stem);
     let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.+".contains(c) { c } else { '_' };
     let stem: String = stem.chars().map(kept).collect();
     // The end has what tells parts and quantizations apart.
@@ -97,6 +98,7 @@ mod tests {
     fn files_have_names_that_lead_nowhere() {
         for (name, local) in [
             ("a/b/Model-Q4_0.gguf", "Model-Q4_0.gguf"),
+            ("M-00001-of-00002.GGUF", "M-00001-of-00002.gguf"),
             ("..", "model.gguf"),
             ("", "model.gguf"),
             (".gguf", "model.gguf"),

@@ -1,6 +1,7 @@
 //! Hashes that tell whether a file or a text is still the one that it was. They are no defence against forgery.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use siskin::gguf::shards;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -51,15 +52,31 @@ impl Fields {
     }
 }
 
-/// A file's size in bytes, and its hash.
-pub fn of_file(path: &Path) -> Result<(u64, String)> {
-    let mut file = File::open(path)?;
+/// A model's size in bytes, and the hash of its file, or of all shards of a split one that are there.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn of_model(path: &Path) -> Result<(u64, String)> {
+    let mut files = shards(path).unwrap_or_default();
+    files.retain(|shard| shard.exists());
+    if files.is_empty() {
+        files.push(path.to_owned());
+    }
     let mut hasher = XxHash3_128::new();
+    let mut bytes = 0;
+    for file in files {
+        bytes += add_file(&mut hasher, &file).with_context(|| file.display().to_string())?;
+    }
+    Ok((bytes, hex(hasher.finish_128())))
+}
+
+fn add_file(hasher: &mut XxHash3_128, path: &Path) -> Result<u64> {
+    let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok((bytes, hex(hasher.finish_128()))),
+            Ok(0) => return Ok(bytes),
             Ok(count) => {
                 hasher.write(buffer.get(..count).unwrap_or_default());
                 bytes += count as u64;
@@ -85,7 +102,13 @@ mod tests {
         let path = folder.path().join("file");
         let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(of_file(&path).unwrap(), (bytes.len() as u64, of(&bytes)));
+        assert_eq!(of_model(&path).unwrap(), (bytes.len() as u64, of(&bytes)));
+        let [one, two] = [1, 2].map(|number| folder.path().join(format!("m-0000{number}-of-00002.gguf")));
+        std::fs::write(&one, &bytes[..1_000_000]).unwrap();
+        std::fs::write(&two, &bytes[1_000_000..]).unwrap();
+        for shard in [&one, &two] {
+            assert_eq!(of_model(shard).unwrap(), (bytes.len() as u64, of(&bytes)));
+        }
         // XXH3's own test vector for no input.
         assert_eq!(of(b""), "99aa06d3014798d86001c324468d497f");
     }

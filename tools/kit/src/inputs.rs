@@ -1,4 +1,5 @@
 use anyhow::{Result, bail, ensure};
+use siskin::gguf::shards;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -11,8 +12,9 @@ use std::path::{Path, PathBuf};
 pub struct Inputs(Vec<PathBuf>);
 
 impl Inputs {
-    /// These files, and all that is in these folders, but for GGUF files: what is read as a folder is a checkpoint or an
-    /// adapter, which has none. A file that does not exist yet may not be made either.
+    /// These files, with all shards of a split model that one is a shard of, and all that is in these folders, but for GGUF
+    /// files: what is read as a folder is a checkpoint or an adapter, which has none. A file that does not exist yet may not
+    /// be made either.
     pub fn of<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Inputs {
         Inputs(paths.into_iter().map(Into::into).collect())
     }
@@ -33,6 +35,10 @@ impl Inputs {
         }
         if let Some(input) = self.0.iter().find(|input| same(input)) {
             bail!("the output is the input {}", input.display());
+        }
+        let shards = self.0.iter().filter_map(|input| shards(input)).flatten();
+        if let Some(shard) = shards.into_iter().find(|shard| same(shard)) {
+            bail!("the output is a shard of the input {}", shard.display());
         }
         for input in &self.0 {
             for entry in fs::read_dir(input).into_iter().flatten().flatten() {

@@ -111,6 +111,28 @@ impl Output {
     }
 }
 
+/// Puts the shards of a split model, in order, in their places. A model of the same names that is there lacks its first shard
+/// meanwhile, so that whoever opens it, or finds what a crash has left, never takes old and new ones for one model.
+///
+/// # Errors
+/// As for [`Output::commit`].
+pub fn commit_shards(outputs: Vec<Output>) -> Result<()> {
+    let mut outputs = outputs.into_iter();
+    let Some(first) = outputs.next() else { return Ok(()) };
+    if let Place::File(path) = &first.place
+        && outputs.len() > 0
+    {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| first.name.clone());
+            }
+            _ => {}
+        }
+    }
+    outputs.try_for_each(Output::commit)?;
+    first.commit()
+}
+
 /// Where a complete file goes.
 #[derive(Debug)]
 enum Place {
@@ -252,6 +274,30 @@ mod tests {
     }
 
     #[test]
+    fn shards_of_two_models_are_never_taken_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [1, 2, 3].map(|number| folder.path().join(format!("m-0000{number}-of-00003.gguf")));
+        for path in &paths {
+            fs::write(path, "old").unwrap();
+        }
+        let outputs = || paths.each_ref().map(|path| Output::create(path, &none()).unwrap());
+        // The second cannot be put in its place.
+        let failing = outputs();
+        fs::remove_file(&paths[1]).unwrap();
+        fs::create_dir_all(paths[1].join("full")).unwrap();
+        commit_shards(failing.into()).unwrap_err();
+        assert!(!paths[0].exists());
+        fs::remove_dir_all(&paths[1]).unwrap();
+        let outputs = outputs();
+        for output in &outputs {
+            output.writer().write_all(b"new").unwrap();
+        }
+        commit_shards(outputs.into()).unwrap();
+        assert!(paths.iter().all(|path| fs::read(path).unwrap() == b"new"));
+        assert_eq!(names(folder.path()).len(), 3);
+    }
+
+    #[test]
     fn an_output_given_up_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let output = Output::create(&folder.path().join("model.gguf"), &none()).unwrap();
@@ -291,6 +337,20 @@ mod tests {
         assert!(
             Output::create(folder.path(), &none()).unwrap_err().root_cause().to_string().contains("folder")
         );
+    }
+
+    #[test]
+    fn no_shard_of_the_input_is_the_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = [1, 2].map(|number| folder.path().join(format!("m-0000{number}-of-00002.gguf")));
+        fs::write(&one, "weights").unwrap();
+        let link = folder.path().join("link");
+        symlink(&one, &link).unwrap();
+        // One that is missing, too.
+        for input in [&one, &link] {
+            let error = format!("{:#}", Output::create(&two, &Inputs::of([input])).unwrap_err());
+            assert!(error.contains("the output is a shard of the input"), "{error}");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub struct TensorInfo {
     pub ty: TensorType,
     /// How they lie in the file.
     pub layout: Layout,
-    /// Where its data begins in the file, in bytes.
+    /// Which file of a split model its data are in, counted from 0.
+    pub shard: usize,
+    /// Where its data begins in that file, in bytes.
     pub offset: u64,
     /// Size of its data, in bytes, with the rows that fill up the last panel of a packed tensor. 0 if a dimension is 0.
     pub bytes: u64,
@@ -94,6 +96,24 @@ impl Catalog {
         })
     }
 
+    /// Adds the tensors of another file, shard number `shard` of the same model. Names are found again after
+    /// [`Catalog::finish_joining`].
+    pub(super) fn append(&mut self, shard: usize, other: Catalog) {
+        self.tensors.extend(other.tensors.into_iter().map(|tensor| TensorInfo { shard, ..tensor }));
+    }
+
+    /// Makes one catalog of what was put together, without the keys that begin with `aside`. Fails with the name of a
+    /// tensor that is in two shards, and their numbers.
+    pub(super) fn finish_joining(&mut self, aside: &str) -> Result<(), (String, usize, usize)> {
+        self.keys.retain(|info| !info.key.starts_with(aside));
+        let twins = |(one, other): (&TensorInfo, &TensorInfo)| (one.name.clone(), one.shard, other.shard);
+        self.tensors_sorted = sorted_names(&self.tensors, |tensor| &tensor.name).map_err(twins)?;
+        // Each name was there once already.
+        let of_keys = sorted_names(&self.keys, |info| &info.key);
+        self.keys_sorted = of_keys.unwrap_or_default();
+        Ok(())
+    }
+
     pub(super) fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
@@ -131,6 +151,7 @@ impl TensorInfo {
             shape: tensor.shape().to_vec(),
             ty: tensor.ty,
             layout: tensor.layout,
+            shard: 0,
             offset: data_start.saturating_add(tensor.data_at),
             bytes: tensor.data_end - tensor.data_at,
         }

@@ -79,6 +79,14 @@ pub enum GgufError {
         /// The type, or the number, in the file.
         found: String,
     },
+    /// The file is a shard of a split model that cannot be put together.
+    #[error("{file}: {problem}")]
+    Split {
+        /// The path of a shard.
+        file: String,
+        /// What is wrong with it, or with the others.
+        problem: SplitProblem,
+    },
     /// The file on disk is no longer the one that was opened.
     #[error("{file}: {what} while it was in use: load it again, or use --no-mmap")]
     Changed {
@@ -288,6 +296,86 @@ pub enum Problem {
         end: u64,
         /// Where the file ends.
         file_len: u64,
+    },
+}
+
+/// Why the shards of a split model are not a whole one. Shards are counted from 1, as in their names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SplitProblem {
+    /// A shard that is in memory, where others cannot be found.
+    #[error("expected a whole model, found shard {number} of {count}")]
+    Alone {
+        /// Which shard it is.
+        number: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// A shard that is not called as one, or as another.
+    #[error("expected a name that ends with \"{end}\", since it is shard {number} of {count} and the others are found by name",
+        end = super::split::end_of_name(*.number, *.count))]
+    Name {
+        /// Which shard it is.
+        number: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// A shard that is not there.
+    #[error("shard {number} of {count} is missing: expected {path}")]
+    Missing {
+        /// Which one.
+        number: u32,
+        /// How many there are.
+        count: u32,
+        /// Where it should be.
+        path: String,
+    },
+    /// A file beside the shards that is called as one of them, but is another's.
+    #[error("key {key:?}: expected {expected} as of a shard beside {given}, found {}",
+        .found.map_or_else(|| "no such key".to_owned(), |found| found.to_string()))]
+    Foreign {
+        /// The shard that was opened first.
+        given: String,
+        /// What tells that it is none.
+        key: &'static str,
+        /// The key's value in a shard.
+        expected: u32,
+        /// The value there.
+        found: Option<u32>,
+    },
+    /// More shards than are read.
+    #[error("expected a model of at most {most} shards, found {found}")]
+    Count {
+        /// The limit.
+        most: u32,
+        /// How many there are.
+        found: u32,
+    },
+    /// Shards that have not the tensors that they should have together.
+    #[error("expected {expected} tensors in all shards together, found {found}")]
+    Tensors {
+        /// As the shards say.
+        expected: u64,
+        /// As there are.
+        found: u64,
+    },
+    /// A tensor that two shards have.
+    #[error("tensor {tensor:?} is in shard {one} and in shard {other}")]
+    Duplicate {
+        /// The tensor.
+        tensor: String,
+        /// One shard.
+        one: usize,
+        /// The other.
+        other: usize,
+    },
+    /// Shards that were put one behind the other.
+    #[error(
+        "the {count} shards of a split model were joined end to end, as by cat: expected each in a file of its own"
+    )]
+    Joined {
+        /// How many there are.
+        count: u32,
     },
 }
 

@@ -12,6 +12,7 @@ mod layout;
 mod map;
 mod owned;
 mod scan;
+mod split;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -19,7 +20,7 @@ pub mod write;
 
 pub use catalog::TensorInfo;
 pub use data::Data;
-pub use error::{Fault, GgufError, Item, Problem};
+pub use error::{Fault, GgufError, Item, Problem, SplitProblem};
 pub use layout::{Layout, PACKED_VERSION, PACKED_VERSION_KEY, PANEL_ALIGNMENT};
 pub(crate) use map::Footprint;
 pub use map::exit_on_bus_error;
@@ -27,23 +28,36 @@ pub use scan::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_ENTRIES, MAX_KEY_BYTES,
     MAX_METADATA_BYTES, MAX_NAME_BYTES, Scan, scan,
 };
+pub use split::{
+    MAX_SHARDS, SPLIT_COUNT_KEY, SPLIT_KEYS, SPLIT_NUMBER_KEY, SPLIT_TENSORS_KEY, ShardName, shards,
+};
 pub use value::{Array, ArrayIter, Value, ValueType};
 
 use catalog::Catalog;
 use map::{Opened, Storage};
 use memmap2::Mmap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A GGUF file that was checked: nothing in its metadata, and no tensor's data, lies outside its bytes.
+/// A GGUF file that was checked: nothing in its metadata, and no tensor's data, lies outside its bytes. It may be a model
+/// that is split over several files, of which any was named.
 #[derive(Debug)]
 pub struct Gguf {
     name: String,
-    storage: Arc<Storage>,
-    /// The bytes before the tensor data, where `storage` is not to be trusted with them.
-    metadata: Option<Mmap>,
+    first: Shard,
+    /// The other files of a split model.
+    rest: Vec<Shard>,
     catalog: Catalog,
+}
+
+/// A file, all there is of a model but for split ones.
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    storage: Arc<Storage>,
+    /// The bytes before the tensor data, where `storage` is not to be trusted with them and they are wanted.
+    metadata: Option<Mmap>,
 }
 
 impl Gguf {
@@ -59,44 +73,73 @@ impl Gguf {
     /// [`exit_on_bus_error`]. To replace a model, write a new file and rename it over the old one. Use [`Gguf::read`] where
     /// that cannot be promised.
     pub fn open(path: &Path) -> Result<Gguf, GgufError> {
-        let name = path.display().to_string();
-        let opened = map::map(path, &name)?;
-        Gguf::new(name, opened)
+        split::complete(Gguf::load(path, map::map)?, map::map)
     }
 
     /// Reads the whole file at `path` into memory of its own.
     pub fn read(path: &Path) -> Result<Gguf, GgufError> {
-        let name = path.display().to_string();
-        let opened = map::read(path, &name)?;
-        Gguf::new(name, opened)
+        split::complete(Gguf::load(path, map::read)?, map::read)
     }
 
     /// A file that is part of the program, as with `include_bytes!`, called `name` in messages.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Gguf, GgufError> {
         let scan = scan(bytes).map_err(|fault| fault.in_file(name))?;
-        Gguf::new(name.to_owned(), Opened { storage: Storage::Static(bytes), metadata: None, scan })
+        let storage = Storage::Static(bytes);
+        split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
     }
 
     /// A file in memory, called `name` in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, GgufError> {
         let scan = scan(&bytes).map_err(|fault| fault.in_file(name))?;
-        Gguf::new(name.to_owned(), Opened { storage: Storage::Owned(bytes), metadata: None, scan })
+        let storage = Storage::Owned(bytes);
+        split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
     }
 
-    fn new(name: String, opened: Opened) -> Result<Gguf, GgufError> {
+    /// A file by itself.
+    fn load(path: &Path, open: Open) -> Result<Gguf, GgufError> {
+        Gguf::new(path, open(path, &path.display().to_string())?)
+    }
+
+    fn new(path: &Path, opened: Opened) -> Result<Gguf, GgufError> {
         let Opened { storage, metadata, scan } = opened;
+        let name = path.display().to_string();
         let file_len = storage.bytes().len() as u64;
         let bytes = metadata.as_deref().unwrap_or(storage.bytes());
         let catalog = Catalog::build(&name, bytes, file_len, scan)?;
-        Ok(Gguf { name, storage: Arc::new(storage), metadata, catalog })
+        let first = Shard { path: path.to_owned(), storage: Arc::new(storage), metadata };
+        Ok(Gguf { name, first, rest: Vec::new(), catalog })
     }
 
     /// What keys and values are read from.
     fn metadata_part(&self) -> &[u8] {
-        self.metadata.as_deref().unwrap_or_else(|| self.storage.bytes())
+        self.first.metadata.as_deref().unwrap_or_else(|| self.first.storage.bytes())
     }
 
-    /// What messages call the file: its path, or what it was given as a name.
+    /// The file or files, in order.
+    fn shards(&self) -> impl Iterator<Item = &Shard> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// Where a tensor's file is kept; None where it is another model's.
+    fn storage_of(&self, tensor: &TensorInfo) -> Option<&Arc<Storage>> {
+        match tensor.shard.checked_sub(1) {
+            None => Some(&self.first.storage),
+            Some(index) => self.rest.get(index).map(|shard| &shard.storage),
+        }
+    }
+
+    /// Whether another GGUF file follows where this one's data end.
+    fn has_another_behind(&self) -> bool {
+        let ends = self.tensors().iter().map(|tensor| tensor.range().end);
+        let end = ends.max().unwrap_or(0).max(self.catalog.scan.data_start);
+        // Behind padding of whatever length.
+        let behind = usize::try_from(end).ok().and_then(|end| self.first.storage.bytes().get(end..));
+        let near = behind.map_or(&[][..], |behind| behind.get(..MAX_PADDING).unwrap_or(behind));
+        near.windows(MAGIC.len()).any(|window| window == MAGIC)
+    }
+
+    /// What messages call the file: its path, or what it was given as a name. Of a split model it is the path of the shard
+    /// that was named.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -111,9 +154,14 @@ impl Gguf {
         self.catalog.scan.alignment.into()
     }
 
-    /// Size of the file in bytes.
+    /// Size of the file in bytes, or of all files of a split model.
     pub fn file_len(&self) -> u64 {
-        self.storage.bytes().len() as u64
+        self.shards().map(|shard| shard.storage.bytes().len() as u64).sum()
+    }
+
+    /// The path of the file, or those of the shards of a split model in order: [`TensorInfo::shard`] counts these.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards().map(|shard| shard.path.as_path())
     }
 
     /// All keys and their values, in the order of the file.
@@ -216,13 +264,17 @@ impl Gguf {
     /// A file that was opened or read begins on a page, so the data is aligned in memory as in the file, up to the
     /// size of a page. One given as bytes is aligned as those are.
     pub fn data(&self, tensor: &TensorInfo) -> &[u8] {
-        self.storage.bytes().get(range(tensor, Layout::Rows)).unwrap_or_default()
+        let bytes = self.storage_of(tensor).map(|storage| storage.bytes());
+        bytes.and_then(|bytes| bytes.get(range(tensor, Layout::Rows))).unwrap_or_default()
     }
 
     /// The panels of a packed tensor of this file, [`TensorInfo::bytes`] long and aligned as [`Gguf::data`] are; none
     /// of another tensor.
     pub fn panels(&self, tensor: &TensorInfo) -> Data {
-        Data::new(&self.storage, range(tensor, Layout::Panels))
+        match self.storage_of(tensor) {
+            Some(storage) => Data::new(storage, range(tensor, Layout::Panels)),
+            None => Data::new(&self.first.storage, 0..0),
+        }
     }
 
     /// Whether any tensor is packed in panels.
@@ -232,30 +284,38 @@ impl Gguf {
 
     /// Asks the kernel to begin reading a tensor's data, if the file is mapped.
     pub fn prefetch(&self, tensor: &TensorInfo) {
-        self.storage.prefetch(tensor.range());
+        if let Some(storage) = self.storage_of(tensor) {
+            storage.prefetch(tensor.range());
+        }
     }
 
     /// Gives the memory of a tensor's data back, if the file is mapped: the whole pages within it. They are read
     /// from the file again when they are touched.
     pub fn release(&self, tensor: &TensorInfo) {
-        self.storage.release(tensor.range());
+        self.release_range(tensor, tensor.range());
     }
 
     /// Gives back the memory of some of a tensor's bytes, counted from its first, all before which were read earlier:
     /// what the kernel mapped of those once more, around a page that was touched, goes too.
     pub(crate) fn release_part(&self, tensor: &TensorInfo, part: Range<usize>) {
         let at = |byte: usize| tensor.offset.saturating_add(byte as u64);
-        self.storage.release(at(part.start).saturating_sub(FAULT_AROUND)..at(part.end));
+        self.release_range(tensor, at(part.start).saturating_sub(FAULT_AROUND)..at(part.end));
     }
 
     /// Gives back the memory of a tensor's data, and of what the kernel mapped around it.
     pub(crate) fn release_around(&self, tensor: &TensorInfo) {
-        let range = tensor.range();
-        self.storage
-            .release(range.start.saturating_sub(FAULT_AROUND)..range.end.saturating_add(FAULT_AROUND));
+        let Range { start, end } = tensor.range();
+        self.release_range(tensor, start.saturating_sub(FAULT_AROUND)..end.saturating_add(FAULT_AROUND));
     }
 
-    /// Bytes of the file before its tensors' data.
+    /// Gives back the memory of some bytes of the file that a tensor is in.
+    fn release_range(&self, tensor: &TensorInfo, range: Range<u64>) {
+        if let Some(storage) = self.storage_of(tensor) {
+            storage.release(range);
+        }
+    }
+
+    /// Bytes of the file before its tensors' data; of a split model those of the shard that has all keys.
     pub(crate) fn metadata_bytes(&self) -> u64 {
         self.catalog.scan.data_start
     }
@@ -267,15 +327,32 @@ impl Gguf {
 
     /// How the file takes memory.
     pub(crate) fn footprint(&self) -> Footprint {
-        self.storage.footprint(self.catalog.scan.data_start)
+        let metadata = self.catalog.scan.data_start;
+        let first = self.first.storage.footprint(metadata);
+        let alike = self.rest.iter().all(|shard| shard.storage.footprint(metadata) == first);
+        match first {
+            Footprint::Mapped { .. } if alike => first,
+            _ if self.rest.is_empty() => first,
+            // At most, where some files could not be mapped.
+            _ => Footprint::Read { bytes: self.file_len() },
+        }
     }
 
     /// Whether the mapped file is still the one that was opened: same size and time of modification, and no other
     /// file in its place. Nothing can be wrong with a file that was read.
     pub fn check_unchanged(&self) -> Result<(), GgufError> {
-        self.storage.check_unchanged(&self.name)
+        let unchanged = |shard: &Shard| shard.storage.check_unchanged(&shard.path.display().to_string());
+        self.shards().try_for_each(unchanged)
     }
 }
+
+/// How a file comes into memory; the second is what messages call it.
+type Open = fn(&Path, &str) -> Result<Opened, GgufError>;
+
+/// What a GGUF file begins with.
+const MAGIC: &[u8] = b"GGUF";
+/// The most bytes that are looked for it behind a file's data.
+const MAX_PADDING: usize = 4096;
 
 /// Bytes of a mapped file that the kernel maps around a page that is touched, unless it is told otherwise
 /// (`fault_around_bytes`).

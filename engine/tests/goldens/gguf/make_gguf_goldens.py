@@ -1,4 +1,5 @@
-"""Writes every_type.gguf and version2.gguf with the PyPI package `gguf`, and what its reader says of them as JSON.
+"""Writes every_type.gguf and version2.gguf with the PyPI package `gguf`, and what its reader says of them as JSON; and the
+model of version2.gguf in two files, split-00001-of-00002.gguf and split-00002-of-00002.gguf.
 
 Run in this folder: python make_gguf_goldens.py
 """
@@ -54,8 +55,8 @@ TENSORS = [
 ]
 
 
-def write(path, scalars, arrays, tensors, alignment):
-    writer = gguf.GGUFWriter(path, "llama")
+def write(path, scalars, arrays, tensors, alignment, shard=0):
+    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=shard)
     if alignment is not None:
         writer.add_custom_alignment(alignment)
     for name, value, kind in scalars:
@@ -116,6 +117,7 @@ def dump(path):
 
 
 def main():
+    write("split.gguf", SCALARS[:4], ARRAYS[-1:], TENSORS[:2], alignment=None, shard=1)
     write("every_type.gguf", SCALARS, ARRAYS, TENSORS, alignment=64)
     write("version2.gguf", SCALARS[:4], ARRAYS[-1:], TENSORS[:2], alignment=None)
     with open("version2.gguf", "r+b") as file:

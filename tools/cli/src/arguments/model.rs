@@ -141,13 +141,10 @@ impl ModelFlag {
         Ok((model, options, adapters))
     }
 
-    /// The hash of all bytes of the model's file, which tells it from other models.
+    /// The hash of all bytes of the model's file or files, which tells it from other models.
     pub(crate) fn hash(&self) -> Result<String> {
         match &self.model {
-            Some(path) => {
-                let hash = siskin_kit::hash::of_file(path);
-                Ok(anyhow::Context::with_context(hash, || path.display().to_string())?.1)
-            }
+            Some(path) => Ok(siskin_kit::hash::of_model(path)?.1),
             None => Ok(siskin_kit::hash::of(DEMO)),
         }
     }

@@ -4,7 +4,7 @@ use crate::arguments::{InputPath, OutputPath, names};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use siskin::gguf::write::{Builder, Writer};
-use siskin::gguf::{ALIGNMENT_KEY, Gguf, Layout, PACKED_VERSION, PACKED_VERSION_KEY, TensorInfo};
+use siskin::gguf::{ALIGNMENT_KEY, Gguf, Layout, PACKED_VERSION, PACKED_VERSION_KEY, SPLIT_KEYS, TensorInfo};
 use siskin::packed::{PANEL_ROWS, Packer, unpack};
 use siskin_kit::{Inputs, Output, tell};
 use std::io::Write;
@@ -78,9 +78,11 @@ impl Step {
 
 /// The new file's metadata, which is the old one's, and its tensors.
 fn declare(file: &Gguf, steps: &[Step], unpack: bool) -> Result<Builder> {
-    let of_panels = |key: &str| unpack && [PACKED_VERSION_KEY, ALIGNMENT_KEY].contains(&key);
+    let dropped = |key: &str| {
+        key.starts_with(SPLIT_KEYS) || unpack && [PACKED_VERSION_KEY, ALIGNMENT_KEY].contains(&key)
+    };
     let mut builder = Builder::new();
-    for (key, value) in file.metadata().filter(|(key, _)| !of_panels(key)) {
+    for (key, value) in file.metadata().filter(|(key, _)| !dropped(key)) {
         builder.copy(key, value)?;
     }
     for (tensor, step) in file.tensors().iter().zip(steps) {

@@ -8,12 +8,14 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use siskin::SessionOptions;
+use siskin::gguf::ShardName;
 use siskin_convert::Model;
 use siskin_convert::fit::{BitsPerWeight, Budget, Fit};
 use siskin_convert::imatrix::Text;
 use siskin_convert::quantize::{FileType, Importance, Keep, Plan, Recipe};
 use siskin_kit::{Inputs, Output, tell};
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 /// Convert a Hugging Face folder, or quantize a GGUF file, into a GGUF file
 ///
@@ -52,6 +54,10 @@ pub(crate) struct Arguments {
     /// Write a packed file, as `siskin pack` makes one: it is run from where it is mapped
     #[arg(long)]
     pack: bool,
+    /// Write several files of at most SIZE bytes, such as 4GB, as llama.cpp's gguf-split does: OUTPUT-00001-of-00003.gguf
+    /// and so on, of which any opens the model
+    #[arg(long, value_name = "SIZE", conflicts_with = "fit")]
+    split: Option<Size>,
     /// Print what would be written, tensor by tensor, and write nothing
     #[arg(long, visible_alias = "plan")]
     dry_run: bool,
@@ -96,45 +102,104 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let kept = model.kept(&arguments.keep)?;
     let importance = arguments.imatrix.as_deref().map(|path| Importance::open(path, &model)).transpose()?;
     let inputs = inputs.clone().and(model.inputs());
-    let path = arguments.output.as_ref().filter(|_| !arguments.dry_run);
-    let output = path.map(|path| Output::create(path, &inputs)).transpose()?;
+    let target = Target::of(arguments, &inputs)?;
     let pool = pool(arguments.threads)?;
     match arguments.file_type {
         Some(file_type) => {
             let choices = model.choose(file_type, &kept, importance.is_some());
             let recipe = Recipe::Mix(file_type);
             let plan = Plan::new(&model, &choices, recipe, importance.as_ref(), arguments.pack)?;
-            finish(&plan, output, &pool, |out| plan.print(out))
+            let plan = arguments.divide(plan)?;
+            finish(&plan, target, &pool, |out| plan.print(out))
         }
         None => {
             let fit = arguments.fit.fit(arguments.pack, arguments.threads)?;
             let fitted = fit.run(&model, &kept, importance, &pool)?;
             let recipe = Recipe::fitted(&model, &fitted.choices);
             let plan = Plan::new(&model, &fitted.choices, recipe, Some(&fitted.importance), arguments.pack)?;
+            let plan = arguments.divide(plan)?;
             let mut out = BufWriter::new(io::stdout().lock());
             fitted.print(&plan, &mut out)?;
             out.flush()?;
             drop(out);
-            finish(&plan, output, &pool, |out| Ok(writeln!(out, "{}", plan.summary())?))
+            finish(&plan, target, &pool, |out| Ok(writeln!(out, "{}", plan.summary())?))
         }
     }
+}
+
+impl Arguments {
+    /// The same in several files, if that is wanted.
+    fn divide<'a>(&self, plan: Plan<'a>) -> Result<Plan<'a>> {
+        match self.split {
+            Some(Size(most)) => plan.split(most),
+            None => Ok(plan),
+        }
+    }
+}
+
+/// Where the model will be.
+enum Target<'a> {
+    /// Nowhere: it is only told what it would be.
+    Nowhere,
+    File(Output),
+    /// In as many files as it takes, called by this name's end.
+    Files {
+        stem: String,
+        inputs: &'a Inputs,
+    },
+}
+
+impl<'a> Target<'a> {
+    /// Fails early where the file, or the first of several, cannot be written.
+    fn of(arguments: &Arguments, inputs: &'a Inputs) -> Result<Target<'a>> {
+        let Some(path) = arguments.output.as_deref().filter(|_| !arguments.dry_run) else {
+            return Ok(Target::Nowhere);
+        };
+        if arguments.split.is_none() {
+            return Ok(Target::File(Output::create(path, inputs)?));
+        }
+        let name = path.to_str().filter(|name| *name != "-" && !path.is_dir());
+        let name = name.with_context(|| format!("{}: --split needs the name of a file", path.display()))?;
+        let stem =
+            ShardName::parse(name).map_or(name.strip_suffix(".gguf").unwrap_or(name), |name| name.stem);
+        Output::check(&shard(stem, 1, 1), inputs)?;
+        Ok(Target::Files { stem: stem.to_owned(), inputs })
+    }
+
+    /// So many files, and what the model is called; None if it is not to be written.
+    fn outputs(self, count: usize) -> Result<Option<(String, Vec<Output>)>> {
+        let outputs = match self {
+            Target::Nowhere => return Ok(None),
+            Target::File(output) => vec![output],
+            Target::Files { stem, inputs } => {
+                let count = u32::try_from(count)?;
+                let output = |number| Output::create(&shard(&stem, number, count), inputs);
+                (1..=count).map(output).collect::<Result<_>>()?
+            }
+        };
+        let name = outputs.first().map_or_else(String::new, |output| output.name().to_owned());
+        Ok(Some((name, outputs)))
+    }
+}
+
+fn shard(stem: &str, number: u32, count: u32) -> PathBuf {
+    ShardName { stem, number, count }.other(number).into()
 }
 
 /// Writes the file, if it is to be written, and prints what it is; prints `otherwise` if it is not.
 fn finish(
     plan: &Plan<'_>,
-    output: Option<Output>,
+    target: Target<'_>,
     pool: &ThreadPool,
     otherwise: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> Result<()>,
 ) -> Result<()> {
-    let Some(output) = output else {
+    let Some((name, outputs)) = target.outputs(plan.files())? else {
         say(&plan.notes());
         let mut out = BufWriter::new(io::stdout().lock());
         otherwise(&mut out)?;
         return Ok(out.flush()?);
     };
-    let name = output.name().to_owned();
-    plan.write(output, pool)?;
+    plan.write(outputs, pool)?;
     say(&plan.notes());
     tell(format_args!("{name}: {}", plan.summary()))?;
     Ok(())

@@ -18,3 +18,4 @@ mod quantize;
 mod quantize_choices;
 mod quantize_faults;
 mod quantize_fit;
+mod split;

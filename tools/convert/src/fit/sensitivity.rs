@@ -34,7 +34,7 @@ pub(super) fn runnable(model: &crate::model::Model, pool: &ThreadPool) -> Result
     let plan = Plan::new(model, &choices, Recipe::fitted(model, &choices), None, false)?;
     let place = tempfile::NamedTempFile::new().context("a temporary file for the whole model")?;
     let name = place.path().display().to_string();
-    plan.stream(BufWriter::with_capacity(1 << 20, place.as_file()), pool, &name)?;
+    plan.stream([(BufWriter::with_capacity(1 << 20, place.as_file()), name.as_str())], pool)?;
     Ok(Model::from_gguf(&Gguf::open(place.path())?)?)
 }
 

@@ -2,20 +2,17 @@ use super::families::Family;
 use super::tensor::{RowOrder, Source, Tensor};
 use super::{Model, Shape, queries_per_value};
 use anyhow::{Context, Result, bail};
-use siskin::gguf::Gguf;
 use siskin::gguf::write::Builder;
+use siskin::gguf::{Gguf, SPLIT_KEYS};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Keys of a model that was split over several files, which the output is not.
-const SPLIT: &str = "split.";
 
 /// Reads a GGUF file; its metadata is copied as it stands.
 pub(super) fn open(path: &Path) -> Result<Model> {
     let file = Arc::new(Gguf::open(path)?);
     let shape = check(&file).with_context(|| path.display().to_string())?;
     let mut builder = Builder::new();
-    for (key, value) in file.metadata().filter(|(key, _)| !key.starts_with(SPLIT)) {
+    for (key, value) in file.metadata().filter(|(key, _)| !key.starts_with(SPLIT_KEYS)) {
         builder.copy(key, value).with_context(|| path.display().to_string())?;
     }
     let tensor = |(index, info): (usize, &siskin::gguf::TensorInfo)| Tensor {
@@ -32,20 +29,15 @@ pub(super) fn open(path: &Path) -> Result<Model> {
 fn check(file: &Gguf) -> Result<Shape> {
     let architecture = file.require_str("general.architecture")?;
     Family::check_architecture(architecture)?;
-    if let Some(count) = file.u32(&format!("{SPLIT}count"))?
-        && count > 1
-    {
-        bail!("{SPLIT}count: the file is one of {count} parts, expected a whole model");
+    let key = |name: &str| format!("{architecture}.{name}");
+    let experts = file.u32(&key("expert_count"))?.unwrap_or(0);
+    if experts > 0 && !Family::has_experts(architecture) {
+        bail!("{}: {architecture} models of {experts} experts are not supported", key("expert_count"));
     }
     if let Some(kind) = file.str("general.type")?
         && kind != "model"
     {
         bail!("general.type: expected model, found {kind}");
-    }
-    let key = |name: &str| format!("{architecture}.{name}");
-    let experts = file.u32(&key("expert_count"))?.unwrap_or(0);
-    if experts > 0 && !Family::has_experts(architecture) {
-        bail!("{}: {architecture} models of {experts} experts are not supported", key("expert_count"));
     }
     if file.is_packed() {
         bail!("the file is packed: quantize the original, or what `siskin pack --unpack` makes of this");

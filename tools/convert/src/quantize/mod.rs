@@ -6,6 +6,7 @@ mod keep;
 pub(crate) mod mix;
 pub(crate) mod plan;
 pub(crate) mod rows;
+mod split;
 
 pub use file_type::FileType;
 pub use importance::Importance;
@@ -57,6 +58,6 @@ pub(crate) fn rewrite(
     let known = file_type.or_else(|| FileType::ALL.into_iter().find(|known| Some(known.id()) == id));
     let recipe = known.map_or_else(|| Recipe::fitted(model, &choices), Recipe::Mix);
     let plan = Plan::new(model, &choices, recipe, None, false)?;
-    plan.write(output, pool)?;
+    plan.write(vec![output], pool)?;
     Ok(plan.notes())
 }

@@ -1,14 +1,13 @@
 use super::file_type::FileType;
 use super::importance::Importance;
 use super::mix::{Choice, is_quantized};
-use super::rows;
+use super::{rows, split};
 use crate::model::{Model, Tensor};
 use anyhow::{Context, Result};
 use rayon::ThreadPool;
 use siskin::gguf::write::Builder;
 use siskin::packed::{PANEL_ROWS, Packer};
-use siskin_kit::Output;
-use siskin_kit::progress;
+use siskin_kit::{Output, commit_shards, progress};
 use siskin_quant::TensorType;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,9 +57,18 @@ pub struct Plan<'a> {
     importance: Option<&'a Importance>,
     /// Whether matrices go into panels.
     pack: bool,
-    builder: Builder,
+    /// The model's keys.
+    keys: Builder,
+    /// The files: one, but for a model that is split. The first has the model's keys.
+    files: Vec<FilePlan>,
+}
+
+/// A file, and how many of the model's tensors follow in it.
+pub(super) struct FilePlan {
+    pub(super) builder: Builder,
+    pub(super) tensors: usize,
     /// Bytes of the file.
-    len: u64,
+    pub(super) len: u64,
 }
 
 impl<'a> Plan<'a> {
@@ -78,23 +86,36 @@ impl<'a> Plan<'a> {
         if let Some(importance) = importance {
             importance.describe(&mut builder)?;
         }
+        let keys = builder.clone();
         for (tensor, choice) in model.tensors.iter().zip(choices) {
-            match packer(pack, tensor, *choice) {
-                Some(_) => builder.panels(&tensor.name, &tensor.shape, choice.ty)?,
-                None => builder.tensor(&tensor.name, &tensor.shape, choice.ty)?,
-            };
+            declare(&mut builder, tensor, *choice, pack)?;
         }
-        let len = builder.file_len()?;
-        Ok(Plan { model, choices, recipe, importance, pack, builder, len })
+        let (tensors, len) = (model.tensors.len(), builder.file_len()?);
+        let files = vec![FilePlan { builder, tensors, len }];
+        Ok(Plan { model, choices, recipe, importance, pack, keys, files })
+    }
+
+    /// The same in files of at most `most` bytes each.
+    ///
+    /// # Errors
+    /// Keys, or a tensor, that take more, and more files than [`MAX_SHARDS`](siskin::gguf::MAX_SHARDS).
+    pub fn split(mut self, most: u64) -> Result<Plan<'a>> {
+        self.files = split::files(&self.keys, self.tensors(), self.pack, most)?;
+        Ok(self)
+    }
+
+    /// How many files there will be.
+    pub fn files(&self) -> usize {
+        self.files.len()
     }
 
     fn tensors(&self) -> impl Iterator<Item = (&'a Tensor, Choice)> {
         self.model.tensors.iter().zip(self.choices.iter().copied())
     }
 
-    /// Bytes of the file.
+    /// Bytes of the file, or of all files.
     pub fn file_len(&self) -> u64 {
-        self.len
+        self.files.iter().map(|file| file.len).sum()
     }
 
     /// Bytes of all tensors, as they are in a file that is not packed.
@@ -104,34 +125,40 @@ impl<'a> Plan<'a> {
 
     /// What the data of each tensor are padded to, in bytes.
     pub(crate) fn alignment(&self) -> u64 {
-        self.builder.alignment().into()
+        self.files.first().map_or(1, |file| file.builder.alignment().into())
     }
 
-    /// Writes the file and puts it in its place.
-    pub fn write(&self, output: Output, pool: &ThreadPool) -> Result<()> {
-        let name = output.name().to_owned();
-        self.stream(output.writer(), pool, &name)?;
-        output.commit()
+    /// Writes the file, or all files in their order, and puts them in their places.
+    pub fn write(&self, outputs: Vec<Output>, pool: &ThreadPool) -> Result<()> {
+        self.stream(outputs.iter().map(|output| (output.writer(), output.name())), pool)?;
+        commit_shards(outputs)
     }
 
-    /// Writes the file, tensor by tensor, to `sink`, which errors call `name`.
-    pub(crate) fn stream(&self, sink: impl Write, pool: &ThreadPool, name: &str) -> Result<()> {
+    /// Writes each file, tensor by tensor, to its one of `sinks`, which has the name that errors call it.
+    pub(crate) fn stream<'n, W: Write>(
+        &self,
+        sinks: impl IntoIterator<Item = (W, &'n str)>,
+        pool: &ThreadPool,
+    ) -> Result<()> {
         const STYLE: &str = "{bar:32} {percent:>3}% {bytes_per_sec:>12} {eta:>4} {wide_msg}";
-        let context = || name.to_owned();
-        let mut writer = self.builder.clone().start(sink).with_context(context)?;
         let progress = progress::bar(self.model.tensors.iter().map(Tensor::bytes).sum(), STYLE);
-        for (tensor, choice) in self.tensors() {
-            progress.set_message(tensor.name.clone());
-            let importance = self.importance.and_then(|importance| importance.of(&tensor.name));
-            let mut packer = packer(self.pack, tensor, choice);
-            rows::convert(tensor, choice.ty, importance, pool, |bytes, read| {
-                progress.inc(read);
-                let bytes = packer.as_mut().map_or(bytes, |packer| packer.push(bytes));
-                writer.append(bytes).with_context(context)
-            })?;
-            tensor.release();
+        let mut tensors = self.tensors();
+        for (file, (sink, name)) in self.files.iter().zip(sinks) {
+            let context = || name.to_owned();
+            let mut writer = file.builder.clone().start(sink).with_context(context)?;
+            for (tensor, choice) in tensors.by_ref().take(file.tensors) {
+                progress.set_message(tensor.name.clone());
+                let importance = self.importance.and_then(|importance| importance.of(&tensor.name));
+                let mut packer = packer(self.pack, tensor, choice);
+                rows::convert(tensor, choice.ty, importance, pool, |bytes, read| {
+                    progress.inc(read);
+                    let bytes = packer.as_mut().map_or(bytes, |packer| packer.push(bytes));
+                    writer.append(bytes).with_context(context)
+                })?;
+                tensor.release();
+            }
+            writer.finish().with_context(context)?.flush().with_context(context)?;
         }
-        writer.finish().with_context(context)?.flush().with_context(context)?;
         if let Some(mapped) = &self.model.mapped {
             mapped.check_unchanged()?;
         }
@@ -148,7 +175,7 @@ impl<'a> Plan<'a> {
             let bytes = bytes_of(tensor, choice.ty);
             writeln!(out, "{name:width$}  {shape:>15}  {from:>6} -> {to:<6}  {bytes:>12} bytes")?;
         }
-        writeln!(out, "{} ({} bytes)", self.summary(), self.len)?;
+        writeln!(out, "{} ({} bytes)", self.summary(), self.file_len())?;
         Ok(())
     }
 
@@ -163,13 +190,17 @@ impl<'a> Plan<'a> {
             1 => ", 1 tensor of another type".into(),
             count => format!(", {count} tensors of another type"),
         };
+        let files = match self.files.len() {
+            1 => "file".to_owned(),
+            count => format!("{count} files of together"),
+        };
         format!(
-            "{}, {} tensors, {} -> {} ({bits:.2} bits per weight{fallbacks}), file {}",
+            "{}, {} tensors, {} -> {} ({bits:.2} bits per weight{fallbacks}), {files} {}",
             self.recipe,
             self.choices.len(),
             mib(before),
             mib(after),
-            mib(self.len)
+            mib(self.file_len())
         )
     }
 
@@ -224,6 +255,15 @@ fn subject(names: &[&str]) -> String {
         [name] => format!("{name} is"),
         [first, rest @ ..] => format!("{first} and {} more are", rest.len()),
     }
+}
+
+/// Declares the next tensor of a file.
+pub(super) fn declare(builder: &mut Builder, tensor: &Tensor, choice: Choice, pack: bool) -> Result<()> {
+    match packer(pack, tensor, choice) {
+        Some(_) => builder.panels(&tensor.name, &tensor.shape, choice.ty)?,
+        None => builder.tensor(&tensor.name, &tensor.shape, choice.ty)?,
+    };
+    Ok(())
 }
 
 /// What puts the tensor's rows into panels, where they are to be and can be.

@@ -1,7 +1,7 @@
 //! Models of web servers that are no hub.
 
 use super::User;
-use super::hub::{model, other_model, sha256};
+use super::hub::{model, part, sha256};
 use super::server::{Reply, Server};
 use siskin_hub::{Name, Options, pull};
 use std::fs;
@@ -71,19 +71,19 @@ fn nothing_is_put_together_of_what_may_be_two_files() {
 #[test]
 fn the_other_parts_are_fetched_too() {
     let server = Server::start(|request| match request.target.as_str() {
-        "/x/m-00001-of-00002.gguf?k" => Reply::file(request, &model()),
-        "/x/m-00002-of-00002.gguf?k" => Reply::file(request, &other_model()),
+        "/x/m-00001-of-00002.gguf?k" => Reply::file(request, &part(0)),
+        "/x/m-00002-of-00002.gguf?k" => Reply::file(request, &part(1)),
         _ => Reply::status(404),
     });
     let user = User::of(&server);
     let fetched = user.pull(&format!("{}/x/m-00002-of-00002.gguf?k", server.address()));
     assert_eq!(fetched.files.len(), 2);
-    assert_eq!(fs::read(fetched.path()).unwrap(), model());
+    assert_eq!(fs::read(fetched.path()).unwrap(), part(0));
     let user = User::of(&server);
     let said = user.refusal(&format!("{}/x/m-00001-of-00003.gguf?k", server.address()));
     assert!(said.ends_with("127.0.0.1 has no such file (HTTP 404)"), "{said}");
     let said = user.refusal(&format!("{}/x/m-00001-of-99999.gguf", server.address()));
-    assert!(said.ends_with("it has 99999 parts, at most 1000 are fetched"), "{said}");
+    assert!(said.ends_with("it has 99999 parts, at most 1024 are fetched"), "{said}");
 }
 
 #[test]

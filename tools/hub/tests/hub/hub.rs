@@ -1,6 +1,9 @@
 //! A hub for tests: a repository behind the part of its interface that is used.
 
 use super::server::{Reply, Request, Server};
+use siskin::gguf::write::Builder;
+use siskin::gguf::{SPLIT_COUNT_KEY, SPLIT_NUMBER_KEY, SPLIT_TENSORS_KEY};
+use siskin_quant::TensorType;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -125,6 +128,18 @@ pub(crate) fn model() -> Vec<u8> {
 /// Another one.
 pub(crate) fn other_model() -> Vec<u8> {
     golden("head-dim.gguf")
+}
+
+/// A part of a third one, which has two of a tensor each.
+pub(crate) fn part(number: u32) -> Vec<u8> {
+    let mut builder = Builder::new();
+    builder.set(SPLIT_NUMBER_KEY, number).unwrap().set(SPLIT_COUNT_KEY, 2u32).unwrap();
+    builder.set(SPLIT_TENSORS_KEY, 2u32).unwrap();
+    let name = format!("blk.{number}.attn_norm.weight");
+    builder.tensor(&name, &[8192], TensorType::F32).unwrap();
+    let mut writer = builder.start(Vec::new()).unwrap();
+    writer.tensor(&name, &[number as u8; 8192 * 4]).unwrap();
+    writer.finish().unwrap()
 }
 
 fn golden(name: &str) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! What is fetched when all goes well, and what becomes of it.
 
 use super::User;
-use super::hub::{Repository, model, other_model, sha256};
+use super::hub::{Repository, model, other_model, part, sha256};
 use super::server::Server;
 use siskin::gguf::Gguf;
 use siskin_hub::{Found, Name};
@@ -69,7 +69,7 @@ fn what_is_here_is_not_fetched_again_and_what_changed_is() {
 
 #[test]
 fn parts_are_fetched_together_and_lie_side_by_side() {
-    let (one, two) = (model(), other_model());
+    let (one, two) = (part(0), part(1));
     let hub = Repository::with(&[
         ("Q4_0/Big-Q4_0-00002-of-00002.gguf", &two),
         ("Q4_0/Big-Q4_0-00001-of-00002.gguf", &one),
@@ -82,6 +82,23 @@ fn parts_are_fetched_together_and_lie_side_by_side() {
     assert!(model.path().ends_with("Big-Q4_0-00001-of-00002.gguf"));
     assert_eq!(fs::read(model.path()).unwrap(), one);
     assert_eq!(fs::read(model.path().with_file_name("Big-Q4_0-00002-of-00002.gguf")).unwrap(), two);
+    assert_eq!(Gguf::open(&model.path()).unwrap().tensors().len(), 2);
+}
+
+#[test]
+fn parts_that_are_none_are_not_kept() {
+    let (whole, one, two) = (model(), part(0), part(1));
+    for (files, expected) in [
+        ([&whole, &whole], "says nothing of others"),
+        ([&one, &one], "key \"split.no\": expected 1 as of a shard beside"),
+        ([&two, &one], "expected a name that ends with \"-00002-of-00002.gguf\""),
+    ] {
+        let hub =
+            Repository::with(&[("m-00001-of-00002.gguf", files[0]), ("m-00002-of-00002.gguf", files[1])]);
+        let hub = hub.serve();
+        let said = User::of(&hub).refusal("hf.co/Org/Repo");
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Key {
         options: &SessionOptions,
     ) -> Result<Key> {
         let CacheTypes { keys, values } = options.cache;
-        let (model_bytes, model_hash) = hash::of_file(model).with_context(|| model.display().to_string())?;
+        let (model_bytes, model_hash) = hash::of_model(model)?;
         Ok(Key {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             model_bytes,

@@ -10,13 +10,13 @@ pub(super) fn report(file: &Gguf, second: Option<&str>) -> Json {
         .iter()
         .map(|(name, (count, bytes))| (name.to_string(), json!({ "tensors": count, "bytes": bytes })))
         .collect();
-    json!({
+    let mut report = json!({
         "file": file.name(),
         "version": file.version(),
         "alignment": file.alignment(),
         "bytes": file.file_len(),
         "metadata": file.metadata().map(|(key, value)| entry(key, value)).collect::<Vec<_>>(),
-        "tensors": file.tensors().iter().map(tensor).collect::<Vec<_>>(),
+        "tensors": file.tensors().iter().map(|info| tensor(file, info)).collect::<Vec<_>>(),
         "totals": {
             "tensors": file.tensors().len(),
             "elements": totals.elements,
@@ -25,7 +25,13 @@ pub(super) fn report(file: &Gguf, second: Option<&str>) -> Json {
             "types": types,
         },
         "readers": readers(second),
-    })
+    });
+    // A model in one file has nothing to tell.
+    let files: Vec<_> = file.files().map(|path| path.display().to_string()).collect();
+    if let Some(report) = report.as_object_mut().filter(|_| files.len() > 1) {
+        report.insert("files".into(), files.into());
+    }
+    report
 }
 
 /// Whose word it is.
@@ -45,14 +51,19 @@ fn entry(key: &str, value: Value<'_>) -> Json {
     entry
 }
 
-fn tensor(tensor: &TensorInfo) -> Json {
-    json!({
+fn tensor(file: &Gguf, tensor: &TensorInfo) -> Json {
+    let mut entry = json!({
         "name": tensor.name,
         "shape": tensor.shape,
         "type": type_name(tensor),
         "offset": tensor.offset,
         "bytes": tensor.bytes,
-    })
+    });
+    // Which of "files" has it.
+    if let Some(entry) = entry.as_object_mut().filter(|_| file.files().nth(1).is_some()) {
+        entry.insert("file".into(), tensor.shard.into());
+    }
+    entry
 }
 
 /// The value as JSON. Bytes that are not UTF-8 become U+FFFD; NaN and infinities, which JSON lacks, become strings.

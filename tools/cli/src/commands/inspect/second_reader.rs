@@ -45,6 +45,9 @@ pub(super) fn compare(path: &Path, file: &Gguf) -> Second {
 /// What gguf-rs 0.1.8 does not read: type 40 makes it panic, and it knows none after that; arrays in arrays are an
 /// error; text that is not UTF-8 is changed.
 fn unreadable(file: &Gguf) -> Option<String> {
+    if file.files().count() > 1 {
+        return Some("it is in several files".into());
+    }
     if let Some(tensor) = file.tensors().iter().find(|tensor| tensor.layout == Layout::Panels) {
         return Some(format!("tensor {} is packed", tensor.name));
     }

@@ -16,7 +16,11 @@ pub(super) fn report(file: &Gguf, second: Option<&str>) -> String {
 
 fn write_report(page: &mut String, file: &Gguf, second: Option<&str>) -> fmt::Result {
     let (name, version, bytes) = (file.name(), file.version(), file.file_len());
-    writeln!(page, "{name}: GGUF version {version}, {bytes} bytes, alignment {}", file.alignment())?;
+    let shards = match file.files().count() {
+        1 => String::new(),
+        count => format!("{count} files, "),
+    };
+    writeln!(page, "{name}: GGUF version {version}, {shards}{bytes} bytes, alignment {}", file.alignment())?;
     if let Some(second) = second {
         writeln!(page, "gguf-rs {second}")?;
     }
