@@ -24,7 +24,7 @@ pub enum AdapterError {
     #[error("tensor {0:?} is missing")]
     Half(String),
     /// A tensor belongs to no matrix that an adapter may change.
-    #[error("tensor {tensor:?}: the model has no such matrix among those of its layers")]
+    #[error("tensor {tensor:?}: the model has no such matrix among those of its layers{}", instead(.tensor))]
     NoMatrix {
         /// The tensor's name.
         tensor: String,
@@ -59,4 +59,12 @@ pub enum AdapterError {
         /// The tensor's name.
         tensor: String,
     },
+}
+
+/// What to do about a change of what is in no layer.
+fn instead(tensor: &str) -> &'static str {
+    match tensor.split('.').next() {
+        Some("output" | "token_embd") => "; merge the adapter into the model where it was trained",
+        _ => "",
+    }
 }

@@ -9,6 +9,9 @@ use crate::model::{Linear, Network};
 use crate::panel::ROWS;
 
 const HALVES: [&str; 2] = [".lora_a", ".lora_b"];
+/// What the model's file has, too.
+const OF_THE_MODEL: [&str; 3] =
+    ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
 /// What the header of an adapter's file says, checked as far as that is possible without the model and without a look at
 /// the numbers.
@@ -18,6 +21,7 @@ pub struct AdapterOutline {
     architecture: String,
     alpha: f32,
     changes: Vec<AdapterChange>,
+    left_out: Vec<String>,
 }
 
 /// The change of one matrix: `scale` · B · A is added to it.
@@ -58,8 +62,12 @@ impl AdapterOutline {
             return Err(failed(AdapterError::Alpha(alpha)));
         }
         let mut seen = BTreeSet::new();
-        let mut changes = Vec::new();
+        let (mut changes, mut left_out) = (Vec::new(), Vec::new());
         for tensor in file.tensors() {
+            if OF_THE_MODEL.contains(&tensor.name.as_str()) {
+                left_out.push(tensor.name.clone());
+                continue;
+            }
             let Some(matrix) = HALVES.iter().find_map(|half| tensor.name.strip_suffix(half)) else {
                 return Err(failed(AdapterError::NoMatrix { tensor: tensor.name.clone() }));
             };
@@ -70,7 +78,7 @@ impl AdapterOutline {
         if changes.is_empty() {
             return Err(failed(AdapterError::Empty));
         }
-        Ok(Self { name: file.name().to_owned(), architecture, alpha, changes })
+        Ok(Self { name: file.name().to_owned(), architecture, alpha, changes, left_out })
     }
 
     /// The file's name.
@@ -91,6 +99,12 @@ impl AdapterOutline {
     /// The changes, in the order of the file.
     pub fn changes(&self) -> &[AdapterChange] {
         &self.changes
+    }
+
+    /// Tensors of the file that are the model's own, and are not looked at: factors of rotations, which llama.cpp's
+    /// converter writes into adapters of models that have them.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The largest rank of a change.

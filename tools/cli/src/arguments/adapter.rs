@@ -1,6 +1,7 @@
 //! The flag that changes a model by LoRA adapters.
 
 use super::InputPath;
+use crate::terminal::note;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -63,6 +64,7 @@ impl AdapterArguments {
                 "{}: the adapter is named twice",
                 file.name()
             );
+            say_left_out(&AdapterOutline::of(&file)?);
             files.push((file, *scale));
         }
         Ok(AdapterFiles(files))
@@ -88,6 +90,13 @@ impl AdapterFiles {
     pub(crate) fn load(&self, model: &Model) -> Result<Adapters> {
         let load = |(file, scale): &(Gguf, f32)| Ok((Adapter::from_gguf(file, model)?, *scale));
         Ok(Adapters(self.0.iter().map(load).collect::<Result<_>>()?))
+    }
+}
+
+/// Says which of the file's tensors are of no use.
+pub(crate) fn say_left_out(adapter: &AdapterOutline) {
+    for tensor in adapter.left_out() {
+        note(format_args!("note: {}: {tensor} is left out: the model has its own", adapter.name()));
     }
 }
 

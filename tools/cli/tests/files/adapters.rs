@@ -1,11 +1,16 @@
 //! LoRA adapters as the program's users meet them: the demo model's, which teaches it to control machines.
 
-use crate::common::{failure, families, here, ids, logits_of, nmse, npy, quantized, siskin, text};
+use crate::common::{
+    TensorBytes, failure, families, here, ids, logits_of, nmse, npy, quantized, siskin, text,
+    write_safetensors,
+};
 use serde_json::{Value, json};
 use siskin::gguf::Gguf;
+use siskin::gguf::write::Builder;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::{Adapter, CacheType, Model, Session, SessionOptions};
+use siskin_quant::TensorType;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -360,8 +365,79 @@ fn alpha_rank_and_stabilized_scales_are_peft_s() {
             "up_proj": 16, "down_proj": 16});
     });
     assert!(same(&patterns));
-    let pattern = changed(|config| config["alpha_pattern"] = json!({"q_proj|k_proj": 16}));
-    assert!(
-        refusal(pattern.path()).contains("alpha_pattern: q_proj|k_proj: expected the end of a module's name")
-    );
+    // Regular expressions, of which the first that matches a module counts.
+    let patterns = changed(|config| {
+        config["lora_alpha"] = json!(1);
+        config["alpha_pattern"] = json!({"(q|k)_proj": 16, "^model\\.layers\\.\\d+\\.mlp\\..*": 16, "self_attn.(v_proj|o_proj)": 16});
+        config["rank_pattern"] = json!({"(q|k)_proj": 8});
+    });
+    assert!(same(&patterns));
+    let first =
+        changed(|config| config["alpha_pattern"] = json!({"mlp.down_proj": 16, "model.*down_proj": 1}));
+    assert!(same(&first));
+    let pattern = changed(|config| config["alpha_pattern"] = json!({"q_proj(": 16}));
+    assert!(refusal(pattern.path()).contains("adapter_config.json: alpha_pattern: q_proj(: "));
+    let pattern = changed(|config| config["alpha_pattern"] = json!({"q_proj": "16"}));
+    assert!(refusal(pattern.path()).contains("alpha_pattern: q_proj: expected a number"));
+}
+
+#[test]
+fn what_to_do_about_changes_of_the_output_is_said() {
+    let half = |name: &str| TensorBytes {
+        name: format!("base_model.model.{name}"),
+        dtype: "F32".into(),
+        shape: vec![1, 2],
+        bytes: vec![0; 8],
+    };
+    for (name, part) in [
+        ("lm_head.lora_A.weight", "lm_head"),
+        ("lm_head.lora_B.weight", "lm_head"),
+        ("model.embed_tokens.lora_embedding_A", "embed_tokens"),
+    ] {
+        let folder = changed(|config| config["target_modules"] = json!(["q_proj", "lm_head"]));
+        write_safetensors(&folder.path().join("adapter_model.safetensors"), &[half(name)]);
+        let expected = format!(
+            "adapter_model.safetensors: tensor base_model.model.{name} changes {part}, and adapters change matrices of \
+             layers alone: merge it into the checkpoint with PEFT (merge_and_unload), and make a GGUF file of that with \
+             siskin quantize"
+        );
+        assert_eq!(refusal(folder.path()), expected);
+    }
+}
+
+#[test]
+fn factors_of_rotations_in_an_adapter_are_left_out_and_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = converted(&folder);
+    let file = Gguf::open(&adapter).unwrap();
+    let with = |extra: &str| {
+        let mut builder = Builder::new();
+        for (key, value) in file.metadata() {
+            builder.copy(key, value).unwrap();
+        }
+        builder.tensor(extra, &[4], TensorType::F32).unwrap();
+        for tensor in file.tensors() {
+            builder.tensor(&tensor.name, &tensor.shape, tensor.ty).unwrap();
+        }
+        let mut writer = builder.start(Vec::new()).unwrap();
+        writer.tensor(extra, &[0; 16]).unwrap();
+        file.tensors().iter().for_each(|tensor| writer.tensor(&tensor.name, file.data(tensor)).unwrap());
+        let path = folder.path().join("extra.gguf");
+        fs::write(&path, writer.finish().unwrap()).unwrap();
+        path
+    };
+    let run = |adapter: &Path| {
+        let arguments =
+            ["run", "-p", "Book maintenance", "--temp", "0", "-n", "8", "--adapter", text(adapter)];
+        siskin(&arguments)
+    };
+    let extra = with("rope_freqs.weight");
+    let (expected, found) = (run(&adapter), run(&extra));
+    assert!(expected.status.success() && found.stdout == expected.stdout);
+    let said = String::from_utf8(found.stderr).unwrap();
+    let note = format!("note: {}: rope_freqs.weight is left out: the model has its own\n", text(&extra));
+    assert_eq!(said.matches(&note).count(), 1, "{said}");
+
+    let line = failure(&run(&with("output.weight.lora_a")));
+    assert!(line.contains("\"output.weight.lora_b\" is missing"), "{line}");
 }

@@ -4,9 +4,12 @@ use super::document::Document;
 use super::families::Family;
 use super::safetensors::{Stored, Weights, tensor_type};
 use super::tensor::{RowOrder, Source, Tensor};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use regex_lite::Regex;
+use serde_json::Value;
 use siskin::gguf::Gguf;
 use siskin::gguf::write::Builder;
+use siskin::template::Json;
 use siskin_quant::TensorType;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -71,7 +74,7 @@ fn read(folder: &Path, base: &Gguf) -> Result<Vec<u8>> {
             let module = name.strip_suffix(suffix).and_then(|name| name.strip_prefix("base_model.model."));
             let found = module.and_then(|module| Some((module, matrix(module, rotated)?)));
             let Some((module, (gguf, order))) = found else {
-                bail!("{WEIGHTS}: tensor {name} belongs to no matrix of a layer");
+                return Err(stray(name));
             };
             all.insert(gguf.clone(), Half { module, name: gguf, order, stored });
         }
@@ -81,13 +84,30 @@ fn read(folder: &Path, base: &Gguf) -> Result<Vec<u8>> {
     let known =
         |name: &&String| [".lora_A.weight", ".lora_B.weight"].iter().any(|suffix| name.ends_with(suffix));
     if let Some(name) = weights.tensors.keys().find(|name| !known(name)) {
+        // What an embedding's halves are called.
+        if name.contains(".lora_embedding_") {
+            return Err(stray(name));
+        }
         bail!("{WEIGHTS}: tensor {name} is no half of a LoRA matrix");
     }
-    write(&config, architecture, &a, &b)
+    write(&Alphas::open(folder, &config)?, architecture, &a, &b)
+}
+
+/// Why a tensor is none of an adapter that can be used.
+fn stray(tensor: &str) -> Error {
+    let module = tensor.strip_prefix("base_model.model.").unwrap_or(tensor);
+    let part = module.split(".lora_").next().unwrap_or(module);
+    match part.rsplit('.').next() {
+        Some(part @ ("lm_head" | "embed_tokens")) => anyhow!(
+            "{WEIGHTS}: tensor {tensor} changes {part}, and adapters change matrices of layers alone: merge it into the \
+             checkpoint with PEFT (merge_and_unload), and make a GGUF file of that with siskin quantize"
+        ),
+        _ => anyhow!("{WEIGHTS}: tensor {tensor} belongs to no matrix of a layer"),
+    }
 }
 
 fn write(
-    config: &Document<'_>,
+    all: &Alphas,
     architecture: &str,
     a: &BTreeMap<String, Half<'_>>,
     b: &BTreeMap<String, Half<'_>>,
@@ -101,7 +121,7 @@ fn write(
     for (name, Half { module, stored, .. }) in a {
         let rank = stored.shape.first().copied().unwrap_or(0);
         ensure!(rank > 0, "{WEIGHTS}: {name}: expected a rank of at least 1");
-        alphas.insert(name.clone(), alpha(config, module, rank)?);
+        alphas.insert(name.clone(), all.of(module, rank)?);
     }
     let alpha = alphas[first];
     let mut builder = Builder::new();
@@ -151,26 +171,57 @@ fn tensor(half: &Half<'_>, suffix: &str, order: RowOrder, factor: f64) -> Result
     Ok(Tensor { ty: TensorType::F32, source: Source::Memory(scaled), order: RowOrder::Same, ..tensor })
 }
 
-/// The scale of a module's change times its rank.
-fn alpha(config: &Document<'_>, module: &str, rank: u64) -> Result<f64> {
-    let mut alpha = f64::from(config.require_f32("lora_alpha")?);
-    if let Some(pattern) = config.object("alpha_pattern")? {
-        for (key, value) in pattern.entries() {
-            // PEFT takes it for a regular expression that matches the end of a module's name.
-            let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
-            ensure!(plain, "{}: {key}: expected the end of a module's name", pattern.name());
-            if module == key || module.ends_with(&format!(".{key}")) {
-                alpha =
-                    value.as_f64().ok_or_else(|| anyhow!("{}: {key}: expected a number", pattern.name()))?;
+/// What tells the scales of changes.
+struct Alphas {
+    alpha: f64,
+    /// Those of modules whose names a pattern matches, in the order of the file.
+    patterns: Vec<(Regex, f64)>,
+    rank_stabilized: bool,
+}
+
+impl Alphas {
+    fn open(folder: &Path, config: &Document<'_>) -> Result<Alphas> {
+        let mut patterns = Vec::new();
+        if let Some(given) = config.object("alpha_pattern")? {
+            let name = given.name();
+            for key in keys_in_order(folder, "alpha_pattern")? {
+                let alpha = given.get(&key).and_then(Value::as_f64);
+                let alpha = alpha.with_context(|| format!("{name}: {key}: expected a number"))?;
+                // As PEFT matches it: the end of a module's name, from a point on, or all of it.
+                let pattern = Regex::new(&format!(r"^(.*\.)?({key})$"));
+                let pattern = pattern.map_err(|error| anyhow!("{name}: {key}: {error}"))?;
+                patterns.push((pattern, alpha));
             }
         }
+        Ok(Alphas {
+            alpha: f64::from(config.require_f32("lora_alpha")?),
+            patterns,
+            rank_stabilized: config.bool("use_rslora")?.unwrap_or(false),
+        })
     }
-    ensure!(
-        alpha.is_finite() && alpha != 0.0,
-        "{CONFIG}: lora_alpha: expected a number other than 0, found {alpha}"
-    );
-    let rank_stabilized = config.bool("use_rslora")?.unwrap_or(false);
-    Ok(if rank_stabilized { alpha * (rank as f64).sqrt() } else { alpha })
+
+    /// The scale of a module's change times its rank. The first pattern that matches counts.
+    fn of(&self, module: &str, rank: u64) -> Result<f64> {
+        let pattern = self.patterns.iter().find(|(pattern, _)| pattern.is_match(module));
+        let alpha = pattern.map_or(self.alpha, |&(_, alpha)| alpha);
+        ensure!(
+            alpha.is_finite() && alpha != 0.0,
+            "{CONFIG}: lora_alpha: expected a number other than 0, found {alpha}"
+        );
+        Ok(if self.rank_stabilized { alpha * (rank as f64).sqrt() } else { alpha })
+    }
+}
+
+/// The keys of an object of the configuration as they follow each other, which [`Document`] does not tell.
+fn keys_in_order(folder: &Path, object: &str) -> Result<Vec<String>> {
+    let text = siskin_kit::read(&folder.join(CONFIG))?;
+    let fields = |json: Json| match json {
+        Json::Object(fields) => fields,
+        _ => Vec::new(),
+    };
+    let config = fields(serde_json::from_slice(&text).context(CONFIG)?);
+    let found = config.into_iter().find(|(name, _)| name == object).map_or(Json::Null, |(_, found)| found);
+    Ok(fields(found).into_iter().map(|(key, _)| key).collect())
 }
 
 /// Kinds of adapters that are other computations.

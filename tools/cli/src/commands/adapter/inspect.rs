@@ -21,6 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { file, model } = arguments;
     let file = if file.is_dir() { adapter::open(file, &model.file()?)? } else { model.beside(file)? };
     let outline = AdapterOutline::of(&file)?;
+    adapter::say_left_out(&outline);
     let mut kinds: BTreeMap<(&str, String), Vec<f64>> = BTreeMap::new();
     for change in outline.changes() {
         let AdapterChange { matrix, rank, rows, row_len, types: [a, b], scale, .. } = change;
