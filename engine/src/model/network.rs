@@ -95,6 +95,7 @@ impl Network {
     }
 
     fn take(file: &Gguf, arena: Arena) -> Result<(Self, usize), LoadError> {
+        file.check_is_model()?;
         let name = file.require_str("general.architecture")?;
         let Some(family) = families::named(name) else {
             let (file, found) = (file.name().to_owned(), name.to_owned());

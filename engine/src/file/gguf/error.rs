@@ -1,3 +1,4 @@
+use super::foreign::foreign;
 use super::value::ValueType;
 use siskin_quant::TensorType;
 use std::{fmt, io};
@@ -22,6 +23,14 @@ pub enum GgufError {
         /// The path.
         file: String,
         /// What it is instead.
+        found: &'static str,
+    },
+    /// The file is something else than a GGUF file, or a GGUF file that is no model.
+    #[error("{file}: expected a model in a GGUF file, found {found}")]
+    NoModel {
+        /// The file's path.
+        file: String,
+        /// What it is, and what to do about it.
         found: &'static str,
     },
     /// The bytes are not a well-formed GGUF file.
@@ -150,6 +159,18 @@ pub struct Fault<'a> {
 }
 
 impl Fault<'_> {
+    /// The same about the file that begins with `bytes`: where it is known to be something else, that is said.
+    pub(super) fn about(&self, bytes: &[u8], file: &str) -> GgufError {
+        let known = match self.problem {
+            Problem::Magic(_) | Problem::Truncated { field: "magic", .. } => foreign(bytes),
+            _ => None,
+        };
+        match known {
+            Some(found) => GgufError::NoModel { file: file.to_owned(), found },
+            None => self.in_file(file),
+        }
+    }
+
     /// The same, as an error that names `file` and borrows nothing.
     pub fn in_file(&self, file: &str) -> GgufError {
         GgufError::Malformed {

@@ -222,7 +222,7 @@ fn read_metadata(
         match fault.bytes_wanted() {
             // Doubling keeps the scans that start over to twice the work of one.
             Some(bytes) if *filled < memory.len() => wanted = bytes.max(wanted.saturating_mul(2)),
-            _ => return Err(fault.in_file(name)),
+            _ => return Err(fault.about(read, name)),
         }
     }
 }

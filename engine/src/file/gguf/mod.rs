@@ -7,6 +7,7 @@ mod catalog;
 mod cursor;
 mod data;
 mod error;
+mod foreign;
 mod layout;
 #[allow(unsafe_code)] // Mapped memory, and what happens when it goes.
 mod map;
@@ -21,6 +22,7 @@ pub mod write;
 pub use catalog::TensorInfo;
 pub use data::Data;
 pub use error::{Fault, GgufError, Item, Problem, SplitProblem};
+pub use foreign::foreign;
 pub use layout::{Layout, PACKED_VERSION, PACKED_VERSION_KEY, PANEL_ALIGNMENT};
 pub(crate) use map::Footprint;
 pub use map::exit_on_bus_error;
@@ -83,14 +85,14 @@ impl Gguf {
 
     /// A file that is part of the program, as with `include_bytes!`, called `name` in messages.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Gguf, GgufError> {
-        let scan = scan(bytes).map_err(|fault| fault.in_file(name))?;
+        let scan = scan(bytes).map_err(|fault| fault.about(bytes, name))?;
         let storage = Storage::Static(bytes);
         split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
     }
 
     /// A file in memory, called `name` in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, GgufError> {
-        let scan = scan(&bytes).map_err(|fault| fault.in_file(name))?;
+        let scan = scan(&bytes).map_err(|fault| fault.about(&bytes, name))?;
         let storage = Storage::Owned(bytes);
         split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
     }
@@ -162,6 +164,19 @@ impl Gguf {
     /// The path of the file, or those of the shards of a split model in order: [`TensorInfo::shard`] counts these.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.shards().map(|shard| shard.path.as_path())
+    }
+
+    /// Refuses what is no model by what the file says of itself: an adapter, an importance matrix, a vocabulary alone.
+    pub fn check_is_model(&self) -> Result<(), GgufError> {
+        let kind = self.str("general.type")?.filter(|kind| *kind != "model");
+        let architecture = self.str("general.architecture")?;
+        let other = architecture.filter(|name| ["clip", "controlvector"].contains(name));
+        let found = match kind.or(other) {
+            Some(kind) => foreign::other_kind(kind),
+            None if self.tensors().is_empty() => "a vocabulary without weights",
+            None => return Ok(()),
+        };
+        Err(GgufError::NoModel { file: self.name.clone(), found })
     }
 
     /// All keys and their values, in the order of the file.

@@ -9,6 +9,7 @@ mod common;
 mod adapters;
 mod demo;
 mod families;
+mod foreign;
 mod imatrix;
 mod inspect;
 mod llama_cpp;

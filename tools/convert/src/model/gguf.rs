@@ -27,6 +27,7 @@ pub(super) fn open(path: &Path) -> Result<Model> {
 }
 
 fn check(file: &Gguf) -> Result<Shape> {
+    file.check_is_model()?;
     let architecture = file.require_str("general.architecture")?;
     Family::check_architecture(architecture)?;
     let key = |name: &str| format!("{architecture}.{name}");
@@ -34,16 +35,8 @@ fn check(file: &Gguf) -> Result<Shape> {
     if experts > 0 && !Family::has_experts(architecture) {
         bail!("{}: {architecture} models of {experts} experts are not supported", key("expert_count"));
     }
-    if let Some(kind) = file.str("general.type")?
-        && kind != "model"
-    {
-        bail!("general.type: expected model, found {kind}");
-    }
     if file.is_packed() {
         bail!("the file is packed: quantize the original, or what `siskin pack --unpack` makes of this");
-    }
-    if file.tensors().is_empty() {
-        bail!("the file has no tensors");
     }
     let heads = file.u32(&key("attention.head_count"))?;
     let kv_heads = most(file, &key("attention.head_count_kv"))?;

@@ -3,10 +3,11 @@ use super::tensor::FileBytes;
 use anyhow::{Context, Result, anyhow, bail};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::Value;
+use siskin::gguf::foreign;
 use siskin_quant::TensorType;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,6 +105,13 @@ pub(crate) fn tensor_type(dtype: Dtype) -> Option<TensorType> {
 fn read_header(path: &Path) -> Result<Vec<(String, Stored)>> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
+    let mut start = Vec::new();
+    (&file).take(4096).read_to_end(&mut start)?;
+    let is_one = start.get(8..).is_some_and(|header| header.starts_with(b"{"));
+    if let Some(found) = foreign(&start).filter(|_| !is_one) {
+        bail!("expected a safetensors file, found {found}");
+    }
+    file.rewind()?;
     let mut size = [0; 8];
     file.read_exact(&mut size).context("too short for a safetensors header")?;
     let size = u64::from_le_bytes(size);
