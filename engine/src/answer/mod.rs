@@ -112,6 +112,11 @@ impl Answer {
         }
     }
 
+    /// The sampler, to be seeded anew between answers, or to go on from where it stood before one.
+    pub fn sampler_mut(&mut self) -> &mut Sampler {
+        &mut self.sampler
+    }
+
     /// Has another sampler pick the tokens from now on.
     pub fn set_sampler(&mut self, sampler: Sampler) {
         self.sampler = sampler;
@@ -183,6 +188,15 @@ impl Answer {
     /// # Errors
     /// As for [`Session::feed`].
     pub fn read_prompt(&mut self) -> Result<(), Error> {
+        self.read_prompt_telling(|_| ())
+    }
+
+    /// As [`Answer::read_prompt`], and tells `fed` after each batch how many of the tokens behind [`Answer::reused`] are
+    /// fed: for whoever waits for a long prompt.
+    ///
+    /// # Errors
+    /// As for [`Answer::read_prompt`].
+    pub fn read_prompt_telling(&mut self, mut fed: impl FnMut(usize)) -> Result<(), Error> {
         if self.writing.ending().is_some() || self.read {
             return Ok(());
         }
@@ -191,7 +205,7 @@ impl Answer {
             // The last token is fed even if it is there: the answer needs the logits after it.
             self.reused = self.reused.min(self.prompt.len() - 1);
             self.session.truncate(self.reused);
-            match self.session.feed(&self.prompt[self.reused..]) {
+            match self.session.feed_telling(&self.prompt[self.reused..], &mut fed) {
                 Err(SessionError::Cancelled) => {
                     self.writing.end(Ending::Cancelled);
                     return Ok(());

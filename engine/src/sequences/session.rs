@@ -165,6 +165,20 @@ impl Session {
         self.append(tokens, &mut (), LogitsOf::Ends, |_, _, _| Ok(()))
     }
 
+    /// As [`Session::feed`], and tells `fed` after each batch how many of the tokens are fed: for whoever waits.
+    pub(crate) fn feed_telling(
+        &mut self,
+        tokens: &[u32],
+        mut fed: impl FnMut(usize),
+    ) -> Result<(), SessionError> {
+        let mut count = 0;
+        self.append(tokens, &mut (), LogitsOf::Ends, |_, _, positions| {
+            count += positions.len();
+            fed(count);
+            Ok(())
+        })
+    }
+
     /// Appends tokens and calls `each` with the logits after every one of them, in order.
     ///
     /// # Errors

@@ -123,6 +123,31 @@ fn drafts_and_the_same_prompt_again_change_nothing() {
 }
 
 #[test]
+fn whoever_waits_for_a_prompt_is_told_how_far_it_is() {
+    let model = demo();
+    let greedy = SamplerOptions::default().temperature(0.0);
+    let mut quiet = answer(&model, &greedy);
+    let expected = say(&mut quiet, PROMPTS[0]);
+    let mut told = Answer::with_sampler(
+        model.session(&options().batch(5)).unwrap(),
+        quiet.session().sampler(&greedy).unwrap(),
+    );
+    told.ask(&user(PROMPTS[0])).unwrap();
+    let mut fed = Vec::new();
+    told.read_prompt_telling(|count| fed.push(count)).unwrap();
+    let count = told.prompt().len();
+    let mut batches: Vec<usize> = (5..count).step_by(5).collect();
+    batches.push(count);
+    assert_eq!(fed, batches);
+    assert_eq!(text(&mut told), expected);
+    // Only what is new is fed.
+    told.ask(&user(PROMPTS[0])).unwrap();
+    fed.clear();
+    told.read_prompt_telling(|count| fed.push(count)).unwrap();
+    assert_eq!(fed.last().copied().unwrap_or(0), told.prompt().len() - told.reused());
+}
+
+#[test]
 fn answers_end_for_a_reason() {
     let model = demo();
     let greedy = SamplerOptions::default().temperature(0.0);

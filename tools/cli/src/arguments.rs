@@ -13,7 +13,7 @@ mod sampling;
 mod session;
 pub(crate) mod size;
 pub(crate) mod speculation;
-mod template;
+pub(crate) mod template;
 
 pub(crate) use adapter::{AdapterArguments, Adapters};
 pub(crate) use answer::AnswerArguments;

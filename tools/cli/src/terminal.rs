@@ -2,9 +2,12 @@
 
 pub(crate) mod answer;
 mod interrupt;
+mod reading;
+pub(crate) mod stalled;
 
 pub(crate) use answer::Reply;
 pub(crate) use interrupt::Interrupt;
+pub(crate) use reading::read_prompt;
 
 use std::io::{self, Write};
 

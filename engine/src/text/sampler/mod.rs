@@ -72,6 +72,15 @@ pub(crate) fn bytes_for(vocabulary: usize) -> usize {
     vocabulary.saturating_mul(size_of::<Candidate>())
 }
 
+/// Where the random numbers of a [`Sampler`] stand, and Mirostat's surprise: all that one text leaves to the next. It is
+/// some bytes, so it can be kept for every answer that may be taken back.
+#[derive(Debug, Clone)]
+pub struct Chance {
+    mirostat: Option<mirostat::State>,
+    rng: Rng,
+    seed: u64,
+}
+
 /// Chooses tokens, remembering those of the text so far.
 #[derive(Debug, Clone)]
 pub struct Sampler {
@@ -185,6 +194,24 @@ impl Sampler {
             mirostat.reset();
         }
         self.rng = Rng::new(self.seed);
+    }
+
+    /// Forgets the text and starts the random numbers from another seed.
+    pub fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
+        self.reset();
+    }
+
+    /// Where the random numbers stand.
+    pub fn chance(&self) -> Chance {
+        Chance { mirostat: self.mirostat.clone(), rng: self.rng.clone(), seed: self.seed }
+    }
+
+    /// Goes on from where the random numbers stood: from the next text on it is as if nothing had been chosen since.
+    pub fn set_chance(&mut self, chance: &Chance) {
+        self.mirostat.clone_from(&chance.mirostat);
+        self.rng.clone_from(&chance.rng);
+        self.seed = chance.seed;
     }
 
     /// The highest logit, the lowest id among equals, after what changes logits. Samplers that only drop tokens cannot

@@ -228,6 +228,33 @@ fn a_drawn_seed_can_be_read_and_used_again() {
 }
 
 #[test]
+fn chance_can_be_taken_back_and_begun_anew() {
+    let logits = noise(100);
+    for mirostat in [Mirostat::Off, Mirostat::V2] {
+        let options = SamplerOptions { seed: Some(5), mirostat, ..Default::default() };
+        let mut sampler = sampler(options.clone());
+        let draw = |sampler: &mut Sampler| -> Vec<u32> {
+            let next = |_| {
+                let token = sampler.sample(&logits);
+                sampler.accept(token);
+                token
+            };
+            (0..12).map(next).collect()
+        };
+        let begun = draw(&mut sampler);
+        let chance = sampler.chance();
+        let expected = draw(&mut sampler);
+        sampler.reseed(6);
+        assert_eq!(sampler.seed(), 6);
+        let other = draw(&mut sampler);
+        let mut fresh = self::sampler(SamplerOptions { seed: Some(6), ..options });
+        assert!(other == draw(&mut fresh) && other != begun);
+        sampler.set_chance(&chance);
+        assert_eq!((draw(&mut sampler), sampler.seed()), (expected, 5));
+    }
+}
+
+#[test]
 fn draws_follow_the_probabilities() {
     let options = SamplerOptions { samplers: vec![], seed: Some(3), ..Default::default() };
     let mut sampler = Sampler::new(&options, 3, 10, &Breakers::default()).expect("valid options");

@@ -17,6 +17,11 @@ pub(crate) struct AnswerArguments {
 }
 
 impl AnswerArguments {
+    /// Whether they say how many tokens an answer has, be it without a limit.
+    pub(crate) fn say_how_long(&self) -> bool {
+        self.n_predict.is_some()
+    }
+
     /// What they say of an answer's end.
     pub(crate) fn limits(&self) -> AnswerLimits {
         AnswerLimits::default().tokens(self.n_predict.and_then(Limit::tokens)).stop(self.stop.clone())

@@ -32,6 +32,11 @@ pub(crate) struct ModelArguments {
 }
 
 impl ModelArguments {
+    /// The same for another model.
+    pub(crate) fn of(&self, path: InputPath) -> ModelArguments {
+        ModelArguments { model: Some(path), no_mmap: self.no_mmap }
+    }
+
     /// Opens another file as the model's is opened.
     pub(crate) fn beside(&self, path: &Path) -> Result<Gguf> {
         open(Some(path), self.no_mmap)

@@ -23,6 +23,17 @@ pub(crate) fn model() -> impl TypedValueParser<Value = InputPath> {
     PathBufValueParser::new().map(InputPath::from)
 }
 
+/// The path of the model that a text means, which is read as arguments are.
+///
+/// # Errors
+/// A name that stands for nothing on this machine, with what helps.
+pub(crate) fn find(text: &str) -> anyhow::Result<InputPath> {
+    #[cfg(feature = "hub")]
+    return Ok(hub::locate(text.into())?.into());
+    #[cfg(not(feature = "hub"))]
+    Ok(std::path::PathBuf::from(text).into())
+}
+
 #[cfg(feature = "hub")]
 mod hub {
     use crate::terminal::note;

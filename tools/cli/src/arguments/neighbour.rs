@@ -3,6 +3,7 @@
 use crate::sensors::governor::Governor;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use siskin::SessionOptions;
 use siskin::machine::{self, Machine, Tree};
 use std::sync::Arc;
@@ -59,12 +60,31 @@ impl NeighbourArguments {
             thread::Builder::new().name("siskin-governor".to_owned()).spawn(watch).context("--max-temp")?;
         }
         // Last, as threads that are started from now on would stay on this CPU too.
+        self.pin()
+    }
+
+    fn pin(&self) -> Result<()> {
         if self.pin
             && let Some(&place) = Machine::read().places().first()
         {
             machine::pin(place).context("--pin")?;
         }
         Ok(())
+    }
+
+    /// Does what starts threads once the work is watched over, and this thread is kept on a CPU already: the new ones may
+    /// have all that `allowed` says.
+    ///
+    /// # Errors
+    /// The system's, and those of `start`.
+    pub(crate) fn unpinned<T>(&self, allowed: &CpuSet, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.pin {
+            return start();
+        }
+        sched_setaffinity(None, allowed).context("--pin")?;
+        let started = start();
+        self.pin()?;
+        started
     }
 
     fn governor(&self, threads: usize) -> Result<Option<Governor>> {

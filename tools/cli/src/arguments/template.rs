@@ -50,7 +50,8 @@ pub(crate) enum Think {
 }
 
 impl Think {
-    fn name(self) -> &'static str {
+    /// As the flag has it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Think::On => "on",
             Think::Off => "off",
@@ -119,16 +120,26 @@ impl TemplateArguments {
         if template.is_fallback() {
             note(format_args!("the model's file has no chat template: it is asked in ChatML"));
         }
-        let switch = template.thinking_variable();
+        self.tell_think(&model);
+        Ok(model)
+    }
+
+    /// Says on standard error that thinking cannot be switched, where it is to be.
+    fn tell_think(&self, model: &Model) {
         if let Some(think @ (Think::On | Think::Off)) = self.think
-            && switch.is_none()
+            && model.chat_template().thinking_variable().is_none()
         {
             let think = think.name();
             note(format_args!(
                 "the chat template has no switch for thinking, so --think {think} does nothing"
             ));
         }
-        Ok(model)
+    }
+
+    /// Has thoughts handled in another way from now on.
+    pub(crate) fn set_think(&mut self, think: Think, model: &Model) {
+        self.think = Some(think);
+        self.tell_think(model);
     }
 
     /// Says on standard error that a system message goes another way than the template's, where it does.

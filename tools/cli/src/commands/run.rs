@@ -2,12 +2,13 @@
 
 mod prompt_cache;
 
+use crate::arguments::context::larger;
 use crate::arguments::{
     AdapterArguments, AnswerArguments, ContextArguments, InputPath, MemoryArguments, ModelArguments,
     NeighbourArguments, OutputPath, SamplingArguments, SessionArguments, SpeculationArguments,
     TemplateArguments, speculation,
 };
-use crate::terminal::{Interrupt, answer, note};
+use crate::terminal::{Interrupt, answer, note, read_prompt};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use siskin::template::Message;
@@ -77,9 +78,11 @@ Examples:
 /// Answers the prompt.
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     arguments.sampling.check()?;
+    let when_full = arguments.context.when_full()?;
     let prompt = arguments.prompt()?;
-    let interrupt = Interrupt::on_termination()?;
+    // First of all, as threads that are there already would not be nice.
     let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
+    let interrupt = Interrupt::on_termination()?;
     let options = arguments.speculation.options(options);
     let draft = arguments.speculation.draft(&arguments.model)?;
     let (model, options, adapters) =
@@ -89,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let tokens = arguments.tokens(&model, prompt)?;
     let mut session = model.session(&options)?;
     arguments.context.check(tokens.len(), session.context(), &model)?;
-    session.set_when_full(arguments.context.when_full())?;
+    session.set_when_full(when_full)?;
     adapters.attach(&mut session)?;
     arguments.speculation.attach(&mut session, speculation)?;
     arguments.neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
@@ -105,7 +108,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
         Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path, inputs)?,
         None => {
             answer.ask_tokens(&tokens)?;
-            answer.read_prompt().context("the prompt")?;
+            read_prompt(&mut answer).context("the prompt")?;
         }
     }
     ensure!(answer.ending().is_none(), "interrupted before the answer began");
@@ -124,7 +127,11 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     }
     let session = answer.session();
     if reply.ending == Ending::ContextFull {
-        note(format_args!("the context of {} tokens is full: the answer ends here", session.context()));
+        let context = session.context();
+        note(format_args!(
+            "the context of {context} tokens is full: the answer ends here; {}, --when-full shift goes on",
+            larger(context, session.model())
+        ));
     }
     if session.pristine() < session.position() {
         note(format_args!("the context of {} tokens was full: the oldest were forgotten", session.context()));

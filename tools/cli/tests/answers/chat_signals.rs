@@ -1,16 +1,14 @@
 //! `siskin chat` when signals come, in a terminal and behind pipes.
 
-use crate::terminal::{Terminal, command, read_until};
+use crate::terminal::{Terminal, command, ended, is_full, read_until, signal};
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Answers that do not end by themselves: the token that would end them is banned.
 const ENDLESS: [&str; 10] =
     ["chat", "-c", "64", "--when-full", "window", "--logit-bias", "2-inf", "--temp", "0", "--threads=1"];
-
-fn signal(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-}
 
 #[test]
 fn a_signal_in_the_middle_of_a_line_gives_the_terminal_back() {
@@ -77,4 +75,57 @@ fn a_signal_ends_a_chat_behind_pipes() {
         assert_eq!(String::from_utf8(ended.stderr).unwrap(), "siskin: interrupted\n");
         assert_eq!((ended.stdout.as_slice(), ended.status.code()), (&b""[..], Some(1)));
     }
+}
+
+/// Waits until nobody takes what is written, and sees that a signal ends the program all the same.
+fn ends_though_stalled(child: &mut Child, is_full: impl Fn() -> bool) {
+    let begun = Instant::now();
+    let mut full = 0;
+    while full < 10 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not fill up");
+        thread::sleep(Duration::from_millis(20));
+        full = if is_full() { full + 1 } else { 0 };
+    }
+    signal(child, "-TERM");
+    assert_eq!(ended(child), Some(1));
+}
+
+#[test]
+fn a_signal_ends_an_answer_that_a_terminal_does_not_take() {
+    let mut terminal = Terminal::start(&ENDLESS);
+    read_until(&mut terminal.user, "> ");
+    terminal.user.write_all(b"hello\r").unwrap();
+    read_until(&mut terminal.user, "Hello! How");
+    // It takes no more once it has room for no more.
+    let stalled = terminal.fullness();
+    ends_though_stalled(&mut terminal.child, stalled);
+}
+
+#[test]
+fn a_signal_ends_a_line_on_a_terminal_that_takes_nothing() {
+    let mut terminal = Terminal::start(&["chat", "--threads=1"]);
+    read_until(&mut terminal.user, "> ");
+    terminal.stop();
+    terminal.user.write_all(b"hello").unwrap();
+    thread::sleep(Duration::from_millis(300));
+    signal(&terminal.child, "-TERM");
+    assert_eq!(ended(&mut terminal.child), Some(1));
+    assert!(terminal.is_plain());
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_answer_nobody_takes() {
+    let endless = [&["run", "-p", "hello"], &ENDLESS[1..]].concat();
+    let mut terminal = Terminal::start(&endless);
+    read_until(&mut terminal.user, "Hello! How");
+    terminal.stop();
+    let stalled = terminal.fullness();
+    ends_though_stalled(&mut terminal.child, stalled);
+
+    // A pipe whose reader sleeps.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let other = writer.try_clone().unwrap();
+    let mut child = command(&endless).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    ends_though_stalled(&mut child, || is_full(&other));
+    drop(reader);
 }

@@ -166,7 +166,9 @@ mod run {
         let run = output(&greedy(&["-p", LIGHT, "-c", "20"]));
         let answer = stdout(&run);
         assert!(LIGHT_ON.starts_with(answer.trim_end()) && answer.len() < LIGHT_ON.len(), "{answer:?}");
-        assert_eq!(stderr(&run), "the context of 20 tokens is full: the answer ends here\n");
+        let said = "the context of 20 tokens is full: the answer ends here; -c makes it larger, up to the 1024 that the \
+                    model was made for, --when-full shift goes on\n";
+        assert_eq!(stderr(&run), said);
     }
 
     #[test]
@@ -219,7 +221,9 @@ mod run {
     fn no_limit_and_all_threads_have_numbers_too() {
         assert_eq!(answer(&["-p", LIGHT, "-n", "-1", "-t", "0"]), LIGHT_ON);
         let run = output(&["run", "-p", LIGHT, "-n", "-1", "-c", "20", "--temp", "0", "-q"]);
-        assert_eq!(stderr(&run), "the context of 20 tokens is full: the answer ends here\n");
+        let said = "the context of 20 tokens is full: the answer ends here; -c makes it larger, up to the 1024 that the \
+                    model was made for, --when-full shift goes on\n";
+        assert_eq!(stderr(&run), said);
     }
 
     #[test]
@@ -638,7 +642,7 @@ mod chat {
 
     #[test]
     fn a_full_context_is_said_and_a_reset_helps() {
-        let run = chat(&["-c", "36"], &format!("hello\n{LIGHT}\n/reset\nhello\n"));
+        let run = chat(&["-c", "36", "--when-full", "stop"], &format!("hello\n{LIGHT}\n/reset\nhello\n"));
         assert!(stdout(&run).starts_with(HELLO) && stdout(&run).ends_with(HELLO), "{}", stdout(&run));
         assert!(stderr(&run).starts_with("the context of 36 tokens is full: "), "{}", stderr(&run));
         assert!(stderr(&run).contains("; /reset begins a new conversation, -c makes"), "{}", stderr(&run));

@@ -7,6 +7,7 @@
 mod common;
 
 mod batch;
+mod chat_commands;
 mod chat_signals;
 mod chat_terminal;
 mod cli;

@@ -427,8 +427,8 @@ fn a_prompt_without_room_is_refused_with_the_figures_and_what_helps() {
     let chat = copy.fed(&["chat", text(&model), "-c", "100"], &format!("{long}\nhello\n"));
     let said = stderr(&chat);
     assert!(
-        said.contains("no room for this message, with which the conversation has ")
-            && said.contains("-c makes"),
+        said.contains("the message alone has ")
+            && said.contains("room for 100, and an answer needs some: -c"),
         "{said}"
     );
     assert_eq!(stdout(&chat), format!("{HELLO}\n"));

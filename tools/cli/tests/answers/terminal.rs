@@ -1,10 +1,14 @@
 //! A terminal with the program in it, and somebody before it.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{Action, LocalModes, Winsize, tcflow, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The program with these arguments.
@@ -23,6 +27,31 @@ pub(crate) fn read_until(from: &mut impl Read, end: &str) -> String {
         said.extend(byte);
     }
     String::from_utf8(said).unwrap()
+}
+
+/// Sends a signal to the program.
+pub(crate) fn signal(child: &Child, signal: &str) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Whether a terminal or a pipe would not take another byte.
+pub(crate) fn is_full(to: &impl AsFd) -> bool {
+    let mut to = [PollFd::new(to, PollFlags::OUT)];
+    poll(&mut to, Some(&Timespec::default())).unwrap();
+    to[0].revents().is_empty()
+}
+
+/// How the program ended, which it must within some seconds.
+pub(crate) fn ended(child: &mut Child) -> Option<i32> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    panic!("it does not end");
 }
 
 /// The program in a terminal.
@@ -64,6 +93,37 @@ impl Terminal {
             .spawn()
             .unwrap();
         Terminal { child, user: user.into(), program, _state: state }
+    }
+
+    /// Makes it so many rows and columns.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.program, size).unwrap();
+    }
+
+    /// Takes nothing any more, as after Ctrl-S.
+    pub(crate) fn stop(&self) {
+        tcflow(&self.program, Action::OOff).unwrap();
+    }
+
+    /// What says whether it would not take another byte from the program.
+    pub(crate) fn fullness(&self) -> impl Fn() -> bool + use<> {
+        let program = self.program.try_clone().unwrap();
+        move || is_full(&program)
+    }
+
+    /// Adds to `screen` what the program says until it has said nothing for a while.
+    pub(crate) fn show(&mut self, screen: &mut vt100::Parser) {
+        let quiet = Timespec { tv_sec: 0, tv_nsec: 400_000_000 };
+        loop {
+            let mut user = [PollFd::new(&self.user, PollFlags::IN)];
+            if poll(&mut user, Some(&quiet)).unwrap() == 0 {
+                return;
+            }
+            let mut said = [0; 4096];
+            let count = self.user.read(&mut said).unwrap();
+            screen.process(&said[..count]);
+        }
     }
 
     /// The terminal gives whole lines to programs, and echoes them, as it does where no editor has it.

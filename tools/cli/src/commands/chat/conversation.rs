@@ -1,73 +1,49 @@
+use super::setup::Opened;
+use super::talk::{Exchange, Talk, said};
 use crate::arguments::AnswerArguments;
-use crate::terminal::{Reply, answer, note};
-use anyhow::{Context, Result, ensure};
-use serde::Serialize;
+use crate::arguments::context::Policy;
+use crate::terminal::{Interrupt, Reply, answer, note, read_prompt};
+use anyhow::Result;
 use siskin::sampler::SamplerOptions;
 use siskin::template::{Message, Rendering};
-use siskin::{Answer, Ending, Session, WhenFull};
-use siskin_kit::{Inputs, Output};
-use std::fs;
+use siskin::{Answer, Ending, Model};
 use std::io::Write;
-use std::path::Path;
 
 /// What was said so far, and who answers: a session that holds most of it.
 pub(super) struct Conversation {
     answer: Answer,
-    options: SamplerOptions,
-    messages: Vec<Message>,
-    /// The system message, which a new conversation begins with too.
-    opening: usize,
-    /// Tokens that are left when the oldest messages were forgotten; None where they never are.
-    room: Option<usize>,
-    /// Messages were forgotten for the last answer.
-    forgot: bool,
-    /// Tokens of the conversation that was answered last.
-    asked: usize,
+    sampling: SamplerOptions,
     /// What the chat template is told.
     rendering: Rendering,
     hide_thoughts: bool,
-    /// What the program reads.
-    inputs: Inputs,
+    policy: Policy,
+    talk: Talk,
+    /// Messages were forgotten for the last answer.
+    forgot: bool,
+    /// That something is forgotten was said.
+    told: bool,
+    /// Tokens of the conversation that was answered last.
+    asked: usize,
 }
 
 impl Conversation {
-    /// A conversation in an empty session. Where `when_full` is to forget tokens of a full context, whole messages go
-    /// before the next is answered.
-    pub(super) fn new(
-        mut session: Session,
-        options: SamplerOptions,
-        system: Option<&str>,
-        when_full: WhenFull,
-        inputs: Inputs,
-    ) -> Result<Conversation> {
-        session.set_when_full(when_full)?;
-        let room = match when_full {
-            WhenFull::Stop => None,
-            WhenFull::Shift { .. } => Some(session.context() / 2),
-            WhenFull::Window { .. } => Some(session.context() / 8 * 7),
-        };
-        let sampler = session.sampler(&options)?;
-        let messages: Vec<Message> = system.iter().map(|&text| Message::new("system", text)).collect();
-        let opening = messages.len();
-        let answer = Answer::with_sampler(session, sampler);
-        let (forgot, asked, rendering, hide_thoughts) = (false, 0, Rendering::default(), false);
-        Ok(Conversation {
-            answer,
-            options,
-            messages,
-            opening,
-            room,
-            forgot,
-            asked,
-            rendering,
-            hide_thoughts,
-            inputs,
-        })
+    /// Goes on with what was said, in a session that holds nothing. Where `policy` is to forget tokens of a full context,
+    /// whole messages go before the next is answered.
+    pub(super) fn new(opened: Opened, talk: Talk, policy: Policy) -> Conversation {
+        let Opened { answer, sampling, rendering, hide_thoughts } = opened;
+        let (forgot, told, asked) = (false, false, 0);
+        Conversation { answer, sampling, rendering, hide_thoughts, policy, talk, forgot, told, asked }
     }
 
-    /// Has control tokens stand in answers by their own text.
-    pub(super) fn show_special(&mut self, special: bool) {
-        self.answer.show_special(special);
+    /// What was said, without the model and its memory.
+    pub(super) fn into_talk(mut self) -> Talk {
+        self.talk.leave_session();
+        self.talk
+    }
+
+    /// Ends answers when the interrupt is raised.
+    pub(super) fn cancel_when(&mut self, interrupt: &Interrupt) {
+        self.answer.cancel_when(interrupt.flag());
     }
 
     /// Tells the chat template this from now on, and whether thoughts are left out of what is written.
@@ -81,6 +57,11 @@ impl Conversation {
         self.hide_thoughts
     }
 
+    /// The model that answers.
+    pub(super) fn model(&self) -> &Model {
+        self.answer.model()
+    }
+
     /// Tokens that the conversation has at most.
     pub(super) fn context(&self) -> usize {
         self.answer.session().context()
@@ -89,6 +70,16 @@ impl Conversation {
     /// Tokens of the conversation that was answered last, with its last message.
     pub(super) fn asked(&self) -> usize {
         self.asked
+    }
+
+    /// What was said.
+    pub(super) fn talk(&self) -> &Talk {
+        &self.talk
+    }
+
+    /// What becomes of it where the context is full.
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// Sends a message and writes the answer to `out`, until it ends or is cancelled.
@@ -101,258 +92,188 @@ impl Conversation {
         arguments: &AnswerArguments,
         out: &mut impl Write,
     ) -> Result<Reply> {
-        self.messages.push(Message::new("user", text));
-        let answer = self.answer(arguments, out);
-        match &answer {
-            Ok(answer) if answer.ending.is_complete() || !answer.tokens.is_empty() => {
-                let said = Message::new("assistant", answer.said.as_str());
-                self.messages.push(match answer.thoughts.trim() {
-                    "" => said,
-                    thoughts => said.with("reasoning_content", thoughts),
-                });
-            }
-            _ => drop(self.messages.pop()),
+        let before = self.talk.forgotten;
+        let chance = self.answer.sampler_mut().chance();
+        let message = self.talk.messages.len();
+        self.talk.messages.push(Message::new("user", text));
+        let reply = self.answer(arguments, out)?;
+        if reply.ending.is_complete() || !reply.tokens.is_empty() {
+            self.talk.messages.push(said(&reply.said, &reply.thoughts));
+            let held = Some(self.answer.reused());
+            self.talk.exchanges.push(Exchange { message, forgotten: before, held, chance: Some(chance) });
+            self.talk.unanswered = None;
+        } else {
+            self.talk.messages.pop();
+            self.talk.forgotten = before;
+            self.answer.sampler_mut().set_chance(&chance);
+            self.talk.unanswered = Some(text.to_owned());
         }
-        answer
+        Ok(reply)
     }
 
     fn answer(&mut self, arguments: &AnswerArguments, out: &mut impl Write) -> Result<Reply> {
-        let tokens = self.tokens()?;
+        let (tokens, context) = (self.tokens()?, self.context());
         self.asked = tokens.len();
-        if self.room.is_none() && tokens.len() >= self.context() {
+        let cuts_messages = self.policy.room(context).is_some() && !self.policy.is_default;
+        if tokens.len() >= context && !cuts_messages {
+            self.forgot = false;
             return Ok(Reply::none(Ending::ContextFull));
         }
-        self.answer.set_limits(arguments.limits());
+        let when_full = self.policy.when_full(context, self.opening(&tokens)?);
+        self.answer.session_mut().set_when_full(when_full)?;
+        let mut limits = arguments.limits();
+        if self.bounds_answers(arguments) {
+            limits.tokens = Some(context);
+        }
+        self.answer.set_limits(limits);
         self.answer.ask_tokens(&tokens)?;
+        read_prompt(&mut self.answer)?;
         answer::stream(&mut self.answer, out, self.hide_thoughts)
+    }
+
+    /// Whether an answer ends after as many tokens as the context has: a model may find no end by itself, and a context that
+    /// is full gives it none.
+    pub(super) fn bounds_answers(&self, arguments: &AnswerArguments) -> bool {
+        self.policy.is_default && !arguments.say_how_long()
     }
 
     /// The conversation in tokens, without the oldest messages where they have no room and may be forgotten.
     fn tokens(&mut self) -> Result<Vec<u32>> {
-        let mut tokens = self.answer.model().chat_tokens_with(&self.messages, &self.rendering)?;
+        let mut tokens = self.rendered(&self.talk)?;
         self.forgot = false;
-        if let Some(room) = self.room
+        if let Some(room) = self.policy.room(self.context())
             && tokens.len() >= self.context()
         {
-            while tokens.len() > room && self.messages.len() > self.opening + 1 {
-                // A message and its answer.
-                let end = (self.opening + 2).min(self.messages.len() - 1);
-                self.messages.drain(self.opening..end);
+            while tokens.len() > room && self.talk.forget_oldest() {
                 self.forgot = true;
-                tokens = self.answer.model().chat_tokens_with(&self.messages, &self.rendering)?;
+                tokens = self.rendered(&self.talk)?;
             }
         }
         Ok(tokens)
     }
 
-    /// Whether something of the conversation was forgotten for the last answer, or in the middle of it.
-    pub(super) fn forgot(&self) -> bool {
+    fn rendered(&self, talk: &Talk) -> Result<Vec<u32>> {
+        Ok(self.model().chat_tokens_with(&talk.seen(), &self.rendering)?)
+    }
+
+    /// How many of the tokens stand for what the model is told before the conversation.
+    fn opening(&self, tokens: &[u32]) -> Result<usize> {
+        if self.talk.system.is_none() {
+            return Ok(0);
+        }
+        let messages: Vec<Message> = self.talk.opening().chain([Message::new("user", "")]).collect();
+        let opening = self.model().chat_tokens_with(&messages, &self.rendering)?;
+        Ok(opening.iter().zip(tokens).take_while(|(opening, token)| opening == token).count())
+    }
+
+    /// Whether something of the conversation was forgotten for the last answer, or in the middle of it, and nobody was told
+    /// yet.
+    pub(super) fn tells_that_it_forgot(&mut self) -> bool {
         let session = self.answer.session();
-        self.forgot || session.pristine() < session.position()
+        let news = !self.told && (self.forgot || session.pristine() < session.position());
+        self.told |= news;
+        news
     }
 
     /// Says on standard error with which seed the conversation can be had again, where chance has a say in it.
     pub(super) fn tell_seed(&self) {
-        if !self.options.is_greedy() {
+        if !self.sampling.is_greedy() {
             note(format_args!("seed: {}", self.answer.seed()));
         }
     }
 
-    /// Begins anew: all but the system message is forgotten.
-    pub(super) fn reset(&mut self) -> Result<()> {
-        self.messages.truncate(self.opening);
-        // A new sampler, not a reset one: without a seed, the next conversation is to be another.
-        self.answer.set_sampler(self.answer.session().sampler(&self.options)?);
-        self.answer.session_mut().clear();
-        Ok(())
+    /// Whether the same is always answered to the same.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.sampling.is_greedy()
     }
 
-    /// Writes the messages to a JSON file: an array of objects with `role` and `content`.
+    /// Takes the last message and its answer back: all is as if they had never been. Whether there were any.
+    pub(super) fn undo(&mut self) -> bool {
+        let Some(exchange) = self.talk.exchanges.pop() else { return false };
+        self.talk.messages.truncate(exchange.message);
+        self.talk.forgotten = exchange.forgotten;
+        self.talk.unanswered = None;
+        if let Some(chance) = &exchange.chance {
+            self.answer.sampler_mut().set_chance(chance);
+        }
+        if let Some(held) = exchange.held {
+            let session = self.answer.session_mut();
+            session.truncate(held.min(session.pristine()));
+        }
+        true
+    }
+
+    /// Answers the last message again, with another seed if it has an answer already, which stays if this is none. None
+    /// where there is no message.
     ///
     /// # Errors
-    /// A file that is there already, unless it is to be replaced; what the file system says.
-    pub(super) fn save(&self, path: &Path, replace: bool) -> Result<()> {
-        let (name, is_there) = (path.display(), fs::metadata(path).is_ok_and(|found| found.is_file()));
-        ensure!(replace || !is_there, "{name} is there already: /save! {name} replaces it");
-        #[derive(Serialize)]
-        struct Saved<'m> {
-            role: &'m str,
-            content: &'m str,
+    /// As for [`Conversation::say`].
+    pub(super) fn retry(
+        &mut self,
+        arguments: &AnswerArguments,
+        out: &mut impl Write,
+    ) -> Result<Option<Reply>> {
+        if let Some(text) = self.talk.unanswered.take() {
+            return self.say(&text, arguments, out).map(Some);
         }
-        let saved = self.messages.iter().map(|Message { role, content, .. }| Saved { role, content });
-        let json = serde_json::to_string_pretty(&saved.collect::<Vec<_>>())?;
-        let output = Output::create(path, &self.inputs)?;
-        writeln!(output.writer(), "{json}").with_context(|| output.name().to_owned())?;
-        output.commit()
+        let Some(exchange) = self.talk.exchanges.last().cloned() else { return Ok(None) };
+        let taken = self.talk.messages.get(exchange.message..).unwrap_or_default().to_vec();
+        let (now, seed) = (self.answer.sampler_mut().chance(), self.answer.seed().wrapping_add(1));
+        let forgotten = self.talk.forgotten;
+        self.undo();
+        self.answer.sampler_mut().reseed(seed);
+        self.tell_seed();
+        let text = taken.first().map_or("", |message| message.content.as_str());
+        let reply = self.say(text, arguments, out)?;
+        match self.talk.unanswered.take() {
+            Some(_) => {
+                self.talk.messages.extend(taken);
+                self.talk.exchanges.push(exchange);
+                self.talk.forgotten = forgotten;
+                self.answer.sampler_mut().set_chance(&now);
+            }
+            // Who takes the answer back goes on as before the first of them.
+            None => self
+                .talk
+                .exchanges
+                .iter_mut()
+                .last()
+                .into_iter()
+                .for_each(|last| last.chance.clone_from(&exchange.chance)),
+        }
+        Ok(Some(reply))
+    }
+
+    /// Has the model be told this before the conversation, from its next message on.
+    pub(super) fn set_system(&mut self, text: &str) {
+        self.talk.system = Some(text.to_owned());
+    }
+
+    /// Begins anew: all but the system message is forgotten.
+    pub(super) fn reset(&mut self) -> Result<()> {
+        self.begin(Talk::new(self.talk.system.as_deref()))
+    }
+
+    /// Goes on with another conversation.
+    ///
+    /// # Errors
+    /// One that the chat template refuses; this one stays then.
+    pub(super) fn load(&mut self, talk: Talk) -> Result<()> {
+        let mut messages = talk.seen();
+        messages.push(Message::new("user", ""));
+        self.model().chat_tokens_with(&messages, &self.rendering)?;
+        self.begin(talk)
+    }
+
+    fn begin(&mut self, talk: Talk) -> Result<()> {
+        // A new sampler, not a reset one: without a seed, the next conversation is to be another.
+        self.answer.set_sampler(self.answer.session().sampler(&self.sampling)?);
+        self.answer.session_mut().clear();
+        (self.talk, self.told) = (talk, false);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 #[cfg(feature = "demo")]
-mod tests {
-    use super::*;
-    use crate::arguments::model::demo;
-    use clap::Parser;
-    use siskin::{Model, SessionOptions};
-    use std::io;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    /// Raises a flag at the third piece that is written.
-    struct Third<'a>(usize, &'a AtomicBool);
-
-    impl Write for Third<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += 1;
-            self.1.store(self.0 == 3, Ordering::Relaxed);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[derive(Debug, Parser)]
-    struct Flags {
-        #[command(flatten)]
-        answer: AnswerArguments,
-    }
-
-    fn flags(flags: &[&str]) -> AnswerArguments {
-        Flags::parse_from([&["siskin"], flags].concat()).answer
-    }
-
-    fn conversation(context: usize) -> Conversation {
-        conversation_of(context, WhenFull::Stop)
-    }
-
-    fn conversation_of(context: usize, when_full: WhenFull) -> Conversation {
-        let model = Model::from_gguf(&demo().unwrap()).unwrap();
-        let options = SessionOptions::default().context(context).threads(2);
-        let session = model.session(&options).unwrap();
-        let options = SamplerOptions::default().temperature(0.0);
-        Conversation::new(session, options, None, when_full, Inputs::default()).unwrap()
-    }
-
-    fn say(conversation: &mut Conversation, text: &str) -> Reply {
-        conversation.say(text, &flags(&[]), &mut Vec::new()).unwrap()
-    }
-
-    /// The session's logits are those of one that was fed all of its tokens at once.
-    fn assert_holds_what_it_says(conversation: &mut Conversation) {
-        let logits = conversation.answer.session().logits().unwrap().to_vec();
-        let mut fresh = conversation.answer.model().session(&SessionOptions::default()).unwrap();
-        fresh.feed(conversation.answer.session().tokens()).unwrap();
-        assert_eq!(fresh.logits().unwrap(), logits);
-    }
-
-    #[test]
-    fn every_turn_feeds_only_what_is_new() {
-        let mut conversation = conversation(512);
-        say(&mut conversation, "hello");
-        assert_holds_what_it_says(&mut conversation);
-        let before = conversation.answer.session().tokens().to_vec();
-        say(&mut conversation, "who are you?");
-        assert!(conversation.answer.session().tokens().starts_with(&before));
-        assert_holds_what_it_says(&mut conversation);
-        assert_eq!(conversation.messages.len(), 4);
-        assert_eq!(conversation.messages[1], Message::new("assistant", "Hello! How can I help?"));
-    }
-
-    #[test]
-    fn a_changed_past_is_fed_anew_from_where_it_changed() {
-        let mut conversation = conversation(512);
-        say(&mut conversation, "hello");
-        say(&mut conversation, "who are you?");
-        conversation.messages.truncate(2);
-        conversation.messages[1].content = "Hello! Who is there?".to_owned();
-        say(&mut conversation, "turn off the attic light");
-        assert_holds_what_it_says(&mut conversation);
-    }
-
-    #[test]
-    fn a_message_without_room_is_forgotten_and_a_new_conversation_works() {
-        let mut conversation = conversation(40);
-        let hello = say(&mut conversation, "hello").text;
-        let answer = say(&mut conversation, &"very ".repeat(40));
-        assert_eq!((answer.ending, answer.tokens.len()), (Ending::ContextFull, 0));
-        assert_eq!(conversation.messages.len(), 2);
-        conversation.reset().unwrap();
-        assert_eq!(conversation.messages.len(), 0);
-        assert_eq!(say(&mut conversation, "hello").text, hello);
-    }
-
-    #[test]
-    fn an_answer_ends_where_the_context_does() {
-        let mut conversation = conversation(20);
-        let answer = say(&mut conversation, "turn off the attic light now");
-        assert_eq!(answer.ending, Ending::ContextFull);
-        assert_eq!(conversation.answer.session().position(), 20);
-        assert_eq!(conversation.messages[1].content, answer.text);
-        assert!(answer.text.starts_with("{\"intent\""), "{}", answer.text);
-    }
-
-    #[test]
-    fn a_conversation_without_end_forgets_its_oldest_messages() {
-        let hello = "Hello! How can I help?";
-        for when_full in [WhenFull::Shift { keep: 4 }, WhenFull::Window { keep: 4 }] {
-            let mut conversation = conversation_of(64, when_full);
-            let mut forgot = 0;
-            for _ in 0..12 {
-                let answer = say(&mut conversation, "hello");
-                assert_eq!((answer.text.as_str(), answer.ending), (hello, Ending::Complete));
-                if conversation.forgot() {
-                    forgot += 1;
-                    conversation
-                        .messages
-                        .iter()
-                        .step_by(2)
-                        .for_each(|message| assert_eq!(message.role, "user"));
-                }
-                assert!(conversation.messages.len() < 12);
-            }
-            assert!(forgot > 1);
-            assert_holds_what_it_says(&mut conversation);
-        }
-    }
-
-    #[test]
-    fn an_interrupted_answer_stays_as_far_as_it_came() {
-        let mut conversation = conversation(512);
-        let flag = Arc::new(AtomicBool::new(false));
-        conversation.answer.cancel_when(Arc::clone(&flag));
-        let answer = conversation.say("who are you?", &flags(&[]), &mut Third(0, &flag)).unwrap();
-        assert_eq!((answer.ending, answer.tokens.len()), (Ending::Cancelled, 3));
-        flag.store(false, Ordering::Relaxed);
-        assert_eq!(conversation.messages[1].content, answer.text);
-        assert_holds_what_it_says(&mut conversation);
-        say(&mut conversation, "hello");
-        assert_holds_what_it_says(&mut conversation);
-    }
-
-    #[test]
-    fn a_message_interrupted_before_its_answer_is_forgotten() {
-        let mut conversation = conversation(512);
-        let flag = Arc::new(AtomicBool::new(true));
-        conversation.answer.cancel_when(Arc::clone(&flag));
-        let answer = say(&mut conversation, "hello");
-        assert_eq!((answer.ending, conversation.messages.len()), (Ending::Cancelled, 0));
-        flag.store(false, Ordering::Relaxed);
-        assert_eq!(say(&mut conversation, "hello").text, "Hello! How can I help?");
-    }
-
-    #[test]
-    fn a_stop_string_is_no_part_of_the_conversation() {
-        let mut conversation = conversation(512);
-        let stop = flags(&["--stop", "How"]);
-        let mut out = Vec::new();
-        let answer = conversation.say("hello", &stop, &mut out).unwrap();
-        assert_eq!(
-            (answer.ending, answer.text.as_str(), out.as_slice()),
-            (Ending::Complete, "Hello! ", &b"Hello! "[..])
-        );
-        say(&mut conversation, "who are you?");
-        assert_holds_what_it_says(&mut conversation);
-    }
-}
+mod tests;

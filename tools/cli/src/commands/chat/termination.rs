@@ -1,4 +1,4 @@
-use crate::terminal::Interrupt;
+use crate::terminal::{Interrupt, stalled};
 use anyhow::{Context, Result, bail};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::iterator::Signals;
@@ -11,7 +11,8 @@ use std::{process, thread};
 
 /// Signals that end the conversation: at once while a line is waited for, else as soon as the answer is broken off.
 ///
-/// Neither a line editor nor a read of a pipe returns when a signal comes, so a thread waits for it.
+/// Neither a line editor nor a read of a pipe returns when a signal comes, so a thread waits for it. A terminal that takes
+/// nothing any more keeps nobody.
 #[derive(Debug)]
 pub(super) struct Termination(Arc<State>);
 
@@ -74,6 +75,7 @@ impl State {
             let _ = emulate_default_handler(signal);
         }
         self.interrupt.raise();
+        stalled::end_where_nobody_reads(self.terminal.clone());
         if *reading {
             self.leave_terminal();
             let _ = writeln!(io::stderr(), "siskin: interrupted");

@@ -1,6 +1,6 @@
 //! What prompts come to, kept in a file from one run to the next.
 
-use crate::terminal::note;
+use crate::terminal::{self, note};
 use anyhow::{Context, Result, bail};
 use siskin::{Answer, STATE_MAGIC, Session, StateError};
 use siskin_kit::{Inputs, Output, read_at_most};
@@ -17,7 +17,7 @@ pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path, inpu
     let name = path.display();
     restore(answer.session_mut(), path)?;
     answer.ask_tokens(prompt)?;
-    answer.read_prompt().context("the prompt")?;
+    terminal::read_prompt(answer).context("the prompt")?;
     if answer.ending().is_some() || answer.reused() == prompt.len() {
         return Ok(());
     }
