@@ -173,8 +173,9 @@ impl Gguf {
         let other = architecture.filter(|name| ["clip", "controlvector"].contains(name));
         let found = match kind.or(other) {
             Some(kind) => foreign::other_kind(kind),
-            None if self.tensors().is_empty() => "a vocabulary without weights",
-            None => return Ok(()),
+            None if !self.tensors().is_empty() || architecture.is_none() => return Ok(()),
+            None if self.get("tokenizer.ggml.tokens").is_some() => "a vocabulary without weights",
+            None => "a file without tensors",
         };
         Err(GgufError::NoModel { file: self.name.clone(), found })
     }

@@ -1,6 +1,7 @@
 //! Files that people take for models: each is called by its name, by every command, in one line.
 
-use crate::common::{Checkpoint, failure, goldens, here, siskin, text};
+use crate::common::{Checkpoint, failure, goldens, here, quantized, siskin, text};
+use siskin::gguf::Gguf;
 use siskin::gguf::write::Builder;
 use siskin_quant::TensorType;
 use std::fs;
@@ -50,6 +51,8 @@ fn files_that_are_no_models_are_called_by_their_names() {
                    size 12345\n";
     let old_matrix = [&1i32.to_le_bytes()[..], &8i32.to_le_bytes(), b"a.weight", &[0; 12]].concat();
     let safetensors = fs::read(goldens().join("gqa/model.safetensors")).unwrap();
+    let vocabulary = [("general.architecture", "llama"), ("tokenizer.ggml.tokens", "")];
+    let vocabulary = gguf(&vocabulary, None);
     let typed = |kind: &str| gguf(&[("general.type", kind), ("general.architecture", "llama")], Some("t"));
     for (name, bytes, expected) in [
         (
@@ -67,11 +70,58 @@ fn files_that_are_no_models_are_called_by_their_names() {
         ("adapter", typed("adapter"), "an adapter: --adapter takes it, beside its model"),
         ("mmproj", typed("mmproj"), "the projector of a vision model: "),
         ("clip", gguf(&[("general.architecture", "clip")], Some("v.t")), "the projector of a vision model: "),
-        ("vocabulary", gguf(&[("general.architecture", "llama")], None), "a vocabulary without weights"),
+        ("vocabulary", vocabulary, "a vocabulary without weights"),
+        ("keys", gguf(&[("general.architecture", "llama")], None), "a file without tensors"),
     ] {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
         said(&path, expected);
+    }
+}
+
+#[test]
+fn what_sees_images_is_left_out_said_once_and_quantized_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let [model, out, logits] = ["model.gguf", "out.gguf", "logits.npy"].map(|name| folder.path().join(name));
+    let plain = goldens().join("gqa.gguf");
+    let file = Gguf::open(&plain).unwrap();
+    let mut builder = Builder::new();
+    for (key, value) in file.metadata() {
+        builder.copy(key, value).unwrap();
+    }
+    let tower = [("v.blk.0.attn_q.weight", TensorType::F16), ("mm.input_projection.weight", TensorType::F32)];
+    for (name, ty) in tower {
+        builder.tensor(name, &[32, 2], ty).unwrap();
+    }
+    for tensor in file.tensors() {
+        builder.tensor(&tensor.name, &tensor.shape, tensor.ty).unwrap();
+    }
+    let mut writer = builder.start(Vec::new()).unwrap();
+    tower.iter().for_each(|(name, ty)| writer.tensor(name, &vec![0; 64 * ty.block_bytes()]).unwrap());
+    file.tensors().iter().for_each(|t| writer.tensor(&t.name, file.data(t)).unwrap());
+    fs::write(&model, writer.finish().unwrap()).unwrap();
+
+    let note =
+        format!("note: {}: what sees images (v.*, mm.*) is left out: 2 tensors, 0.0 MiB\n", text(&model));
+    let run = |model: &Path| {
+        let run = siskin(&["logits", text(model), "--tokens", "1,2", "--out", text(&logits)]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        (fs::read(&logits).unwrap(), String::from_utf8(run.stderr).unwrap())
+    };
+    let (expected, found) = (run(&plain), run(&model));
+    assert!(found.0 == expected.0);
+    assert_eq!(found.1.matches(&note).count(), 1, "{}", found.1);
+    for command in [
+        &["run", text(&model), "--raw", "-p", "a", "-n", "2"][..],
+        &["plan", text(&model)],
+        &["bench", text(&model), "-p", "1", "-n", "1", "-r", "1"],
+    ] {
+        let said = String::from_utf8(siskin(command).stderr).unwrap();
+        assert_eq!(said.matches(&note).count(), 1, "{command:?}: {said}");
+    }
+    let made = Gguf::from_bytes("made", quantized(&model, &out, "q8_0")).unwrap();
+    for (name, ty) in tower {
+        assert_eq!(made.tensor(name).unwrap().ty, ty, "{name}");
     }
 }
 
