@@ -5,6 +5,12 @@ pub trait Observer {
     /// The weight matrix `tensor`, by its name in the model's file, is about to be multiplied with these activations.
     /// Matrices come in the order in which the model uses them, and each sees every token once, in order.
     fn product(&mut self, tensor: &str, activations: Rows<'_>);
+
+    /// The same of one of the matrices that `tensor` has for so many experts, which sees the tokens that come to it.
+    fn expert(&mut self, tensor: &str, expert: usize, experts: usize, activations: Rows<'_>) {
+        let _ = (expert, experts);
+        self.product(tensor, activations);
+    }
 }
 
 /// Looks away.

@@ -277,12 +277,19 @@ impl Ops {
 
     /// Shows `observer` what `weights` are multiplied with.
     pub(crate) fn observe(&self, x: &Hidden, weights: &[LinearRows<'_>], observer: &mut dyn Observer) {
-        for (i, LinearRows { linear, .. }) in weights.iter().enumerate() {
+        for (i, LinearRows { linear, rows }) in weights.iter().enumerate() {
             // A matrix that is several in one is shown once.
             if weights[..i].iter().any(|before| before.linear.name == linear.name) {
                 continue;
             }
-            observer.product(&linear.name, x.rows(self.tokens, linear.weight.k()));
+            let activations = x.rows(self.tokens, linear.weight.k());
+            match (linear.is_experts(), linear.used.1) {
+                (true, experts) => {
+                    let expert = rows.start / (linear.weight.rows() / experts).max(1);
+                    observer.expert(&linear.name, expert, experts, activations);
+                }
+                (false, _) => observer.product(&linear.name, activations),
+            }
         }
     }
 

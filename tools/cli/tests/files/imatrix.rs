@@ -1,6 +1,6 @@
 //! `siskin imatrix`, and `siskin quantize` with what it writes.
 
-use crate::common::{failure, goldens, names, siskin, text};
+use crate::common::{failure, families, goldens, names, siskin, text};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::{Builder, OwnedArray};
 use siskin_quant::{TensorType, decode};
@@ -157,6 +157,118 @@ fn the_file_says_what_it_was_quantized_with() {
     assert_eq!(file.u32("quantize.imatrix.chunks_count").unwrap(), Some(3));
 }
 
+#[test]
+fn entries_about_tensors_that_the_model_lacks_are_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (imatrix, output) = (folder.path().join("imatrix.gguf"), folder.path().join("out.gguf"));
+    let input = goldens().join("kquant.gguf");
+    let known = [("blk.0.ffn_up.weight", 256), ("blk.0.ffn_down.weight", 256)];
+    let make = |entries: &[(&str, usize)]| {
+        write_imatrix(&imatrix, entries);
+        let run = quantize_with(&imatrix, &input, &output, "q4_0");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        (fs::read(&output).unwrap(), String::from_utf8(run.stderr).unwrap())
+    };
+    let (expected, said) = make(&known);
+    assert!(!said.contains("lacks"), "{said}");
+    let (found, said) = make(&[known[0], known[1], ("blk.9.nextn.eh_proj.weight", 64)]);
+    assert!(found == expected);
+    let line = "1 of 3 entries of the importance matrix are about tensors that the model lacks, such as blk.9.nextn.eh_proj.weight";
+    assert_eq!(said.matches(line).count(), 1, "{said}");
+}
+
+const EXPERTS: &str = "blk.0.ffn_up_exps.weight";
+
+/// An importance matrix about the six experts of a matrix with rows of 32: sums and a count for each.
+fn write_experts(path: &Path, sums: &[f32], counts: &[f32]) {
+    let mut builder = Builder::new();
+    builder.set("general.type", "imatrix").unwrap();
+    builder.set("imatrix.chunk_count", 1u32).unwrap().set("imatrix.chunk_size", 512u32).unwrap();
+    builder.tensor(&format!("{EXPERTS}.in_sum2"), &[32, 6], TensorType::F32).unwrap();
+    builder.tensor(&format!("{EXPERTS}.counts"), &[1, counts.len() as u64], TensorType::F32).unwrap();
+    let mut writer = builder.start(File::create(path).unwrap()).unwrap();
+    writer.append(&sums.iter().chain(counts).flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+    writer.finish().unwrap();
+}
+
+/// Sums of six experts, each its own, the second with none.
+fn sums_of_experts() -> Vec<f32> {
+    (0..6 * 32).map(|i| if i / 32 == 1 { 0.0 } else { 1.0 + (i * 37 % 101) as f32 }).collect()
+}
+
+#[test]
+fn each_expert_has_its_own_weights_and_one_without_tokens_has_equal_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (imatrix, output) = (folder.path().join("imatrix.gguf"), folder.path().join("out.gguf"));
+    let input = families().join("qwen3-moe.gguf");
+    let make = |imatrix: &Path| {
+        let run = quantize_with(imatrix, &input, &output, "q4_0");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let file = Gguf::open(&output).unwrap();
+        let experts: Vec<_> =
+            file.data(file.tensor(EXPERTS).unwrap()).chunks(32 * 18).map(<[u8]>::to_vec).collect();
+        assert_eq!(experts.len(), 6);
+        (experts, String::from_utf8(run.stderr).unwrap())
+    };
+    let (sums, counts) = (sums_of_experts(), [4.0, 0.0, 9.0, 2.0, 1.0, 8.0]);
+    write_experts(&imatrix, &sums, &counts);
+    let (expected, said) = make(&imatrix);
+    let line = "no token came to 1 matrices of experts: their columns all weigh the same";
+    assert_eq!(said.matches(line).count(), 1, "{said}");
+
+    // As if all of its columns had been measured alike.
+    let mut alike = sums.clone();
+    alike[32..64].fill(3.0);
+    write_experts(&imatrix, &alike, &[4.0, 3.0, 9.0, 2.0, 1.0, 8.0]);
+    assert!(make(&imatrix).0 == expected);
+
+    // Other sums of an expert change that one alone.
+    let mut other = sums.clone();
+    other[64..96].reverse();
+    write_experts(&imatrix, &other, &counts);
+    let found = make(&imatrix).0;
+    let changed: Vec<_> = (0..6).filter(|&expert| found[expert] != expected[expert]).collect();
+    assert_eq!(changed, [2]);
+
+    // The older format: one count, to which all sums are brought.
+    let scaled = sums.chunks(32).zip(counts).flat_map(|(sums, count)| {
+        sums.iter().map(move |sum| if count == 0.0 { 0.0 } else { sum / count * 8.0 })
+    });
+    let mut bytes = [1, EXPERTS.len() as i32].map(i32::to_le_bytes).concat();
+    bytes.extend(EXPERTS.as_bytes());
+    bytes.extend([8, 6 * 32].map(i32::to_le_bytes).concat());
+    bytes.extend(scaled.flat_map(f32::to_le_bytes));
+    fs::write(&imatrix, bytes).unwrap();
+    let (found, said) = make(&imatrix);
+    assert!(found == expected && said.contains(line), "{said}");
+
+    write_experts(&imatrix, &sums, &[1.0; 5]);
+    let line = failure(&quantize_with(&imatrix, &input, &output, "q4_0"));
+    assert!(line.ends_with(&format!("{EXPERTS}.counts: expected 6 counts, found 5")), "{line}");
+}
+
+#[test]
+fn experts_are_measured_one_by_one_with_any_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (words, found) = (folder.path().join("words"), folder.path().join("out.gguf"));
+    let model = families().join("qwen3-moe.gguf");
+    fs::write(&words, "a siskin is a small finch ".repeat(40)).unwrap();
+    let make = |batch: &str| {
+        let arguments =
+            ["imatrix", text(&model), text(&words), "-o", text(&found), "-c", "32", "--chunks", "2"];
+        succeed(&[&arguments[..], &["--batch-size", batch]].concat());
+        fs::read(&found).unwrap()
+    };
+    assert!(make("1") == make("32"));
+    let file = Gguf::open(&found).unwrap();
+    assert_eq!(file.tensor(&format!("{EXPERTS}.in_sum2")).unwrap().shape, [32, 6]);
+    let counts = values(&file, &format!("{EXPERTS}.counts"));
+    assert_eq!((counts.len(), counts.iter().sum::<f32>()), (6, 2.0 * 64.0), "two experts for each token");
+    assert!(counts.iter().any(|&count| count != counts[0]));
+    let output = folder.path().join("quantized.gguf");
+    assert!(quantize_with(&found, &model, &output, "q4_0").status.success());
+}
+
 /// The squared error of the first column and of all, with and without an importance matrix that is about the first.
 #[test]
 fn what_matters_is_kept_better() {
@@ -206,8 +318,12 @@ fn an_importance_matrix_of_another_model_is_refused() {
     let (imatrix, output) = (folder.path().join("imatrix.gguf"), folder.path().join("out.gguf"));
     let input = goldens().join("kquant.gguf");
     let refused = |imatrix: &Path| failure(&quantize_with(imatrix, &input, &output, "q4_0"));
-    write_imatrix(&imatrix, &[("blk.0.ffn_up.weight", 256), ("blk.7.ffn_up.weight", 256)]);
-    assert!(refused(&imatrix).ends_with("of another model: this one has no tensor blk.7.ffn_up.weight"));
+    let strange = ["blk.7.ffn_up.weight", "blk.8.ffn_up.weight"].map(|name| (name, 256));
+    write_imatrix(&imatrix, &[("blk.0.ffn_up.weight", 256), strange[0], strange[1]]);
+    let line = refused(&imatrix);
+    let expected =
+        "of another model: this one has 1 of the 3 tensors that it is about, and no blk.7.ffn_up.weight";
+    assert!(line.ends_with(expected), "{line}");
     write_imatrix(&imatrix, &[("blk.0.ffn_up.weight", 128)]);
     let line = refused(&imatrix);
     assert!(line.ends_with("128 columns for blk.0.ffn_up.weight, whose rows are 256 long"), "{line}");

@@ -40,12 +40,15 @@ impl Imatrix {
         builder.set(TYPE, KIND)?.set(DATASETS, OwnedArray::Str(datasets))?;
         builder.set(CHUNK_COUNT, self.chunks)?.set(CHUNK_SIZE, self.chunk_size)?;
         for (name, entry) in &self.entries {
-            builder.tensor(&format!("{name}{SUMS}"), &[entry.sums.len() as u64], TensorType::F32)?;
-            builder.tensor(&format!("{name}{COUNTS}"), &[1], TensorType::F32)?;
+            let (columns, experts) = (entry.columns() as u64, entry.counts.len() as u64);
+            // As llama.cpp shapes them.
+            let shape = |row: u64| if experts > 1 { vec![row, experts] } else { vec![row] };
+            builder.tensor(&format!("{name}{SUMS}"), &shape(columns), TensorType::F32)?;
+            builder.tensor(&format!("{name}{COUNTS}"), &shape(1), TensorType::F32)?;
         }
         let mut writer = builder.start(output.writer()).with_context(context)?;
         for entry in self.entries.values() {
-            for value in entry.sums.iter().chain([&entry.count]) {
+            for value in entry.sums.iter().chain(&entry.counts) {
                 writer.append(&value.to_le_bytes()).with_context(context)?;
             }
         }
@@ -57,7 +60,9 @@ impl Imatrix {
         ensure!(!self.entries.is_empty(), "the importance matrix is empty");
         for (name, entry) in &self.entries {
             let sound = |value: f32| value.is_finite() && value >= 0.0;
-            ensure!(sound(entry.count), "{name}: found {} as a count", entry.count);
+            if let Some(count) = entry.counts.iter().find(|&&count| !sound(count)) {
+                bail!("{name}: found {count} as a count");
+            }
             if let Some(column) = entry.importance().iter().position(|&value| !sound(value)) {
                 bail!("{name}: column {column} has the sum {}", entry.sums.get(column).unwrap_or(&f32::NAN));
             }
@@ -92,10 +97,9 @@ fn read(file: &Gguf) -> Result<Imatrix> {
 fn entry(file: &Gguf, name: &str, sums: &TensorInfo) -> Result<Entry> {
     let counts = format!("{name}{COUNTS}");
     let counts = file.tensor(&counts).with_context(|| format!("tensor {counts} is missing"))?;
-    match values(file, counts)?.as_slice() {
-        &[count] => Ok(Entry { sums: values(file, sums)?, count }),
-        several => bail!("{}: {} counts: matrices of experts are not supported", counts.name, several.len()),
-    }
+    let (rows, experts) = (sums.rows(), counts.elements());
+    ensure!(experts > 0 && rows == experts, "{}: expected {rows} counts, found {experts}", counts.name);
+    Ok(Entry { sums: values(file, sums)?, counts: values(file, counts)? })
 }
 
 fn values(file: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>> {

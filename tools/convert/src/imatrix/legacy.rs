@@ -16,7 +16,7 @@ fn read(rest: &mut &[u8]) -> Result<Imatrix> {
         let (count, columns) = (number(rest)?, number(rest)?);
         let sums = take(rest, columns.checked_mul(4).context("a number of columns beyond all bounds")?)?;
         let sums = sums.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        entries.insert(name, Entry { sums, count: count as f32 });
+        entries.insert(name, Entry { sums, counts: vec![count as f32] });
     }
     let chunks = if rest.is_empty() { 0 } else { number(rest)? };
     let datasets = if rest.is_empty() { Vec::new() } else { vec![string(rest)?] };

@@ -97,18 +97,42 @@ pub struct Imatrix {
 /// What is known of one matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// For each column the sum of the squares of the activations.
+    /// For each column the sum of the squares of the activations; of a matrix of experts, the sums of one expert after the
+    /// other.
     pub sums: Vec<f32>,
-    /// Number of squares in each sum.
-    pub count: f32,
+    /// Number of squares in each sum: one, or one for each expert.
+    pub counts: Vec<f32>,
 }
 
 impl Entry {
-    /// A weight for each column: the mean square, or 1 where nothing was measured.
+    /// A weight for each column, of one expert after the other: the mean square, or 1 where nothing was measured.
     pub fn importance(&self) -> Vec<f32> {
-        match self.count {
-            0.0 => vec![1.0; self.sums.len()],
-            count => self.sums.iter().map(|sum| sum / count).collect(),
+        let each = self.sums.chunks(self.columns().max(1)).zip(&self.counts);
+        let weights = each.flat_map(|(sums, &count)| {
+            sums.iter().map(move |sum| if count == 0.0 { 1.0 } else { sum / count })
+        });
+        weights.collect()
+    }
+
+    /// Columns of the matrix, or of each expert's.
+    pub fn columns(&self) -> usize {
+        self.sums.len().checked_div(self.counts.len()).unwrap_or(0)
+    }
+
+    /// The same of so many experts, where the older format has one count for all: sums are brought to that, and are 0 of an
+    /// expert that no token came to.
+    #[must_use]
+    pub(crate) fn of_experts(mut self, experts: usize) -> Entry {
+        if let (&[count], 2..) = (self.counts.as_slice(), experts) {
+            let each = self.sums.chunks((self.sums.len() / experts).max(1));
+            let is_idle = |sums: &[f32]| sums.iter().all(|&sum| sum == 0.0);
+            self.counts = each.map(|sums| if is_idle(sums) { 0.0 } else { count }).collect();
         }
+        self
+    }
+
+    /// Experts that no token came to.
+    pub fn idle(&self) -> usize {
+        if self.counts.len() > 1 { self.counts.iter().filter(|&&count| count == 0.0).count() } else { 0 }
     }
 }

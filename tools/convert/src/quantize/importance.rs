@@ -1,6 +1,6 @@
 use crate::imatrix::Imatrix;
 use crate::model::{Model, Tensor};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use siskin::gguf::write::{Builder, WriteError};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -11,15 +11,15 @@ pub struct Importance {
     /// The file's name, as the user gave it; None for what was measured just now.
     file: Option<String>,
     imatrix: Imatrix,
-    /// A weight for each column of a matrix, by its name.
-    columns: HashMap<String, Vec<f32>>,
+    columns: Columns,
 }
 
 impl Importance {
     /// Reads the file at `path`, which must be about this model.
     ///
     /// # Errors
-    /// A file that is none, or one that names a matrix the model lacks or has with rows of another length.
+    /// A file that is none, one that names a matrix which the model has with rows of another length, and one of which most
+    /// entries are about matrices that the model lacks.
     pub fn open(path: &Path, model: &Model) -> Result<Importance> {
         let file = path.display().to_string();
         let imatrix = Imatrix::open(path)?;
@@ -40,12 +40,25 @@ impl Importance {
     pub(crate) fn expected(name: &str) -> Importance {
         let (entries, datasets) = (BTreeMap::new(), vec![name.to_owned()]);
         let imatrix = Imatrix { entries, datasets, chunks: 1, chunk_size: 0 };
-        Importance { file: None, imatrix, columns: HashMap::new() }
+        Importance { file: None, imatrix, columns: Columns::default() }
+    }
+
+    /// What of it is of no use, a line each.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let Columns { strange, idle, .. } = &self.columns;
+        let (count, all) = (strange.len(), self.imatrix.entries.len());
+        let strange = strange.first().map(|first| {
+            format!("{count} of {all} entries of the importance matrix are about tensors that the model lacks, such as {first}")
+        });
+        let idle = (*idle > 0).then(|| {
+            format!("no token came to {idle} matrices of experts: their columns all weigh the same")
+        });
+        strange.into_iter().chain(idle).collect()
     }
 
     /// The weights of the columns of the matrix `name`.
     pub(crate) fn of(&self, name: &str) -> Option<&[f32]> {
-        self.columns.get(name).map(Vec::as_slice)
+        self.columns.weights.get(name).map(Vec::as_slice)
     }
 
     /// Sets the keys that say what a file was quantized with.
@@ -56,7 +69,7 @@ impl Importance {
         if let Some(dataset) = self.imatrix.datasets.first() {
             builder.set("quantize.imatrix.dataset", dataset.as_str())?;
         }
-        let entries = u32::try_from(self.columns.len()).unwrap_or(u32::MAX);
+        let entries = u32::try_from(self.columns.weights.len()).unwrap_or(u32::MAX);
         builder.set("quantize.imatrix.entries_count", entries)?;
         if self.imatrix.chunks > 0 {
             builder.set("quantize.imatrix.chunks_count", self.imatrix.chunks)?;
@@ -65,19 +78,44 @@ impl Importance {
     }
 }
 
-fn columns(imatrix: &Imatrix, tensors: &[Tensor]) -> Result<HashMap<String, Vec<f32>>> {
-    let widths: HashMap<&str, u64> =
-        tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.row_len())).collect();
-    let mut columns = HashMap::new();
+/// What entries come to.
+#[derive(Debug, Default)]
+struct Columns {
+    /// A weight for each column of a matrix, by its name; of experts those of one after the other.
+    weights: HashMap<String, Vec<f32>>,
+    /// Names of entries about tensors that the model lacks.
+    strange: Vec<String>,
+    /// Matrices of experts that no token came to.
+    idle: usize,
+}
+
+fn columns(imatrix: &Imatrix, tensors: &[Tensor]) -> Result<Columns> {
+    let known: HashMap<&str, &Tensor> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let mut columns = Columns::default();
     for (name, entry) in &imatrix.entries {
-        let width = widths.get(name.as_str()).copied();
-        let width = width.with_context(|| format!("of another model: this one has no tensor {name}"))?;
-        let found = entry.sums.len();
+        let Some(tensor) = known.get(name.as_str()) else {
+            columns.strange.push(name.clone());
+            continue;
+        };
+        let (width, found) = (tensor.row_len(), entry.sums.len() as u64);
+        let experts = tensor.shape.get(2).copied().unwrap_or(1);
+        // One weight for a column of all experts will do, too.
+        let of_each = found == width.saturating_mul(experts);
+        let counts = [1, experts].contains(&(entry.counts.len() as u64));
         ensure!(
-            found as u64 == width,
-            "of another model: {found} columns for {name}, whose rows are {width} long"
+            counts && (of_each || found == width),
+            "of another model: {found} columns for {name}, whose rows are {width} long{}",
+            if experts > 1 { format!(", of {experts} experts") } else { String::new() }
         );
-        columns.insert(name.clone(), entry.importance());
+        let entry = entry.clone().of_experts(usize::try_from(found / width.max(1))?);
+        columns.idle += entry.idle();
+        columns.weights.insert(name.clone(), entry.importance());
+    }
+    let (all, matching) = (imatrix.entries.len(), columns.weights.len());
+    if let Some(first) = columns.strange.first().filter(|_| 2 * matching < all) {
+        bail!(
+            "of another model: this one has {matching} of the {all} tensors that it is about, and no {first}"
+        );
     }
     Ok(columns)
 }

@@ -214,7 +214,10 @@ impl<'a> Plan<'a> {
             );
         }
         match self.importance {
-            Some(importance) => notes.extend(self.unweighted(importance)),
+            Some(importance) => {
+                notes.extend(importance.notes());
+                notes.extend(self.unweighted(importance));
+            }
             None if matches!(self.recipe, Recipe::Mix(FileType::Q2_K_S)) => {
                 notes.push("Q2_K_S loses much without an importance matrix: see --imatrix".into());
             }

@@ -11,8 +11,8 @@ const TASK: u64 = 1 << 16;
 const TASKS: u64 = 8;
 
 /// Converts the rows of `tensor` to `ty`, and gives them to `sink` in order, with the number of source bytes they were
-/// made from. `importance` has a weight for each column, where they are known. The bytes do not depend on how many
-/// threads `pool` has.
+/// made from. `importance` has a weight for each column, where they are known, of one or of one expert after the other.
+/// The bytes do not depend on how many threads `pool` has.
 ///
 /// # Errors
 /// Names the tensor, and the first row with a value that is not finite or does not fit `ty`.
@@ -144,7 +144,7 @@ impl<'a> Conversion<'a> {
         let mut values = vec![0.0; self.row_len as usize];
         let pairs = bytes.chunks_exact(self.from_bytes).zip(out.chunks_exact_mut(self.to_bytes));
         for (row, (from, to)) in pairs.enumerate() {
-            self.row(from, &mut values, to).map_err(at(row))?;
+            self.row(first + row as u64, from, &mut values, to).map_err(at(row))?;
         }
         Ok(())
     }
@@ -155,11 +155,11 @@ impl<'a> Conversion<'a> {
         let from = self.tensor.read(row, 1, self.from_bytes, &mut buffer)?;
         let row_len = self.row_len as usize;
         let (mut values, mut decoded) = (vec![0.0; row_len], vec![0.0; row_len]);
-        self.row(from, &mut values, &mut to)?;
+        self.row(row, from, &mut values, &mut to)?;
         decode(self.to, &to, &mut decoded)?;
         let square = |(&x, &y): (&f32, &f32)| (f64::from(x) - f64::from(y)).powi(2);
         let squares = values.iter().zip(&decoded).map(square);
-        Ok(match self.importance {
+        Ok(match self.importance_of(row) {
             Some(importance) => {
                 squares.zip(importance).map(|(square, &weight)| square * f64::from(weight)).sum()
             }
@@ -167,9 +167,18 @@ impl<'a> Conversion<'a> {
         })
     }
 
-    fn row(&self, from: &[u8], values: &mut [f32], to: &mut [u8]) -> Result<()> {
+    /// The weights of the columns of row `row`.
+    fn importance_of(&self, row: u64) -> Option<&'a [f32]> {
+        let all = self.importance?;
+        let width = (self.row_len as usize).max(1);
+        let experts = (all.len() / width).max(1) as u64;
+        let expert = row / self.rows.div_ceil(experts).max(1);
+        all.chunks(width).nth(usize::try_from(expert).ok()?)
+    }
+
+    fn row(&self, row: u64, from: &[u8], values: &mut [f32], to: &mut [u8]) -> Result<()> {
         decode(self.tensor.ty, from, values)?;
-        match self.importance {
+        match self.importance_of(row) {
             _ if self.tensor.ty == self.to => {
                 check_finite(values)?;
                 to.copy_from_slice(from);
