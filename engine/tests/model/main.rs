@@ -11,6 +11,7 @@ mod bits;
 mod context;
 mod convolution;
 mod families;
+mod forgetting;
 mod hashes;
 mod llama;
 mod llama_cpp;
