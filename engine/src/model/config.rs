@@ -1,9 +1,11 @@
 use twox_hash::XxHash3_128;
 
+use super::left_out::first_ahead;
 use crate::gguf::{Gguf, Value};
 use crate::model::LoadError;
 use crate::state::ConvSpec;
 
+const EPSILON: &str = "attention.layer_norm_rms_epsilon";
 const KV_HEADS: &str = "attention.head_count_kv";
 
 /// Larger heads than any model has: a task's buffers grow with them.
@@ -113,7 +115,7 @@ impl<'a> Keys<'a> {
     pub(crate) fn config(&self) -> Result<Config, LoadError> {
         let width = self.size("embedding_length", None)?;
         let heads = self.size("attention.head_count", None)?;
-        let layers = self.size("block_count", None)?;
+        let layers = self.layers()?;
         let kv_heads = self.kv_heads(layers, heads)?;
         if heads % kv_heads != 0 {
             return Err(self.refuse(
@@ -151,8 +153,37 @@ impl<'a> Keys<'a> {
             feed_forward: self.size("feed_forward_length", None)?,
             vocabulary: usize::try_from(tokens).unwrap_or(0),
             context_length: self.size("context_length", None)?,
-            norm_epsilon: self.positive("attention.layer_norm_rms_epsilon", None)?,
+            norm_epsilon: self.positive(EPSILON, self.known_epsilon())?,
         })
+    }
+
+    /// Layers of the model, of which the file may count some more that predict tokens further ahead.
+    fn layers(&self) -> Result<usize, LoadError> {
+        let layers = self.size("block_count", None)?;
+        match first_ahead(self.file) {
+            Some(0) => {
+                Err(self.refuse("block_count", "only layers that predict tokens further ahead", "others"))
+            }
+            Some(first) => Ok(first.min(layers)),
+            None => Ok(layers),
+        }
+    }
+
+    /// What is added to variances where the file does not say it: Gemma 3's that Ollama wrote do not.
+    fn known_epsilon(&self) -> Option<f32> {
+        (self.architecture == "gemma3").then_some(1e-6)
+    }
+
+    /// A line about a key that the file lacks and whose value is known.
+    pub(crate) fn assumed(&self) -> Result<Option<String>, LoadError> {
+        let known = self.known_epsilon();
+        let absent = self.file.f32(&self.key(EPSILON))?.is_none();
+        Ok(known.filter(|_| absent).map(|value| {
+            let key = self.key(EPSILON);
+            format!(
+                "key {key:?} is missing, as in Ollama's files: {value:e} is taken, as all such models have"
+            )
+        }))
     }
 
     /// Heads of keys and values of a layer. Some files have a list, in which layers without attention have none.

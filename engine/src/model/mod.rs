@@ -11,6 +11,7 @@ mod experts;
 mod families;
 mod hidden;
 mod layer;
+mod left_out;
 mod network;
 mod observer;
 mod ops;
@@ -120,6 +121,11 @@ impl Model {
     /// The model's name, as `general.name` gives it.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What of the file is left out, and what it lacks and is known otherwise: lines to be told to whoever named it.
+    pub fn notes(&self) -> &[String] {
+        self.0.network.notes()
     }
 
     /// The model's family, as `general.architecture` names it.

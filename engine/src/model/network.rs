@@ -11,6 +11,7 @@ use super::experts::Routing;
 use super::families;
 use super::hidden::Hidden;
 use super::layer::{Layer, Mixer};
+use super::left_out;
 use super::observer::Observer;
 use super::rope::Rope;
 use super::weights::{Linear, LinearId, Loader, VectorId, Weights};
@@ -33,6 +34,8 @@ pub(crate) struct Network {
     norm: VectorId,
     /// The embedding, where that serves as output too.
     output: LinearId,
+    /// What the file has too much, or too little.
+    notes: Arc<[String]>,
 }
 
 /// What the layers need kept of the tokens, and the place of each in it.
@@ -119,7 +122,13 @@ impl Network {
         let mut specs = StateSpecs::default();
         let ids = design.layers.iter().map(|layer| specs.add(layer.state(&design.config))).collect();
         let (design, states) = (Arc::new(design), Arc::new(LayerStates { specs, ids }));
-        Ok((Self { architecture, design, states, weights, embedding, norm, output }, bytes))
+        let notes = left_out::lines(file).into_iter().chain(keys.assumed()?).collect();
+        Ok((Self { architecture, design, states, weights, embedding, norm, output, notes }, bytes))
+    }
+
+    /// What of the file is left out, and what it lacks and is known otherwise: a line each.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What `general.architecture` says.

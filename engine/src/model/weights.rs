@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_128;
 
+use super::left_out::{first_ahead, is_left_out};
 use crate::arena::{Arena, Buf};
 use crate::fingerprint::{Fingerprint, fingerprint};
 use crate::gguf::{Gguf, Layout, TensorInfo};
@@ -335,12 +336,14 @@ impl<'a> Loader<'a> {
         self.file.tensor(name).is_some()
     }
 
-    /// Refuses a file with tensors that nobody took; those that were, with the bytes of their buffers.
+    /// Refuses a file with tensors that nobody took and that are of no part that is left out; those that were, with the bytes of their buffers.
     pub(crate) fn finish(self) -> Result<(Weights, usize), LoadError> {
         /// Tables of old files that follow from the hyperparameters; llama.cpp skips them too.
         const DERIVED: [&str; 2] = ["rope.freqs", "attn_rot_embd"];
+        let ahead = first_ahead(self.file);
         let unused = |t: &&TensorInfo| {
-            !self.taken.contains(&t.name) && !DERIVED.iter().any(|derived| t.name.contains(derived))
+            let derived = DERIVED.iter().any(|derived| t.name.contains(derived));
+            !self.taken.contains(&t.name) && !derived && !is_left_out(t, ahead)
         };
         match self.file.tensors().iter().find(unused) {
             None => Ok((self.weights, self.arena.bytes())),

@@ -83,6 +83,11 @@ impl Outline {
         self.draft = Some(Box::new(draft));
     }
 
+    /// As [`Model::notes`](crate::Model::notes).
+    pub fn notes(&self) -> &[String] {
+        self.network.notes()
+    }
+
     /// The longest sequence that the model was made for, in tokens.
     pub fn context_length(&self) -> usize {
         self.network.config().context_length

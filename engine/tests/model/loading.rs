@@ -1,6 +1,6 @@
 //! Files that are sound GGUF but no sound models: each is refused, naming what is wrong.
 
-use crate::parts::{Parts, Tensor};
+use crate::parts::{Parts, Tensor, family, logits};
 use siskin::gguf::write::OwnedValue::{self, F32, Str, U32};
 use siskin::{Model, SessionOptions};
 use siskin_quant::TensorType;
@@ -34,6 +34,72 @@ fn sizes_that_no_model_has() {
     }
     refused_key("llama.attention.head_count", None, "");
     refused_key("llama.block_count", None, "");
+}
+
+/// Whether both give the same logits.
+fn same_logits(one: &Model, other: &Model) -> bool {
+    let logits = |model: &Model| logits(model, &[1, 5, 9, 3], &SessionOptions::default());
+    logits(one) == logits(other)
+}
+
+fn loaded(parts: &Parts) -> Model {
+    Model::from_gguf(&parts.gguf()).unwrap()
+}
+
+#[test]
+fn parts_that_text_does_without_are_left_out_and_told_of() {
+    let plain = Parts::of("gqa");
+    let expected = loaded(&plain);
+    assert!(expected.notes().is_empty());
+    let extra = |parts: &Parts, name: &str| {
+        let mut parts = parts.clone();
+        let (shape, ty, data) = (vec![4], siskin_quant::TensorType::F32, vec![0; 16]);
+        parts.tensors.push(Tensor { name: name.into(), shape, ty, data });
+        parts
+    };
+    for (name, what) in [
+        ("v.blk.0.attn_q.weight", "what sees images (v.*, mm.*)"),
+        ("mm.input_projection.weight", "what sees images (v.*, mm.*)"),
+        ("a.blk.0.ln1.weight", "what hears (a.*)"),
+        ("mtp.fc.weight", "layers that predict tokens further ahead (nextn.*)"),
+    ] {
+        let model = loaded(&extra(&plain, name));
+        assert!(same_logits(&model, &expected));
+        assert_eq!(model.notes(), [format!("{what} is left out: 1 tensors, 0.0 MiB")]);
+    }
+    // A layer behind the others, with what it has beside a layer, counted among them or not.
+    let layers = 2;
+    let mut ahead = plain.clone();
+    for tensor in &plain.tensors {
+        if let Some(part) = tensor.name.strip_prefix("blk.0.") {
+            ahead.tensors.push(Tensor { name: format!("blk.{layers}.{part}"), ..tensor.clone() });
+        }
+    }
+    let ahead = extra(&ahead, &format!("blk.{layers}.nextn.eh_proj.weight"));
+    for count in [layers, layers + 1] {
+        let model = loaded(&ahead.clone().key("llama.block_count", Some(U32(count))));
+        assert!(same_logits(&model, &expected));
+        assert!(
+            model.notes()[0].starts_with("layers that predict tokens further ahead"),
+            "{:?}",
+            model.notes()
+        );
+    }
+    // What else is too much is refused as before.
+    assert!(refusal(&extra(&plain, "blk.2.attn_q.weight")).contains("is not part of a llama model"));
+    assert!(refusal(&extra(&plain, "vision.weight")).contains("is not part of a llama model"));
+}
+
+#[test]
+fn a_gemma_without_its_epsilon_has_that_of_all() {
+    const KEY: &str = "gemma3.attention.layer_norm_rms_epsilon";
+    let plain = Parts::read(&family("gemma3.gguf"));
+    let model = loaded(&plain.clone().key(KEY, None));
+    assert!(same_logits(&model, &loaded(&plain)));
+    let expected =
+        format!("key {KEY:?} is missing, as in Ollama's files: 1e-6 is taken, as all such models have");
+    assert_eq!(model.notes(), [expected]);
+    refused_key("llama.attention.layer_norm_rms_epsilon", None, "found no such key");
 }
 
 #[test]

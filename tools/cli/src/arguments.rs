@@ -19,9 +19,9 @@ pub(crate) use adapter::{AdapterArguments, Adapters};
 pub(crate) use answer::AnswerArguments;
 pub(crate) use context::ContextArguments;
 pub(crate) use memory::{MemoryArguments, MemoryLimit};
-pub(crate) use model::ModelArguments;
 #[cfg(any(feature = "convert", feature = "long-work"))]
 pub(crate) use model::ModelFlag;
+pub(crate) use model::{ModelArguments, outline};
 pub(crate) use neighbour::NeighbourArguments;
 pub(crate) use paths::{InputPath, OutputPath};
 pub(crate) use sampling::SamplingArguments;

@@ -1,6 +1,7 @@
 //! Opening the model that a command works with.
 
 use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, MemoryLimit, names};
+use crate::terminal::note;
 use anyhow::Result;
 use clap::Args;
 use siskin::gguf::Gguf;
@@ -60,7 +61,7 @@ impl ModelArguments {
         flags: Flags,
     ) -> Result<(Model, Adapters)> {
         let file = self.file()?;
-        let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+        let mut outline = outline(&file)?;
         let adapters = adapters.files(&file)?;
         adapters.count(&mut outline)?;
         limit.check(&outline, options, 1, flags).map_err(|error| in_file(&file, error))?;
@@ -155,6 +156,16 @@ impl ModelFlag {
     }
 }
 
+/// Looks at a model's file, and says what of it is left out.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn outline(file: &Gguf) -> Result<Outline> {
+    let outline = Outline::of(file).map_err(|error| in_file(file, error))?;
+    outline.notes().iter().for_each(|line| note(format_args!("note: {}: {line}", file.name())));
+    Ok(outline)
+}
+
 /// Opens the model and its adapters with the options that `choose` finds there is memory for.
 fn open_with<O>(
     file: &Gguf,
@@ -162,11 +173,11 @@ fn open_with<O>(
     draft: Option<&Gguf>,
     choose: impl FnOnce(&Outline) -> Result<O>,
 ) -> Result<(Model, O, Adapters)> {
-    let mut outline = Outline::of(file).map_err(|error| in_file(file, error))?;
+    let mut outline = outline(file)?;
     let adapters = adapters.files(file)?;
     adapters.count(&mut outline)?;
     if let Some(draft) = draft {
-        outline.add_draft(Outline::of(draft).map_err(|error| in_file(draft, error))?);
+        outline.add_draft(self::outline(draft)?);
     }
     let options = choose(&outline).map_err(|error| in_file(file, error))?;
     drop(outline);

@@ -1,11 +1,10 @@
 //! The `bench` command: how fast a model runs here, and how near that is to what the machine can do.
 
 use crate::arguments::numbers::{count, whole};
-use crate::arguments::{MemoryLimit, ModelArguments, OutputPath, SessionArguments};
+use crate::arguments::{MemoryLimit, ModelArguments, OutputPath, SessionArguments, outline};
 use anyhow::{Context, Result};
 use clap::Args;
 use siskin::gguf::Gguf;
-use siskin::plan::Outline;
 use siskin::{AdapterOutline, Model};
 use siskin_convert::quantize::FileType;
 use siskin_convert::random::{self, Shape};
@@ -140,7 +139,7 @@ impl<'a> Subject<'a> {
     /// where nobody says.
     fn check(&self, plan: &Plan, adapter: Option<&Gguf>, limit: &MemoryLimit) -> Result<Option<u64>> {
         let file = self.file()?;
-        let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+        let mut outline = outline(&file)?;
         if let Some(adapter) = adapter {
             outline.add_adapter(&AdapterOutline::of(adapter)?)?;
         }

@@ -3,11 +3,14 @@
 mod worker;
 
 use crate::arguments::numbers::count;
-use crate::arguments::{AnswerArguments, InputPath, MemoryLimit, OutputPath, SessionArguments, names};
+use crate::arguments::{
+    AnswerArguments, InputPath, MemoryLimit, OutputPath, SessionArguments, names, outline,
+};
 use crate::terminal::note;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::error::ErrorKind;
+use siskin::gguf::Gguf;
 use siskin_judge::eval::{self, InUse, Kept, Logits, MOST_KEPT, Removed, State};
 use siskin_judge::eval::{Metric, Report, Requirement, Row, Settings, Task};
 use siskin_kit::{Inputs, Output, tell};
@@ -129,6 +132,8 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     };
     for (index, path) in arguments.models.iter().enumerate() {
         progress(format_args!("{} ({} of {})", path.display(), index + 1, arguments.models.len()));
+        // Its process says nothing but what it found.
+        outline(&Gguf::open(path)?)?;
         let evaluation = worker::start(&Job::Model { index, logits: place.clone() }, path)?;
         report.rows.push(Row { path: path.to_path_buf(), evaluation });
     }

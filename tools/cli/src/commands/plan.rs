@@ -3,12 +3,12 @@
 use crate::arguments::memory::types;
 use crate::arguments::numbers::count;
 use crate::arguments::{
-    AdapterArguments, MemoryArguments, ModelArguments, SessionArguments, SpeculationArguments,
+    AdapterArguments, MemoryArguments, ModelArguments, SessionArguments, SpeculationArguments, outline,
 };
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
-use siskin::plan::{Budget, Outline, Plan};
+use siskin::plan::{Budget, Plan};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -50,15 +50,15 @@ Examples:
 /// Prints the plan.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let file = arguments.model.file()?;
-    let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
-    arguments.adapters.files(&file)?.count(&mut outline)?;
+    let mut planned = outline(&file)?;
+    arguments.adapters.files(&file)?.count(&mut planned)?;
     if let Some(draft) = arguments.speculation.draft(&arguments.model)? {
-        outline.add_draft(Outline::of(&draft).map_err(|error| in_file(&draft, error))?);
+        planned.add_draft(outline(&draft)?);
     }
     let options = arguments.speculation.options(arguments.session.options(arguments.ctx_size));
-    let wanted = outline.plan(&options, arguments.parallel).map_err(|error| in_file(&file, error))?;
+    let wanted = planned.plan(&options, arguments.parallel).map_err(|error| in_file(&file, error))?;
     // The options have meaning, as there is a plan: what can be wrong is the memory.
-    let (plan, refused) = match arguments.memory.options(&outline, options, arguments.parallel) {
+    let (plan, refused) = match arguments.memory.options(&planned, options, arguments.parallel) {
         Ok((_, plan)) => (plan, None),
         Err(error) => (wanted, Some(error)),
     };

@@ -1,7 +1,7 @@
 //! The `tune` command: settings that make a model answer better, or faster.
 
 use crate::arguments::numbers::{count, whole};
-use crate::arguments::{AnswerArguments, InputPath, MemoryLimit, ModelArguments, SessionArguments};
+use crate::arguments::{AnswerArguments, InputPath, MemoryLimit, ModelArguments, SessionArguments, outline};
 use crate::terminal::note;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
@@ -130,6 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     };
     let file = arguments.model.file()?;
+    outline(&file)?;
     let trials = tune(&settings, &space, &file, &tasks, tried)?;
     let text = match arguments.json {
         true => format!("{:#}\n", tune::json(&space, arguments.seed, &trials)),

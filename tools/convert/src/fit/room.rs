@@ -72,7 +72,8 @@ impl Room {
 
 /// The types of all tensors, where `types` are those of `matrices`.
 pub(super) fn choices(model: &Model, matrices: &[Matrix<'_>], types: &[TensorType]) -> Vec<Choice> {
-    let mut choices: Vec<_> = model.tensors.iter().map(|tensor| unquantized(tensor.ty)).collect();
+    let mut choices: Vec<_> =
+        model.tensors.iter().map(|tensor| unquantized(&tensor.name, tensor.ty)).collect();
     for (matrix, &ty) in matrices.iter().zip(types) {
         if let Some(choice) = choices.get_mut(matrix.index) {
             *choice = Choice::exactly(ty);

@@ -28,7 +28,7 @@ pub(super) fn runnable(model: &crate::model::Model, pool: &ThreadPool) -> Result
     }
     let same = |tensor: &Tensor| match is_quantized(tensor) {
         true => Choice::exactly(tensor.ty),
-        false => unquantized(tensor.ty),
+        false => unquantized(&tensor.name, tensor.ty),
     };
     let choices: Vec<_> = model.tensors.iter().map(same).collect();
     let plan = Plan::new(model, &choices, Recipe::fitted(model, &choices), None, false)?;

@@ -37,14 +37,22 @@ pub(crate) fn choose(tensors: &[Tensor], shape: Shape, file_type: FileType, weig
     tensors.iter().map(|tensor| mix.choose(&Facts::of(tensor))).collect()
 }
 
+/// Whether a tensor is of what sees images or hears, which stays as it is.
+fn is_aside(name: &str) -> bool {
+    ["v.", "mm.", "a."].iter().any(|start| name.starts_with(start))
+}
+
 /// Whether a file's type decides about this tensor: only matrices, and of those no norms and no tables of rotations.
 pub(crate) fn is_quantized(tensor: &Tensor) -> bool {
     Facts::of(tensor).is_quantized()
 }
 
-/// The choice for a tensor that is no such matrix, of type `ty`: vectors are kept exact. A checkpoint's 16-bit ones are
+/// The choice for a tensor `name` that is no such matrix, of type `ty`: vectors are kept exact. A checkpoint's 16-bit ones are
 /// widened, which is exact too.
-pub(crate) fn unquantized(ty: TensorType) -> Choice {
+pub(crate) fn unquantized(name: &str, ty: TensorType) -> Choice {
+    if is_aside(name) {
+        return Choice::exactly(ty);
+    }
     let float = matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16);
     Choice::exactly(if float { TensorType::F32 } else { ty })
 }
@@ -71,7 +79,7 @@ impl<'a> Facts<'a> {
         // What llama.cpp keeps: beside norms, the choice of experts, and convolutions, which are tiny.
         const KEPT: [&str; 3] = ["_norm.weight", "ffn_gate_inp.weight", "shortconv.conv.weight"];
         let kept = KEPT.iter().any(|kept| self.name.contains(kept));
-        self.dimensions >= 2 && self.name.ends_with("weight") && !kept
+        self.dimensions >= 2 && self.name.ends_with("weight") && !kept && !is_aside(self.name)
     }
 
     fn fits(&self, ty: TensorType) -> bool {
@@ -87,7 +95,7 @@ fn dimensions(shape: &[u64]) -> usize {
 impl Mix {
     fn choose(&self, tensor: &Facts<'_>) -> Choice {
         if !tensor.is_quantized() {
-            return unquantized(tensor.ty);
+            return unquantized(tensor.name, tensor.ty);
         }
         if !self.file_type.is_mix() {
             return Choice::exactly(self.file_type.base());
