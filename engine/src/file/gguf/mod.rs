@@ -85,14 +85,14 @@ impl Gguf {
 
     /// A file that is part of the program, as with `include_bytes!`, called `name` in messages.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Gguf, GgufError> {
-        let scan = scan(bytes).map_err(|fault| fault.about(bytes, name))?;
+        let scan = scan(bytes).map_err(|fault| fault.in_file(name))?;
         let storage = Storage::Static(bytes);
         split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
     }
 
     /// A file in memory, called `name` in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, GgufError> {
-        let scan = scan(&bytes).map_err(|fault| fault.about(&bytes, name))?;
+        let scan = scan(&bytes).map_err(|fault| fault.in_file(name))?;
         let storage = Storage::Owned(bytes);
         split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
     }
