@@ -162,7 +162,7 @@ impl Fault<'_> {
     /// The same about the file that begins with `bytes`: where it is known to be something else, that is said.
     pub(super) fn about(&self, bytes: &[u8], file: &str) -> GgufError {
         let known = match self.problem {
-            Problem::Magic(_) | Problem::Truncated { field: "magic", .. } => foreign(bytes),
+            Problem::Magic(_) => foreign(bytes),
             _ => None,
         };
         match known {

@@ -6,9 +6,6 @@ const LOOKED_AT: usize = 1 << 12;
 /// What a file that begins with `bytes` is, where that is known, and what to do about it. It is no GGUF file.
 pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
     let bytes = bytes.get(..LOOKED_AT).unwrap_or(bytes);
-    if bytes.is_empty() {
-        return Some("an empty file");
-    }
     let known = KNOWN.iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, name)| *name);
     known.or_else(|| page(bytes)).or_else(|| safetensors(bytes)).or_else(|| importance_matrix(bytes))
 }
@@ -87,8 +84,7 @@ mod tests {
         let safetensors = [&64u64.to_le_bytes()[..], b"{\"a\":"].concat();
         let imatrix = [&2u32.to_le_bytes()[..], &8u32.to_le_bytes(), b"a.weight"].concat();
         for (bytes, expected) in [
-            (&b""[..], "an empty file"),
-            (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "a Git LFS pointer"),
+            (&b"version https://git-lfs.github.com/spec/v1\noid sha256:"[..], "a Git LFS pointer"),
             (b"\xef\xbb\xbf\n <!DOCTYPE HTML><html>", "a page of the web"),
             (b"<HTML>", "a page of the web"),
             (b"PK\x03\x04rest", "a zip archive"),

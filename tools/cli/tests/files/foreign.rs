@@ -64,7 +64,6 @@ fn files_that_are_no_models_are_called_by_their_names() {
         ("zip", b"PK\x03\x04\x14\0".to_vec(), "a zip archive, "),
         ("safetensors", safetensors, "a safetensors file: siskin quantize converts the folder that it is in"),
         ("old", b"tjgg\x03\0\0\0".to_vec(), "a model of llama.cpp from before GGUF: "),
-        ("nothing", Vec::new(), "an empty file"),
         ("matrix.dat", old_matrix, "an importance matrix: siskin quantize takes it as --imatrix"),
         ("matrix", gguf(&[("general.type", "imatrix")], Some("t")), "an importance matrix: siskin quantize"),
         ("adapter", typed("adapter"), "an adapter: --adapter takes it, beside its model"),
