@@ -9,6 +9,8 @@ mod batch;
 #[cfg(all(feature = "convert", feature = "judge"))]
 mod bench;
 mod chat;
+#[cfg(feature = "shell")]
+mod completions;
 mod doctor;
 #[cfg(feature = "judge")]
 mod eval;
@@ -18,6 +20,8 @@ mod inspect;
 #[cfg(feature = "hub")]
 mod list;
 mod logits;
+#[cfg(feature = "shell")]
+mod man;
 #[cfg(feature = "convert")]
 mod pack;
 mod plan;
@@ -92,6 +96,8 @@ commands! {
     Eval: eval writes "judge",
     Tune: tune "judge",
     Doctor: doctor,
+    Completions: completions "shell",
+    Man: man writes "shell",
 }
 
 /// What to say where a command line is wrong because it names a command that other builds have.

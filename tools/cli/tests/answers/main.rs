@@ -20,6 +20,7 @@ mod prompt_cache;
 #[allow(dead_code)]
 #[path = "../../../hub/tests/hub/server.rs"]
 mod server;
+mod shell;
 mod speculation;
 mod streams;
 mod summarize;
