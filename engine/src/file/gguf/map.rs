@@ -156,10 +156,21 @@ pub(super) struct Opened {
     /// The bytes before the tensor data, unless `storage` may be trusted with them.
     pub(super) metadata: Option<Mmap>,
     pub(super) scan: Scan,
+    /// Whether it was to be mapped, and could only be read.
+    pub(super) unmappable: bool,
 }
 
-/// Reads the file's metadata, scans them, and maps the file.
+/// Reads the file's metadata, scans them, and maps the file. Where that cannot be done, as on some file systems of other
+/// machines and in some sandboxes, it is read.
 pub(super) fn map(path: &Path, name: &str) -> Result<Opened, GgufError> {
+    map_by(map_file, path, name)
+}
+
+fn map_by(
+    map_file: fn(&File, usize) -> io::Result<Mmap>,
+    path: &Path,
+    name: &str,
+) -> Result<Opened, GgufError> {
     let (mut file, stamp) = open(path, name)?;
     let len = usize::try_from(stamp.len()).map_err(|_| too_large(name))?;
     let most = stamp.len().min(MAX_METADATA_BYTES);
@@ -169,16 +180,31 @@ pub(super) fn map(path: &Path, name: &str) -> Result<Opened, GgufError> {
     let metadata = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
     give_back_from(&metadata, scan.data_start);
 
+    let map = match map_file(&file, len) {
+        Ok(map) => map,
+        Err(error) if cannot_be_mapped(&error) => {
+            return Ok(Opened { unmappable: true, ..read(path, name)? });
+        }
+        Err(error) => return Err(io_error(name, "map the file into memory", error)),
+    };
+    expect_sequential_reads(&file);
+    let mapped = Mapped { map, file, path: path.to_owned(), opened: Stamp::of(&stamp) };
+    Ok(Opened { storage: Storage::Mapped(mapped), metadata: Some(metadata), scan, unmappable: false })
+}
+
+/// Whether it is the file, or who may do what, and not a want of memory.
+fn cannot_be_mapped(error: &io::Error) -> bool {
+    let refusals = [libc::ENODEV, libc::EOPNOTSUPP, libc::ENOSYS, libc::EINVAL, libc::EACCES, libc::EPERM];
+    error.raw_os_error().is_some_and(|number| refusals.contains(&number))
+}
+
+fn map_file(file: &File, len: usize) -> io::Result<Mmap> {
     // SAFETY: the memory behind a slice must not change while it is borrowed, and another process may write to the file
     // or cut it off. That nobody does is what `Gguf::open` demands of its caller. Where it is not kept: bytes are taken
     // for numbers of which any is valid, so that a write by others spoils results, which `check_unchanged` reports;
     // ranges are checked against `len`, the length of the mapping, which does not change; and pages beyond the end of
     // a file that shrank raise SIGBUS, which ends the process: see `exit_on_bus_error`.
-    let map = unsafe { MmapOptions::new().len(len).map(&file) };
-    let map = map.map_err(|error| io_error(name, "map the file into memory", error))?;
-    expect_sequential_reads(&file);
-    let mapped = Mapped { map, file, path: path.to_owned(), opened: Stamp::of(&stamp) };
-    Ok(Opened { storage: Storage::Mapped(mapped), metadata: Some(metadata), scan })
+    unsafe { MmapOptions::new().len(len).map(file) }
 }
 
 /// Reads the file and scans it: first its metadata, so that a malformed file is refused before much of it is read.
@@ -194,7 +220,7 @@ pub(super) fn read(path: &Path, name: &str) -> Result<Opened, GgufError> {
     fill(&mut file, &mut memory, &mut filled, stamp.len())
         .map_err(|error| io_error(name, "read it", error))?;
     let memory = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
-    Ok(Opened { storage: Storage::Read(memory), metadata: None, scan })
+    Ok(Opened { storage: Storage::Read(memory), metadata: None, scan, unmappable: false })
 }
 
 /// Anonymous memory, which takes none until it is filled.
@@ -321,6 +347,20 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, _: *
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn what_cannot_be_mapped_is_read() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/llama/gqa.gguf");
+        let refused = |_: &File, _: usize| Err(io::Error::from_raw_os_error(libc::ENODEV));
+        let opened = map_by(refused, &golden, "golden").unwrap();
+        assert!(opened.unmappable && matches!(opened.storage, Storage::Read(_)));
+        let mapped = map(&golden, "golden").unwrap();
+        assert!(!mapped.unmappable && opened.storage.bytes() == mapped.storage.bytes());
+        let scarce = |_: &File, _: usize| Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        let error = map_by(scarce, &golden, "golden").err().unwrap().to_string();
+        assert!(error.starts_with("golden: cannot map the file into memory: "), "{error}");
+    }
 
     #[test]
     fn whole_pages_leave_out_what_neighbours_share() {

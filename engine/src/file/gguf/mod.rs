@@ -60,11 +60,14 @@ struct Shard {
     storage: Arc<Storage>,
     /// The bytes before the tensor data, where `storage` is not to be trusted with them and they are wanted.
     metadata: Option<Mmap>,
+    /// Whether it was to be mapped, and could only be read.
+    unmappable: bool,
 }
 
 impl Gguf {
     /// Maps the file at `path` into memory. Its metadata are read into memory of their own and checked there. Pages of
-    /// tensor data are read from disk when they are first touched, and the kernel may drop them again.
+    /// tensor data are read from disk when they are first touched, and the kernel may drop them again. A file that cannot
+    /// be mapped is read, as [`Gguf::read`] does: see [`Gguf::is_unmappable`].
     ///
     /// # What the caller must see to
     /// Nobody, in this process or another, may write to the file or cut it off while it is mapped, that is as long as
@@ -87,14 +90,20 @@ impl Gguf {
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Gguf, GgufError> {
         let scan = scan(bytes).map_err(|fault| fault.in_file(name))?;
         let storage = Storage::Static(bytes);
-        split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
+        split::expect_whole(Gguf::new(
+            Path::new(name),
+            Opened { storage, metadata: None, scan, unmappable: false },
+        )?)
     }
 
     /// A file in memory, called `name` in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf, GgufError> {
         let scan = scan(&bytes).map_err(|fault| fault.in_file(name))?;
         let storage = Storage::Owned(bytes);
-        split::expect_whole(Gguf::new(Path::new(name), Opened { storage, metadata: None, scan })?)
+        split::expect_whole(Gguf::new(
+            Path::new(name),
+            Opened { storage, metadata: None, scan, unmappable: false },
+        )?)
     }
 
     /// A file by itself.
@@ -103,12 +112,12 @@ impl Gguf {
     }
 
     fn new(path: &Path, opened: Opened) -> Result<Gguf, GgufError> {
-        let Opened { storage, metadata, scan } = opened;
+        let Opened { storage, metadata, scan, unmappable } = opened;
         let name = path.display().to_string();
         let file_len = storage.bytes().len() as u64;
         let bytes = metadata.as_deref().unwrap_or(storage.bytes());
         let catalog = Catalog::build(&name, bytes, file_len, scan)?;
-        let first = Shard { path: path.to_owned(), storage: Arc::new(storage), metadata };
+        let first = Shard { path: path.to_owned(), storage: Arc::new(storage), metadata, unmappable };
         Ok(Gguf { name, first, rest: Vec::new(), catalog })
     }
 
@@ -339,6 +348,11 @@ impl Gguf {
     /// Whether all of the file was read into memory, as [`Gguf::read`] does.
     pub fn is_read(&self) -> bool {
         matches!(self.footprint(), Footprint::Read { .. })
+    }
+
+    /// Whether the file was to be mapped and could only be read, as its file system, or a sandbox, does not allow the former.
+    pub fn is_unmappable(&self) -> bool {
+        self.shards().any(|shard| shard.unmappable)
     }
 
     /// How the file takes memory.

@@ -156,12 +156,15 @@ impl ModelFlag {
     }
 }
 
-/// Looks at a model's file, and says what of it is left out.
+/// Looks at a model's file, and says what of it is left out, and that it could not be mapped.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn outline(file: &Gguf) -> Result<Outline> {
     let outline = Outline::of(file).map_err(|error| in_file(file, error))?;
+    if file.is_unmappable() {
+        note(format_args!("note: {}: the file cannot be mapped where it is, and was read", file.name()));
+    }
     outline.notes().iter().for_each(|line| note(format_args!("note: {}: {line}", file.name())));
     Ok(outline)
 }

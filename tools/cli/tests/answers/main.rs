@@ -8,6 +8,7 @@ mod common;
 
 mod batch;
 mod chat_commands;
+mod chat_home;
 mod chat_signals;
 mod chat_terminal;
 mod cli;

@@ -83,10 +83,9 @@ impl Terminal {
         let program = File::options().read(true).write(true).open(name).unwrap();
         let state = tempfile::tempdir().unwrap();
         let mut command = command(arguments);
+        command.env("XDG_STATE_HOME", state.path()).env("TERM", kind);
         prepare(&mut command);
         let child = command
-            .env("XDG_STATE_HOME", state.path())
-            .env("TERM", kind)
             .stdin(program.try_clone().unwrap())
             .stdout(program.try_clone().unwrap())
             .stderr(program.try_clone().unwrap())
