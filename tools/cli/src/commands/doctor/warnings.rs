@@ -20,7 +20,14 @@ pub(super) fn warnings(report: &Report, under_voltage: bool) -> Vec<String> {
 
 fn tiers(tiers: &Tiers) -> Option<String> {
     match tiers.available.first() {
+        Some(&"scalar") if cfg!(target_arch = "x86_64") => Some(
+            "this CPU lacks AVX2 or FMA: there are no kernels for what it has, and it computes one number at a time"
+                .into(),
+        ),
         Some(&"scalar") => Some("there are no kernels for this CPU's vector instructions".into()),
+        Some(&"neon") if tiers.chosen == "neon" => {
+            Some("this CPU has no instruction for dot products (dotprod, from Armv8.2 on)".into())
+        }
         Some(best) if *best != tiers.chosen => {
             Some(format!("{} was asked for; {best} is the fastest here", tiers.chosen))
         }
@@ -108,7 +115,7 @@ mod tests {
     /// The warnings of the board and of kernels that are the best there are.
     fn said(board: &Fake) -> Vec<String> {
         let mut report = Report::new(&board.tree(), Isa::available().next().unwrap());
-        report.tiers = Tiers { available: vec!["neon", "scalar"], chosen: "neon" };
+        report.tiers = Tiers { available: vec!["neon-dotprod", "neon", "scalar"], chosen: "neon-dotprod" };
         warnings(&report, crate::sensors::temperature::under_voltage(&board.tree()))
     }
 
@@ -148,5 +155,7 @@ mod tests {
         assert_eq!(of(&["avx2", "scalar"], "avx2"), None);
         assert!(of(&["avx2", "scalar"], "scalar").unwrap().contains("avx2 is the fastest"));
         assert!(of(&["scalar"], "scalar").unwrap().contains("no kernels"));
+        assert!(of(&["neon", "scalar"], "neon").unwrap().contains("no instruction for dot products"));
+        assert_eq!(of(&["neon-dotprod", "neon", "scalar"], "neon-dotprod"), None);
     }
 }
