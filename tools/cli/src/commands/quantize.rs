@@ -7,6 +7,7 @@ use crate::terminal::note;
 use anyhow::{Context, Result};
 use clap::Args;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde_json::Value;
 use siskin::SessionOptions;
 use siskin::gguf::ShardName;
 use siskin_convert::Model;
@@ -61,6 +62,9 @@ pub(crate) struct Arguments {
     /// Print what would be written, tensor by tensor, and write nothing
     #[arg(long, visible_alias = "plan")]
     dry_run: bool,
+    /// Print one JSON object about the file, with every tensor
+    #[arg(long)]
+    json: bool,
     /// Threads to work with, 0 for all that the process may use [default: 0]
     #[arg(short, long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
@@ -110,6 +114,9 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
             let recipe = Recipe::Mix(file_type);
             let plan = Plan::new(&model, &choices, recipe, importance.as_ref(), arguments.pack)?;
             let plan = arguments.divide(plan)?;
+            if arguments.json {
+                return finish_json(&plan, target, &pool, None);
+            }
             finish(&plan, target, &pool, |out| plan.print(out))
         }
         None => {
@@ -118,6 +125,9 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
             let recipe = Recipe::fitted(&model, &fitted.choices);
             let plan = Plan::new(&model, &fitted.choices, recipe, Some(&fitted.importance), arguments.pack)?;
             let plan = arguments.divide(plan)?;
+            if arguments.json {
+                return finish_json(&plan, target, &pool, Some(fitted.json(&plan)));
+            }
             let mut out = BufWriter::new(io::stdout().lock());
             fitted.print(&plan, &mut out)?;
             out.flush()?;
@@ -203,6 +213,18 @@ fn finish(
     say(&plan.notes());
     tell(format_args!("{name}: {}", plan.summary()))?;
     Ok(())
+}
+
+/// Writes the file, if it is to be written, and prints what it is as one JSON object; `fit` is why its types were chosen.
+fn finish_json(plan: &Plan<'_>, target: Target<'_>, pool: &ThreadPool, fit: Option<Value>) -> Result<()> {
+    let mut report = plan.json();
+    report["fit"] = fit.unwrap_or_default();
+    report["output"] = Value::Null;
+    if let Some((name, outputs)) = target.outputs(plan.files())? {
+        plan.write(outputs, pool)?;
+        report["output"] = name.into();
+    }
+    tell(format_args!("{report:#}"))
 }
 
 /// So many threads; None: as many as the process may use.

@@ -8,12 +8,13 @@ use crate::arguments::{
     NeighbourArguments, OutputPath, SamplingArguments, SessionArguments, SpeculationArguments,
     TemplateArguments, speculation,
 };
-use crate::terminal::{Interrupt, answer, note, read_prompt};
+use crate::terminal::{Interrupt, Reply, answer, note, read_prompt};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde_json::{Value, json};
 use siskin::template::Message;
 use siskin::{Answer, Ending, Model};
-use siskin_kit::{Inputs, read_all, read_text, text};
+use siskin_kit::{Inputs, read_all, read_text, tell, text};
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -63,6 +64,9 @@ pub(crate) struct Arguments {
     /// Say nothing about speed and the seed
     #[arg(short, long)]
     quiet: bool,
+    /// Print one JSON object with the answer and its figures, once it is complete
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     sampling: SamplingArguments,
 }
@@ -78,31 +82,7 @@ Examples:
 /// Answers the prompt.
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     arguments.sampling.check()?;
-    let when_full = arguments.context.when_full()?;
-    let prompt = arguments.prompt()?;
-    // First of all, as threads that are there already would not be nice.
-    let options = arguments.neighbour.begin(arguments.session.options(arguments.context.ctx_size))?;
-    let interrupt = Interrupt::on_termination()?;
-    let options = arguments.speculation.options(options);
-    let draft = arguments.speculation.draft(&arguments.model)?;
-    let (model, options, adapters) =
-        arguments.model.open_within(&arguments.memory, options, &arguments.adapters, draft.as_ref())?;
-    let model = arguments.template.apply(model, arguments.raw)?;
-    let speculation = arguments.speculation.load(draft, &options)?;
-    let tokens = arguments.tokens(&model, prompt)?;
-    let mut session = model.session(&options)?;
-    arguments.context.check(tokens.len(), session.context(), &model)?;
-    session.set_when_full(when_full)?;
-    adapters.attach(&mut session)?;
-    arguments.speculation.attach(&mut session, speculation)?;
-    arguments.neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
-    session.cancel_when(interrupt.flag());
-    let sampling = arguments.sampling.options(&model);
-    let sampler = session.sampler(&sampling)?;
-    let mut answer = Answer::with_sampler(session, sampler);
-    answer.set_limits(arguments.answer.limits());
-    answer.show_special(arguments.template.shows_special());
-
+    let (mut answer, tokens) = arguments.open()?;
     let start = Instant::now();
     match &arguments.prompt_cache {
         Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path, inputs)?,
@@ -112,45 +92,96 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
         }
     }
     ensure!(answer.ending().is_none(), "interrupted before the answer began");
-    let restored = answer.reused();
-    let prompt_speed = Speed { tokens: tokens.len() - restored, time: start.elapsed() };
+    let prompt = Speed { tokens: tokens.len() - answer.reused(), time: start.elapsed() };
 
     let start = Instant::now();
-    let mut out = io::stdout().lock();
     let hide_thoughts = arguments.template.hides_thoughts();
-    let reply = answer::stream(&mut answer, &mut out, hide_thoughts)?;
-    answer::end_line(&mut out)?;
-    let answer_speed = Speed { tokens: reply.tokens.len(), time: start.elapsed() };
+    let reply = match arguments.json {
+        true => answer::stream(&mut answer, &mut io::sink(), hide_thoughts)?,
+        false => {
+            let mut out = io::stdout().lock();
+            let reply = answer::stream(&mut answer, &mut out, hide_thoughts)?;
+            answer::end_line(&mut out)?;
+            reply
+        }
+    };
+    let speeds = [prompt, Speed { tokens: reply.tokens.len(), time: start.elapsed() }];
 
-    if hide_thoughts {
-        answer::tell_hidden(reply.thought_tokens);
+    let seed = arguments.draws(answer.model()).then(|| answer.seed());
+    let is_complete = reply.ending != Ending::Cancelled;
+    match arguments.json {
+        true if is_complete => tell(format_args!("{:#}", json(&answer, &reply, &speeds, seed)))?,
+        true => {}
+        false => arguments.tell(&answer, &reply, &speeds, seed),
     }
-    let session = answer.session();
-    if reply.ending == Ending::ContextFull {
-        let context = session.context();
-        note(format_args!(
-            "the context of {context} tokens is full: the answer ends here; {}, --when-full shift goes on",
-            larger(context, session.model())
-        ));
-    }
-    if session.pristine() < session.position() {
-        note(format_args!("the context of {} tokens was full: the oldest were forgotten", session.context()));
-    }
-    if !arguments.quiet {
-        if restored > 0 {
-            note(format_args!("prompt: {restored} tokens restored"));
-        }
-        note(format_args!("prompt: {prompt_speed}\nanswer: {answer_speed}"));
-        speculation::tell(session);
-        if !sampling.is_greedy() {
-            note(format_args!("seed: {}", answer.seed()));
-        }
-    }
-    ensure!(reply.ending != Ending::Cancelled, "interrupted: the answer is not complete");
+    ensure!(is_complete, "interrupted: the answer is not complete");
     Ok(())
 }
 
 impl Arguments {
+    /// Opens the model, and returns what answers and the prompt's tokens.
+    fn open(&self) -> Result<(Answer, Vec<u32>)> {
+        let when_full = self.context.when_full()?;
+        let prompt = self.prompt()?;
+        // First of all, as threads that are there already would not be nice.
+        let options = self.neighbour.begin(self.session.options(self.context.ctx_size))?;
+        let interrupt = Interrupt::on_termination()?;
+        let options = self.speculation.options(options);
+        let draft = self.speculation.draft(&self.model)?;
+        let (model, options, adapters) =
+            self.model.open_within(&self.memory, options, &self.adapters, draft.as_ref())?;
+        let model = self.template.apply(model, self.raw)?;
+        let speculation = self.speculation.load(draft, &options)?;
+        let tokens = self.tokens(&model, prompt)?;
+        let mut session = model.session(&options)?;
+        self.context.check(tokens.len(), session.context(), &model)?;
+        session.set_when_full(when_full)?;
+        adapters.attach(&mut session)?;
+        self.speculation.attach(&mut session, speculation)?;
+        self.neighbour.watch(session.threads(), |limit| session.limit_threads(limit))?;
+        session.cancel_when(interrupt.flag());
+        let sampler = session.sampler(&self.sampling.options(&model))?;
+        let mut answer = Answer::with_sampler(session, sampler);
+        answer.set_limits(self.answer.limits());
+        answer.show_special(self.template.shows_special());
+        Ok((answer, tokens))
+    }
+
+    /// Whether chance has a say in the answers of the model.
+    fn draws(&self, model: &Model) -> bool {
+        !self.sampling.options(model).is_greedy()
+    }
+
+    /// Says on standard error what is to be known of the answer besides; `speeds` are the prompt's and the answer's.
+    fn tell(&self, answer: &Answer, reply: &Reply, speeds: &[Speed; 2], seed: Option<u64>) {
+        let (session, restored) = (answer.session(), answer.reused());
+        let context = session.context();
+        if self.template.hides_thoughts() {
+            answer::tell_hidden(reply.thought_tokens);
+        }
+        if reply.ending == Ending::ContextFull {
+            note(format_args!(
+                "the context of {context} tokens is full: the answer ends here; {}, --when-full shift goes on",
+                larger(context, session.model())
+            ));
+        }
+        if session.pristine() < session.position() {
+            note(format_args!("the context of {context} tokens was full: the oldest were forgotten"));
+        }
+        if self.quiet {
+            return;
+        }
+        let [prompt, answer] = speeds;
+        if restored > 0 {
+            note(format_args!("prompt: {restored} tokens restored"));
+        }
+        note(format_args!("prompt: {prompt}\nanswer: {answer}"));
+        speculation::tell(session);
+        if let Some(seed) = seed {
+            note(format_args!("seed: {seed}"));
+        }
+    }
+
     /// The prompt, from where it is to come from.
     fn prompt(&self) -> Result<String> {
         match (&self.prompt, &self.file) {
@@ -178,6 +209,32 @@ impl Arguments {
         }
         Ok(model.chat_tokens_with(&messages, &self.template.rendering(model))?)
     }
+}
+
+/// The answer and what is told of it otherwise; `speeds` are the prompt's and the answer's.
+fn json(answer: &Answer, reply: &Reply, speeds: &[Speed; 2], seed: Option<u64>) -> Value {
+    let ending = match reply.ending {
+        Ending::Complete => "stop",
+        Ending::Limit => "length",
+        Ending::ContextFull => "context",
+        Ending::Cancelled | Ending::Failed => "failed",
+    };
+    let [prompt_seconds, answer_seconds] = speeds.each_ref().map(|speed| speed.time.as_secs_f64());
+    let session = answer.session();
+    json!({
+        "model": answer.model().name(),
+        "content": reply.said,
+        "reasoning_content": Some(reply.thoughts.as_str()).filter(|thoughts| !thoughts.is_empty()),
+        "finish_reason": ending,
+        "prompt_tokens": answer.prompt().len(),
+        "restored_tokens": answer.reused(),
+        "completion_tokens": reply.tokens.len(),
+        "thought_tokens": reply.thought_tokens,
+        "forgot": session.pristine() < session.position(),
+        "prompt_seconds": prompt_seconds,
+        "answer_seconds": answer_seconds,
+        "seed": seed,
+    })
 }
 
 /// Text without the newline that editors and `echo` put at its end.

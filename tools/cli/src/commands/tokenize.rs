@@ -3,6 +3,7 @@
 use crate::arguments::{InputPath, names};
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::{Value, json};
 use siskin::gguf::Gguf;
 use siskin::tokenizer::{Special, Tokenizer};
 use siskin_kit::in_file;
@@ -23,8 +24,11 @@ pub(crate) struct Arguments {
     #[arg(value_name = "TEXT")]
     text: Option<String>,
     /// Print the numbers alone, in one line, separated by commas
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     ids: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
     /// Take the text of control tokens, such as <|im_end|>, for these tokens
     #[arg(long)]
     special: bool,
@@ -52,7 +56,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         true => tokenizer.encode(&text, special, &mut tokens),
         false => tokenizer.encode_prompt(&text, special, &mut tokens),
     }
-    let listing = if arguments.ids { ids(&tokens) } else { lines(&tokenizer, &tokens) };
+    let listing = match (arguments.ids, arguments.json) {
+        (true, _) => ids(&tokens),
+        (_, true) => format!("{:#}\n", json(&tokenizer, &tokens)),
+        _ => lines(&tokenizer, &tokens),
+    };
     io::stdout().lock().write_all(listing.as_bytes()).context("standard output")
 }
 
@@ -75,6 +83,17 @@ impl Arguments {
 fn ids(tokens: &[u32]) -> String {
     let ids: Vec<String> = tokens.iter().map(u32::to_string).collect();
     ids.join(",") + "\n"
+}
+
+/// Of each token its number, its text, which is null where it is no whole characters, its bytes, and whether it is a control
+/// token.
+fn json(tokenizer: &Tokenizer, tokens: &[u32]) -> Value {
+    let token = |&id: &u32| {
+        let special = tokenizer.is_special(id);
+        let bytes = if special { tokenizer.text(id) } else { tokenizer.piece(id) };
+        json!({"id": id, "text": str::from_utf8(bytes).ok(), "bytes": bytes, "special": special})
+    };
+    json!({"tokens": tokens.iter().map(token).collect::<Vec<_>>()})
 }
 
 fn lines(tokenizer: &Tokenizer, tokens: &[u32]) -> String {

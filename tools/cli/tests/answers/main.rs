@@ -15,6 +15,7 @@ mod cli;
 #[allow(dead_code)] // Its own tests use all of it.
 #[path = "../../../hub/tests/hub/hub.rs"]
 mod hub;
+mod json;
 mod names;
 mod neighbour;
 mod prompt_cache;

@@ -6,6 +6,7 @@ use crate::quantize::importance::Importance;
 use crate::quantize::mix::Choice;
 use crate::quantize::plan::{Plan, bytes_of};
 use anyhow::Result;
+use serde_json::{Value, json};
 use siskin_quant::TensorType;
 use std::io::Write;
 
@@ -52,6 +53,32 @@ impl Fitted {
         Fitted { choices: choices(model, matrices, &types), importance, budget, weights, lines }
     }
 
+    /// The budget and what the choice is expected to cost, as `siskin quantize --json` prints it.
+    pub fn json(&self, plan: &Plan<'_>) -> Value {
+        let matrix = |line: &Line| {
+            json!({
+                "name": line.name,
+                "to": line.to.name(),
+                "kl_alone": line.alone.map(|(ty, divergence)| json!({"type": ty.name(), "kl": divergence})),
+                "expected_kl": line.cost,
+            })
+        };
+        json!({
+            "budget_bytes": self.budget.bytes(self.weights),
+            "used_bytes": self.used(plan),
+            "expected_kl": self.lines.iter().map(|line| line.cost).sum::<f64>(),
+            "matrices": self.lines.iter().map(matrix).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Bytes of what the budget is for.
+    fn used(&self, plan: &Plan<'_>) -> u64 {
+        match self.budget {
+            Budget::File(_) => plan.file_len(),
+            Budget::BitsPerWeight(_) => plan.tensor_bytes(),
+        }
+    }
+
     /// Writes a line about each matrix with its type, what was measured of it and what it is expected to cost, and the sums.
     pub fn print(&self, plan: &Plan<'_>, out: &mut impl Write) -> Result<()> {
         let width = self.lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
@@ -82,10 +109,7 @@ impl Fitted {
             out,
             "expected KL divergence from the full model: {total:.6} nats, on the text it was measured with"
         )?;
-        let used = match self.budget {
-            Budget::File(_) => plan.file_len(),
-            Budget::BitsPerWeight(_) => plan.tensor_bytes(),
-        };
+        let used = self.used(plan);
         let most = self.budget.bytes(self.weights);
         let part = 100.0 * used as f64 / most.max(1) as f64;
         writeln!(out, "{}: {used} of {most} bytes used, {part:.2} %", self.budget)?;

@@ -5,6 +5,7 @@ use super::{rows, split};
 use crate::model::{Model, Tensor};
 use anyhow::{Context, Result};
 use rayon::ThreadPool;
+use serde_json::{Value, json};
 use siskin::gguf::write::Builder;
 use siskin::packed::{PANEL_ROWS, Packer};
 use siskin_kit::{Output, commit_shards, progress};
@@ -202,6 +203,33 @@ impl<'a> Plan<'a> {
             mib(after),
             mib(self.file_len())
         )
+    }
+
+    /// What the file is and of each tensor what becomes of it, as `siskin quantize --json` prints it.
+    pub fn json(&self) -> Value {
+        let tensor = |(tensor, choice): (&Tensor, Choice)| {
+            json!({
+                "name": tensor.name,
+                "shape": tensor.shape,
+                "from": tensor.ty.name(),
+                "to": choice.ty.name(),
+                "instead_of": choice.instead_of.map(TensorType::name),
+                "bytes": bytes_of(tensor, choice.ty),
+            })
+        };
+        let elements: u64 = self.model.tensors.iter().map(Tensor::elements).sum();
+        let bytes = self.tensor_bytes();
+        json!({
+            "recipe": self.recipe.to_string(),
+            "files": self.files.len(),
+            "file_bytes": self.file_len(),
+            "tensor_bytes": bytes,
+            "tensor_bytes_before": self.model.tensors.iter().map(Tensor::bytes).sum::<u64>(),
+            "bits_per_weight": 8.0 * bytes as f64 / elements.max(1) as f64,
+            "packed": self.pack,
+            "tensors": self.tensors().map(tensor).collect::<Vec<_>>(),
+            "notes": self.notes(),
+        })
     }
 
     /// What the user may not expect, a line each.

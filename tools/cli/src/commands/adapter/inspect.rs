@@ -2,6 +2,7 @@ use crate::arguments::adapter;
 use crate::arguments::{InputPath, ModelFlag};
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::{Value, json};
 use siskin::{AdapterChange, AdapterOutline};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,26 +15,41 @@ pub(super) struct Arguments {
     file: InputPath,
     #[command(flatten)]
     model: ModelFlag,
+    /// Print one JSON object, with every matrix
+    #[arg(long)]
+    json: bool,
 }
 
-/// Prints a line about the adapter, and one for each kind of matrix.
+/// Prints a line about the adapter, and one for each kind of matrix; or all as one JSON object.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { file, model } = arguments;
+    let Arguments { file, model, json } = arguments;
     let file = if file.is_dir() { adapter::open(file, &model.file()?)? } else { model.beside(file)? };
     let outline = AdapterOutline::of(&file)?;
     adapter::say_left_out(&outline);
+    let norm = |change: &AdapterChange| -> Result<f64> {
+        let [a, b] = change.numbers(&file)?;
+        Ok(product_norm(change.rank, &a, &b) * f64::from(change.scale.abs()))
+    };
+    let norms = outline.changes().iter().map(norm).collect::<Result<Vec<_>>>()?;
+    let report = match json {
+        true => format!("{:#}\n", to_json(&outline, &norms)),
+        false => to_text(&outline, &norms),
+    };
+    io::stdout().lock().write_all(report.as_bytes()).context("standard output")
+}
+
+/// A line about the adapter, and one for each kind of matrix with the mean of its norms.
+fn to_text(outline: &AdapterOutline, norms: &[f64]) -> String {
     let mut kinds: BTreeMap<(&str, String), Vec<f64>> = BTreeMap::new();
-    for change in outline.changes() {
+    for (change, norm) in outline.changes().iter().zip(norms) {
         let AdapterChange { matrix, rank, rows, row_len, types: [a, b], scale, .. } = change;
         let kind = matrix.strip_prefix("blk.").and_then(|rest| Some(rest.split_once('.')?.1));
-        let [numbers_a, numbers_b] = change.numbers(&file)?;
-        let norm = product_norm(*rank, &numbers_a, &numbers_b) * f64::from(scale.abs());
         let shape = format!("[{row_len}, {rows}]");
         let text = format!("{shape:>14}  rank {rank}, {} and {}, times {scale}", a.name(), b.name());
-        kinds.entry((kind.unwrap_or(matrix), text)).or_default().push(norm);
+        kinds.entry((kind.unwrap_or(matrix), text)).or_default().push(*norm);
     }
     let (name, architecture) = (outline.name(), outline.architecture());
-    let mut text = format!("{name}: {}\n", summary(&outline));
+    let mut text = format!("{name}: {}\n", summary(outline));
     // Writing to a string cannot fail.
     let _ = writeln!(text, "architecture {architecture}, alpha {}\n", outline.alpha());
     let width = kinds.keys().map(|(kind, _)| kind.len()).max().unwrap_or(0);
@@ -41,7 +57,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         let (count, mean) = (norms.len(), norms.iter().sum::<f64>() / norms.len() as f64);
         let _ = writeln!(text, "{kind:width$}  {count:>3} of {what}, norm {mean:.3}");
     }
-    io::stdout().lock().write_all(text.as_bytes()).context("standard output")
+    text
+}
+
+fn to_json(outline: &AdapterOutline, norms: &[f64]) -> Value {
+    let matrix = |(change, norm): (&AdapterChange, &f64)| {
+        let AdapterChange { matrix, rank, rows, row_len, types: [a, b], scale, .. } = change;
+        json!({
+            "name": matrix, "shape": [row_len, rows], "rank": rank, "type_a": a.name(), "type_b": b.name(),
+            "scale": scale, "norm": norm,
+        })
+    };
+    json!({
+        "adapter": outline.name(),
+        "architecture": outline.architecture(),
+        "alpha": outline.alpha(),
+        "rank": outline.rank(),
+        "bytes": outline.bytes(),
+        "matrices": outline.changes().iter().zip(norms).map(matrix).collect::<Vec<_>>(),
+    })
 }
 
 /// What the adapter is, in a few words.
