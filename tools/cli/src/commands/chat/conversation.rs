@@ -225,21 +225,14 @@ impl Conversation {
         self.tell_seed();
         let text = taken.first().map_or("", |message| message.content.as_str());
         let reply = self.say(text, arguments, out)?;
-        match self.talk.unanswered.take() {
-            Some(_) => {
-                self.talk.messages.extend(taken);
-                self.talk.exchanges.push(exchange);
-                self.talk.forgotten = forgotten;
-                self.answer.sampler_mut().set_chance(&now);
-            }
+        if self.talk.unanswered.take().is_some() {
+            self.talk.messages.extend(taken);
+            self.talk.exchanges.push(exchange);
+            self.talk.forgotten = forgotten;
+            self.answer.sampler_mut().set_chance(&now);
+        } else if let Some(last) = self.talk.exchanges.last_mut() {
             // Who takes the answer back goes on as before the first of them.
-            None => self
-                .talk
-                .exchanges
-                .iter_mut()
-                .last()
-                .into_iter()
-                .for_each(|last| last.chance.clone_from(&exchange.chance)),
+            last.chance = exchange.chance;
         }
         Ok(Some(reply))
     }
