@@ -135,6 +135,14 @@ fn weights_that_were_not_fetched_are_told_of_in_folders_too() {
         "{line}"
     );
 
+    // So are vocabularies, which are large, too.
+    for (name, kind) in [("tokenizer.json", "JSON"), ("tokenizer.model", "a SentencePiece model")] {
+        let checkpoint = Checkpoint::copy(if name == "tokenizer.json" { "gqa" } else { "mha" });
+        fs::copy(&weights, checkpoint.path().join(name)).unwrap();
+        let line = checkpoint.failure("f16");
+        assert!(line.contains(&format!("{name}: expected {kind}, found a Git LFS pointer, ")), "{line}");
+    }
+
     let folder = tempfile::tempdir().unwrap();
     let adapter = folder.path().join("adapter");
     fs::create_dir(&adapter).unwrap();

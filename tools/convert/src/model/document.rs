@@ -1,5 +1,6 @@
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
+use siskin::gguf::foreign;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -27,7 +28,11 @@ impl Document<'static> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        let value = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+        let value = serde_json::from_slice(&text).map_err(|error| match foreign(&text) {
+            Some(found) if !text.starts_with(b"{") => anyhow!("expected JSON, found {found}"),
+            _ => error.into(),
+        });
+        let value = value.with_context(|| path.display().to_string())?;
         Ok(Some(Self::owned(name, value)?))
     }
 

@@ -1,7 +1,8 @@
 use super::document::Document;
 use super::vocabulary::{Merging, Token, TokenType, Vocabulary, added};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use prost::Message;
+use siskin::gguf::foreign;
 use std::path::Path;
 
 /// The file's name in a checkpoint.
@@ -70,7 +71,10 @@ pub(crate) fn read(folder: &Path, config: Option<&Document<'_>>, size: u32) -> R
 }
 
 fn parse(bytes: &[u8]) -> Result<Vocabulary> {
-    let model = Model::decode(bytes).context("not a SentencePiece model")?;
+    let model = Model::decode(bytes).map_err(|error| match foreign(bytes) {
+        Some(found) => anyhow!("expected a SentencePiece model, found {found}"),
+        None => Error::new(error).context("not a SentencePiece model"),
+    })?;
     if model.pieces.is_empty() {
         bail!("not a SentencePiece model: it has no pieces");
     }
