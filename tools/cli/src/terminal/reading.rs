@@ -1,11 +1,12 @@
 //! What is told of a long prompt while the model reads it.
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use siskin::Answer;
-use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal};
-use std::time::Duration;
+use std::io::{self, IsTerminal, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Prompts of fewer new tokens are read before anybody wonders.
 const SHORT: u64 = 64;
@@ -18,23 +19,32 @@ const SOON: Duration = Duration::from_millis(500);
 /// # Errors
 /// As for [`Answer::read_prompt`].
 pub(crate) fn read_prompt(answer: &mut Answer) -> Result<()> {
-    const EACH: Duration = Duration::from_millis(100);
+    const EACH: Duration = Duration::from_millis(200);
     let count = (answer.prompt().len() - answer.reused()) as u64;
     if count < SHORT || !io::stderr().is_terminal() {
         return Ok(answer.read_prompt()?);
     }
-    let bar = ProgressBar::new(count);
-    let told = move |state: &ProgressState, out: &mut dyn fmt::Write| {
-        // What cannot be drawn is not needed.
-        let _ = out.write_str(&progress(state.pos(), count, state.elapsed()));
+    let (fed, start) = (&AtomicU64::new(0), Instant::now());
+    let (done, is_done) = mpsc::channel::<()>();
+    let tell = move || {
+        while is_done.recv_timeout(EACH) == Err(RecvTimeoutError::Timeout) {
+            show(&progress(fed.load(Ordering::Relaxed), count, start.elapsed()));
+        }
+        show("");
     };
-    if let Ok(style) = ProgressStyle::with_template("{reading}") {
-        bar.set_style(style.with_key("reading", told));
-    }
-    bar.enable_steady_tick(EACH);
-    let read = answer.read_prompt_telling(|fed| bar.set_position(fed as u64));
-    bar.finish_and_clear();
-    Ok(read?)
+    thread::scope(|scope| {
+        // Where no thread can be started, nothing is told.
+        let _ = thread::Builder::new().name("siskin-progress".to_owned()).spawn_scoped(scope, tell);
+        let read = answer.read_prompt_telling(|count| fed.store(count as u64, Ordering::Relaxed));
+        drop(done);
+        Ok(read?)
+    })
+}
+
+/// Has a line of the terminal say this, and the next one take its place.
+fn show(line: &str) {
+    // What cannot be shown is not needed.
+    let _ = write!(io::stderr().lock(), "\r{line}\x1b[K");
 }
 
 /// Such as `| reading the prompt: 512 of 2048 tokens, 64.0 tokens/s, 24 s left`; nothing as long as it may be over soon.
@@ -48,13 +58,11 @@ fn progress(done: u64, count: u64, time: Duration) -> String {
     if done > 0 {
         let rate = done as f64 / time.as_secs_f64();
         let left = (count.saturating_sub(done) as f64 / rate).ceil();
-        // Writing to a string cannot fail.
-        let _ = match (left / 60.0).floor() {
-            minutes @ 1.0.. => {
-                write!(text, ", {rate:.1} tokens/s, {minutes} min {} s left", left - 60.0 * minutes)
-            }
-            _ => write!(text, ", {rate:.1} tokens/s, {left} s left"),
+        let left = match (left / 60.0).floor() {
+            minutes @ 1.0.. => format!("{minutes} min {} s left", left - 60.0 * minutes),
+            _ => format!("{left} s left"),
         };
+        text += &format!(", {rate:.1} tokens/s, {left}");
     }
     text
 }
