@@ -60,13 +60,17 @@ build_programs() {
 
 # What is asked under qemu: what has an architecture of its own, and the program without what has none.
 aarch64_build() {
-    aarch64_test cortex-a72 --no-run
-    aarch64_cargo build --locked --profile "$PROFILE" --package siskin-cli --no-default-features --features demo,convert
+    aarch64_test cortex-a72 --lib --test kernels --test model --no-run
+    aarch64_cargo build "${CROSSED[@]}" --bin siskin --test kernels
 }
 
-# The tests of the engine that may be asked under qemu, always the same programs, so that each is built once.
+# Always the same packages and features, and always a test among the targets: features of what tests need would differ
+# otherwise, and the engine be built again.
+readonly CROSSED=(--locked --profile "$PROFILE" --package siskin-compute --package siskin --package siskin-cli
+    --no-default-features --features siskin-cli/demo,siskin-cli/convert)
+
 aarch64_test() { # CPU [ARGUMENT...]
-    aarch64_cargo test --locked --profile "$PROFILE" --package siskin-compute --package siskin --lib --test model \
+    aarch64_cargo test "${CROSSED[@]}" \
         --config "target.$AARCH64.runner = 'qemu-aarch64 -cpu $1'" "${@:2}"
 }
 

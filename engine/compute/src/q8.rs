@@ -15,9 +15,9 @@ pub const TILE: usize = 8;
 #[repr(C, align(64))]
 pub struct Q8Block {
     /// −127 to 127, in groups of four.
-    pub(crate) q: [[i8; 4]; 8],
+    pub q: [[i8; 4]; 8],
     /// What 1 in `q` stands for. NaN where an activation is infinite or NaN, so that the result is NaN.
-    pub(crate) scale: f32,
+    pub scale: f32,
     /// The negated sums of `q`.
     minus_sums: [i32; 3],
     /// The sums of `q` times the scale.
@@ -46,6 +46,16 @@ impl Q8Block {
     /// The block of zeros, with a scale: 0 or NaN.
     pub const fn zeros(scale: f32) -> Self {
         Self { q: [[0; 4]; 8], scale, minus_sums: [0; 3], weighted_sums: [scale; 3], unused: [0; 4] }
+    }
+
+    /// The sums of `q`: of both halves, the first and the second.
+    pub fn sums(&self) -> [i32; 3] {
+        self.minus_sums.map(|sum| -sum)
+    }
+
+    /// [`Q8Block::sums`] times the scale, as products read them.
+    pub fn weighted_sums(&self) -> [f32; 3] {
+        self.weighted_sums
     }
 
     /// The `4 * G` activations of a grain: all 32 of the block, or those of its first or second half.
@@ -116,16 +126,5 @@ impl Fours<'_> {
     /// How many times 32 activations there are.
     pub(crate) fn len(&self) -> usize {
         self.blocks.len().checked_sub(4).map_or(0, |rest| rest / self.width + 1)
-    }
-}
-
-#[cfg(test)]
-impl Q8Block {
-    pub(crate) fn sums(&self) -> [i32; 3] {
-        self.minus_sums.map(|sum| -sum)
-    }
-
-    pub(crate) fn weighted_sums(&self) -> [f32; 3] {
-        self.weighted_sums
     }
 }

@@ -29,69 +29,76 @@ fn logits(model: &Model, ids: &[u32], cache: CacheTypes, run: Run) -> Vec<u32> {
     bits
 }
 
-/// Every cutting of the prompt meets each of these, every team most.
+const THREADS: [usize; 4] = [1, 2, 3, 5];
+/// Batch size, and tokens fed at a time.
+const CUTTINGS: [(usize, usize); 5] = [(1, 1), (256, 256), (64, 64), (7, 83), (256, 9)];
+
 fn caches() -> [CacheTypes; 4] {
     let mixed = CacheTypes { keys: CacheType::Q8_0, values: CacheType::F16 };
     [CacheType::F16.into(), CacheType::F32.into(), CacheType::Q8_0.into(), mixed]
 }
 
-/// Compares every instruction set, team and cutting with the scalar kernels' token by token on one thread.
-fn check(what: &str, model: &Model, ids: &[u32]) {
+/// Compares every instruction set and cutting with the scalar kernels' token by token on one thread. The teams take turns:
+/// what divides the work is the same code for all models and instruction sets.
+fn check(what: &str, model: &Model, ids: &[u32], turn: usize, cache: CacheTypes) {
     let ids: Vec<u32> = ids.iter().copied().cycle().take(83).collect();
     let scalar: Isa = "scalar".parse().unwrap();
-    let expected = caches().map(|cache| {
-        let run = Run { isa: scalar, threads: 1, batch: 1, piece: 1 };
-        let expected = logits(model, &ids, cache, run);
-        assert!(expected.iter().all(|&bits| f32::from_bits(bits).is_finite()));
-        expected
-    });
+    let expected = logits(model, &ids, cache, Run { isa: scalar, threads: 1, batch: 1, piece: 1 });
+    assert!(expected.iter().all(|&bits| f32::from_bits(bits).is_finite()));
     for isa in Isa::available() {
-        for (i, (batch, piece)) in [(1, 1), (256, 256), (64, 64), (7, 83), (256, 9)].into_iter().enumerate() {
-            for (j, threads) in [1, 2, 3, 5].into_iter().enumerate() {
-                // What divides the work is the same code for all; the reference's own kernels are the slowest.
-                if isa == scalar && i != j {
-                    continue;
-                }
-                let turn = (i + j) % 4;
-                let (cache, run) = (caches()[turn], Run { isa, threads, batch, piece });
-                assert!(logits(model, &ids, cache, run) == expected[turn], "{what} {cache:?} {run:?}");
+        for (i, (batch, piece)) in CUTTINGS.into_iter().enumerate() {
+            // The reference's own kernels are the slowest.
+            if isa == scalar && i != turn % CUTTINGS.len() {
+                continue;
             }
+            let run = Run { isa, threads: THREADS[(i + turn) % THREADS.len()], batch, piece };
+            assert!(logits(model, &ids, cache, run) == expected, "{what} {cache:?} {run:?}");
         }
     }
 }
 
-fn check_type(name: &str, ty: TensorType) {
-    let model = Model::from_gguf(&Parts::of(name).quantized(ty).gguf()).unwrap();
-    check(ty.name(), &model, &ids(name));
+/// Each format with one of the caches, since attention knows nothing of formats.
+fn check_types(name: &str, types: &[TensorType]) {
+    for (turn, &ty) in types.iter().enumerate() {
+        let model = Model::from_gguf(&Parts::of(name).quantized(ty).gguf()).unwrap();
+        check(ty.name(), &model, &ids(name), turn, caches()[turn % 4]);
+    }
 }
 
 #[test]
 fn float_weights() {
-    [F32, F16, BF16].into_iter().for_each(|ty| check_type("gqa", ty));
+    check_types("gqa", &[F32, F16, BF16]);
 }
 
 #[test]
 fn weights_in_blocks() {
-    [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL].into_iter().for_each(|ty| check_type("kquant", ty));
+    check_types("kquant", &[Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL]);
 }
 
 #[test]
 fn weights_in_superblocks() {
-    [Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS].into_iter().for_each(|ty| check_type("kquant", ty));
+    check_types("kquant", &[Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS]);
 }
 
 /// The types that are read only: of the codebooks, the ternary ones and MXFP4 all are in these files.
 #[test]
 fn weights_that_llama_cpp_wrote() {
-    for name in ["codebooks", "ternary_mxfp4"] {
-        check(name, &Model::open(llama_cpp(&format!("{name}.gguf"))).unwrap(), &ids("kquant"));
+    for (turn, name) in ["codebooks", "ternary_mxfp4"].into_iter().enumerate() {
+        let model = Model::open(llama_cpp(&format!("{name}.gguf"))).unwrap();
+        check(name, &model, &ids("kquant"), turn, caches()[turn]);
     }
 }
 
+/// Each family, whose attention is its own, with two of the caches.
 #[test]
 fn families() {
-    for name in ["gemma2", "gemma3", "qwen3-moe", "granite", "phi3", "bitnet", "lfm2"] {
+    for (turn, name) in
+        ["gemma2", "gemma3", "qwen3-moe", "granite", "phi3", "bitnet", "lfm2"].into_iter().enumerate()
+    {
         let model = Model::open(family(&format!("{name}.gguf"))).unwrap();
-        check(name, &model, &ids_in(&family(name)));
+        let ids = ids_in(&family(name));
+        for turn in [turn, turn + 1] {
+            check(name, &model, &ids, turn, caches()[turn % 4]);
+        }
     }
 }

@@ -29,9 +29,6 @@ mod norm;
 pub mod peak;
 pub mod quantize;
 pub mod rope;
-#[cfg(test)]
-#[allow(unsafe_code)] // Parts of a matrix, each taken once.
-mod tests;
 
 pub use crate::q8::Q8Block;
 pub use activation::Activation;

@@ -4,8 +4,6 @@ mod cache_type;
 mod element;
 mod scores;
 mod softmax;
-#[cfg(test)]
-mod tests;
 mod weigh;
 
 pub use cache_type::CacheType;

@@ -1,8 +1,8 @@
 //! What is too large for a cache's numbers, and what is none, on every tier.
 
-use super::{Block, CacheType, HEADER, Queries, SPAN, Scoring, WIDTH, begin};
-use crate::kernels::{Isa, Kernels};
-use crate::q8::Q8Block;
+use super::bits;
+use siskin_compute::kernels::attention::{Block, CacheType, HEADER, Queries, SPAN, Scoring, WIDTH, begin};
+use siskin_compute::kernels::{Isa, Kernels, Q8Block};
 
 const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];
 /// Two panels.
@@ -55,10 +55,6 @@ fn most(ty: CacheType) -> f32 {
         CacheType::F16 => 65_504.0,
         CacheType::Q8_0 => 127.0 * 65_504.0,
     }
-}
-
-fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
 }
 
 #[test]

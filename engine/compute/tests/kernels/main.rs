@@ -1,11 +1,17 @@
 //! Every kernel of every tier that this CPU has against the scalar tier, bit for bit, and the scalar tier against
 //! plain arithmetic.
 
-use super::*;
-use crate::arena::{Matrix, Split, Tile};
-use crate::panel::Panels;
-use crate::q8::TILE;
-use crate::test_data::{Random, extreme_blocks, kernel_types, random_blocks, required_tiers, skip_tier};
+#![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
+
+mod attention;
+
+use siskin_compute::arena::{Matrix, Split, Tile};
+use siskin_compute::kernels::quantize::TILE;
+use siskin_compute::kernels::{Activation, Activations, Isa, Kernels, Output, Pairs, Product, Q8Block, rope};
+use siskin_compute::panel::Panels;
+use siskin_compute::test_data::{
+    Random, extreme_blocks, kernel_types, random_blocks, required_tiers, skip_tier,
+};
 
 fn scalar() -> Kernels {
     "scalar".parse::<Isa>().unwrap().kernels()
