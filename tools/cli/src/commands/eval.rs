@@ -98,8 +98,9 @@ Metrics, by the names that --require and --json give them:
                   kl, kl_median, kl_p99, kl_max: KL divergence in nats; same_top: from 0 to 1; rms_dp: root mean square
                   of the change in probability of the text's own token, from 0 to 1
   --tasks         exact: the same text, white space around it aside; json: equal as JSON values, among the tasks whose
-                  wanted answer is JSON; rouge: F1 of ROUGE-L; all from 0 to 1, and for each kind of task with its name
-                  behind a point, such as exact.kitchen
+                  wanted answer is JSON; rouge: F1 of ROUGE-L; support: among tasks with \"metric\": \"support\", the share
+                  of the answers' names and numbers that the prompts have; all from 0 to 1, and for each kind of
+                  task with its name behind a point, such as exact.kitchen
 
 Examples:
   siskin eval q4_0.gguf q4_k_m.gguf q8_0.gguf --text book.txt --against f16.gguf

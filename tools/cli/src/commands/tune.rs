@@ -69,6 +69,8 @@ enum Goal {
     Json,
     /// F1 of ROUGE-L
     Rouge,
+    /// Part of the answers' names and numbers that the prompts have
+    Support,
     /// Tokens per second, one after the other
     #[value(name = "decode_tps")]
     DecodeTps,
@@ -83,6 +85,7 @@ impl From<Goal> for tune::Goal {
             Goal::Exact => tune::Goal::Exact,
             Goal::Json => tune::Goal::Json,
             Goal::Rouge => tune::Goal::Rouge,
+            Goal::Support => tune::Goal::Support,
             Goal::DecodeTps => tune::Goal::DecodeTps,
             Goal::PrefillTps => tune::Goal::PrefillTps,
         }

@@ -1,6 +1,6 @@
 //! Answers to tasks, as `siskin run` gives them.
 
-use super::tasks::{Score, Scores, Task};
+use super::tasks::{Scores, Task};
 use anyhow::{Context, Result};
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
@@ -47,7 +47,7 @@ pub fn scores(
     for (number, task) in (1..).zip(tasks) {
         let found =
             answer_to(answer, sampling, limits, &task.prompt).with_context(|| format!("task {number}"))?;
-        scores.push(&task.task, Score::new(&task.answer, &found));
+        scores.push(&task.task, task.score(&found));
     }
     Ok(scores)
 }

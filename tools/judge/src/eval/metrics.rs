@@ -54,6 +54,7 @@ pub(super) const METRICS: &[Metric] = &[
     metric("exact", "exact match, %", Unit::Percent, true, "--tasks"),
     metric("json", "equal JSON, %", Unit::Percent, true, "--tasks"),
     metric("rouge", "ROUGE-L F1, %", Unit::Percent, true, "--tasks"),
+    metric("support", "names and numbers supported, %", Unit::Percent, true, "--tasks"),
     metric("ttft_ms", "time to first token, ms", Unit::Plain(1), false, ""),
     metric("prefill_tps", "prefill, tokens/s", Unit::Plain(1), true, ""),
     metric("decode_tps", "decode, tokens/s", Unit::Plain(1), true, ""),

@@ -20,7 +20,7 @@ pub use metrics::{Figures, Metric, Requirement};
 pub use page::page;
 pub use reference::{Key, Logits, State, state};
 pub use report::{Report, Row};
-pub use tasks::{Score, Scores, Task, read as read_tasks};
+pub use tasks::{Score, Scores, Task, read as read_tasks, rouge_l};
 
 use siskin::{AnswerLimits, SessionOptions};
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! Tasks with wanted answers, and how near to those an answer comes.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use siskin_documents::support::Source;
 use siskin_kit::json::Object;
 use siskin_kit::read_line;
 use std::collections::BTreeMap;
@@ -14,10 +15,12 @@ use std::path::Path;
 pub struct Task {
     /// What the user says.
     pub prompt: String,
-    /// What the model should answer.
-    pub answer: String,
+    /// What the model should answer; None where the answer is judged by what the prompt says alone.
+    pub answer: Option<String>,
     /// The kind of task, which has a score of its own.
     pub task: String,
+    /// Whether numbers and names of the answer have to be in the prompt, as those of a summary.
+    pub support: bool,
 }
 
 impl Task {
@@ -26,9 +29,22 @@ impl Task {
 
     fn parse(line: &str) -> Result<Task> {
         let mut fields = Object::parse(line)?;
-        let (prompt, answer) = (fields.require_text("prompt")?, fields.require_text("answer")?);
+        let prompt = fields.require_text("prompt")?;
+        let support = match fields.text("metric")?.as_deref() {
+            None => false,
+            Some("support") => true,
+            Some(other) => bail!("metric: expected \"support\", found {other:?}"),
+        };
+        let answer = if support { fields.text("answer")? } else { Some(fields.require_text("answer")?) };
         let task = fields.text("task")?.unwrap_or_else(|| Task::UNNAMED.to_owned());
-        Ok(Task { prompt, answer, task })
+        Ok(Task { prompt, answer, task, support })
+    }
+
+    /// How good an answer is.
+    pub fn score(&self, found: &str) -> Score {
+        let score = self.answer.as_deref().map(|wanted| Score::new(wanted, found)).unwrap_or_default();
+        let support = self.support.then(|| Source::of([self.prompt.as_str()]).supports(found).share());
+        Score { support, ..score }
     }
 }
 
@@ -58,15 +74,17 @@ pub fn read(path: &Path) -> Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// How an answer compares with the one that was wanted, each from 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How an answer compares with the one that was wanted, each from 0 to 1; None where that is not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
     /// 1 if both are the same text, white space around them aside.
-    pub exact: f64,
+    pub exact: Option<f64>,
     /// 1 if both are the same JSON value; None where no JSON was wanted.
     pub json: Option<f64>,
-    /// F1 of ROUGE-L: the longest common subsequence of words.
-    pub rouge: f64,
+    /// F1 of ROUGE-L: the longest common subsequence of words (Lin 2004).
+    pub rouge: Option<f64>,
+    /// The share of the answer's numbers and names that the prompt has; 1 where it has none.
+    pub support: Option<f64>,
 }
 
 impl Score {
@@ -75,10 +93,11 @@ impl Score {
         let one_if = |holds| if holds { 1.0 } else { 0.0 };
         let json = |text: &str| serde_json::from_str::<Value>(text.trim()).ok();
         Score {
-            exact: one_if(wanted.trim() == found.trim()),
+            exact: Some(one_if(wanted.trim() == found.trim())),
             json: json(wanted)
                 .map(|wanted| one_if(json(found).is_some_and(|found| same_value(&wanted, &found)))),
-            rouge: rouge_l(wanted, found),
+            rouge: Some(rouge_l(wanted, found)),
+            support: None,
         }
     }
 }
@@ -98,7 +117,7 @@ fn same_value(a: &Value, b: &Value) -> bool {
 }
 
 /// ROUGE-L's F1 over words, which are runs of letters and digits in any case. Two texts without words are the same.
-fn rouge_l(wanted: &str, found: &str) -> f64 {
+pub fn rouge_l(wanted: &str, found: &str) -> f64 {
     let (wanted, found) = (words(wanted), words(found));
     if wanted.is_empty() && found.is_empty() {
         return 1.0;
@@ -138,6 +157,7 @@ struct Means {
     exact: Mean,
     json: Mean,
     rouge: Mean,
+    support: Mean,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,12 +173,13 @@ impl Scores {
         self.by_task.entry(task.to_owned()).or_default().push(score);
     }
 
-    /// Every mean by its metric's name: `exact`, `json` and `rouge` over all tasks, `exact.TASK` and so on for each
-    /// kind. There is none of `json` where no JSON was wanted.
+    /// Every mean by its metric's name: `exact`, `json`, `rouge` and `support` over all tasks, `exact.TASK` and so on for
+    /// each kind. There is none where no task asks for it.
     pub fn metrics(&self) -> impl Iterator<Item = (String, f64)> {
         let kinds = self.by_task.iter().map(|(task, means)| (format!(".{task}"), means));
         [(String::new(), &self.all)].into_iter().chain(kinds).flat_map(|(suffix, means)| {
-            let named = [("exact", means.exact), ("json", means.json), ("rouge", means.rouge)];
+            let Means { exact, json, rouge, support } = *means;
+            let named = [("exact", exact), ("json", json), ("rouge", rouge), ("support", support)];
             named.into_iter().filter_map(move |(name, mean)| Some((format!("{name}{suffix}"), mean.value()?)))
         })
     }
@@ -166,9 +187,11 @@ impl Scores {
 
 impl Means {
     fn push(&mut self, score: Score) {
-        self.exact.push(score.exact);
-        self.rouge.push(score.rouge);
-        score.json.into_iter().for_each(|json| self.json.push(json));
+        let Score { exact, json, rouge, support } = score;
+        let means = [&mut self.exact, &mut self.json, &mut self.rouge, &mut self.support];
+        for (mean, value) in means.into_iter().zip([exact, json, rouge, support]) {
+            value.into_iter().for_each(|value| mean.push(value));
+        }
     }
 }
 
@@ -221,9 +244,10 @@ mod tests {
     #[test]
     fn answers_are_compared_as_text_as_values_and_as_words() {
         let exact = Score::new("{\"a\": 1, \"b\": [true]}", " {\"a\": 1, \"b\": [true]}\n");
-        assert_eq!(exact, Score { exact: 1.0, json: Some(1.0), rouge: 1.0 });
+        let all = Score { exact: Some(1.0), json: Some(1.0), rouge: Some(1.0), support: None };
+        assert_eq!(exact, all);
         let same = Score::new("{\"a\": 1, \"b\": [true]}", "{\"b\":[true],\"a\":1.0}");
-        assert_eq!((same.exact, same.json), (0.0, Some(1.0)));
+        assert_eq!((same.exact, same.json), (Some(0.0), Some(1.0)));
         for other in [
             "{\"a\": 1}",
             "{\"a\": 1, \"b\": []}",
@@ -234,6 +258,19 @@ mod tests {
             assert_eq!(Score::new("{\"a\": 1, \"b\": [true]}", other).json, Some(0.0), "{other}");
         }
         assert_eq!(Score::new("Fan 8 is well.", "{}").json, None);
+    }
+
+    #[test]
+    fn what_an_answer_names_is_looked_for_in_the_prompt() {
+        let task = |line: &str| Task::parse(line).unwrap();
+        let alone = task(r#"{"prompt": "In 1851 Captain Ahab sailed.", "metric": "support"}"#);
+        let score = alone.score("They say that Ahab and Queequeg sailed in 1851 and 1852.");
+        assert_eq!(score, Score { support: Some(0.5), ..Score::default() });
+        assert_eq!(alone.score("").support, Some(1.0));
+        let both = task(r#"{"prompt": "In 1851", "answer": "1851", "metric": "support"}"#).score("1851");
+        assert_eq!((both.exact, both.support), (Some(1.0), Some(1.0)));
+        let bad = Task::parse(r#"{"prompt": "a", "answer": "b", "metric": "truth"}"#).unwrap_err();
+        assert_eq!(bad.to_string(), "metric: expected \"support\", found \"truth\"");
     }
 
     #[test]
@@ -249,9 +286,11 @@ mod tests {
     #[test]
     fn scores_have_means_by_kind() {
         let mut scores = Scores::default();
-        scores.push("a", Score { exact: 1.0, json: Some(1.0), rouge: 1.0 });
-        scores.push("a", Score { exact: 0.0, json: Some(1.0), rouge: 0.5 });
-        scores.push("b", Score { exact: 1.0, json: None, rouge: 0.0 });
+        let score =
+            |exact, json, rouge| Score { exact: Some(exact), json, rouge: Some(rouge), support: None };
+        scores.push("a", score(1.0, Some(1.0), 1.0));
+        scores.push("a", score(0.0, Some(1.0), 0.5));
+        scores.push("b", score(1.0, None, 0.0));
         let metrics: BTreeMap<_, _> = scores.metrics().collect();
         let names: Vec<_> = metrics.keys().map(String::as_str).collect();
         assert_eq!(names, ["exact", "exact.a", "exact.b", "json", "json.a", "rouge", "rouge.a", "rouge.b"]);

@@ -29,6 +29,8 @@ pub enum Goal {
     Json,
     /// F1 of ROUGE-L
     Rouge,
+    /// Part of the answers' names and numbers that the prompts have
+    Support,
     /// Tokens per second, one after the other
     DecodeTps,
     /// Tokens of a prompt per second
@@ -42,6 +44,7 @@ impl Goal {
             Goal::Exact => "exact",
             Goal::Json => "json",
             Goal::Rouge => "rouge",
+            Goal::Support => "support",
             Goal::DecodeTps => "decode_tps",
             Goal::PrefillTps => "prefill_tps",
         }
@@ -55,7 +58,7 @@ impl Goal {
     /// What usually matters.
     fn default_space(self) -> String {
         match self {
-            Goal::Exact | Goal::Json | Goal::Rouge => {
+            Goal::Exact | Goal::Json | Goal::Rouge | Goal::Support => {
                 "temperature=0..1.2,top_k=1..100,top_p=0.5..1,min_p=0..0.2,repeat_penalty=1..1.3".to_owned()
             }
             Goal::DecodeTps => threads(),
@@ -212,7 +215,7 @@ impl Subject<'_> {
         memory::check(settings.memory, &self.outline, &session, 1, Flags::Context)?;
         let score = match self.space.goal {
             Goal::DecodeTps | Goal::PrefillTps => self.speed(&session),
-            Goal::Exact | Goal::Json | Goal::Rouge => self.quality(&session, &sampling),
+            Goal::Exact | Goal::Json | Goal::Rouge | Goal::Support => self.quality(&session, &sampling),
         };
         score.with_context(|| point.map_or_else(String::new, |point| self.space.flags(point)))
     }
