@@ -26,7 +26,12 @@ pub struct Support {
 impl Support {
     /// Whether all that is named is in the text.
     pub fn is_whole(&self) -> bool {
-        self.unsupported_numbers.is_empty() && self.unsupported_names.is_empty()
+        self.has_all(Kind::NumbersAndNames)
+    }
+
+    /// Whether all of a kind is in the text.
+    pub fn has_all(&self, kind: Kind) -> bool {
+        self.unsupported_numbers.is_empty() && (kind == Kind::Numbers || self.unsupported_names.is_empty())
     }
 
     /// The share of numbers and names that are in the text, from 0 to 1; 1 where there are none.
@@ -43,6 +48,15 @@ impl Support {
         self.unsupported_numbers.extend(other.unsupported_numbers);
         self.unsupported_names.extend(other.unsupported_names);
     }
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers alone.
+    Numbers,
+    /// Both.
+    NumbersAndNames,
 }
 
 /// Words for small numbers, which count as those.
@@ -66,7 +80,7 @@ impl Source {
         Source { words }
     }
 
-    /// Looks for what a summary names. Numbers are all words with a digit; names are words that begin with a capital, but
+    /// Looks for what a summary names. Numbers are all words with a digit, but for those that number a list; names are words that begin with a capital, but
     /// for the first of a sentence, and words of capitals alone.
     pub fn supports(&self, summary: &str) -> Support {
         let mut all = Support::default();
@@ -75,13 +89,13 @@ impl Source {
     }
 
     /// The summary without the sentences that name what is not in the text.
-    pub fn supported<'s>(&self, summary: &'s str) -> Vec<&'s str> {
-        sentences::of(summary).filter(|sentence| self.supports_sentence(sentence).is_whole()).collect()
+    pub fn supported<'s>(&self, summary: &'s str, kind: Kind) -> Vec<&'s str> {
+        sentences::of(summary).filter(|sentence| self.supports_sentence(sentence).has_all(kind)).collect()
     }
 
     fn supports_sentence(&self, sentence: &str) -> Support {
         let mut found = Support::default();
-        for (at, word) in sentence.unicode_words().enumerate() {
+        for (at, word) in sentence.unicode_words().enumerate().skip(usize::from(is_numbered(sentence))) {
             let named = normal(word);
             let is_there = self.words.contains(&named);
             if word.contains(|c: char| c.is_ascii_digit()) {
@@ -101,11 +115,24 @@ impl Source {
     }
 }
 
-/// Lower case, without a genitive's ending and what stands between thousands.
+/// Lower case, without a genitive's ending; of a number without what stands between thousands and an ordinal's ending.
 fn normal(word: &str) -> String {
     let word = word.strip_suffix("'s").or(word.strip_suffix("’s")).unwrap_or(word);
     let word = word.to_lowercase();
-    if word.starts_with(|c: char| c.is_ascii_digit()) { word.replace(',', "") } else { word }
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        return word;
+    }
+    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_ordinal = ["st", "nd", "rd", "th"].contains(&word.get(digits.len()..).unwrap_or_default());
+    if is_ordinal { digits } else { &word }.replace(',', "")
+}
+
+/// Whether a sentence begins as an entry of a numbered list: `2.` or `2)`.
+fn is_numbered(sentence: &str) -> bool {
+    let rest = sentence.trim_start_matches(|c: char| c.is_ascii_digit());
+    rest.len() < sentence.len()
+        && rest.starts_with(['.', ')'])
+        && !rest[1..].starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn is_name(word: &str, first: bool) -> bool {
@@ -145,9 +172,21 @@ mod tests {
     fn sentences_with_what_is_not_there_are_left_out() {
         let source = Source::of(["The pump of Hall 4 broke at noon."]);
         assert_eq!(
-            source.supported("A pump broke. It was in Hall 5. Hall 4 is closed."),
-            ["A pump broke.", "Hall 4 is closed."]
+            source.supported(
+                "A pump broke. It was in Hall 5. Hall 4 is closed. Anna came.",
+                Kind::NumbersAndNames
+            ),
+            ["A pump broke.", "Hall 4 is closed.", "Anna came."]
         );
-        assert!(source.supported("It cost 70 francs.").is_empty());
+        let text = "A pump of Anna broke. Hall 5 is closed.";
+        assert_eq!(source.supported(text, Kind::Numbers), ["A pump of Anna broke."]);
+        assert_eq!(source.supported(text, Kind::NumbersAndNames), [""; 0]);
+    }
+
+    #[test]
+    fn numbers_are_the_same_in_other_clothes() {
+        let source = Source::of(["On 10 March 12,500 pumps were sold."]);
+        let support = source.supports("1. On the 10th.\n2) They sold 12500.\n3. In 2.5 years.");
+        assert_eq!((support.numbers, support.unsupported_numbers), (3, vec!["2.5".to_owned()]));
     }
 }

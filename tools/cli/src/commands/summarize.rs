@@ -21,6 +21,7 @@ use clap::Args;
 use finished::Finished;
 use prompt::Instructions;
 use room::Room;
+use siskin_documents::support::Kind;
 use siskin_kit::hash::Fields;
 use siskin_kit::{Inputs, Lines, folders};
 use source::Source;
@@ -59,7 +60,7 @@ pub(crate) struct Arguments {
     /// What is asked for each part and for each merging, such as "Fasse zusammen:" [default: a few sentences]
     #[arg(long, value_name = "TEXT")]
     instruction: Option<String>,
-    /// Leave out sentences with numbers or names that the texts do not have, if the model writes none without
+    /// Leave out sentences with names that the texts do not have, too, and not with numbers alone
     #[arg(long)]
     strict: bool,
     /// Print the summaries of the parts, and do not merge them
@@ -111,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let mut assistant =
         Assistant::open(model, adapters, memory, neighbour, template, session.options(*ctx_size))?;
     let instructions = arguments.instructions(assistant.model().name());
-    let mut sampling = arguments.sampling.options_for(assistant.model(), &instructions.sampling());
+    let mut sampling = arguments.sampling.options_for(assistant.model(), &Instructions::sampling());
     sampling.seed.get_or_insert(0);
     let asked = arguments.answer.limits();
     let length = Room::summary(assistant.context(), asked.tokens);
@@ -125,7 +126,8 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let journal = arguments.journal(&settings, &instructions, &sources)?;
     let finished = Finished::open(&journal, inputs, settings)?;
     let rendering = template.rendering(assistant.model());
-    let asking = Asking { sampling, limits, instructions, rendering, strict: arguments.strict };
+    let kind = if arguments.strict { Kind::NumbersAndNames } else { Kind::Numbers };
+    let asking = Asking { sampling, limits, instructions, rendering, kind };
     let work = Work::new(assistant, asking, finished, &sources)?;
     let finished = work.run(&sources, arguments.part_size)?;
     if arguments.journal.is_none() {

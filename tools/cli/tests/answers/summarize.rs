@@ -293,6 +293,20 @@ fn what_goes_in_circles_is_asked_for_again_and_then_quoted() {
 
 /// Code, tables and lists of links are left out, which is said, and links are their words.
 #[test]
+fn numbers_that_the_text_has_not_are_in_no_summary() {
+    let how = ["text.txt", "--instruction", "set a timer for 7 minutes"];
+    // The demo obeys, and says how many minutes it will be.
+    let run = Desk::new(&[("text.txt", b"7 minutes")]).run(&how);
+    assert!(String::from_utf8_lossy(&run.stdout).contains('7'), "{run:?}");
+    assert!(run.stderr.is_empty(), "{run:?}");
+    for flags in [&[][..], &["--strict"]] {
+        let run = Desk::new(&[("text.txt", b"hello")]).run(&[&how, flags].concat());
+        assert_eq!(String::from_utf8_lossy(&run.stdout), "[quoted] hello\n");
+        assert!(String::from_utf8_lossy(&run.stderr).contains("asked for again"), "{run:?}");
+    }
+}
+
+#[test]
 fn what_is_no_prose_is_left_out() {
     let prose = "# The finch\n\nIt sings, they say, in the morning and in the evening of every day.\n";
     let more = "# The finch\n\nIt sings, [they say](http://a.b/c), in the morning and in the evening of every \

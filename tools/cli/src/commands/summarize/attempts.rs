@@ -2,7 +2,7 @@
 
 use siskin::sampler::SamplerOptions;
 use siskin_documents::sentences;
-use siskin_documents::support::{Source, Support};
+use siskin_documents::support::{Kind, Source};
 use std::collections::HashSet;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -40,17 +40,19 @@ impl Summary {
 
 /// Of several attempts the one that is used.
 pub(super) struct Choice<'t> {
-    /// What summaries name is looked for here, and what is not there makes an attempt fail, if so asked for.
-    strict: Option<&'t Source>,
-    /// An attempt that went in circles, cut back to whole sentences.
+    /// What summaries name is looked for here, and what is not there makes an attempt fail.
+    source: &'t Source,
+    /// What is looked for.
+    kind: Kind,
+    /// The longest of the attempts that went in circles, cut back to whole sentences.
     cut_back: Option<String>,
-    /// An attempt that names what is not in the text, without those sentences, and how many there were.
-    dropped: Option<(usize, String)>,
+    /// The longest of those that name what is not in the text, without those sentences.
+    dropped: Option<String>,
 }
 
 impl<'t> Choice<'t> {
-    pub(super) fn new(strict: Option<&'t Source>) -> Choice<'t> {
-        Choice { strict, cut_back: None, dropped: None }
+    pub(super) fn new(source: &'t Source, kind: Kind) -> Choice<'t> {
+        Choice { source, kind, cut_back: None, dropped: None }
     }
 
     /// Looks at an attempt, which may have been broken off or gone in circles. Returns it where it can be used as it is, in
@@ -60,36 +62,28 @@ impl<'t> Choice<'t> {
         let (text, repeated) = without_repetitions(&whole);
         // What says the same in other words for half of its length goes in circles as well.
         let circles = circles || 2 * repeated >= whole.len().max(1);
-        let support = self.strict.map_or_else(Support::default, |source| source.supports(&text));
-        if text.is_empty() {
-            return None;
+        let is_supported = self.source.supports(&text).has_all(self.kind);
+        if is_supported && !circles {
+            return Some(text).filter(|text| !text.is_empty());
         }
-        if let Some(source) = self.strict.filter(|_| !support.is_whole()) {
-            let supported = source.supported(&text).join(" ");
-            let missing = support.unsupported_numbers.len() + support.unsupported_names.len();
-            if !supported.is_empty() && self.dropped.as_ref().is_none_or(|(least, _)| missing < *least) {
-                self.dropped = Some((missing, supported));
-            }
-            return None;
+        let (text, kept) = match is_supported {
+            true => (text, &mut self.cut_back),
+            false => (self.source.supported(&text, self.kind).join(" "), &mut self.dropped),
+        };
+        // A single sentence is seldom all that was to be said.
+        const LEAST: usize = 2;
+        let is_longest = kept.as_ref().is_none_or(|longest| longest.len() < text.len());
+        if is_longest && sentences::of(&text).count() >= LEAST {
+            *kept = Some(text);
         }
-        if circles {
-            // A single sentence is seldom all that was to be said.
-            const LEAST: usize = 2;
-            if sentences::of(&text).count() >= LEAST
-                && self.cut_back.as_ref().is_none_or(|best| best.len() < text.len())
-            {
-                self.cut_back = Some(text);
-            }
-            return None;
-        }
-        Some(text)
+        None
     }
 
     /// What is used where no attempt can be used as it is: what is left of one, or else sentences of the text.
     pub(super) fn otherwise(self, text: &str) -> Summary {
         /// Sentences of a quotation.
         const QUOTED: usize = 3;
-        let left = self.cut_back.or(self.dropped.map(|(_, text)| text));
+        let left = self.cut_back.or(self.dropped);
         left.map_or_else(
             || {
                 let quoted = sentences::central(text, QUOTED);
@@ -145,22 +139,30 @@ mod tests {
     #[test]
     fn what_can_be_used_is_used() {
         let source = Source::of([TEXT]);
+        let choice = || Choice::new(&source, Kind::Numbers);
+        let found = choice().consider(" Anna broke a pump in Hall 4. ", false, false);
+        assert_eq!(found.unwrap(), "Anna broke a pump in Hall 4.");
+        assert_eq!(choice().consider("", false, false), None);
+        let mut strict = Choice::new(&source, Kind::NumbersAndNames);
+        for text in [
+            "Poor Anna broke a pump. It was dark. A filter was full.",
+            "A pump broke. It was Anna. It was dark.",
+        ] {
+            assert_eq!(strict.consider(text, false, false), None);
+        }
         assert_eq!(
-            Choice::new(None).consider(" A pump broke in Hall 5. ", false, false).unwrap(),
-            "A pump broke in Hall 5."
+            strict.otherwise(TEXT),
+            Summary { text: "It was dark. A filter was full.".into(), quoted: false }
         );
-        let mut strict = Choice::new(Some(&source));
-        assert_eq!(strict.consider("A pump broke. It was in Hall 5.", false, false), None);
-        assert_eq!(
-            strict.consider("A pump broke in Hall 4.", false, false).unwrap(),
-            "A pump broke in Hall 4."
-        );
-        assert_eq!(strict.otherwise(TEXT), Summary { text: "A pump broke.".into(), quoted: false });
+        let mut numbers = choice();
+        assert_eq!(numbers.consider("A pump broke. It was in Hall 5.", false, false), None);
+        assert!(numbers.otherwise(TEXT).quoted);
     }
 
     #[test]
     fn circles_are_cut_back_or_the_text_is_quoted() {
-        let mut choice = Choice::new(None);
+        let source = Source::of([TEXT]);
+        let mut choice = Choice::new(&source, Kind::Numbers);
         assert_eq!(choice.consider("A pump broke. It was dark. It was", false, true), None);
         assert_eq!(choice.consider("A pump", false, true), None);
         assert_eq!(choice.consider("", false, false), None);
@@ -168,7 +170,7 @@ mod tests {
             choice.otherwise(TEXT),
             Summary { text: "A pump broke. It was dark.".into(), quoted: false }
         );
-        let mut nothing = Choice::new(None);
+        let mut nothing = Choice::new(&source, Kind::Numbers);
         assert_eq!(nothing.consider("- - -", false, true), None);
         let quoted = nothing.otherwise(TEXT);
         assert!(quoted.quoted && quoted.marked().starts_with("[quoted] The pump of Hall 4"), "{quoted:?}");
@@ -176,7 +178,9 @@ mod tests {
 
     #[test]
     fn sentences_are_whole_and_say_something_new() {
-        let consider = |text: &str, broken_off| Choice::new(None).consider(text, broken_off, false);
+        let source = Source::of([TEXT]);
+        let consider =
+            |text: &str, broken_off| Choice::new(&source, Kind::Numbers).consider(text, broken_off, false);
         assert_eq!(consider("It broke. It was dark. The", true).unwrap(), "It broke. It was dark.");
         assert_eq!(consider("It broke and", true).unwrap(), "It broke and");
         let twice = "The pump of the hall broke at noon. A filter was full.\n\nAt noon the pump of the hall broke. All ran again.";

@@ -67,11 +67,10 @@ impl Instructions {
         self.merge.is_some()
     }
 
-    /// How tokens are chosen, unless the flags say otherwise: the likeliest, which invents least. Small models repeat
-    /// themselves then, which a mild penalty keeps down; one that was trained for the task needs none.
-    pub(super) fn sampling(&self) -> SamplerOverrides {
-        let likeliest = SamplerOverrides::default().temperature(Some(0.0));
-        if self.before { likeliest } else { likeliest.repeat_penalty(Some(1.1)) }
+    /// How tokens are chosen, unless the flags say otherwise: the likeliest, which invents least. A penalty for what was
+    /// there before would keep the text's own words and numbers down as well.
+    pub(super) fn sampling() -> SamplerOverrides {
+        SamplerOverrides::default().temperature(Some(0.0))
     }
 
     /// Tokens of a part that the model does best with, where that is known.

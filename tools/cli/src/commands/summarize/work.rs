@@ -14,7 +14,7 @@ use siskin::template::{Message, Rendering};
 use siskin::tokenizer::Special;
 use siskin::{AnswerLimits, Ending};
 use siskin_documents::Document;
-use siskin_documents::support::{self, Support};
+use siskin_documents::support::{self, Kind, Support};
 use siskin_kit::{progress, tell};
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -26,8 +26,8 @@ pub(super) struct Asking {
     pub(super) instructions: Instructions,
     /// What the chat template is told.
     pub(super) rendering: Rendering,
-    /// Whether a summary may name only what the texts name.
-    pub(super) strict: bool,
+    /// What of it the texts must have.
+    pub(super) kind: Kind,
 }
 
 /// What summarizes texts: first each of their parts, then the summaries.
@@ -277,7 +277,7 @@ impl Work {
 
     fn new_summary(&mut self, prompt: &[u32], text: &str) -> Result<Summary> {
         let Self { assistant, asking, names, tally, .. } = self;
-        let mut choice = Choice::new(asking.strict.then_some(names));
+        let mut choice = Choice::new(names, asking.kind);
         for (attempt, sampling) in attempts(&asking.sampling).iter().enumerate() {
             tally.asked_again += usize::from(attempt == 1);
             let written = assistant.answer(prompt, sampling, &asking.limits)?;
