@@ -126,7 +126,10 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let journal = arguments.journal(&settings, &instructions, &sources)?;
     let finished = Finished::open(&journal, inputs, settings)?;
     let rendering = template.rendering(assistant.model());
-    let kind = if arguments.strict { Kind::NumbersAndNames } else { Kind::Numbers };
+    let kind = match arguments.strict {
+        true => Some(Kind::NumbersAndNames),
+        false => (!instructions.may_count()).then_some(Kind::Numbers),
+    };
     let asking = Asking { sampling, limits, instructions, rendering, kind };
     let work = Work::new(assistant, asking, finished, &sources)?;
     let finished = work.run(&sources, arguments.part_size)?;

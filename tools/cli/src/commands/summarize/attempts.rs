@@ -42,8 +42,8 @@ impl Summary {
 pub(super) struct Choice<'t> {
     /// What summaries name is looked for here, and what is not there makes an attempt fail.
     source: &'t Source,
-    /// What is looked for.
-    kind: Kind,
+    /// What is looked for, if anything is.
+    kind: Option<Kind>,
     /// The longest of the attempts that went in circles, cut back to whole sentences.
     cut_back: Option<String>,
     /// The longest of those that name what is not in the text, without those sentences.
@@ -51,7 +51,7 @@ pub(super) struct Choice<'t> {
 }
 
 impl<'t> Choice<'t> {
-    pub(super) fn new(source: &'t Source, kind: Kind) -> Choice<'t> {
+    pub(super) fn new(source: &'t Source, kind: Option<Kind>) -> Choice<'t> {
         Choice { source, kind, cut_back: None, dropped: None }
     }
 
@@ -62,13 +62,13 @@ impl<'t> Choice<'t> {
         let (text, repeated) = without_repetitions(&whole);
         // What says the same in other words for half of its length goes in circles as well.
         let circles = circles || 2 * repeated >= whole.len().max(1);
-        let is_supported = self.source.supports(&text).has_all(self.kind);
-        if is_supported && !circles {
+        let unsupported = self.kind.filter(|&kind| !self.source.supports(&text).has_all(kind));
+        if unsupported.is_none() && !circles {
             return Some(text).filter(|text| !text.is_empty());
         }
-        let (text, kept) = match is_supported {
-            true => (text, &mut self.cut_back),
-            false => (self.source.supported(&text, self.kind).join(" "), &mut self.dropped),
+        let (text, kept) = match unsupported {
+            None => (text, &mut self.cut_back),
+            Some(kind) => (self.source.supported(&text, kind).join(" "), &mut self.dropped),
         };
         // A single sentence is seldom all that was to be said.
         const LEAST: usize = 2;
@@ -139,11 +139,11 @@ mod tests {
     #[test]
     fn what_can_be_used_is_used() {
         let source = Source::of([TEXT]);
-        let choice = || Choice::new(&source, Kind::Numbers);
+        let choice = || Choice::new(&source, Some(Kind::Numbers));
         let found = choice().consider(" Anna broke a pump in Hall 4. ", false, false);
         assert_eq!(found.unwrap(), "Anna broke a pump in Hall 4.");
         assert_eq!(choice().consider("", false, false), None);
-        let mut strict = Choice::new(&source, Kind::NumbersAndNames);
+        let mut strict = Choice::new(&source, Some(Kind::NumbersAndNames));
         for text in [
             "Poor Anna broke a pump. It was dark. A filter was full.",
             "A pump broke. It was Anna. It was dark.",
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn circles_are_cut_back_or_the_text_is_quoted() {
         let source = Source::of([TEXT]);
-        let mut choice = Choice::new(&source, Kind::Numbers);
+        let mut choice = Choice::new(&source, Some(Kind::Numbers));
         assert_eq!(choice.consider("A pump broke. It was dark. It was", false, true), None);
         assert_eq!(choice.consider("A pump", false, true), None);
         assert_eq!(choice.consider("", false, false), None);
@@ -170,7 +170,7 @@ mod tests {
             choice.otherwise(TEXT),
             Summary { text: "A pump broke. It was dark.".into(), quoted: false }
         );
-        let mut nothing = Choice::new(&source, Kind::Numbers);
+        let mut nothing = Choice::new(&source, Some(Kind::Numbers));
         assert_eq!(nothing.consider("- - -", false, true), None);
         let quoted = nothing.otherwise(TEXT);
         assert!(quoted.quoted && quoted.marked().starts_with("[quoted] The pump of Hall 4"), "{quoted:?}");
@@ -179,8 +179,9 @@ mod tests {
     #[test]
     fn sentences_are_whole_and_say_something_new() {
         let source = Source::of([TEXT]);
-        let consider =
-            |text: &str, broken_off| Choice::new(&source, Kind::Numbers).consider(text, broken_off, false);
+        let consider = |text: &str, broken_off| {
+            Choice::new(&source, Some(Kind::Numbers)).consider(text, broken_off, false)
+        };
         assert_eq!(consider("It broke. It was dark. The", true).unwrap(), "It broke. It was dark.");
         assert_eq!(consider("It broke and", true).unwrap(), "It broke and");
         let twice = "The pump of the hall broke at noon. A filter was full.\n\nAt noon the pump of the hall broke. All ran again.";

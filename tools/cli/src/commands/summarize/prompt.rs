@@ -73,6 +73,11 @@ impl Instructions {
         SamplerOverrides::default().temperature(Some(0.0))
     }
 
+    /// Whether the model was trained for the task, and its numbers may be what it counted. Those of others are invented.
+    pub(super) fn may_count(&self) -> bool {
+        self.before
+    }
+
     /// Tokens of a part that the model does best with, where that is known.
     pub(super) fn part_size(&self) -> Option<usize> {
         self.part_size

@@ -26,8 +26,8 @@ pub(super) struct Asking {
     pub(super) instructions: Instructions,
     /// What the chat template is told.
     pub(super) rendering: Rendering,
-    /// What of it the texts must have.
-    pub(super) kind: Kind,
+    /// What of it the texts must have, if anything.
+    pub(super) kind: Option<Kind>,
 }
 
 /// What summarizes texts: first each of their parts, then the summaries.
