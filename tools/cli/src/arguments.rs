@@ -18,7 +18,9 @@ pub(crate) mod template;
 pub(crate) use adapter::{AdapterArguments, Adapters};
 pub(crate) use answer::AnswerArguments;
 pub(crate) use context::ContextArguments;
-pub(crate) use memory::{MemoryArguments, MemoryLimit};
+pub(crate) use memory::MemoryArguments;
+#[cfg(any(feature = "convert", feature = "inspect"))]
+pub(crate) use memory::MemoryLimit;
 #[cfg(any(feature = "convert", feature = "long-work"))]
 pub(crate) use model::ModelFlag;
 pub(crate) use model::{ModelArguments, outline};

@@ -16,9 +16,11 @@ mod doctor;
 mod eval;
 #[cfg(feature = "convert")]
 mod imatrix;
+#[cfg(feature = "inspect")]
 mod inspect;
 #[cfg(feature = "hub")]
 mod list;
+#[cfg(feature = "inspect")]
 mod logits;
 #[cfg(feature = "shell")]
 mod man;
@@ -34,6 +36,7 @@ mod rm;
 mod run;
 #[cfg(feature = "long-work")]
 mod summarize;
+#[cfg(feature = "inspect")]
 mod tokenize;
 #[cfg(feature = "judge")]
 mod tune;
@@ -89,9 +92,9 @@ commands! {
     Adapter: adapter writes "convert",
     Plan: plan,
     Imatrix: imatrix writes "convert",
-    Inspect: inspect,
-    Tokenize: tokenize,
-    Logits: logits writes,
+    Inspect: inspect "inspect",
+    Tokenize: tokenize "inspect",
+    Logits: logits writes "inspect",
     Bench: bench "convert" "judge",
     Eval: eval writes "judge",
     Tune: tune "judge",

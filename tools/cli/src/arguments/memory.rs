@@ -37,6 +37,7 @@ impl MemoryLimit {
     ///
     /// # Errors
     /// Too little memory, with what helps; an option without meaning.
+    #[cfg(any(feature = "convert", feature = "inspect"))]
     pub(crate) fn check(
         &self,
         outline: &Outline,

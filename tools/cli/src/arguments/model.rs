@@ -1,6 +1,6 @@
 //! Opening the model that a command works with.
 
-use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, MemoryLimit, names};
+use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, names};
 use crate::terminal::note;
 use anyhow::Result;
 use clap::Args;
@@ -8,7 +8,6 @@ use siskin::gguf::Gguf;
 use siskin::plan::Outline;
 use siskin::{Model, SessionOptions};
 use siskin_kit::in_file;
-use siskin_kit::memory::Flags;
 use std::path::Path;
 
 /// Among the options that are seldom wanted.
@@ -53,12 +52,13 @@ impl ModelArguments {
     ///
     /// # Errors
     /// As for [`ModelArguments::open_within`].
+    #[cfg(any(feature = "convert", feature = "inspect"))]
     pub(crate) fn open_limited(
         &self,
-        limit: &MemoryLimit,
+        limit: &super::MemoryLimit,
         options: &SessionOptions,
         adapters: &AdapterArguments,
-        flags: Flags,
+        flags: siskin_kit::memory::Flags,
     ) -> Result<(Model, Adapters)> {
         let file = self.file()?;
         let mut outline = outline(&file)?;
