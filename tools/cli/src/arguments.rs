@@ -19,7 +19,7 @@ pub(crate) use adapter::{AdapterArguments, Adapters};
 pub(crate) use answer::AnswerArguments;
 pub(crate) use context::ContextArguments;
 pub(crate) use memory::MemoryArguments;
-#[cfg(any(feature = "convert", feature = "inspect"))]
+#[cfg(any(feature = "convert", feature = "inspect", feature = "judge"))]
 pub(crate) use memory::MemoryLimit;
 #[cfg(any(feature = "convert", feature = "long-work"))]
 pub(crate) use model::ModelFlag;
