@@ -80,8 +80,8 @@ impl Source {
         Source { words }
     }
 
-    /// Looks for what a summary names. Numbers are all words with a digit, but for those that number a list; names are words that begin with a capital, but
-    /// for the first of a sentence, and words of capitals alone.
+    /// Looks for what a summary names. Numbers are all words with a digit, but for those that number a list; names are words
+    /// that begin with a capital, but for the first of a sentence, and words of capitals alone.
     pub fn supports(&self, summary: &str) -> Support {
         let mut all = Support::default();
         sentences::of(summary).for_each(|sentence| all.add(self.supports_sentence(sentence)));
@@ -130,9 +130,8 @@ fn normal(word: &str) -> String {
 /// Whether a sentence begins as an entry of a numbered list: `2.` or `2)`.
 fn is_numbered(sentence: &str) -> bool {
     let rest = sentence.trim_start_matches(|c: char| c.is_ascii_digit());
-    rest.len() < sentence.len()
-        && rest.starts_with(['.', ')'])
-        && !rest[1..].starts_with(|c: char| c.is_ascii_digit())
+    let behind = rest.strip_prefix(['.', ')']).filter(|_| rest.len() < sentence.len());
+    behind.is_some_and(|behind| !behind.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn is_name(word: &str, first: bool) -> bool {
