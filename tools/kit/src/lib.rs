@@ -24,7 +24,7 @@ pub use growing::{GrowingFile, GrowingFolder, withdraw};
 pub use inputs::{Inputs, regular_file};
 pub use lines::Lines;
 pub use lock::Lock;
-pub use output::{Output, commit_shards, tell};
+pub use output::{Output, commit_shards, report, tell};
 pub use random::Random;
 pub use text::{is_utf16, plain, read, read_all, read_at_most, read_line, read_text, text};
 

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::{Builder, NamedTempFile};
 
 /// What the names of unfinished files end in.
@@ -62,7 +63,11 @@ impl Output {
                 clear_away(folder, &prefix)?;
                 unfinished(folder, &prefix, mode)?
             }
-            Place::Through { .. } | Place::StandardOutput => NamedTempFile::new()?,
+            Place::Through { .. } => NamedTempFile::new()?,
+            Place::StandardOutput => {
+                IS_STANDARD_OUTPUT_A_FILE.store(true, Ordering::Relaxed);
+                NamedTempFile::new()?
+            }
         };
         Ok(Output { name: path.display().to_string(), place, file })
     }
@@ -190,15 +195,29 @@ pub(crate) fn descriptor(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Writes a line about finished work to standard output. That nobody reads it any more is no failure of the work.
+/// Whether standard output is what a file's bytes go to. It is the process's, and so is this.
+static IS_STANDARD_OUTPUT_A_FILE: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line about finished work to standard output, or to standard error where a file's bytes go to that. That nobody
+/// reads it any more is no failure of the work.
 ///
 /// # Errors
 /// Whatever else keeps the line from being written.
 pub fn tell(line: fmt::Arguments<'_>) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    report(format!("{line}\n").as_bytes())
+}
+
+/// The same for lines of text.
+///
+/// # Errors
+/// As for [`tell`].
+pub fn report(text: &[u8]) -> Result<()> {
+    let is_file = IS_STANDARD_OUTPUT_A_FILE.load(Ordering::Relaxed);
+    let mut out: Box<dyn Write> =
+        if is_file { Box::new(io::stderr()) } else { Box::new(io::stdout().lock()) };
+    match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => done.context("standard output"),
+        done => done.context(if is_file { "standard error" } else { "standard output" }),
     }
 }
 

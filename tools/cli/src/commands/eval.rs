@@ -146,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     if let Some(path) = &arguments.html {
         write_page(path, &page_inputs, &eval::page(&report))?;
     }
-    io::stdout().lock().write_all(text.as_bytes()).context("standard output")?;
+    siskin_kit::report(text.as_bytes())?;
     verdict(arguments, &report.rows)
 }
 

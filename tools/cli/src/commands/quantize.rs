@@ -14,7 +14,7 @@ use siskin_convert::Model;
 use siskin_convert::fit::{BitsPerWeight, Budget, Fit};
 use siskin_convert::imatrix::Text;
 use siskin_convert::quantize::{FileType, Importance, Keep, Plan, Recipe};
-use siskin_kit::{Inputs, Output, tell};
+use siskin_kit::{Inputs, Output, report, tell};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -128,10 +128,9 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
             if arguments.json {
                 return finish_json(&plan, target, &pool, Some(fitted.json(&plan)));
             }
-            let mut out = BufWriter::new(io::stdout().lock());
-            fitted.print(&plan, &mut out)?;
-            out.flush()?;
-            drop(out);
+            let mut text = Vec::new();
+            fitted.print(&plan, &mut text)?;
+            report(&text)?;
             finish(&plan, target, &pool, |out| Ok(writeln!(out, "{}", plan.summary())?))
         }
     }

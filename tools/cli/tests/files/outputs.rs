@@ -139,6 +139,26 @@ fn what_is_appended_to_is_not_replaced() {
 }
 
 #[test]
+fn a_model_on_standard_output_is_nothing_but_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let file = folder.path().join("written.gguf");
+    for command in
+        [&["pack"][..], &["quantize", "--type", "f32"], &["quantize", "--bpw", "32", "--windows", "1"]]
+    {
+        let run = |out: &str| {
+            let run = siskin(&[command, &[text(&model), out]].concat());
+            assert!(run.status.success(), "{command:?} {}", String::from_utf8_lossy(&run.stderr));
+            run
+        };
+        run(text(&file));
+        let piped = run("-");
+        assert!(piped.stdout == fs::read(&file).unwrap(), "{command:?}");
+        assert!(String::from_utf8_lossy(&piped.stderr).contains("-: "), "{command:?}");
+    }
+}
+
+#[test]
 fn standard_output_and_devices_are_written_through() {
     let folder = tempfile::tempdir().unwrap();
     let model = model(folder.path());
