@@ -24,7 +24,7 @@ mod text;
 use siskin_compute::{arena, kernels, panel, team};
 
 pub use answer::{
-    Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Channel, Ending, Piece, Scheduler,
+    Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Channel, Ending, Logprobs, Piece, Scheduler,
 };
 pub use arena::OutOfMemory;
 pub use error::Error;

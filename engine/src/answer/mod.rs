@@ -1,4 +1,5 @@
 mod channel;
+mod logprobs;
 mod scheduler;
 mod stop;
 mod thoughts;
@@ -13,6 +14,7 @@ use crate::sequences::{Session, SessionError};
 use crate::text::sampler::{Sampler, SamplerOptions};
 use crate::text::template::{Message, Rendering};
 pub use channel::{Channel, Piece};
+pub use logprobs::Logprobs;
 pub use scheduler::{AnswerEvent, AnswerId, AnswerRequest, Scheduler};
 use writing::Writing;
 

@@ -1,7 +1,8 @@
 //! Many answers at once: who is worked on, who waits, and whose place is free.
 //!
 //! An answer is *waiting*, then *at work*, then over. One at work has a sequence. When it is over its sequence stays
-//! *idle*, so that a later prompt finds there what both begin with, until its place or its pages are needed.
+//! *idle*, so that a later prompt finds there what both begin with, until its place or its pages are needed: in the place of
+//! one that could be at work, or in those that [`SequencesOptions::idle`](crate::SequencesOptions::idle) adds.
 //!
 //! Where the cache has no page left, idle sequences leave first, the one that ended first before others. If none are
 //! left the youngest answer at work gives its pages back and waits again, with all that it has said; its tokens are fed
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::writing::Writing;
-use super::{AnswerLimits, Ending, Piece};
+use super::{AnswerLimits, Ending, Logprobs, Piece};
 use crate::error::Error;
 use crate::model::{Adapter, Model};
 use crate::sequences::{SequenceId, Sequences, SessionError};
@@ -34,6 +35,8 @@ pub struct AnswerRequest {
     /// Whether control tokens stand in the answer by their own text: see
     /// [`Answer::show_special`](crate::Answer::show_special).
     pub special: bool,
+    /// How many of the most probable tokens are told with each token, whose own probability is told as well. None: none is.
+    pub logprobs: Option<usize>,
 }
 
 impl AnswerRequest {
@@ -47,6 +50,7 @@ impl AnswerRequest {
         limits: AnswerLimits,
         adapters: Vec<(Adapter, f32)>,
         special: bool,
+        logprobs: impl Into<Option<usize>>,
     }
 }
 
@@ -57,6 +61,18 @@ pub struct AnswerId(u64);
 /// What [`Scheduler::step`] tells of an answer.
 #[derive(Debug)]
 pub enum AnswerEvent<'a> {
+    /// The prompt is read, and the answer begins.
+    Read {
+        /// How many of the prompt's tokens were there already, from prompts before.
+        reused: usize,
+    },
+    /// Its next token, which may give text later.
+    Token {
+        /// The token.
+        token: u32,
+        /// How probable it was, of an answer that asked for it.
+        logprobs: Option<&'a Logprobs>,
+    },
     /// More of its text.
     Piece(Piece<'a>),
     /// There is no more.
@@ -72,7 +88,7 @@ pub enum AnswerEvent<'a> {
     },
 }
 
-/// Answers many prompts at once, as many as [`Sequences`] has places: an answer that is over makes room for the next.
+/// Answers many prompts at once, as many as [`Sequences`] work on at a time: an answer that is over makes room for the next.
 ///
 /// An answer has the bits of an [`Answer`](crate::Answer) that was asked alone, whatever else is at work. What prompts
 /// begin with in common is worked out once.
@@ -98,10 +114,13 @@ pub struct Scheduler {
     at_work: Vec<Working>,
     /// Sequences of answers that are over, in the order in which they ended.
     idle: Vec<SequenceId>,
+    /// Answers at work, and sequences in all, at most.
+    places: usize,
     most: usize,
     asked: u64,
     /// What a sequence is to be fed.
     text: Vec<u32>,
+    logprobs: Logprobs,
 }
 
 /// An answer that is not over.
@@ -109,29 +128,40 @@ struct Task {
     id: AnswerId,
     request: AnswerRequest,
     /// None of an answer that was not begun yet.
-    begun: Option<(Sampler, Writing)>,
+    begun: Option<Begun>,
+}
+
+/// What there is of an answer that was begun.
+struct Begun {
+    sampler: Sampler,
+    writing: Writing,
+    /// Whether it was told that the prompt is read.
+    read: bool,
 }
 
 /// An answer at work.
 struct Working {
     id: AnswerId,
     request: AnswerRequest,
-    sampler: Sampler,
-    writing: Writing,
+    begun: Begun,
     sequence: SequenceId,
+    /// Tokens that the sequence had worked on before it was given the prompt.
+    worked_before: usize,
 }
 
 impl Scheduler {
     /// Answers by these sequences, of which there are none yet.
     pub fn new(sequences: Sequences) -> Self {
-        let most = sequences.most();
+        let (places, most) = (sequences.at_once(), sequences.most());
         Self {
             waiting: VecDeque::new(),
-            at_work: Vec::with_capacity(most),
+            at_work: Vec::with_capacity(places),
             idle: Vec::with_capacity(most),
             text: Vec::with_capacity(sequences.context() + 1),
+            places,
             most,
             asked: 0,
+            logprobs: Logprobs::default(),
             sequences,
         }
     }
@@ -175,6 +205,11 @@ impl Scheduler {
         self.waiting.len() + self.at_work.len()
     }
 
+    /// Answers that may be worked on at once.
+    pub fn places(&self) -> usize {
+        self.places
+    }
+
     /// Answers that are worked on.
     pub fn at_work(&self) -> usize {
         self.at_work.len()
@@ -213,22 +248,23 @@ impl Scheduler {
 
     /// Begins answers in the order in which they were asked for, as long as there is room.
     fn begin(&mut self, each: &mut impl FnMut(AnswerId, AnswerEvent<'_>)) {
-        while self.at_work.len() < self.most
+        while self.at_work.len() < self.places
             && let Some(mut task) = self.waiting.pop_front()
         {
             let started = self.start(&mut task);
             let Task { id, request, begun } = task;
             match (started, begun) {
-                (Ok(sequence), Some((sampler, writing))) => {
+                (Ok((sequence, worked_before)), Some(begun)) => {
                     let at = self.at_work.partition_point(|other| other.id < id);
-                    self.at_work.insert(at, Working { id, request, sampler, writing, sequence });
+                    self.at_work.insert(at, Working { id, request, begun, sequence, worked_before });
                 }
                 (Err(SessionError::CacheFull { .. }), begun) if !self.at_work.is_empty() => {
                     self.waiting.push_front(Task { id, request, begun });
                     return;
                 }
                 (started, begun) => {
-                    let written = begun.as_ref().map(|(_, writing)| (writing.tokens(), writing.thought()));
+                    let written =
+                        begun.as_ref().map(|Begun { writing, .. }| (writing.tokens(), writing.thought()));
                     let (tokens, thought_tokens) = written.unwrap_or_default();
                     let (ending, error) = (Ending::Failed, started.err());
                     each(id, AnswerEvent::Over { ending, tokens, thought_tokens, error });
@@ -237,8 +273,8 @@ impl Scheduler {
         }
     }
 
-    /// Has a sequence hold what there is of an answer.
-    fn start(&mut self, task: &mut Task) -> Result<SequenceId, SessionError> {
+    /// Has a sequence hold what there is of an answer. Returns how many tokens it had worked on before, too.
+    fn start(&mut self, task: &mut Task) -> Result<(SequenceId, usize), SessionError> {
         let request = &task.request;
         if task.begun.is_none() {
             let mut sampler = self.sequences.sampler(&request.sampling)?;
@@ -248,19 +284,20 @@ impl Scheduler {
             let mut writing = Writing::over(tokenizer, most + 1);
             writing.begin(tokenizer, &request.prompt, &request.limits);
             writing.show_special(request.special);
-            task.begun = Some((sampler, writing));
+            task.begun = Some(Begun { sampler, writing, read: false });
         }
         self.text.clear();
         self.text.extend_from_slice(&request.prompt);
-        self.text.extend(task.begun.iter().flat_map(|(_, writing)| writing.tokens()));
+        self.text.extend(task.begun.iter().flat_map(|begun| begun.writing.tokens()));
         let (sequence, held) = self.sequence(&request.adapters)?;
+        let worked_before = self.sequences.worked_on(sequence)?;
         let text = std::mem::take(&mut self.text);
         let fed = self.feed(sequence, &text[held..]);
         self.text = text;
         if fed.is_err() {
             self.sequences.leave(sequence)?;
         }
-        fed.map(|()| sequence)
+        fed.map(|()| (sequence, worked_before))
     }
 
     /// A sequence with these adapters for the text, and how many tokens of it that holds: a new one as long as there are
@@ -319,14 +356,27 @@ impl Scheduler {
 
     /// Takes up the logits of the answer at this place, if there are any. Returns whether it is still there.
     fn advance(&mut self, at: usize, each: &mut impl FnMut(AnswerId, AnswerEvent<'_>)) -> bool {
-        let Self { sequences, at_work, .. } = self;
-        let Working { sampler, writing, sequence, .. } = &mut at_work[at];
+        let Self { sequences, at_work, logprobs, .. } = self;
+        let Working { id, request, begun, sequence, worked_before } = &mut at_work[at];
+        let Begun { sampler, writing, read } = begun;
         let tokenizer = sequences.model().tokenizer();
         let logits = match sequences.logits(*sequence) {
             Err(SessionError::NoPrompt) => return true,
             logits => logits,
         };
+        if !std::mem::replace(read, true) {
+            let worked = sequences.worked_on(*sequence).map_or(0, |worked| worked - *worked_before);
+            each(*id, AnswerEvent::Read { reused: request.prompt.len().saturating_sub(worked) });
+        }
+        let all = logits.as_ref().map_or(&[][..], |logits| logits);
         let picked = writing.decoding().pick(sampler, tokenizer, logits);
+        if let Ok(Some(token)) = &picked {
+            let logprobs = request.logprobs.map(|most| {
+                logprobs.take_up(all, *token, most);
+                &*logprobs
+            });
+            each(*id, AnswerEvent::Token { token: *token, logprobs });
+        }
         let mut done = writing.take_up(tokenizer, picked);
         if done.is_ok() && writing.ending().is_none() && writing.decoding().is_full() {
             // Ends here, so that no token is worked on in vain.
@@ -343,7 +393,7 @@ impl Scheduler {
         done: Result<(), SessionError>,
         each: &mut impl FnMut(AnswerId, AnswerEvent<'_>),
     ) -> bool {
-        let Working { id, writing, sequence, .. } = &mut self.at_work[at];
+        let Working { id, begun: Begun { writing, .. }, sequence, .. } = &mut self.at_work[at];
         while let Some(piece) = writing.next_piece() {
             each(*id, AnswerEvent::Piece(piece));
         }
@@ -367,7 +417,7 @@ impl Scheduler {
     /// whether it is still there.
     fn go_on(&mut self, at: usize, each: &mut impl FnMut(AnswerId, AnswerEvent<'_>)) -> bool {
         loop {
-            let Working { writing, sequence, .. } = &self.at_work[at];
+            let Working { begun: Begun { writing, .. }, sequence, .. } = &self.at_work[at];
             let (sequence, newest) = (*sequence, writing.tokens().last().copied());
             match self.feed(sequence, newest.as_slice()) {
                 Ok(()) => return true,
@@ -378,7 +428,7 @@ impl Scheduler {
                     }
                 }
                 Err(error) => {
-                    let writing = &mut self.at_work[at].writing;
+                    let writing = &mut self.at_work[at].begun.writing;
                     let done = writing.take_up(self.sequences.model().tokenizer(), Err(error));
                     return self.tell(at, done, each);
                 }
@@ -388,10 +438,10 @@ impl Scheduler {
 
     /// Has the youngest answer at work wait again.
     fn put_back_youngest(&mut self) {
-        if let Some(Working { id, request, sampler, writing, sequence }) = self.at_work.pop() {
+        if let Some(Working { id, request, begun, sequence, .. }) = self.at_work.pop() {
             // It is there, so this cannot fail.
             let _ = self.sequences.leave(sequence);
-            self.waiting.push_front(Task { id, request, begun: Some((sampler, writing)) });
+            self.waiting.push_front(Task { id, request, begun: Some(begun) });
         }
     }
 }

@@ -47,7 +47,7 @@ impl Outline {
         for (cache, least) in attempts {
             let plan = |context: usize| {
                 let batch = wanted.batch.min(context);
-                self.plan_for(&ContextOptions { context, batch, cache, ..wanted }, sessions)
+                self.plan_for(&ContextOptions { context, batch, cache, ..wanted }, sessions, 1)
             };
             let fits = |context: usize| plan(context).peak() <= budget.bytes();
             if let Some(context) = longest(least.min(wanted.context), wanted.context, fits) {
@@ -57,7 +57,7 @@ impl Outline {
         }
         let context = LEAST.min(wanted.context);
         let least = ContextOptions { context, batch: wanted.batch.min(context), cache: narrow, ..wanted };
-        Err(self.refusal(self.plan_for(&least, sessions), budget))
+        Err(self.refusal(self.plan_for(&least, sessions, 1), budget))
     }
 
     /// As many sequences that are worked on together as the budget asks for, and their plan: `options.most`, else half of
@@ -77,7 +77,7 @@ impl Outline {
         let one = context.div_ceil(PAGE);
         let mut most = options.most;
         loop {
-            let with = |pages| SequencesOptions { most, pages, session: options.session.clone() };
+            let with = |pages| SequencesOptions { most, pages, ..options.clone() };
             let whole = self.plan_sequences(&with(None))?;
             if whole.peak() <= budget.bytes() {
                 return Ok((with(None), whole));

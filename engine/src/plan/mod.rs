@@ -98,7 +98,7 @@ impl Outline {
     /// # Errors
     /// An option without meaning.
     pub fn plan(&self, options: &SessionOptions, sessions: usize) -> Result<Plan, PlanError> {
-        Ok(self.plan_for(&options.resolve(self.context_length(), For::One)?, sessions))
+        Ok(self.plan_for(&options.resolve(self.context_length(), For::One)?, sessions, 1))
     }
 
     /// What the model and sequences of it that are worked on together will take, with a sampler for each, in this process.
@@ -106,14 +106,15 @@ impl Outline {
     /// # Errors
     /// An option without meaning.
     pub fn plan_sequences(&self, options: &SequencesOptions) -> Result<Plan, PlanError> {
-        let made_for = For::Many { sequences: options.most, pages: options.pages };
-        Ok(self.plan_for(&options.session.resolve(self.context_length(), made_for)?, 1))
+        let settings = options.session.resolve(self.context_length(), options.made_for())?;
+        Ok(self.plan_for(&settings, 1, options.most))
     }
 
-    fn plan_for(&self, settings: &ContextOptions, sessions: usize) -> Plan {
+    /// The plan of sessions with so many samplers each.
+    fn plan_for(&self, settings: &ContextOptions, sessions: usize, samplers: usize) -> Plan {
         let plan = self.plan_alone(settings, sessions);
-        let samplers = sampler::bytes_for(self.network.config().vocabulary) as u64;
-        let samplers = samplers.saturating_mul(settings.sequences as u64);
+        let sampler = sampler::bytes_for(self.network.config().vocabulary) as u64;
+        let samplers = sampler.saturating_mul(samplers as u64);
         let draft = self.draft.as_ref().map(|draft| {
             let context = settings.context.min(draft.context_length());
             let batch = settings.batch.min(context);
@@ -235,13 +236,14 @@ mod tests {
             let sampler = sampler::bytes_for(model.vocabulary()) as u64;
             let session = SessionOptions { context: Some(64), threads: Some(2), ..Default::default() };
             for (most, pages) in [(1, None), (3, None), (3, Some(2))] {
-                let options = SequencesOptions { most, pages, session: session.clone() };
+                let options =
+                    SequencesOptions { most, pages, session: session.clone(), ..Default::default() };
                 let plan = outline.plan_sequences(&options).unwrap();
                 let sequences = model.sequences(&options).unwrap();
                 let expected = sequences.bytes() as u64 + most as u64 * sampler;
                 assert_eq!(plan.cache + plan.scratch, expected, "{name}: {most} in {pages:?}");
             }
-            let one = SequencesOptions { most: 1, pages: None, session };
+            let one = SequencesOptions { most: 1, session, ..Default::default() };
             let alone = outline.plan(&one.session, 1).unwrap();
             assert_eq!(outline.plan_sequences(&one).unwrap(), alone, "{name}: one is a session");
         }
@@ -252,7 +254,8 @@ mod tests {
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/demo/siskin-demo.gguf");
         let outline = Outline::of(&Gguf::open(&demo).unwrap()).unwrap();
         let session = SessionOptions { context: Some(1024), threads: Some(1), ..Default::default() };
-        let options = |most, pages| SequencesOptions { most, pages, session: session.clone() };
+        let options =
+            |most, pages| SequencesOptions { most, pages, session: session.clone(), ..Default::default() };
         let peak = |most, pages| outline.plan_sequences(&options(most, pages)).unwrap().peak();
         let fit = |least, bytes| {
             let (found, plan) = outline.fit_sequences(&options(4, None), least, &Budget::of(bytes))?;

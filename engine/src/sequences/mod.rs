@@ -90,6 +90,8 @@ struct Member {
     tokens: Vec<u32>,
     /// How many of them the layers are through with.
     worked: usize,
+    /// Tokens that went through the layers since the sequence joined, some of them several times.
+    worked_on: usize,
     /// Where they are, or will be.
     pages: Vec<u32>,
     /// Whose beginning this sequence shares, and how many tokens of it, until these are worked on.
@@ -116,8 +118,7 @@ impl Model {
     /// # Errors
     /// As for [`Model::session`].
     pub fn sequences(&self, options: &SequencesOptions) -> Result<Sequences, SessionError> {
-        let made_for = For::Many { sequences: options.most, pages: options.pages };
-        Sequences::new(self.clone(), &options.session, made_for)
+        Sequences::new(self.clone(), &options.session, options.made_for())
     }
 }
 
@@ -138,6 +139,7 @@ impl Sequences {
             adapters: Vec::new(),
             tokens: Vec::with_capacity(options.context),
             worked: 0,
+            worked_on: 0,
             pages: Vec::with_capacity(options.context.div_ceil(PAGE)),
             donor: None,
             logits: None,
@@ -167,9 +169,14 @@ impl Sequences {
         self.context.options().context
     }
 
-    /// How many there may be at a time.
+    /// How many there may be at a time, idle ones included.
     pub fn most(&self) -> usize {
         self.members.len()
+    }
+
+    /// How many of them may be worked on at a time: those that wait for their logits beyond these come later.
+    pub fn at_once(&self) -> usize {
+        self.context.options().logits
     }
 
     /// Bytes that were reserved for all of them: KV cache and buffers.
@@ -236,6 +243,7 @@ impl Sequences {
         let id = SequenceId { place, generation: self.generation };
         let member = &mut self.members[place];
         member.id = Some(id);
+        member.worked_on = 0;
         let attached = |&(adapter, scale): &(&Adapter, f32)| Attached { adapter: adapter.clone(), scale };
         member.adapters.extend(adapters.iter().map(attached));
         Ok(id)
@@ -324,6 +332,15 @@ impl Sequences {
     /// [`SessionError::NoSequence`].
     pub fn pristine(&self, id: SequenceId) -> Result<usize, SessionError> {
         Ok(self.members[self.place(id)?].pristine())
+    }
+
+    /// Tokens of a sequence that steps worked on so far, those that were worked on again counted again. What it took over
+    /// from another one is not among them.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSequence`].
+    pub fn worked_on(&self, id: SequenceId) -> Result<usize, SessionError> {
+        Ok(self.members[self.place(id)?].worked_on)
     }
 
     /// Appends tokens to a sequence, to be worked on in steps to come.
@@ -559,7 +576,7 @@ impl Sequences {
     /// Chooses the tokens of a step.
     fn compose(&mut self, logits: LogitsOf) {
         let Self { context, members, queue, tokens, rows, before, .. } = self;
-        let most = context.options().batch;
+        let (most, most_logits) = (context.options().batch, context.options().logits);
         let batch = &mut context.ops.batch;
         batch.clear();
         tokens.clear();
@@ -569,7 +586,11 @@ impl Sequences {
         for single in [true, false] {
             for &place in &*queue {
                 let member = &mut members[place];
-                let count = member.waiting().min(most - tokens.len());
+                let mut count = member.waiting().min(most - tokens.len());
+                if logits == LogitsOf::Ends && count == member.waiting() && rows.len() == most_logits {
+                    // There is no room for its logits.
+                    count = count.saturating_sub(1);
+                }
                 if (member.waiting() == 1) != single || member.donor.is_some() || count == 0 {
                     continue;
                 }
@@ -579,6 +600,7 @@ impl Sequences {
                 tokens.extend_from_slice(&member.tokens[start..end]);
                 before.push((place, start));
                 member.worked = end;
+                member.worked_on += count;
                 match logits {
                     LogitsOf::None => {}
                     LogitsOf::All => rows.extend(tokens.len() - count..tokens.len()),

@@ -86,8 +86,11 @@ impl WhenFull {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SequencesOptions {
-    /// Sequences that there are at a time, at most. 8 unless it is said: more gain little, and take memory.
+    /// Sequences that are worked on at a time, at most. 8 unless it is said: more gain little, and take memory.
     pub most: usize,
+    /// Sequences that there may be beside them, which are kept for what later ones begin with. None unless it is said. Their
+    /// tokens lie in the same pages, and in little memory of their own but for models with windows or convolutions.
+    pub idle: usize,
     /// Pages of 256 positions that the cache has for all of them. None: as many as they fill with nothing in common.
     /// Fewer are enough for shorter sequences, and where many begin alike.
     pub pages: Option<usize>,
@@ -109,13 +112,14 @@ impl SessionOptions {
 
 impl Default for SequencesOptions {
     fn default() -> Self {
-        Self { most: 8, pages: None, session: SessionOptions::default() }
+        Self { most: 8, idle: 0, pages: None, session: SessionOptions::default() }
     }
 }
 
 impl SequencesOptions {
     crate::setters! {
         most: usize,
+        idle: usize,
         pages: impl Into<Option<usize>>,
         session: SessionOptions,
     }
@@ -126,8 +130,14 @@ impl SequencesOptions {
 pub(crate) enum For {
     /// One alone.
     One,
-    /// Up to so many, in so many pages of the cache; None: in as many as they can fill.
-    Many { sequences: usize, pages: Option<usize> },
+    /// Up to so many, and others that are idle, in so many pages of the cache; None: in as many as the former can fill.
+    Many { sequences: usize, idle: usize, pages: Option<usize> },
+}
+
+impl SequencesOptions {
+    pub(crate) fn made_for(&self) -> For {
+        For::Many { sequences: self.most, idle: self.idle, pages: self.pages }
+    }
 }
 
 impl SessionOptions {
@@ -158,14 +168,16 @@ impl SessionOptions {
         }
         let (sequences, logits, batch, pages) = match made_for {
             For::One => (1, drafts + 1, batch.max(drafts + 1).min(context), None),
-            For::Many { sequences, pages } => {
-                let sequences = within("sequences", sequences, MOST_SEQUENCES)?;
+            For::Many { sequences, idle, pages } => {
+                let at_work = within("sequences", sequences, MOST_SEQUENCES)?;
+                let sequences = within("idle", at_work.saturating_add(idle), 2 * MOST_SEQUENCES)?;
+                let filled = at_work.saturating_mul(context.div_ceil(PAGE));
                 let most = sequences.saturating_mul(context.div_ceil(PAGE));
                 // One token of each sequence has room.
-                let batch = batch.min(sequences.saturating_mul(context)).max(sequences);
-                let pages = within("pages", pages.unwrap_or(most), most)?;
+                let batch = batch.min(at_work.saturating_mul(context)).max(at_work);
+                let pages = within("pages", pages.unwrap_or(filled), most)?;
                 // A single one has the cache of a session, whose last page may be shorter.
-                (sequences, sequences, batch, (sequences > 1 || pages < most).then_some(pages))
+                (sequences, at_work, batch, (sequences > 1 || pages < most).then_some(pages))
             }
         };
         let isa = self.isa.map_or_else(Isa::choose, Ok)?;

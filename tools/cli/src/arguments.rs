@@ -19,10 +19,12 @@ pub(crate) use adapter::{AdapterArguments, Adapters};
 pub(crate) use answer::AnswerArguments;
 pub(crate) use context::ContextArguments;
 pub(crate) use memory::MemoryArguments;
-#[cfg(any(feature = "convert", feature = "inspect", feature = "judge"))]
+#[cfg(any(feature = "convert", feature = "inspect", feature = "judge", feature = "serve"))]
 pub(crate) use memory::MemoryLimit;
 #[cfg(any(feature = "convert", feature = "long-work"))]
 pub(crate) use model::ModelFlag;
+#[cfg(feature = "serve")]
+pub(crate) use model::demo_model;
 pub(crate) use model::{ModelArguments, outline};
 pub(crate) use neighbour::NeighbourArguments;
 pub(crate) use paths::{InputPath, OutputPath};

@@ -34,6 +34,8 @@ mod quantize;
 #[cfg(feature = "hub")]
 mod rm;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "long-work")]
 mod summarize;
 #[cfg(feature = "inspect")]
@@ -85,6 +87,7 @@ commands! {
     Pull: pull "hub",
     List: list "hub",
     Rm: rm "hub",
+    Serve: serve "serve",
     Batch: batch writes "long-work",
     Summarize: summarize writes "long-work",
     Quantize: quantize writes "convert",

@@ -85,6 +85,17 @@ impl Object {
         })
     }
 
+    /// The field's true or false.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>> {
+        self.typed(name, "true or false", |value| match value {
+            Json::Bool(flag) => Some(*flag),
+            _ => None,
+        })
+    }
+
     /// The same of a field that must be there.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ pub mod json;
 mod lines;
 mod lock;
 pub mod memory;
+pub mod openai;
 mod output;
 pub mod perplexity;
 pub mod progress;

@@ -199,8 +199,17 @@ fn open(path: Option<&Path>, no_mmap: bool) -> Result<Gguf> {
 
 #[cfg(feature = "demo")]
 const DEMO: &[u8] = include_bytes!("../../../demo/siskin-demo.gguf");
-#[cfg(all(not(feature = "demo"), any(feature = "convert", feature = "long-work")))]
+#[cfg(all(not(feature = "demo"), any(feature = "convert", feature = "long-work", feature = "serve")))]
 const DEMO: &[u8] = &[];
+
+/// The bytes of the demo model that this program carries.
+///
+/// # Errors
+/// A program that carries none.
+#[cfg(feature = "serve")]
+pub(crate) fn demo_model() -> Result<&'static [u8]> {
+    demo().map(|_| DEMO)
+}
 
 /// The demo model that this program carries.
 #[cfg(feature = "demo")]

@@ -69,7 +69,7 @@ impl Queue {
 
     /// Whether there are as many lines as can be used: one that waits for the next place.
     pub(super) fn is_full(&self) -> bool {
-        let most = self.scheduler.sequences().most();
+        let most = self.scheduler.places();
         self.scheduler.unfinished() > most || self.lines.len() >= AHEAD.saturating_mul(most)
     }
 
@@ -87,6 +87,7 @@ impl Queue {
         let step = self.scheduler.step(|answer, event| {
             let Ok(at) = lines.binary_search_by_key(&answer, |line| line.answer) else { return };
             match event {
+                AnswerEvent::Read { .. } | AnswerEvent::Token { .. } => {}
                 AnswerEvent::Piece(piece) => {
                     lines[at].reply.push(piece, hide_thoughts);
                 }

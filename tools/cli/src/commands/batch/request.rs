@@ -4,6 +4,7 @@ use siskin::AnswerLimits;
 use siskin::sampler::SamplerOverrides;
 use siskin::template::{Json, Message};
 use siskin_kit::json::{Kind, Object};
+use siskin_kit::openai::{Tokens, messages, one_of, sampling, stops, tokens, variables};
 use std::fmt;
 
 /// A line: the fields of OpenAI's chat completions that mean something here, and llama.cpp's names where those differ.
@@ -37,14 +38,6 @@ impl fmt::Display for Id {
             Id::Text(text) => write!(f, "{text:?}"),
         }
     }
-}
-
-/// How long the answer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tokens {
-    /// As long as the context has room.
-    Unlimited,
-    Most(usize),
 }
 
 /// Fields that are read, whatever they say: they change no answer of one model at home.
@@ -107,7 +100,7 @@ impl Request {
             prompt: fields.text("prompt")?,
             messages: fields.take("messages").map(messages).transpose()?,
             system: fields.text("system")?,
-            tokens: one_of(&mut fields, &MAX_TOKENS, TOKENS, tokens)?,
+            tokens: tokens(&mut fields)?,
             stop: fields.take("stop").map(|value| stops(&fields.name("stop"), &value)).transpose()?,
             sampling: sampling(&mut fields)?,
             variables: fields.typed("chat_template_kwargs", "an object", variables)?.unwrap_or_default(),
@@ -191,24 +184,6 @@ fn open(mut envelope: Object, body: Object) -> Result<Request> {
     Ok(Request { id: custom_id.or(request.id), ..request })
 }
 
-/// A field that has several names, of which a line may have one.
-fn one_of<T>(
-    fields: &mut Object,
-    names: &[&str],
-    expected: &str,
-    read: fn(&Json) -> Option<T>,
-) -> Result<Option<T>> {
-    let mut found: Option<(&str, T)> = None;
-    for &name in names {
-        match (fields.typed(name, expected, read)?, &found) {
-            (Some(_), Some((first, _))) => bail!("{first} and {name}: expected one of them"),
-            (Some(value), None) => found = Some((name, value)),
-            (None, _) => {}
-        }
-    }
-    Ok(found.map(|(_, value)| value))
-}
-
 const ID: &str = "a text or a whole number of at least 0";
 
 fn id(value: &Json) -> Option<Id> {
@@ -217,50 +192,6 @@ fn id(value: &Json) -> Option<Id> {
         Json::Integer(number) => u64::try_from(*number).ok().map(Id::Number),
         _ => None,
     }
-}
-
-const MAX_TOKENS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
-const TOKENS: &str = "a whole number of at least 1, or -1 for no limit";
-
-fn tokens(value: &Json) -> Option<Tokens> {
-    match value {
-        Json::Integer(-1) => Some(Tokens::Unlimited),
-        Json::Integer(number) => usize::try_from(*number).ok().filter(|&number| number > 0).map(Tokens::Most),
-        _ => None,
-    }
-}
-
-fn stops(name: &str, value: &Json) -> Result<Vec<String>> {
-    let stop = |name: &str, expected: &str, value: &Json| match value {
-        Json::String(text) if !text.is_empty() => Ok(text.clone()),
-        other => bail!("{name}: expected {expected}, found {}", Kind(other)),
-    };
-    match value {
-        Json::Array(texts) => (0..)
-            .zip(texts)
-            .map(|(index, text)| stop(&format!("{name}[{index}]"), "a text that is not empty", text))
-            .collect(),
-        text => Ok(vec![stop(name, "a text or several that are not empty", text)?]),
-    }
-}
-
-fn variables(value: &Json) -> Option<Vec<(String, Json)>> {
-    match value {
-        Json::Object(variables) => Some(variables.clone()),
-        _ => None,
-    }
-}
-
-fn sampling(fields: &mut Object) -> Result<SamplerOverrides> {
-    Ok(SamplerOverrides::default()
-        .seed(fields.whole("seed", "a whole number from 0 to 2^64 - 1")?.map(Some))
-        .temperature(fields.number("temperature")?)
-        .top_k(fields.whole("top_k", "a whole number below 2^31")?)
-        .top_p(fields.number("top_p")?)
-        .min_p(fields.number("min_p")?)
-        .repeat_penalty(fields.number("repeat_penalty")?)
-        .presence_penalty(fields.number("presence_penalty")?)
-        .frequency_penalty(fields.number("frequency_penalty")?))
 }
 
 /// Refuses a field that is unknown, or asks for what there is not.
@@ -277,67 +208,6 @@ fn check_rest(name: &str, value: &Json) -> Result<()> {
         Some(text) => bail!("{name}: only {text} is supported, found {}", Kind(value)),
         None => bail!("{name} is not supported"),
     }
-}
-
-/// The turns of a conversation.
-fn messages(value: Json) -> Result<Vec<Message>> {
-    let Json::Array(turns) = value else { bail!("messages: expected an array, found {}", Kind(&value)) };
-    turns.into_iter().enumerate().map(|(index, turn)| message(&format!("messages[{index}]"), turn)).collect()
-}
-
-fn message(name: &str, value: Json) -> Result<Message> {
-    let mut fields = Object::of(name, value)?;
-    let role = fields.require_text("role")?;
-    let calls = fields.take("tool_calls").map(calls);
-    let mut message = match (fields.take("content"), &calls) {
-        (Some(content), _) => Message::new(role, text(&format!("{name}.content"), content)?),
-        // An assistant who only calls tools says nothing. Templates that join texts would fail for a null.
-        (None, Some(_)) => Message::new(role, ""),
-        (None, None) => bail!("{name}.content is missing, expected a text"),
-    };
-    if let Some(calls) = calls {
-        message = message.with("tool_calls", calls);
-    }
-    message.fields.extend(fields.rest());
-    Ok(message)
-}
-
-/// A text, or the texts of its parts, one behind the other.
-fn text(name: &str, content: Json) -> Result<String> {
-    let parts = match content {
-        Json::String(text) => return Ok(text),
-        Json::Array(parts) => parts,
-        other => bail!("{name}: expected a text or an array of parts, found {}", Kind(&other)),
-    };
-    let part = |(index, part)| {
-        let name = format!("{name}[{index}]");
-        let mut part = Object::of(&name, part)?;
-        let kind = part.require_text("type")?;
-        ensure!(kind == "text", "{name}.type: only \"text\" is supported, found {kind:?}");
-        part.require_text("text")
-    };
-    parts.into_iter().enumerate().map(part).collect()
-}
-
-/// Calls of tools as templates expect them: OpenAI writes their arguments as a text that is JSON.
-fn calls(mut calls: Json) -> Json {
-    if let Json::Array(calls) = &mut calls {
-        for call in calls {
-            let arguments = field(call, "function").and_then(|function| field(function, "arguments"));
-            if let Some(arguments) = arguments
-                && let Json::String(text) = arguments
-                && let Ok(object @ Json::Object(_)) = text.parse()
-            {
-                *arguments = object;
-            }
-        }
-    }
-    calls
-}
-
-fn field<'v>(value: &'v mut Json, name: &str) -> Option<&'v mut Json> {
-    let Json::Object(fields) = value else { return None };
-    fields.iter_mut().find(|(field, _)| field == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -1,0 +1,163 @@
+//! Answers as they come from a worker, in no API's own words.
+
+use crate::models::Loaded;
+use crate::refusal::Refusal;
+use crate::worker::Event;
+use siskin::{Channel, Ending, Logprobs};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// What is new of an answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Delta {
+    /// More of what is said.
+    Text(String),
+    /// More of what the model thought before.
+    Thought(String),
+    /// A token of either, for whoever asked for probabilities.
+    Token(u32, Box<Logprobs>),
+    /// There is no more.
+    Over(Outcome),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// The model ended its turn, or a stop string came.
+    Stop,
+    /// There were as many tokens as were asked for, or as the context has room for.
+    Length,
+}
+
+/// What an answer was in all.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) finish: Finish,
+    /// Tokens of the answer, thoughts included.
+    pub(crate) tokens: usize,
+    /// How many of them are thoughts.
+    pub(crate) thought_tokens: usize,
+    /// Tokens of the prompt that were there already.
+    pub(crate) cached_tokens: usize,
+    pub(crate) times: Times,
+}
+
+/// How long an answer took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    /// From the request to the first step of its work.
+    pub(crate) queued: Duration,
+    /// From there until the prompt was read.
+    pub(crate) prompt: Duration,
+    /// From there to the end.
+    pub(crate) answer: Duration,
+}
+
+/// One or several answers to a prompt, as they come. Dropping it ends their work.
+pub(crate) struct Answers {
+    pub(crate) model: Arc<Loaded>,
+    /// The name by which the request called the model.
+    pub(crate) name: String,
+    pub(crate) prompt_tokens: usize,
+    /// The seed of the first answer.
+    pub(crate) seed: u64,
+    /// How long it took to have the model in memory.
+    pub(crate) loading: Duration,
+    events: UnboundedReceiver<(usize, Event)>,
+    /// Answers that are not over.
+    unfinished: usize,
+}
+
+impl Answers {
+    /// The answers that these events tell of.
+    pub(crate) fn new(
+        model: Arc<Loaded>,
+        name: String,
+        prompt_tokens: usize,
+        seed: u64,
+        loading: Duration,
+        events: UnboundedReceiver<(usize, Event)>,
+        count: usize,
+    ) -> Self {
+        Self { model, name, prompt_tokens, seed, loading, events, unfinished: count }
+    }
+
+    /// Answers that are not over.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// The next news, and the number of the answer that it is of; None once all are over.
+    ///
+    /// # Errors
+    /// What went wrong with an answer. There is nothing more of any then.
+    pub(crate) async fn next(&mut self) -> Result<Option<(usize, Delta)>, Refusal> {
+        while self.unfinished > 0 {
+            let Some((index, event)) = self.events.recv().await else {
+                self.unfinished = 0;
+                return Err(Refusal::internal("the model's thread has ended"));
+            };
+            let delta = match event {
+                Event::Piece(Channel::Text, text) => Delta::Text(text),
+                Event::Piece(Channel::Thoughts, text) => Delta::Thought(text),
+                Event::Piece(Channel::Mark, _) => continue,
+                Event::Token(token, logprobs) => Delta::Token(token, logprobs),
+                Event::Over(over) => {
+                    self.unfinished -= 1;
+                    let finish = match over.ending {
+                        Ending::Complete => Finish::Stop,
+                        Ending::Limit | Ending::ContextFull => Finish::Length,
+                        Ending::Cancelled | Ending::Failed => {
+                            self.unfinished = 0;
+                            let said = over.error.unwrap_or_else(|| "the answer was broken off".to_owned());
+                            return Err(Refusal::internal(said));
+                        }
+                    };
+                    Delta::Over(Outcome {
+                        finish,
+                        tokens: over.tokens,
+                        thought_tokens: over.thought_tokens,
+                        cached_tokens: over.reused,
+                        times: over.times,
+                    })
+                }
+                Event::Refused(refusal) => {
+                    self.unfinished = 0;
+                    return Err(refusal);
+                }
+            };
+            return Ok(Some((index, delta)));
+        }
+        Ok(None)
+    }
+}
+
+/// An answer, whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whole {
+    pub(crate) text: String,
+    pub(crate) thoughts: String,
+    pub(crate) logprobs: Vec<(u32, Logprobs)>,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Answers {
+    /// All answers, once the last is over, in their order.
+    ///
+    /// # Errors
+    /// As for [`Answers::next`].
+    pub(crate) async fn whole(&mut self) -> Result<Vec<Whole>, Refusal> {
+        let mut all = vec![Whole::default(); self.unfinished];
+        while let Some((index, delta)) = self.next().await? {
+            let Some(whole) = all.get_mut(index) else { continue };
+            match delta {
+                Delta::Text(text) => whole.text.push_str(&text),
+                Delta::Thought(text) => whole.thoughts.push_str(&text),
+                Delta::Token(token, logprobs) => whole.logprobs.push((token, *logprobs)),
+                Delta::Over(outcome) => whole.outcome = Some(outcome),
+            }
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,41 @@
+//! The APIs, each a module that reads requests and writes answers in the words of its own clients.
+
+mod openai;
+
+use crate::http;
+use crate::refusal::{Reason, Refusal};
+use crate::server::Server;
+use axum::Router;
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::Response;
+use axum::routing::get;
+use std::sync::Arc;
+
+/// All addresses.
+pub(crate) fn router(server: Arc<Server>) -> Router {
+    Router::new()
+        .merge(openai::routes())
+        .route("/health", get(async || http::json(200, &serde_json::json!({"status": "ok"}))))
+        .fallback(async |uri: Uri| {
+            let said = format!("there is nothing at {}", uri.path());
+            refuse(uri.path(), &Refusal::new(Reason::NotFound, said))
+        })
+        .method_not_allowed_fallback(async |uri: Uri| {
+            let said = format!("{} takes another method", uri.path());
+            refuse(uri.path(), &Refusal::new(Reason::Method, said))
+        })
+        .with_state(server)
+}
+
+/// A refusal in the words of the API that an address belongs to.
+fn refuse(_path: &str, refusal: &Refusal) -> Response {
+    openai::refuse(refusal)
+}
+
+/// Says when to try again.
+fn with_retry(mut response: Response, refusal: &Refusal) -> Response {
+    if let Some(after) = refusal.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    response
+}

@@ -1,0 +1,282 @@
+//! `POST /v1/chat/completions`.
+
+use super::{error, respond};
+use crate::answers::{Answers, Delta, Finish, Outcome, Whole};
+use crate::ask::{Ask, Chat, Prompt};
+use crate::http;
+use crate::refusal::Refusal;
+use crate::server::{Server, now};
+use crate::worker::Client;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::response::Response;
+use futures_util::{Stream, stream};
+use serde_json::{Value, json};
+use siskin::template::Json;
+use siskin::tokenizer::Tokenizer;
+use siskin::{AnswerLimits, Logprobs};
+use siskin_kit::json::Object;
+use siskin_kit::openai::{self, Tokens};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Answers a conversation.
+pub(super) async fn completions(
+    State(server): State<Arc<Server>>,
+    Extension(client): Extension<Client>,
+    request: Request<Body>,
+) -> Response {
+    respond(answer(server, client, request).await)
+}
+
+async fn answer(server: Arc<Server>, client: Client, request: Request<Body>) -> Result<Response, Refusal> {
+    let mut fields = http::read_json(&server, request).await?;
+    let form = Form::read(&mut fields)?;
+    let ask = ask(fields)?;
+    let mut answers = server.answer(client, ask).await?;
+    let head = Head::of(&answers);
+    if let Some(with_usage) = form.stream {
+        return Ok(http::events(events(answers, head, with_usage)));
+    }
+    let all = answers.whole().await?;
+    let tokenizer = answers.model.model.tokenizer();
+    let choices: Vec<Value> =
+        all.iter().enumerate().map(|(index, whole)| choice(index, whole, tokenizer)).collect();
+    let outcomes: Vec<&Outcome> = all.iter().filter_map(|whole| whole.outcome.as_ref()).collect();
+    let mut body = head.object("chat.completion", choices);
+    body["usage"] = usage(answers.prompt_tokens, &outcomes);
+    Ok(http::json(200, &body))
+}
+
+/// How the answer is written.
+struct Form {
+    /// Piece by piece, and whether its counts come in the end; None: whole.
+    stream: Option<bool>,
+}
+
+impl Form {
+    fn read(fields: &mut Object) -> Result<Self, Refusal> {
+        let stream = fields.flag("stream")?.unwrap_or(false);
+        let options = fields.take("stream_options");
+        let mut options = options.map(|options| Object::of("stream_options", options)).transpose()?;
+        let usage = options.as_mut().map(|options| options.flag("include_usage")).transpose()?.flatten();
+        Ok(Self { stream: stream.then_some(usage.unwrap_or(false)) })
+    }
+}
+
+/// Reads a request.
+fn ask(mut fields: Object) -> Result<Ask, Refusal> {
+    let messages = fields.take("messages").ok_or_else(|| Refusal::invalid("messages: expected an array"))?;
+    let messages = openai::messages(messages)?;
+    if messages.is_empty() {
+        return Err(Refusal::invalid("messages: expected one or more"));
+    }
+    let variables = fields.typed("chat_template_kwargs", "an object", openai::variables)?;
+    let wants_logprobs = fields.flag("logprobs")?.unwrap_or(false);
+    let top = fields.whole::<usize>("top_logprobs", "a whole number from 0 to 20")?;
+    if top.is_some_and(|top| top > 20) {
+        return Err(Refusal::invalid("top_logprobs: expected a whole number from 0 to 20"));
+    }
+    let stop = fields.take("stop").map(|value| openai::stops("stop", &value)).transpose()?;
+    let tokens = match openai::tokens(&mut fields)? {
+        Some(Tokens::Most(tokens)) => Some(tokens),
+        Some(Tokens::Unlimited) | None => None,
+    };
+    let answers = fields.whole::<usize>("n", "a whole number from 1 to 16")?.unwrap_or(1);
+    if !(1..=16).contains(&answers) {
+        return Err(Refusal::invalid("n: expected a whole number from 1 to 16"));
+    }
+    let bias = fields.take("logit_bias").map(|value| logit_bias(&value)).transpose()?;
+    let chat = Chat { messages, variables: variables.unwrap_or_default(), ..Chat::default() };
+    Ok(Ask {
+        model: fields.text("model")?,
+        prompt: Prompt::Chat(chat),
+        sampling: openai::sampling(&mut fields)?.logit_bias(bias),
+        limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
+        logprobs: wants_logprobs.then_some(top.unwrap_or(0)),
+        answers,
+        ..Ask::default()
+    })
+}
+
+/// Biases by token, whose numbers are texts in JSON.
+fn logit_bias(value: &Json) -> Result<Vec<(u32, f32)>, Refusal> {
+    const EXPECTED: &str = "logit_bias: expected an object of numbers from -100 to 100 by token";
+    let Json::Object(entries) = value else { return Err(Refusal::invalid(EXPECTED)) };
+    let entry = |(token, bias): &(String, Json)| {
+        let bias = match bias {
+            Json::Integer(bias) => *bias as f32,
+            Json::Float(bias) => *bias as f32,
+            _ => return None,
+        };
+        let bias = Some(bias).filter(|bias| (-100.0..=100.0).contains(bias))?;
+        Some((token.parse().ok()?, bias))
+    };
+    let all: Option<_> = entries.iter().map(entry).collect();
+    all.ok_or_else(|| Refusal::invalid(EXPECTED))
+}
+
+/// What all parts of a response have.
+#[derive(Clone)]
+struct Head {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Head {
+    fn of(answers: &Answers) -> Self {
+        let created = now();
+        Self {
+            id: format!("chatcmpl-{created:x}{:013x}", answers.seed),
+            created,
+            model: answers.name.clone(),
+        }
+    }
+
+    fn object(&self, object: &str, choices: Vec<Value>) -> Value {
+        json!({
+            "id": self.id,
+            "object": object,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": concat!("siskin-", env!("CARGO_PKG_VERSION")),
+            "choices": choices,
+        })
+    }
+}
+
+fn choice(index: usize, whole: &Whole, tokenizer: &Tokenizer) -> Value {
+    let mut message = json!({"role": "assistant", "content": whole.text, "refusal": null});
+    if !whole.thoughts.is_empty() {
+        message["reasoning_content"] = json!(whole.thoughts);
+    }
+    let content: Vec<Value> =
+        whole.logprobs.iter().map(|(token, logprobs)| logprob(*token, logprobs, tokenizer)).collect();
+    let logprobs = (!content.is_empty()).then(|| json!({"content": content, "refusal": null}));
+    let reason = whole.outcome.as_ref().map(|outcome| finish(outcome.finish));
+    json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason})
+}
+
+fn finish(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+    }
+}
+
+/// A token with its probability, and the most probable ones.
+fn logprob(token: u32, logprobs: &Logprobs, tokenizer: &Tokenizer) -> Value {
+    let entry = |token: u32, logprob: f32| {
+        let bytes = match tokenizer.piece(token) {
+            [] => tokenizer.text(token),
+            piece => piece,
+        };
+        json!({"token": String::from_utf8_lossy(bytes), "logprob": finite(logprob), "bytes": bytes})
+    };
+    let top: Vec<Value> = logprobs.top.iter().map(|&(token, logprob)| entry(token, logprob)).collect();
+    let mut picked = entry(token, logprobs.picked);
+    picked["top_logprobs"] = json!(top);
+    picked
+}
+
+/// JSON has no infinities. OpenAI's least is this.
+fn finite(logprob: f32) -> f32 {
+    logprob.max(-9999.0)
+}
+
+fn usage(prompt_tokens: usize, outcomes: &[&Outcome]) -> Value {
+    let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(|outcome| of(outcome)).sum::<usize>();
+    let tokens = sum(|outcome| outcome.tokens);
+    // A prompt that has several answers is read once.
+    let cached = outcomes.first().map_or(0, |outcome| outcome.cached_tokens);
+    json!({
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": tokens,
+        "total_tokens": prompt_tokens + tokens,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": sum(|outcome| outcome.thought_tokens)},
+    })
+}
+
+/// The answers as events.
+fn events(answers: Answers, head: Head, with_usage: bool) -> impl Stream<Item = String> {
+    let first = (0..answers.unfinished())
+        .map(|index| part(index, &json!({"role": "assistant", "content": ""}), None, None))
+        .map(|choice| head.object("chat.completion.chunk", vec![choice]));
+    let waiting: VecDeque<Value> = first.collect();
+    let state = Streaming { answers, head, with_usage, waiting, outcomes: Vec::new(), is_over: false };
+    stream::unfold(state, |mut state| async {
+        let event = state.next().await?;
+        Some((event, state))
+    })
+}
+
+/// Answers that are written piece by piece.
+struct Streaming {
+    answers: Answers,
+    head: Head,
+    with_usage: bool,
+    /// What is to be written before anything else.
+    waiting: VecDeque<Value>,
+    outcomes: Vec<Outcome>,
+    is_over: bool,
+}
+
+impl Streaming {
+    /// The next event; None once the last was written.
+    async fn next(&mut self) -> Option<String> {
+        if let Some(value) = self.waiting.pop_front() {
+            return Some(format!("data: {value}"));
+        }
+        if self.is_over {
+            return None;
+        }
+        let choice = match self.answers.next().await {
+            Ok(Some((index, delta))) => self.choice(index, delta),
+            Ok(None) => {
+                self.is_over = true;
+                if self.with_usage {
+                    let outcomes: Vec<&Outcome> = self.outcomes.iter().collect();
+                    let mut last = self.head.object("chat.completion.chunk", Vec::new());
+                    last["usage"] = usage(self.answers.prompt_tokens, &outcomes);
+                    return Some(format!("data: {last}\n\ndata: [DONE]"));
+                }
+                return Some("data: [DONE]".to_owned());
+            }
+            Err(refusal) => {
+                self.is_over = true;
+                return Some(format!("data: {}", error(&refusal)));
+            }
+        };
+        let mut chunk = self.head.object("chat.completion.chunk", vec![choice]);
+        if self.with_usage {
+            chunk["usage"] = Value::Null;
+        }
+        Some(format!("data: {chunk}"))
+    }
+
+    fn choice(&mut self, index: usize, delta: Delta) -> Value {
+        match delta {
+            Delta::Text(text) => part(index, &json!({"content": text}), None, None),
+            Delta::Thought(text) => part(index, &json!({"reasoning_content": text}), None, None),
+            Delta::Token(token, logprobs) => {
+                let content = logprob(token, &logprobs, self.answers.model.model.tokenizer());
+                let logprobs = json!({"content": [content], "refusal": null});
+                part(index, &json!({}), Some(logprobs), None)
+            }
+            Delta::Over(outcome) => {
+                let reason = finish(outcome.finish);
+                self.outcomes.push(outcome);
+                part(index, &json!({}), None, Some(reason))
+            }
+        }
+    }
+}
+
+/// A choice of a part of a response.
+fn part(index: usize, delta: &Value, logprobs: Option<Value>, reason: Option<&str>) -> Value {
+    json!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason})
+}

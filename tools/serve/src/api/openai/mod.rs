@@ -1,0 +1,50 @@
+//! OpenAI's API, as its own clients and the many that imitate it speak it (platform.openai.com/docs/api-reference).
+
+mod chat;
+mod models;
+
+use super::with_retry;
+use crate::http;
+use crate::refusal::{Reason, Refusal};
+use crate::server::Server;
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) fn routes() -> Router<Arc<Server>> {
+    Router::new()
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*name}", get(models::one))
+        .route("/v1/chat/completions", post(chat::completions))
+}
+
+/// A refusal as OpenAI's clients expect it.
+pub(super) fn refuse(refusal: &Refusal) -> Response {
+    with_retry(http::json(refusal.status(), &error(refusal)), refusal)
+}
+
+/// The body of a refusal.
+fn error(refusal: &Refusal) -> Value {
+    let (kind, code) = match refusal.reason {
+        Reason::Invalid | Reason::Method | Reason::Timeout => ("invalid_request_error", None),
+        Reason::ContextExceeded { .. } => ("invalid_request_error", Some("context_length_exceeded")),
+        Reason::NotFound => ("invalid_request_error", Some("model_not_found")),
+        Reason::TooLarge => ("invalid_request_error", Some("request_too_large")),
+        Reason::Busy => ("rate_limit_error", Some("rate_limit_exceeded")),
+        Reason::Internal => ("server_error", None),
+        Reason::Unavailable => ("server_error", Some("unavailable")),
+    };
+    let mut error = json!({"message": refusal.message, "type": kind, "param": null, "code": code});
+    if let Reason::ContextExceeded { prompt, context } = refusal.reason {
+        error["n_prompt_tokens"] = json!(prompt);
+        error["n_ctx"] = json!(context);
+    }
+    json!({"error": error})
+}
+
+/// What a handler comes to: an answer, or a refusal in OpenAI's words.
+fn respond(done: Result<Response, Refusal>) -> Response {
+    done.unwrap_or_else(|refusal| refuse(&refusal))
+}

@@ -1,0 +1,60 @@
+//! What is asked of a model, in no API's own words.
+
+use siskin::AnswerLimits;
+use siskin::sampler::SamplerOverrides;
+use siskin::template::{Json, Message};
+use std::time::Duration;
+
+/// A request for one or several answers to a prompt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ask {
+    /// The model's name; None: the server's first.
+    pub(crate) model: Option<String>,
+    pub(crate) prompt: Prompt,
+    pub(crate) sampling: SamplerOverrides,
+    pub(crate) limits: AnswerLimits,
+    /// How many of the most probable tokens are told with each one.
+    pub(crate) logprobs: Option<usize>,
+    /// Whether control tokens stand in the answer by their own text.
+    pub(crate) special: bool,
+    /// Answers to the same prompt; 0 counts as 1. Each has a seed of its own, the next one's being greater by 1.
+    pub(crate) answers: usize,
+    /// How long the model stays in memory afterwards, where the request has a say in it.
+    pub(crate) keep_alive: Option<KeepAlive>,
+}
+
+/// What the answer goes on from.
+#[derive(Clone, Debug)]
+pub(crate) enum Prompt {
+    /// A conversation, in the model's chat template.
+    Chat(Chat),
+    /// A text that is continued as it is; whether it may spell control tokens.
+    Text { text: String, special: bool },
+    /// Tokens.
+    Tokens(Vec<u32>),
+}
+
+impl Default for Prompt {
+    fn default() -> Self {
+        Prompt::Chat(Chat::default())
+    }
+}
+
+/// A conversation, and what its template is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chat {
+    pub(crate) messages: Vec<Message>,
+    /// Tools that the model may call, each as OpenAI writes them.
+    pub(crate) tools: Option<Vec<Json>>,
+    /// Whether the model is to think first, where its template has a switch for that.
+    pub(crate) think: Option<bool>,
+    /// Further variables of the template.
+    pub(crate) variables: Vec<(String, Json)>,
+}
+
+/// How long a model stays in memory that nobody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeepAlive {
+    For(Duration),
+    Forever,
+}

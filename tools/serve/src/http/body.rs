@@ -1,0 +1,41 @@
+use crate::refusal::{Reason, Refusal};
+use crate::server::Server;
+use axum::body::Body;
+use axum::http::Request;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use siskin_kit::json::Object;
+use std::time::Duration;
+
+/// How long a client may take for a body.
+const BODY_TIME: Duration = Duration::from_mins(1);
+
+/// The body of a request.
+///
+/// # Errors
+/// One that is too long, comes too slowly, or breaks off.
+pub(crate) async fn read(server: &Server, request: Request<Body>) -> Result<Bytes, Refusal> {
+    let most = server.options.body;
+    let body = Limited::new(request.into_body(), most).collect();
+    match tokio::time::timeout(BODY_TIME, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let said = format!("the body has more than {most} bytes, which is the most that is taken");
+            Err(Refusal::new(Reason::TooLarge, said))
+        }
+        Ok(Err(_)) => Err(Refusal::invalid("the body breaks off")),
+        Err(_) => Err(Refusal::new(Reason::Timeout, "the body came too slowly")),
+    }
+}
+
+/// The body of a request, a JSON object. Nothing at all is an empty one.
+///
+/// # Errors
+/// As for [`read`]; another body.
+pub(crate) async fn read_json(server: &Server, request: Request<Body>) -> Result<Object, Refusal> {
+    let body = read(server, request).await?;
+    let text = str::from_utf8(&body).map_err(|_| Refusal::invalid("the body: expected JSON in UTF-8"))?;
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    // Long conversations take a while.
+    Object::parse(text).map_err(|error| Refusal::invalid(format_args!("the body: {error:#}")))
+}

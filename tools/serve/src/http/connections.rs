@@ -1,0 +1,97 @@
+use crate::api;
+use crate::options::ServeOptions;
+use crate::server::Server;
+use crate::worker::Client;
+use anyhow::{Context, Result};
+use axum::Extension;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
+
+/// Connections at a time, at most: those beyond wait to be accepted.
+const CONNECTIONS: usize = 1024;
+/// Bytes of a request's line and headers, at most.
+const HEADERS: usize = 64 << 10;
+/// How long a client may take for them.
+const HEADER_TIME: Duration = Duration::from_secs(20);
+/// How long a client may read nothing of what is there for it.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+/// How long answers under way have when the server ends.
+const DRAIN_TIME: Duration = Duration::from_secs(4);
+
+/// Listens where the options say.
+///
+/// # Errors
+/// An address that cannot be had.
+pub(crate) async fn listen(options: &ServeOptions) -> Result<TcpListener> {
+    let address = options.address;
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Serves connections until the process is asked to end. What is under way then may go on for some seconds.
+///
+/// # Errors
+/// Signals that cannot be heard.
+pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let router = api::router(server);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (ending, _) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(_) = connections.join_next() => {}
+            (accepted, place) = accepted => match accepted {
+                Ok((stream, peer)) => {
+                    let client: Client = peer.ip().to_string().into();
+                    let service = router.clone().layer(Extension(client));
+                    let ending = ending.subscribe();
+                    connections.spawn(async move {
+                        connection(stream, service, ending).await;
+                        drop(place);
+                    });
+                }
+                // Too many files are open, or the like: others must end first.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+        }
+    }
+    drop(listener);
+    let _ = ending.send(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+    Ok(())
+}
+
+/// Serves a connection to its end. A request that is under way when the server is asked to end is answered first.
+async fn connection(stream: TcpStream, service: axum::Router, mut ending: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIME));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEADERS)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
+    tokio::pin!(connection);
+    tokio::select! {
+        // What went wrong is the client's concern, who knows.
+        _ = connection.as_mut() => return,
+        _ = ending.wait_for(|ending| *ending) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

@@ -1,0 +1,24 @@
+//! The server: models that other programs ask over HTTP, in the words of the APIs that they know.
+//!
+//! A request goes from `http` (connections, bodies, streams) to a module of `api`, which reads it in its own words and makes an
+//! [`Ask`](ask::Ask) of it. [`Server::answer`](server::Server::answer) finds the model (`models`), makes a prompt, and hands it
+//! to the model's `worker`, a thread that works on all answers at once and never waits for the network. What comes back is a
+//! stream of [`Delta`](answers::Delta)s, which the same module of `api` writes in its own words again.
+
+#![forbid(unsafe_code)]
+#![allow(dead_code, unused_imports)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
+#![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
+
+mod answers;
+mod api;
+mod ask;
+mod http;
+mod models;
+mod options;
+mod refusal;
+mod server;
+mod worker;
+
+pub use options::{ModelSource, ServeOptions};
+pub use server::serve;

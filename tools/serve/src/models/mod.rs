@@ -1,0 +1,213 @@
+//! The models that there are, and which of them are in memory.
+
+mod loaded;
+
+pub(crate) use loaded::Loaded;
+
+use crate::ask::KeepAlive;
+use crate::options::{ModelSource, ServeOptions};
+use crate::refusal::{Reason, Refusal};
+use siskin::plan::PlanError;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// All models by name, each loaded when it is first asked.
+pub(crate) struct Models {
+    entries: Vec<Entry>,
+    options: Arc<ServeOptions>,
+}
+
+/// A model that there is.
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) source: ModelSource,
+    /// Held while it is loaded or unloaded.
+    place: Arc<Mutex<Place>>,
+}
+
+/// Where a model in memory is kept.
+#[derive(Default)]
+struct Place {
+    loaded: Option<Kept>,
+}
+
+/// A model in memory.
+struct Kept {
+    model: Arc<Loaded>,
+    used: Instant,
+    /// How long it stays after its last use; None: for good.
+    keep: Option<Duration>,
+}
+
+/// Why a model is not in memory.
+#[derive(Debug)]
+pub(crate) enum LoadFailure {
+    /// There is too little memory beside what is there already.
+    Memory(String),
+    Other(String),
+}
+
+impl From<anyhow::Error> for LoadFailure {
+    fn from(error: anyhow::Error) -> Self {
+        let said = format!("{error:#}").replace('\n', " ");
+        match error.downcast_ref::<PlanError>() {
+            Some(PlanError::Memory { .. }) => LoadFailure::Memory(said),
+            _ => LoadFailure::Other(said),
+        }
+    }
+}
+
+impl Models {
+    pub(crate) fn new(options: &Arc<ServeOptions>) -> Self {
+        let entry = |(name, source): &(String, ModelSource)| Entry {
+            name: name.clone(),
+            source: source.clone(),
+            place: Arc::default(),
+        };
+        Self { entries: options.models.iter().map(entry).collect(), options: Arc::clone(options) }
+    }
+
+    /// All models.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The model of this name, which may end in `:latest`; None: the first.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`].
+    pub(crate) fn find(&self, name: Option<&str>) -> Result<&Entry, Refusal> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return self.entries.first().ok_or_else(|| Refusal::new(Reason::NotFound, "there are no models"));
+        };
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        let found = self.entries.iter().find(|entry| entry.name == name || entry.name == bare);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
+            let said = format!("model {name:?} is not here, expected one of: {}", names.join(", "));
+            Refusal::new(Reason::NotFound, said)
+        })
+    }
+
+    /// The model of this name, loaded, and how long that took.
+    ///
+    /// # Errors
+    /// No such model, one that cannot be loaded, and too little memory beside those that are being asked.
+    pub(crate) async fn open(
+        &self,
+        name: Option<&str>,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<(Arc<Loaded>, Duration), Refusal> {
+        let entry = self.find(name)?;
+        let mut place = Arc::clone(&entry.place).lock_owned().await;
+        let begun = Instant::now();
+        if place.loaded.is_none() {
+            let model = loop {
+                match self.load(entry).await? {
+                    Ok(model) => break model,
+                    Err(LoadFailure::Memory(said)) => {
+                        if !self.make_room().await {
+                            return Err(Refusal::new(Reason::Unavailable, said));
+                        }
+                    }
+                    Err(LoadFailure::Other(said)) => return Err(Refusal::internal(said)),
+                }
+            };
+            let keep = self.options.keep_alive;
+            place.loaded = Some(Kept { model: Arc::new(model), used: begun, keep });
+        }
+        let loading = begun.elapsed();
+        let kept = place.loaded.as_mut().ok_or_else(|| Refusal::internal("the model is gone"))?;
+        kept.used = Instant::now();
+        match keep_alive {
+            Some(KeepAlive::For(time)) => kept.keep = Some(time),
+            Some(KeepAlive::Forever) => kept.keep = None,
+            None => {}
+        }
+        Ok((Arc::clone(&kept.model), loading))
+    }
+
+    async fn load(&self, entry: &Entry) -> Result<Result<Loaded, LoadFailure>, Refusal> {
+        let (name, source) = (entry.name.clone(), entry.source.clone());
+        let options = Arc::clone(&self.options);
+        let load = move || Loaded::open(&name, &source, &options).map_err(LoadFailure::from);
+        tokio::task::spawn_blocking(load).await.map_err(Refusal::internal)
+    }
+
+    /// Unloads the model that nobody has asked for the longest time. Returns whether there was one.
+    async fn make_room(&self) -> bool {
+        let mut oldest: Option<(Instant, OwnedMutexGuard<Place>)> = None;
+        for entry in &self.entries {
+            // One that is being loaded, or asked, stays.
+            let Ok(place) = Arc::clone(&entry.place).try_lock_owned() else { continue };
+            if let Some(kept) = place.loaded.as_ref().filter(|kept| kept.is_unused())
+                && oldest.as_ref().is_none_or(|(used, _)| kept.used < *used)
+            {
+                oldest = Some((kept.used, place));
+            }
+        }
+        match oldest {
+            Some((_, mut place)) => {
+                unload(&mut place).await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Unloads the models whose time is over.
+    pub(crate) async fn tidy(&self) {
+        for entry in &self.entries {
+            let Ok(mut place) = Arc::clone(&entry.place).try_lock_owned() else { continue };
+            if place.loaded.as_ref().is_some_and(Kept::is_over) {
+                unload(&mut place).await;
+            }
+        }
+    }
+
+    /// Unloads a model, once nobody waits for an answer of it.
+    ///
+    /// # Errors
+    /// No such model.
+    #[allow(dead_code)]
+    pub(crate) async fn unload(&self, name: &str) -> Result<(), Refusal> {
+        let entry = self.find(Some(name))?;
+        let mut place = Arc::clone(&entry.place).lock_owned().await;
+        if let Some(kept) = &mut place.loaded {
+            kept.keep = Some(Duration::ZERO);
+        }
+        if place.loaded.as_ref().is_some_and(Kept::is_over) {
+            unload(&mut place).await;
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// The model, where it is in memory, and how long it stays there; None of the latter: for good.
+    pub(crate) fn loaded(&self) -> Option<(Arc<Loaded>, Option<Duration>)> {
+        let place = self.place.try_lock().ok()?;
+        let kept = place.loaded.as_ref()?;
+        let left = kept.keep.map(|keep| keep.saturating_sub(kept.used.elapsed()));
+        Some((Arc::clone(&kept.model), left))
+    }
+}
+
+impl Kept {
+    /// Whether nobody waits for an answer of it.
+    fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.model) == 1
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_unused() && self.keep.is_some_and(|keep| self.used.elapsed() >= keep)
+    }
+}
+
+/// Gives a model's memory back.
+async fn unload(place: &mut Place) {
+    let kept = place.loaded.take();
+    // Its thread is waited for.
+    let _ = tokio::task::spawn_blocking(move || drop(kept)).await;
+}

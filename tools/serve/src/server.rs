@@ -1,0 +1,157 @@
+use crate::answers::Answers;
+use crate::ask::{Ask, Chat, Prompt};
+use crate::http;
+use crate::models::{Loaded, Models};
+use crate::options::ServeOptions;
+use crate::refusal::{Reason, Refusal};
+use crate::worker::{Client, Job};
+use anyhow::{Context, Result};
+use siskin::AnswerRequest;
+use siskin::sampler::SamplerOptions;
+use siskin::template::{Json, Rendering};
+use siskin::tokenizer::Special;
+use siskin::{Error, Model, SessionError};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::runtime;
+use tokio::sync::mpsc;
+
+/// What all requests share.
+pub(crate) struct Server {
+    pub(crate) options: Arc<ServeOptions>,
+    pub(crate) models: Models,
+    /// Seconds since 1970 when the server began.
+    pub(crate) created: u64,
+}
+
+/// Serves until the process is asked to end (SIGTERM, SIGINT): what is under way has some seconds then. `ready` is told the
+/// address, once clients can connect.
+///
+/// # Errors
+/// An address that cannot be had, and models that cannot be opened.
+pub fn serve(options: ServeOptions, ready: impl FnOnce(std::net::SocketAddr)) -> Result<()> {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(HTTP_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .context("the server's threads")?;
+    let done = runtime.block_on(async {
+        let server = Arc::new(Server::new(options));
+        let listener = http::listen(&server.options).await?;
+        ready(listener.local_addr().context("the server's address")?);
+        let tidy = tokio::spawn(tidy(Arc::clone(&server)));
+        let done = http::accept(listener, Arc::clone(&server)).await;
+        tidy.abort();
+        done
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+/// Threads for connections. They only parse and write; models have threads of their own.
+const HTTP_THREADS: usize = 2;
+/// Threads that load models and make prompts, at most.
+const BLOCKING_THREADS: usize = 8;
+
+async fn tidy(server: Arc<Server>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.models.tidy().await;
+    }
+}
+
+impl Server {
+    fn new(options: ServeOptions) -> Self {
+        let options = Arc::new(options);
+        Self { models: Models::new(&options), options, created: now() }
+    }
+
+    /// Answers that a worker works on from now on.
+    ///
+    /// # Errors
+    /// A request that is wrong, a model that is not there or has no memory, a queue that is full.
+    pub(crate) async fn answer(&self, client: Client, ask: Ask) -> Result<Answers, Refusal> {
+        let asked = Instant::now();
+        let (model, loading) = self.models.open(ask.model.as_deref(), ask.keep_alive).await?;
+        let count = ask.answers.max(1);
+        model.worker.check_room(count)?;
+        let name = ask.model.clone().unwrap_or_else(|| model.name.clone());
+        let base = model.model.clone();
+        let prompt = ask.prompt;
+        let prompt = tokio::task::spawn_blocking(move || tokens(&base, &prompt)).await;
+        let prompt = prompt.map_err(Refusal::internal)??;
+        check_prompt(&model, &prompt)?;
+
+        let sampling = SamplerOptions::default().overlay(model.model.sampling()).overlay(&ask.sampling);
+        let seed = sampling.seed.unwrap_or_else(draw_seed);
+        let (sender, events) = mpsc::unbounded_channel();
+        let prompt_tokens = prompt.len();
+        for index in 0..count {
+            let request = AnswerRequest::new(prompt.clone())
+                .sampling(sampling.clone().seed(seed.wrapping_add(index as u64)))
+                .limits(ask.limits.clone())
+                .special(ask.special)
+                .logprobs(ask.logprobs);
+            let (client, events) = (Arc::clone(&client), sender.clone());
+            let deadline = asked + self.options.answer_time;
+            model.worker.ask(Job { client, request, index, asked, deadline, events })?;
+        }
+        Ok(Answers::new(model, name, prompt_tokens, seed, loading, events, count))
+    }
+}
+
+/// The tokens of a prompt.
+pub(crate) fn tokens(model: &Model, prompt: &Prompt) -> Result<Vec<u32>, Refusal> {
+    match prompt {
+        Prompt::Chat(chat) => {
+            let tokens = model.chat_tokens_with(&chat.messages, &rendering(model, chat));
+            tokens.map_err(|error| Refusal::invalid(format_args!("messages: {error}")))
+        }
+        Prompt::Text { text, special } => {
+            let special = if *special { Special::Parse } else { Special::Text };
+            Ok(model.text_tokens_with(text, special))
+        }
+        Prompt::Tokens(tokens) => Ok(tokens.clone()),
+    }
+}
+
+/// What a template is told of a conversation.
+pub(crate) fn rendering(model: &Model, chat: &Chat) -> Rendering {
+    let switch = model.chat_template().thinking_variable().zip(chat.think);
+    let switch = switch.map(|(name, on)| (name.to_owned(), Json::from(on)));
+    let named = |name: &str| chat.variables.iter().any(|(variable, _)| variable == name);
+    let variables = switch.into_iter().filter(|(name, _)| !named(name)).chain(chat.variables.iter().cloned());
+    Rendering::default().tools(chat.tools.clone()).variables(variables.collect())
+}
+
+/// Refuses a prompt that cannot be answered.
+fn check_prompt(model: &Loaded, prompt: &[u32]) -> Result<(), Refusal> {
+    let (tokens, context) = (prompt.len(), model.context);
+    if tokens == 0 {
+        return Err(Refusal::invalid("the prompt is empty"));
+    }
+    if tokens >= context {
+        let said =
+            format!("the prompt has {tokens} tokens, the context has room for {context} with the answer");
+        return Err(Refusal::new(Reason::ContextExceeded { prompt: tokens, context }, said));
+    }
+    let vocabulary = model.model.vocabulary();
+    match prompt.iter().find(|&&token| token as usize >= vocabulary) {
+        Some(&token) => Err(Refusal::invalid(Error::from(SessionError::Token { token, vocabulary }))),
+        None => Ok(()),
+    }
+}
+
+/// A seed that nobody chose. It is below 2^53, so that clients whose numbers are floats read it right.
+fn draw_seed() -> u64 {
+    // Its keys are random, from the operating system.
+    RandomState::new().hash_one(0) >> 11
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

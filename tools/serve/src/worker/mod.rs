@@ -1,0 +1,317 @@
+//! The thread that works on a model's answers, all at once.
+//!
+//! It takes jobs from a channel and tells of them through channels that never make it wait: what an answer can say is bounded
+//! by the context, so a client that reads slowly holds back nobody, and one that went away is noticed before the next step.
+
+mod queue;
+
+use crate::refusal::{Reason, Refusal};
+use queue::Queue;
+use siskin::{AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Who asks: those of one client wait for each other before those of others do.
+pub(crate) type Client = Arc<str>;
+
+/// A request for one answer.
+pub(crate) struct Job {
+    pub(crate) client: Client,
+    pub(crate) request: AnswerRequest,
+    /// Its number among those of one request.
+    pub(crate) index: usize,
+    pub(crate) asked: Instant,
+    /// When it is broken off.
+    pub(crate) deadline: Instant,
+    pub(crate) events: UnboundedSender<(usize, Event)>,
+}
+
+/// What is new of an answer.
+pub(crate) enum Event {
+    /// More of its text, whole characters.
+    Piece(Channel, String),
+    /// A token, where probabilities were asked for.
+    Token(u32, Box<Logprobs>),
+    /// There is no more.
+    Over(Over),
+    /// It was not begun.
+    Refused(Refusal),
+}
+
+/// What an answer was in all.
+pub(crate) struct Over {
+    pub(crate) ending: Ending,
+    pub(crate) error: Option<String>,
+    pub(crate) tokens: usize,
+    pub(crate) thought_tokens: usize,
+    /// Tokens of the prompt that were there already.
+    pub(crate) reused: usize,
+    pub(crate) times: crate::answers::Times,
+}
+
+/// What the thread tells of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    /// Answers that wait for a place.
+    pub(crate) waiting: AtomicUsize,
+    /// Answers that are worked on.
+    pub(crate) at_work: AtomicUsize,
+    /// Of all answers so far: how many there were, tokens of their prompts, those of them that were there already, tokens
+    /// that were answered, and the microseconds that reading and answering took.
+    pub(crate) answers: AtomicU64,
+    pub(crate) prompt_tokens: AtomicU64,
+    pub(crate) reused_tokens: AtomicU64,
+    pub(crate) answer_tokens: AtomicU64,
+    pub(crate) prompt_time: AtomicU64,
+    pub(crate) answer_time: AtomicU64,
+}
+
+/// The thread, as others see it. Dropping it ends the work.
+pub(crate) struct Worker {
+    jobs: Option<mpsc::Sender<Job>>,
+    figures: Arc<Figures>,
+    /// Ends what is under way.
+    cancelled: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    places: usize,
+    queue: usize,
+}
+
+impl Worker {
+    /// A thread that works with this scheduler. `queue` jobs may wait for a place.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub(crate) fn start(mut scheduler: Scheduler, queue: usize) -> std::io::Result<Self> {
+        let (jobs, receiver) = mpsc::channel();
+        let figures = Arc::new(Figures::default());
+        let cancelled = Arc::new(AtomicBool::new(false));
+        scheduler.cancel_when(Arc::clone(&cancelled));
+        let places = scheduler.places();
+        let work = Work {
+            scheduler,
+            jobs: receiver,
+            queue: Queue::default(),
+            at_work: HashMap::new(),
+            figures: Arc::clone(&figures),
+        };
+        let thread = thread::Builder::new().name("answers".into()).spawn(move || work.run())?;
+        Ok(Self { jobs: Some(jobs), figures, cancelled, thread: Some(thread), places, queue })
+    }
+
+    /// What there is to know of it.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Answers that are worked on at once, at most.
+    pub(crate) fn places(&self) -> usize {
+        self.places
+    }
+
+    /// Whether `count` more jobs may wait.
+    ///
+    /// # Errors
+    /// [`Reason::Busy`], with when to try again.
+    pub(crate) fn check_room(&self, count: usize) -> Result<(), Refusal> {
+        let waiting = self.figures.waiting.load(Ordering::Relaxed);
+        let free = self.places.saturating_sub(self.figures.at_work.load(Ordering::Relaxed));
+        if waiting + count <= self.queue + free {
+            return Ok(());
+        }
+        let said = format!("{waiting} requests wait already, of {} that may", self.queue);
+        Err(Refusal { retry_after: Some(self.wait(waiting)), ..Refusal::new(Reason::Busy, said) })
+    }
+
+    /// About how long so many that wait will take.
+    fn wait(&self, waiting: usize) -> Duration {
+        let load = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        let Figures { answers, prompt_time, answer_time, .. } = &*self.figures;
+        let each = (load(prompt_time) + load(answer_time)) / load(answers).max(1);
+        let rounds = (waiting / self.places.max(1) + 1) as u64;
+        Duration::from_micros(each * rounds).clamp(Duration::from_secs(1), Duration::from_mins(2))
+    }
+
+    /// Has the thread work on a job.
+    ///
+    /// # Errors
+    /// A thread that has ended.
+    pub(crate) fn ask(&self, job: Job) -> Result<(), Refusal> {
+        self.figures.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refusal::internal("the model's thread has ended"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread works with.
+struct Work {
+    scheduler: Scheduler,
+    jobs: mpsc::Receiver<Job>,
+    queue: Queue,
+    at_work: HashMap<AnswerId, AtWork>,
+    figures: Arc<Figures>,
+}
+
+/// An answer that is worked on.
+struct AtWork {
+    job: Job,
+    prompt_tokens: usize,
+    begun: Instant,
+    /// When the prompt was read, and how much of it was there already.
+    read: Option<(Instant, usize)>,
+}
+
+impl Work {
+    /// Works until nobody can ask any more.
+    fn run(mut self) {
+        while self.take_jobs() {
+            self.drop_abandoned();
+            self.begin();
+            self.figures.at_work.store(self.at_work.len(), Ordering::Relaxed);
+            if self.at_work.is_empty() {
+                continue;
+            }
+            if !self.step() {
+                break;
+            }
+        }
+    }
+
+    /// Takes what was asked meanwhile, and waits for it where there is nothing to do. Returns whether there may be more.
+    fn take_jobs(&mut self) -> bool {
+        if self.at_work.is_empty() && self.queue.is_empty() {
+            match self.jobs.recv() {
+                Ok(job) => self.queue.push(job),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match self.jobs.try_recv() {
+                Ok(job) => self.queue.push(job),
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Drops what nobody waits for any more, and what took too long.
+    fn drop_abandoned(&mut self) {
+        let now = Instant::now();
+        let waiting = self.queue.len();
+        self.queue.retain(|job| keep(job, now));
+        self.figures.waiting.fetch_sub(waiting - self.queue.len(), Ordering::Relaxed);
+        let scheduler = &mut self.scheduler;
+        self.at_work.retain(|&id, at_work| {
+            let kept = keep(&at_work.job, now);
+            if !kept {
+                scheduler.drop_answer(id);
+            }
+            kept
+        });
+    }
+
+    /// Begins answers where there are places.
+    fn begin(&mut self) {
+        while self.at_work.len() < self.scheduler.places()
+            && let Some(job) = self.queue.pop()
+        {
+            self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
+            let prompt_tokens = job.request.prompt.len();
+            match self.scheduler.ask(job.request.clone()) {
+                Ok(id) => {
+                    let at_work = AtWork { job, prompt_tokens, begun: Instant::now(), read: None };
+                    self.at_work.insert(id, at_work);
+                }
+                Err(error) => job.tell(Event::Refused(Refusal::invalid(error))),
+            }
+        }
+    }
+
+    /// Takes a step. Returns whether there may be another.
+    fn step(&mut self) -> bool {
+        let Self { scheduler, at_work, figures, .. } = self;
+        let step = scheduler.step(|id, event| {
+            let Some(work) = at_work.get_mut(&id) else { return };
+            match event {
+                AnswerEvent::Read { reused } => work.read = Some((Instant::now(), reused)),
+                AnswerEvent::Token { token, logprobs: Some(logprobs) } => {
+                    work.job.tell(Event::Token(token, Box::new(logprobs.clone())));
+                }
+                AnswerEvent::Token { logprobs: None, .. } => {}
+                AnswerEvent::Piece(piece) => {
+                    work.job.tell(Event::Piece(piece.channel, piece.text.to_owned()));
+                }
+                AnswerEvent::Over { ending, tokens, thought_tokens, error } => {
+                    let over = work.over(ending, tokens.len(), thought_tokens, error.map(|e| e.to_string()));
+                    figures.add(work.prompt_tokens, &over);
+                    work.job.tell(Event::Over(over));
+                    at_work.remove(&id);
+                }
+            }
+        });
+        step.is_ok()
+    }
+}
+
+impl AtWork {
+    fn over(&self, ending: Ending, tokens: usize, thought_tokens: usize, error: Option<String>) -> Over {
+        let now = Instant::now();
+        let (read, reused) = self.read.unwrap_or((now, 0));
+        let times = crate::answers::Times {
+            queued: self.begun - self.job.asked,
+            prompt: read - self.begun,
+            answer: now - read,
+        };
+        Over { ending, error, tokens, thought_tokens, reused, times }
+    }
+}
+
+impl Job {
+    /// Tells who asked, if they are still there.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send((self.index, event));
+    }
+}
+
+/// Whether somebody still waits for a job. Who waited too long is told.
+fn keep(job: &Job, now: Instant) -> bool {
+    if job.events.is_closed() {
+        return false;
+    }
+    if now >= job.deadline {
+        job.tell(Event::Refused(Refusal::new(Reason::Unavailable, "the answer took longer than it may")));
+        return false;
+    }
+    true
+}
+
+impl Figures {
+    fn add(&self, prompt_tokens: usize, over: &Over) {
+        let add = |figure: &AtomicU64, more: u64| figure.fetch_add(more, Ordering::Relaxed);
+        add(&self.answers, 1);
+        add(&self.prompt_tokens, prompt_tokens as u64);
+        add(&self.reused_tokens, over.reused as u64);
+        add(&self.answer_tokens, over.tokens as u64);
+        add(&self.prompt_time, over.times.prompt.as_micros() as u64);
+        add(&self.answer_time, over.times.answer.as_micros() as u64);
+    }
+}
