@@ -86,6 +86,7 @@ impl Server {
         check_prompt(&model, &prompt)?;
 
         let sampling = SamplerOptions::default().overlay(model.model.sampling()).overlay(&ask.sampling);
+        sampling.validate().map_err(Refusal::invalid)?;
         let seed = sampling.seed.unwrap_or_else(draw_seed);
         let (sender, events) = mpsc::unbounded_channel();
         let prompt_tokens = prompt.len();

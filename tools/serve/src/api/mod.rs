@@ -1,6 +1,10 @@
 //! The APIs, each a module that reads requests and writes answers in the words of its own clients.
 
+mod fields;
+mod logprobs;
+mod ollama;
 mod openai;
+mod sampling;
 
 use crate::http;
 use crate::refusal::{Reason, Refusal};
@@ -15,6 +19,7 @@ use std::sync::Arc;
 pub(crate) fn router(server: Arc<Server>) -> Router {
     Router::new()
         .merge(openai::routes())
+        .merge(ollama::routes())
         .route("/health", get(async || http::json(200, &serde_json::json!({"status": "ok"}))))
         .fallback(async |uri: Uri| {
             let said = format!("there is nothing at {}", uri.path());
@@ -28,8 +33,11 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
 }
 
 /// A refusal in the words of the API that an address belongs to.
-fn refuse(_path: &str, refusal: &Refusal) -> Response {
-    openai::refuse(refusal)
+fn refuse(path: &str, refusal: &Refusal) -> Response {
+    match path.split('/').nth(1) {
+        Some("api") => ollama::refuse(refusal),
+        _ => openai::refuse(refusal),
+    }
 }
 
 /// Says when to try again.

@@ -1,7 +1,7 @@
+use super::open_file;
 use crate::options::{ModelSource, ServeOptions};
 use crate::worker::Worker;
 use anyhow::{Context, Result};
-use siskin::gguf::Gguf;
 use siskin::plan::{Outline, Plan};
 use siskin::{Model, Scheduler, SequencesOptions};
 use siskin_kit::{in_file, memory};
@@ -23,10 +23,7 @@ impl Loaded {
     /// # Errors
     /// Too little memory, a [`PlanError`](siskin::plan::PlanError), and all that is wrong with the file.
     pub(crate) fn open(name: &str, source: &ModelSource, options: &ServeOptions) -> Result<Self> {
-        let file = match source {
-            ModelSource::File(path) => Gguf::open(path)?,
-            ModelSource::BuiltIn(bytes) => Gguf::from_static(name, bytes)?,
-        };
+        let file = open_file(name, source)?;
         let outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
         let mut session = options.session.clone();
         session.context = session.context.map(|context| context.min(outline.context_length()));

@@ -1,20 +1,22 @@
 //! The models that there are, and which of them are in memory.
 
+mod described;
 mod loaded;
 
+pub(crate) use described::{Described, open_file};
 pub(crate) use loaded::Loaded;
 
 use crate::ask::KeepAlive;
 use crate::options::{ModelSource, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use siskin::plan::PlanError;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// All models by name, each loaded when it is first asked.
 pub(crate) struct Models {
-    entries: Vec<Entry>,
+    entries: RwLock<Vec<Arc<Entry>>>,
     options: Arc<ServeOptions>,
 }
 
@@ -22,6 +24,7 @@ pub(crate) struct Models {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) source: ModelSource,
+    described: OnceLock<Described>,
     /// Held while it is loaded or unloaded.
     place: Arc<Mutex<Place>>,
 }
@@ -60,32 +63,31 @@ impl From<anyhow::Error> for LoadFailure {
 
 impl Models {
     pub(crate) fn new(options: &Arc<ServeOptions>) -> Self {
-        let entry = |(name, source): &(String, ModelSource)| Entry {
-            name: name.clone(),
-            source: source.clone(),
-            place: Arc::default(),
-        };
-        Self { entries: options.models.iter().map(entry).collect(), options: Arc::clone(options) }
+        let entry = |(name, source): &(String, ModelSource)| Arc::new(Entry::new(name, source));
+        let entries = options.models.iter().map(entry).collect();
+        Self { entries: RwLock::new(entries), options: Arc::clone(options) }
     }
 
     /// All models.
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The model of this name, which may end in `:latest`; None: the first.
     ///
     /// # Errors
     /// [`Reason::NotFound`].
-    pub(crate) fn find(&self, name: Option<&str>) -> Result<&Entry, Refusal> {
+    pub(crate) fn find(&self, name: Option<&str>) -> Result<Arc<Entry>, Refusal> {
+        let entries = self.entries();
         let Some(name) = name.filter(|name| !name.is_empty()) else {
-            return self.entries.first().ok_or_else(|| Refusal::new(Reason::NotFound, "there are no models"));
+            let first = entries.into_iter().next();
+            return first.ok_or_else(|| Refusal::new(Reason::NotFound, "there are no models"));
         };
         let bare = name.strip_suffix(":latest").unwrap_or(name);
-        let found = self.entries.iter().find(|entry| entry.name == name || entry.name == bare);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
-            let said = format!("model {name:?} is not here, expected one of: {}", names.join(", "));
+        let found = entries.iter().find(|entry| entry.name == name || entry.name == bare);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+            let said = format!("model {name:?} not found, expected one of: {}", names.join(", "));
             Refusal::new(Reason::NotFound, said)
         })
     }
@@ -104,7 +106,7 @@ impl Models {
         let begun = Instant::now();
         if place.loaded.is_none() {
             let model = loop {
-                match self.load(entry).await? {
+                match self.load(&entry).await? {
                     Ok(model) => break model,
                     Err(LoadFailure::Memory(said)) => {
                         if !self.make_room().await {
@@ -138,7 +140,7 @@ impl Models {
     /// Unloads the model that nobody has asked for the longest time. Returns whether there was one.
     async fn make_room(&self) -> bool {
         let mut oldest: Option<(Instant, OwnedMutexGuard<Place>)> = None;
-        for entry in &self.entries {
+        for entry in self.entries() {
             // One that is being loaded, or asked, stays.
             let Ok(place) = Arc::clone(&entry.place).try_lock_owned() else { continue };
             if let Some(kept) = place.loaded.as_ref().filter(|kept| kept.is_unused())
@@ -158,7 +160,7 @@ impl Models {
 
     /// Unloads the models whose time is over.
     pub(crate) async fn tidy(&self) {
-        for entry in &self.entries {
+        for entry in self.entries() {
             let Ok(mut place) = Arc::clone(&entry.place).try_lock_owned() else { continue };
             if place.loaded.as_ref().is_some_and(Kept::is_over) {
                 unload(&mut place).await;
@@ -170,7 +172,6 @@ impl Models {
     ///
     /// # Errors
     /// No such model.
-    #[allow(dead_code)]
     pub(crate) async fn unload(&self, name: &str) -> Result<(), Refusal> {
         let entry = self.find(Some(name))?;
         let mut place = Arc::clone(&entry.place).lock_owned().await;
@@ -185,6 +186,26 @@ impl Models {
 }
 
 impl Entry {
+    fn new(name: &str, source: &ModelSource) -> Self {
+        let (described, place) = (OnceLock::new(), Arc::default());
+        Self { name: name.to_owned(), source: source.clone(), described, place }
+    }
+
+    /// What its file says of it. It is read when that is first asked.
+    ///
+    /// # Errors
+    /// All that is wrong with the file.
+    pub(crate) async fn describe(self: &Arc<Self>) -> Result<&Described, Refusal> {
+        if self.described.get().is_none() {
+            let entry = Arc::clone(self);
+            let read = move || Described::of(&entry.name, &entry.source);
+            let described = tokio::task::spawn_blocking(read).await.map_err(Refusal::internal)?;
+            let described = described.map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
+            return Ok(self.described.get_or_init(|| described));
+        }
+        self.described.get().ok_or_else(|| Refusal::internal("the model is gone"))
+    }
+
     /// The model, where it is in memory, and how long it stays there; None of the latter: for good.
     pub(crate) fn loaded(&self) -> Option<(Arc<Loaded>, Option<Duration>)> {
         let place = self.place.try_lock().ok()?;

@@ -77,7 +77,9 @@ mod tests {
     #[test]
     fn who_went_away_has_no_turn() {
         let mut queue = Queue::default();
-        [("a", 0), ("b", 1), ("a", 2)].map(|(client, index)| queue.push(job(client, index)));
+        for (client, index) in [("a", 0), ("b", 1), ("a", 2)] {
+            queue.push(job(client, index));
+        }
         queue.retain(|job| job.index != 1);
         assert_eq!(queue.len(), 2);
         queue.retain(|job| job.index == 2);

@@ -2,6 +2,9 @@
 
 use super::{error, respond};
 use crate::answers::{Answers, Delta, Finish, Outcome, Whole};
+use crate::api::fields;
+use crate::api::logprobs::logprob;
+use crate::api::sampling::{logit_bias, sampling};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::http;
 use crate::refusal::Refusal;
@@ -14,9 +17,8 @@ use axum::http::Request;
 use axum::response::Response;
 use futures_util::{Stream, stream};
 use serde_json::{Value, json};
-use siskin::template::Json;
+use siskin::AnswerLimits;
 use siskin::tokenizer::Tokenizer;
-use siskin::{AnswerLimits, Logprobs};
 use siskin_kit::json::Object;
 use siskin_kit::openai::{self, Tokens};
 use std::collections::VecDeque;
@@ -73,12 +75,10 @@ fn ask(mut fields: Object) -> Result<Ask, Refusal> {
     if messages.is_empty() {
         return Err(Refusal::invalid("messages: expected one or more"));
     }
+    fields::refuse(&mut fields, &["functions", "audio", "web_search_options"])?;
+    fields::text_alone(&mut fields, "response_format")?;
+    let tools = fields::tools(&mut fields)?;
     let variables = fields.typed("chat_template_kwargs", "an object", openai::variables)?;
-    let wants_logprobs = fields.flag("logprobs")?.unwrap_or(false);
-    let top = fields.whole::<usize>("top_logprobs", "a whole number from 0 to 20")?;
-    if top.is_some_and(|top| top > 20) {
-        return Err(Refusal::invalid("top_logprobs: expected a whole number from 0 to 20"));
-    }
     let stop = fields.take("stop").map(|value| openai::stops("stop", &value)).transpose()?;
     let tokens = match openai::tokens(&mut fields)? {
         Some(Tokens::Most(tokens)) => Some(tokens),
@@ -89,33 +89,16 @@ fn ask(mut fields: Object) -> Result<Ask, Refusal> {
         return Err(Refusal::invalid("n: expected a whole number from 1 to 16"));
     }
     let bias = fields.take("logit_bias").map(|value| logit_bias(&value)).transpose()?;
-    let chat = Chat { messages, variables: variables.unwrap_or_default(), ..Chat::default() };
+    let chat = Chat { messages, tools, variables: variables.unwrap_or_default(), ..Chat::default() };
     Ok(Ask {
         model: fields.text("model")?,
         prompt: Prompt::Chat(chat),
-        sampling: openai::sampling(&mut fields)?.logit_bias(bias),
+        sampling: sampling(&mut fields)?.logit_bias(bias),
         limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
-        logprobs: wants_logprobs.then_some(top.unwrap_or(0)),
+        logprobs: fields::logprobs(&mut fields)?,
         answers,
         ..Ask::default()
     })
-}
-
-/// Biases by token, whose numbers are texts in JSON.
-fn logit_bias(value: &Json) -> Result<Vec<(u32, f32)>, Refusal> {
-    const EXPECTED: &str = "logit_bias: expected an object of numbers from -100 to 100 by token";
-    let Json::Object(entries) = value else { return Err(Refusal::invalid(EXPECTED)) };
-    let entry = |(token, bias): &(String, Json)| {
-        let bias = match bias {
-            Json::Integer(bias) => *bias as f32,
-            Json::Float(bias) => *bias as f32,
-            _ => return None,
-        };
-        let bias = Some(bias).filter(|bias| (-100.0..=100.0).contains(bias))?;
-        Some((token.parse().ok()?, bias))
-    };
-    let all: Option<_> = entries.iter().map(entry).collect();
-    all.ok_or_else(|| Refusal::invalid(EXPECTED))
 }
 
 /// What all parts of a response have.
@@ -165,26 +148,6 @@ fn finish(finish: Finish) -> &'static str {
         Finish::Stop => "stop",
         Finish::Length => "length",
     }
-}
-
-/// A token with its probability, and the most probable ones.
-fn logprob(token: u32, logprobs: &Logprobs, tokenizer: &Tokenizer) -> Value {
-    let entry = |token: u32, logprob: f32| {
-        let bytes = match tokenizer.piece(token) {
-            [] => tokenizer.text(token),
-            piece => piece,
-        };
-        json!({"token": String::from_utf8_lossy(bytes), "logprob": finite(logprob), "bytes": bytes})
-    };
-    let top: Vec<Value> = logprobs.top.iter().map(|&(token, logprob)| entry(token, logprob)).collect();
-    let mut picked = entry(token, logprobs.picked);
-    picked["top_logprobs"] = json!(top);
-    picked
-}
-
-/// JSON has no infinities. OpenAI's least is this.
-fn finite(logprob: f32) -> f32 {
-    logprob.max(-9999.0)
 }
 
 fn usage(prompt_tokens: usize, outcomes: &[&Outcome]) -> Value {

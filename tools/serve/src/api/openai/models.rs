@@ -15,7 +15,7 @@ pub(super) async fn list(State(server): State<Arc<Server>>) -> Response {
 
 /// `GET /v1/models/NAME`.
 pub(super) async fn one(State(server): State<Arc<Server>>, Path(name): Path<String>) -> Response {
-    respond(server.models.find(Some(&name)).map(|entry| http::json(200, &model(&server, entry))))
+    respond(server.models.find(Some(&name)).map(|entry| http::json(200, &model(&server, &entry))))
 }
 
 fn model(server: &Server, entry: &Entry) -> Value {

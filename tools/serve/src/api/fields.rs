@@ -1,0 +1,72 @@
+//! What requests of several APIs have in common.
+
+use crate::refusal::Refusal;
+use siskin::template::Json;
+use siskin_kit::json::Object;
+
+/// Refuses fields that would change the answer, and of which nothing here knows how. What says nothing, such as false or an
+/// empty array, is as if it was not there.
+pub(super) fn refuse(fields: &mut Object, names: &[&str]) -> Result<(), Refusal> {
+    for &name in names {
+        let value = fields.take(name);
+        if value.is_some_and(|value| !says_nothing(&value)) {
+            return Err(Refusal::invalid(format_args!("{}: not supported", fields.name(name))));
+        }
+    }
+    Ok(())
+}
+
+fn says_nothing(value: &Json) -> bool {
+    match value {
+        Json::Null | Json::Bool(false) => true,
+        Json::String(text) => text.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        Json::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// Tools that the model may call, each as OpenAI writes them.
+///
+/// # Errors
+/// What is no array; any tool at all, as long as their calls are not read from answers.
+pub(super) fn tools(fields: &mut Object) -> Result<Option<Vec<Json>>, Refusal> {
+    const CALLS_ARE_READ: bool = false;
+    let tools = fields.typed("tools", "an array", |value| match value {
+        Json::Array(tools) => Some(tools.clone()),
+        _ => None,
+    })?;
+    match tools.filter(|tools| !tools.is_empty()) {
+        Some(_) if !CALLS_ARE_READ => {
+            Err(Refusal::invalid(format_args!("{}: not supported", fields.name("tools"))))
+        }
+        tools => Ok(tools),
+    }
+}
+
+/// Refuses an answer in another form than a text.
+///
+/// # Errors
+/// Any `type` but `text`, of an object that must have one.
+pub(super) fn text_alone(fields: &mut Object, name: &str) -> Result<(), Refusal> {
+    let path = fields.name(name);
+    let Some(format) = fields.take(name) else { return Ok(()) };
+    match Object::of(&path, format)?.require_text("type")?.as_str() {
+        "text" => Ok(()),
+        other => Err(Refusal::invalid(format_args!("{path}: {other:?} is not supported, only \"text\" is"))),
+    }
+}
+
+/// How many of the most probable tokens are told with each token, where any are.
+///
+/// # Errors
+/// Values of another kind, more than 20.
+pub(super) fn logprobs(fields: &mut Object) -> Result<Option<usize>, Refusal> {
+    const EXPECTED: &str = "a whole number from 0 to 20";
+    let wanted = fields.flag("logprobs")?.unwrap_or(false);
+    let top = fields.typed("top_logprobs", EXPECTED, |value| match value {
+        Json::Integer(top) => usize::try_from(*top).ok().filter(|top| *top <= 20),
+        _ => None,
+    })?;
+    Ok(wanted.then_some(top.unwrap_or(0)))
+}

@@ -1,0 +1,32 @@
+//! How probable tokens were, as most APIs write it.
+
+use serde_json::{Value, json};
+use siskin::Logprobs;
+use siskin::tokenizer::Tokenizer;
+
+/// A token with its probability, and the most probable ones.
+pub(super) fn logprob(token: u32, logprobs: &Logprobs, tokenizer: &Tokenizer) -> Value {
+    let top = logprobs.top.iter().map(|&(token, logprob)| entry(token, logprob, tokenizer));
+    let top: Vec<Value> = top.collect();
+    let mut picked = entry(token, logprobs.picked, tokenizer);
+    picked["top_logprobs"] = json!(top);
+    picked
+}
+
+fn entry(token: u32, logprob: f32, tokenizer: &Tokenizer) -> Value {
+    let bytes = bytes(token, tokenizer);
+    json!({"token": String::from_utf8_lossy(bytes), "logprob": finite(logprob), "bytes": bytes})
+}
+
+/// The bytes that a token stands for; a control token's own text.
+pub(super) fn bytes(token: u32, tokenizer: &Tokenizer) -> &[u8] {
+    match tokenizer.piece(token) {
+        [] => tokenizer.text(token),
+        piece => piece,
+    }
+}
+
+/// JSON has no infinities. OpenAI's least is this.
+pub(super) fn finite(logprob: f32) -> f32 {
+    logprob.max(-9999.0)
+}
