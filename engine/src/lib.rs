@@ -34,8 +34,8 @@ pub use model::{
     Adapter, AdapterChange, AdapterError, AdapterOutline, AttachError, LoadError, Model, Observer, Rows,
 };
 pub use sequences::{
-    End, Generation, STATE_MAGIC, Score, SequenceId, Sequences, SequencesOptions, Session, SessionError,
-    SessionOptions, Speculation, StateError, WhenFull,
+    End, Generation, STATE_MAGIC, SavedHead, Score, SequenceId, Sequences, SequencesOptions, Session,
+    SessionError, SessionOptions, Speculation, StateError, WhenFull,
 };
 pub use siskin_compute::packed;
 pub use state::{CacheType, CacheTypes};

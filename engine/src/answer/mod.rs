@@ -1,5 +1,7 @@
 mod channel;
 mod logprobs;
+mod prefixes;
+mod rhythm;
 mod scheduler;
 mod stop;
 mod thoughts;

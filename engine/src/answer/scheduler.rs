@@ -12,7 +12,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
 
+use super::rhythm::Rhythm;
 use super::writing::Writing;
 use super::{AnswerLimits, Ending, Logprobs, Piece};
 use crate::error::Error;
@@ -107,13 +109,15 @@ pub enum AnswerEvent<'a> {
 /// # }
 /// ```
 pub struct Scheduler {
-    sequences: Sequences,
+    pub(super) sequences: Sequences,
     /// In the order in which they were asked for.
     waiting: VecDeque<Task>,
     /// In the same order.
-    at_work: Vec<Working>,
-    /// Sequences of answers that are over, in the order in which they ended.
-    idle: Vec<SequenceId>,
+    pub(super) at_work: Vec<Working>,
+    /// Sequences of answers that are over, the one that was of no use for the longest time first.
+    pub(super) idle: Vec<SequenceId>,
+    /// Sequences that are kept for good.
+    pub(super) pinned: Vec<SequenceId>,
     /// Answers at work, and sequences in all, at most.
     places: usize,
     most: usize,
@@ -121,6 +125,7 @@ pub struct Scheduler {
     /// What a sequence is to be fed.
     text: Vec<u32>,
     logprobs: Logprobs,
+    rhythm: Rhythm,
 }
 
 /// An answer that is not over.
@@ -140,11 +145,11 @@ struct Begun {
 }
 
 /// An answer at work.
-struct Working {
+pub(super) struct Working {
     id: AnswerId,
     request: AnswerRequest,
     begun: Begun,
-    sequence: SequenceId,
+    pub(super) sequence: SequenceId,
     /// Tokens that the sequence had worked on before it was given the prompt.
     worked_before: usize,
 }
@@ -157,11 +162,13 @@ impl Scheduler {
             waiting: VecDeque::new(),
             at_work: Vec::with_capacity(places),
             idle: Vec::with_capacity(most),
+            pinned: Vec::new(),
             text: Vec::with_capacity(sequences.context() + 1),
             places,
             most,
             asked: 0,
             logprobs: Logprobs::default(),
+            rhythm: Rhythm::new(places, f32::INFINITY),
             sequences,
         }
     }
@@ -191,13 +198,23 @@ impl Scheduler {
     /// is told to `each`.
     pub fn step(&mut self, mut each: impl FnMut(AnswerId, AnswerEvent<'_>)) -> Result<usize, SessionError> {
         self.begin(&mut each);
-        self.sequences.step()?;
+        let going_on = self.at_work.iter().filter(|working| working.begun.read).count();
+        self.sequences.limit_prompts(self.rhythm.slice(going_on));
+        let begun = Instant::now();
+        let tokens = self.sequences.step()?;
+        self.rhythm.took(going_on, tokens.saturating_sub(going_on), begun.elapsed().as_secs_f64());
         let mut at = 0;
         while at < self.at_work.len() {
             // One that is over or waits again is no longer there.
             at += usize::from(self.advance(at, &mut each));
         }
         Ok(self.unfinished())
+    }
+
+    /// Lets a step take up to so many times as long for the sake of prompts as it takes without: how much later the next tokens
+    /// of answers come while a long prompt is read. Unless it is said, prompts are read as fast as they can be.
+    pub fn limit_slowdown(&mut self, times: f32) {
+        self.rhythm = Rhythm::new(self.places, times);
     }
 
     /// Answers that are not over.
@@ -221,7 +238,11 @@ impl Scheduler {
         self.waiting.retain(|task| task.id != id);
         if let Some(at) = self.at_work.iter().position(|working| working.id == id) {
             let sequence = self.at_work.remove(at).sequence;
-            self.idle.push(sequence);
+            // What was read stays. It is there, so this cannot fail.
+            match self.sequences.drop_waiting(sequence) {
+                Ok(1..) => self.idle.push(sequence),
+                _ => drop(self.sequences.leave(sequence)),
+            }
         }
         self.unfinished() < before
     }
@@ -300,31 +321,46 @@ impl Scheduler {
         fed.map(|()| (sequence, worked_before))
     }
 
-    /// A sequence with these adapters for the text, and how many tokens of it that holds: a new one as long as there are
-    /// places, then an idle one, cut to what it has in common with the text if no other has more.
+    /// A sequence with these adapters for the text, and how many tokens of it that holds. An idle one that the text goes on
+    /// with; else a new one, which takes over what any other begins with as well, in a free place or in that of the idle
+    /// one that was of no use for the longest time.
     fn sequence(&mut self, adapters: &[(Adapter, f32)]) -> Result<(SequenceId, usize), SessionError> {
-        if self.at_work.len() + self.idle.len() >= self.most {
-            let alike = |&id: &SequenceId| self.common(id, adapters);
-            let best = (0..self.idle.len()).rev().max_by_key(|&at| alike(&self.idle[at]));
-            let others = self.at_work.iter().map(|working| alike(&working.sequence)).max().unwrap_or(0);
-            if let Some(at) = best {
-                let held = alike(&self.idle[at]);
-                if held > 0 && held >= others {
-                    let id = self.idle.remove(at);
-                    self.sequences.truncate(id, held)?;
-                    return Ok((id, held));
-                }
-                let id = self.idle.remove(0);
-                self.sequences.leave(id)?;
+        let best =
+            self.idle.iter().enumerate().map(|(at, &id)| (self.common(id, &self.text, adapters), at)).max();
+        if let Some((held, at)) = best.filter(|&(held, _)| held > 0) {
+            let id = self.idle.remove(at);
+            let lost = self.sequences.position(id)? - held;
+            let others = self.pinned.iter().chain(self.at_work.iter().map(|working| &working.sequence));
+            let is_best = others.into_iter().all(|&other| held >= self.common(other, &self.text, adapters));
+            let is_only = self.idle.is_empty() && self.is_full(1) && is_best;
+            if lost <= held / 4 || is_only {
+                self.sequences.truncate(id, held)?;
+                return Ok((id, held));
             }
+            // It was of use again.
+            self.idle.push(id);
+        }
+        Ok((self.join(adapters)?, 0))
+    }
+
+    /// A new sequence, in a free place or in that of the idle one that was of no use for the longest time.
+    pub(super) fn join(&mut self, adapters: &[(Adapter, f32)]) -> Result<SequenceId, SessionError> {
+        if self.is_full(0) && !self.idle.is_empty() {
+            let id = self.idle.remove(0);
+            self.sequences.leave(id)?;
         }
         let adapters: Vec<(&Adapter, f32)> =
             adapters.iter().map(|(adapter, scale)| (adapter, *scale)).collect();
-        Ok((self.sequences.join_with(&adapters)?, 0))
+        self.sequences.join_with(&adapters)
+    }
+
+    /// Whether there is no place for another sequence, where so many are there that are in no list.
+    fn is_full(&self, more: usize) -> bool {
+        self.at_work.len() + self.idle.len() + self.pinned.len() + more >= self.most
     }
 
     /// How many tokens a sequence has in common with the text, whose last is not among them: its logits are asked for.
-    fn common(&self, id: SequenceId, adapters: &[(Adapter, f32)]) -> usize {
+    pub(super) fn common(&self, id: SequenceId, text: &[u32], adapters: &[(Adapter, f32)]) -> usize {
         let (Ok(tokens), Ok(pristine), Ok(attached)) =
             (self.sequences.tokens(id), self.sequences.pristine(id), self.sequences.adapters(id))
         else {
@@ -337,12 +373,12 @@ impl Scheduler {
         if !adapters.iter().all(&mut is_next) || attached.next().is_some() {
             return 0;
         }
-        let text = self.text.iter().take(self.text.len().saturating_sub(1));
+        let text = text.iter().take(text.len().saturating_sub(1));
         tokens.iter().take(pristine).zip(text).take_while(|(a, b)| a == b).count()
     }
 
     /// Feeds a sequence, for which idle ones leave if need be.
-    fn feed(&mut self, sequence: SequenceId, tokens: &[u32]) -> Result<(), SessionError> {
+    pub(super) fn feed(&mut self, sequence: SequenceId, tokens: &[u32]) -> Result<(), SessionError> {
         loop {
             match self.sequences.feed(sequence, tokens) {
                 Err(SessionError::CacheFull { .. }) if !self.idle.is_empty() => {

@@ -22,7 +22,7 @@ pub use error::SessionError;
 pub(crate) use options::For;
 pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
-pub use saved_state::{STATE_MAGIC, StateError};
+pub use saved_state::{STATE_MAGIC, SavedHead, StateError};
 pub(crate) use session::Decoding;
 pub use session::{End, Generation, Session};
 pub use speculation::{Score, Speculation};
@@ -76,6 +76,8 @@ pub struct Sequences {
     rows: Vec<usize>,
     /// Which of these logits are not all numbers.
     not_finite: Vec<usize>,
+    /// Tokens of a step beside those of sequences with a single one, at most.
+    most_of_prompts: usize,
     /// The members of the step, each with how many of its tokens were worked on before.
     before: Vec<(usize, usize)>,
     generation: u64,
@@ -154,6 +156,7 @@ impl Sequences {
             tokens: Vec::with_capacity(options.batch),
             rows: Vec::with_capacity(options.logits),
             not_finite: Vec::with_capacity(options.logits),
+            most_of_prompts: usize::MAX,
             before: Vec::with_capacity(options.sequences),
             generation: 0,
         })
@@ -413,6 +416,16 @@ impl Sequences {
         Ok(())
     }
 
+    /// Forgets the tokens of a sequence that wait to be worked on. Returns how many it holds then.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSequence`].
+    pub fn drop_waiting(&mut self, id: SequenceId) -> Result<usize, SessionError> {
+        let worked = self.members[self.place(id)?].worked;
+        self.truncate(id, worked)?;
+        Ok(worked)
+    }
+
     /// Forgets some tokens of a sequence, and has those behind them move up, their keys turned to where they stand then:
     /// see [`WhenFull`]. Tokens that wait are worked on first.
     ///
@@ -453,6 +466,12 @@ impl Sequences {
     /// [`SessionError::Cancelled`]: there are no logits, and the same tokens wait.
     pub fn step(&mut self) -> Result<usize, SessionError> {
         self.advance(&mut (), LogitsOf::Ends)
+    }
+
+    /// Works on no more than so many tokens in a step, at least 1, beside those of sequences with a single one: so these need
+    /// not wait until a long prompt is read.
+    pub fn limit_prompts(&mut self, tokens: usize) {
+        self.most_of_prompts = tokens.max(1);
     }
 
     /// Ends the work with [`SessionError::Cancelled`] whenever the flag is true: also what is under way in another thread, which
@@ -576,6 +595,7 @@ impl Sequences {
     /// Chooses the tokens of a step.
     fn compose(&mut self, logits: LogitsOf) {
         let Self { context, members, queue, tokens, rows, before, .. } = self;
+        let most_of_prompts = self.most_of_prompts;
         let (most, most_logits) = (context.options().batch, context.options().logits);
         let batch = &mut context.ops.batch;
         batch.clear();
@@ -584,6 +604,7 @@ impl Sequences {
         before.clear();
         members.iter_mut().for_each(|member| member.logits = None);
         for single in [true, false] {
+            let most = if single { most } else { most.min(tokens.len().saturating_add(most_of_prompts)) };
             for &place in &*queue {
                 let member = &mut members[place];
                 let mut count = member.waiting().min(most - tokens.len());

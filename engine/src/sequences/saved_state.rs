@@ -1,8 +1,9 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use twox_hash::XxHash3_128;
 
-use super::{Member, SequenceId, Sequences, finite};
+use super::{SequenceId, Sequences, SessionError, finite};
+use crate::model::{Adapter, Attached};
 use crate::state::{CacheType, CacheTypes, PAGE, Segment, States};
 
 /// Why a saved state cannot be restored. The session stays as it was.
@@ -181,9 +182,71 @@ impl<'a> Saved<'a> {
     }
 }
 
+/// What the saved state of a sequence says of itself. Whether it is whole shows when it is restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SavedHead {
+    /// Of all that the state depends on beside its tokens: the weights, the adapters.
+    pub fingerprint: u128,
+    /// The types of its keys and values.
+    pub cache: CacheTypes,
+    /// The tokens that it is of.
+    pub tokens: Vec<u32>,
+}
+
+impl SavedHead {
+    /// Reads the beginning of a saved state, no more of it than that.
+    ///
+    /// # Errors
+    /// What `state` returns; bytes that begin otherwise, and more than `most` tokens.
+    pub fn read(state: &mut impl Read, most: usize) -> io::Result<Self> {
+        let mut header = [0; HEADER];
+        state.read_exact(&mut header)?;
+        let mut rest = Reader(&header);
+        let is_ours =
+            rest.array() == Some(STATE_MAGIC) && rest.array().map(u32::from_le_bytes) == Some(VERSION);
+        let kinds: [u8; 4] = rest.array().unwrap_or_default();
+        let types = cache_type(kinds[0]).zip(cache_type(kinds[1]));
+        let fingerprint = rest.array().map(u128::from_le_bytes).unwrap_or_default();
+        let tokens = rest.array().map_or(u64::MAX, u64::from_le_bytes);
+        let tokens = usize::try_from(tokens).ok().filter(|&tokens| tokens <= most);
+        let (true, Some((keys, values)), Some(tokens)) = (is_ours, types, tokens) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, StateError::Foreign));
+        };
+        let mut bytes = vec![0; 4 * tokens];
+        state.read_exact(&mut bytes)?;
+        let tokens = bytes.as_chunks().0.iter().map(|&token| u32::from_le_bytes(token)).collect();
+        Ok(Self { fingerprint, cache: CacheTypes { keys, values }, tokens })
+    }
+}
+
 impl Sequences {
-    /// Writes what a sequence holds of its first `len` tokens: see [`Session::save`].
-    pub(super) fn save(
+    /// Writes what a sequence holds, but for tokens that wait to be worked on: see [`Session::save`](crate::Session::save).
+    ///
+    /// # Errors
+    /// What `out` returns, and a sequence that has left.
+    pub fn save(&self, id: SequenceId, out: impl Write) -> io::Result<()> {
+        let place = self.place(id).map_err(io::Error::other)?;
+        self.save_first(id, self.members[place].worked, None, out)
+    }
+
+    /// What states of this sequence are of, but for its tokens.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSequence`].
+    pub fn fingerprint_of(&self, id: SequenceId) -> Result<u128, SessionError> {
+        Ok(self.fingerprint(&self.members[self.place(id)?].adapters))
+    }
+
+    /// What states of a sequence with these adapters would be of, but for its tokens.
+    pub(crate) fn fingerprint_with(&self, adapters: &[(Adapter, f32)]) -> u128 {
+        let attached =
+            |(adapter, scale): &(Adapter, f32)| Attached { adapter: adapter.clone(), scale: *scale };
+        self.fingerprint(&adapters.iter().map(attached).collect::<Vec<_>>())
+    }
+
+    /// Writes what a sequence holds of its first `len` tokens: see [`Session::save`](crate::Session::save).
+    pub(super) fn save_first(
         &self,
         id: SequenceId,
         len: usize,
@@ -192,7 +255,7 @@ impl Sequences {
     ) -> io::Result<()> {
         let member = &self.members[id.place];
         let contents = Contents {
-            fingerprint: self.fingerprint(member),
+            fingerprint: self.fingerprint(&member.adapters),
             cache: self.context.options().cache,
             tokens: &member.tokens[..len],
             pristine: member.pristine().min(len),
@@ -203,10 +266,10 @@ impl Sequences {
     }
 
     /// Takes up a saved state; whether it has logits, which are those of number 0 then.
-    pub(super) fn restore(&mut self, id: SequenceId, state: &[u8]) -> Result<bool, StateError> {
+    pub(crate) fn restore(&mut self, id: SequenceId, state: &[u8]) -> Result<bool, StateError> {
         let (place, context) = (id.place, self.context());
         let expected = Expected {
-            fingerprint: self.fingerprint(&self.members[place]),
+            fingerprint: self.fingerprint(&self.members[place].adapters),
             cache: self.context.options().cache,
             vocabulary: self.model.vocabulary(),
             context: context.min(PAGE * (self.pages.free() + self.members[place].pages.len())),
@@ -231,9 +294,9 @@ impl Sequences {
         Ok(saved.logits().next().is_some())
     }
 
-    /// What states of this member are of.
-    fn fingerprint(&self, member: &Member) -> u128 {
-        self.context.fingerprint(self.model.network(), self.model.fingerprint(), &member.adapters)
+    /// What states of sequences with these adapters are of.
+    fn fingerprint(&self, adapters: &[Attached]) -> u128 {
+        self.context.fingerprint(self.model.network(), self.model.fingerprint(), adapters)
     }
 }
 

@@ -267,7 +267,7 @@ impl Session {
     /// What `out` returns.
     pub fn save(&self, out: impl Write) -> io::Result<()> {
         let logits = self.logits.map(|row| self.sequences.raw_logits(row));
-        self.sequences.save(self.id, self.len, logits, out)
+        self.sequences.save_first(self.id, self.len, logits, out)
     }
 
     /// Goes on from a saved state: what the session held is forgotten. Logits are those that a session would have that

@@ -38,6 +38,8 @@ struct Told {
     tokens: Vec<u32>,
     ending: Option<Ending>,
     error: Option<String>,
+    /// Tokens that were told one by one, as long as it is not over; None before the prompt is read.
+    said: Option<Vec<u32>>,
 }
 
 type Answers = BTreeMap<AnswerId, Told>;
@@ -48,12 +50,17 @@ fn step(scheduler: &mut Scheduler, told: &mut Answers) -> Result<usize, SessionE
         let told = told.entry(id).or_default();
         assert_eq!(told.ending, None, "nothing comes behind the end");
         match event {
-            AnswerEvent::Read { .. } | AnswerEvent::Token { .. } => {}
+            AnswerEvent::Read { .. } => assert_eq!(told.said.replace(Vec::new()), None, "it is told once"),
+            AnswerEvent::Token { token, logprobs } => {
+                assert_eq!(logprobs, None);
+                told.said.as_mut().unwrap().push(token);
+            }
             AnswerEvent::Piece(piece) => {
                 assert!(!piece.text.is_empty());
                 told.text.push_str(piece.text);
             }
             AnswerEvent::Over { ending, tokens, error, .. } => {
+                assert_eq!(told.said.take().unwrap_or_default(), tokens);
                 told.ending = Some(ending);
                 told.tokens = tokens.to_vec();
                 told.error = error.map(|error| error.to_string());
@@ -249,6 +256,68 @@ fn common_beginnings_are_kept_once_also_of_answers_that_are_over() {
 }
 
 #[test]
+fn sequences_beside_those_at_work_keep_what_was_read() {
+    let model = demo();
+    let options = SequencesOptions::default().most(1).idle(3).pages(8).session(session());
+    let mut scheduler = Scheduler::new(model.sequences(&options).unwrap());
+    let request = |first: u32, tokens| {
+        let prompt: Vec<u32> = (0..300).map(|at| if at == 0 { first } else { at % 150 + 200 }).collect();
+        AnswerRequest::new(prompt).limits(AnswerLimits::default().tokens(tokens))
+    };
+    let mut reused = |request: AnswerRequest| {
+        scheduler.ask(request).unwrap();
+        let mut told = None;
+        let mut each = |_, event: AnswerEvent<'_>| {
+            if let AnswerEvent::Read { reused } = event {
+                told = Some(reused);
+            }
+        };
+        while scheduler.step(&mut each).unwrap() > 0 {}
+        told.unwrap()
+    };
+    // Prompts with nothing in common, each of which is asked again: all but its last token is there. Another one has the one
+    // leave that was of no use for the longest time.
+    let firsts = [300, 301, 302, 303];
+    assert_eq!(firsts.map(|first| reused(request(first, 2))), [0; 4]);
+    assert_eq!(firsts.map(|first| reused(request(first, 2))), [299; 4]);
+    assert_eq!([304, 301, 302, 303, 300].map(|first| reused(request(first, 2))), [0, 299, 299, 299, 0]);
+}
+
+#[test]
+fn probabilities_are_those_of_the_logits() {
+    let model = demo();
+    let prompt = model.text_tokens("please turn on the");
+    let mut scheduler = scheduler(&model, 2, None);
+    let limits = AnswerLimits::default().tokens(4);
+    let request =
+        AnswerRequest::new(prompt.clone()).sampling(SamplerOptions::default().seed(1)).limits(limits);
+    scheduler.ask(request.clone()).unwrap();
+    let with = scheduler.ask(request.logprobs(3)).unwrap();
+    let mut told = Vec::new();
+    let mut each = |id, event: AnswerEvent<'_>| {
+        if let AnswerEvent::Token { token, logprobs } = event {
+            assert_eq!(logprobs.is_some(), id == with);
+            told.extend(logprobs.map(|logprobs| (token, logprobs.clone())));
+        }
+    };
+    while scheduler.step(&mut each).unwrap() > 0 {}
+    let mut session = model.session(&session()).unwrap();
+    session.feed(&prompt).unwrap();
+    assert_eq!(told.len(), 4);
+    for (token, logprobs) in told {
+        let logits = session.logits().unwrap();
+        let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+        let of = |token: u32| f64::from(logits[token as usize]) - sum.ln();
+        assert!((f64::from(logprobs.picked) - of(token)).abs() < 1e-4);
+        assert_eq!(logprobs.top.len(), 3);
+        assert!(logprobs.top.iter().all(|&(token, p)| (f64::from(p) - of(token)).abs() < 1e-4));
+        let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        assert_eq!(logprobs.top[0].0 as usize, best);
+        session.feed(&[token]).unwrap();
+    }
+}
+
+#[test]
 fn what_was_cancelled_goes_on_and_what_was_dropped_does_not() {
     let model = demo();
     let requests = requests(&model);
@@ -297,18 +366,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Whatever a model keeps of what it has read, and whatever changes it, also where answers to one prompt differ in
-    /// that alone. Cut somewhere, put back and shared are sequences as they come to be.
+    /// that alone. Prompts are read in slices as long as the machine's speed has them. Cut somewhere, put back and shared are sequences as they come to be.
     #[test]
     fn kinds_of_state_and_adapters_make_no_difference(
         kind in 0usize..4,
         most in 1usize..5,
+        idle in 0usize..4,
         pages in 3usize..9,
+        slowdown in prop::sample::select(vec![1.0, 2.0, f32::INFINITY]),
         asked in prop::collection::vec((0usize..3, 1usize..600, 1usize..12, 0usize..3, 0usize..9), 2..8),
     ) {
         let (model, adapters) = &KINDS[kind];
         let session = session().context(640);
-        let options = SequencesOptions::default().most(most).pages(pages.min(3 * most)).session(session);
+        let options = SequencesOptions::default().most(most).idle(idle).pages(pages.min(3 * most)).session(session);
         let mut scheduler = Scheduler::new(model.sequences(&options).unwrap());
+        scheduler.limit_slowdown(slowdown);
         let mut told = Answers::new();
         let mut requests = Vec::new();
         for (i, &(text, length, tokens, attached, steps)) in asked.iter().enumerate() {

@@ -14,11 +14,14 @@ mod answers;
 mod api;
 mod ask;
 mod http;
+mod keys;
+mod log;
 mod models;
 mod options;
 mod refusal;
 mod server;
+mod systemd;
 mod worker;
 
-pub use options::{ModelSource, ServeOptions};
+pub use options::{Listen, ModelSource, Pinned, PrefixOptions, ServeOptions};
 pub use server::serve;

@@ -1,4 +1,5 @@
 use siskin::SessionOptions;
+use siskin::template::{Json, Message};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,12 +13,47 @@ pub enum ModelSource {
     BuiltIn(&'static [u8]),
 }
 
+/// Where clients connect.
+#[derive(Clone, Debug)]
+pub enum Listen {
+    /// An address of the machine.
+    Address(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// The socket that systemd hands over.
+    Inherited,
+}
+
+/// Where beginnings of prompts are kept from one run to the next.
+#[derive(Clone, Debug)]
+pub struct PrefixOptions {
+    /// A folder, which is made if need be.
+    pub folder: PathBuf,
+    /// Bytes of all files there, at most.
+    pub bytes: u64,
+}
+
+/// A beginning of prompts that is read before the first request, and kept for good.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// What messages call it: its file.
+    pub name: String,
+    /// The conversation's first messages, such as the system's.
+    pub messages: Vec<Message>,
+    /// The tools that requests will offer.
+    pub tools: Option<Vec<Json>>,
+}
+
 /// What a server does, and within which bounds.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServeOptions {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub listen: Listen,
+    /// A file of keys, without one of which nothing is answered; None: anybody may ask.
+    pub keys: Option<PathBuf>,
+    /// Origins whose pages may ask, beside the server's own; `*` is all.
+    pub origins: Vec<String>,
     /// Models by the names that clients call them; the first is the one that is meant where none is named.
     pub models: Vec<(String, ModelSource)>,
     /// Answers of a model that are worked on at once, at most.
@@ -34,6 +70,12 @@ pub struct ServeOptions {
     pub keep_alive: Option<Duration>,
     /// Bytes of a request's body, at most.
     pub body: usize,
+    /// How many times longer an answer's next token may take while others' prompts are read.
+    pub slowdown: f32,
+    /// Where beginnings of prompts are kept; None: nowhere.
+    pub prefixes: Option<PrefixOptions>,
+    /// Beginnings of prompts that are there from the start, of each model whose template takes them.
+    pub pinned: Vec<Pinned>,
     /// How long an answer may take, the time in the queue included.
     pub answer_time: Duration,
 }
@@ -42,7 +84,9 @@ impl ServeOptions {
     /// A server of these models on the machine itself, port 8080, within bounds that suit a board.
     pub fn new(models: Vec<(String, ModelSource)>) -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            keys: None,
+            origins: Vec::new(),
             models,
             parallel: 4,
             idle: 8,
@@ -51,6 +95,9 @@ impl ServeOptions {
             memory: None,
             keep_alive: Some(Duration::from_mins(5)),
             body: 16 << 20,
+            slowdown: 2.0,
+            prefixes: None,
+            pinned: Vec::new(),
             answer_time: Duration::from_mins(30),
         }
     }

@@ -15,6 +15,10 @@ pub(crate) enum Reason {
         /// Tokens that a sequence holds at most.
         context: usize,
     },
+    /// No key, or one that there is not: 401.
+    Unauthorized,
+    /// What nobody may ask from there: 403.
+    Forbidden,
     /// No such address or model: 404.
     NotFound,
     /// An address that takes another method: 405.
@@ -60,6 +64,8 @@ impl Refusal {
     pub(crate) fn status(&self) -> u16 {
         match self.reason {
             Reason::Invalid | Reason::ContextExceeded { .. } => 400,
+            Reason::Unauthorized => 401,
+            Reason::Forbidden => 403,
             Reason::NotFound => 404,
             Reason::Method => 405,
             Reason::Timeout => 408,

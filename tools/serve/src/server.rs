@@ -1,11 +1,16 @@
 use crate::answers::Answers;
+use crate::api;
 use crate::ask::{Ask, Chat, Prompt};
-use crate::http;
+use crate::http::{self, Listener};
+use crate::keys::Keys;
+use crate::log::note;
 use crate::models::{Loaded, Models};
 use crate::options::ServeOptions;
 use crate::refusal::{Reason, Refusal};
+use crate::systemd;
 use crate::worker::{Client, Job};
 use anyhow::{Context, Result};
+use axum::http::HeaderValue;
 use siskin::AnswerRequest;
 use siskin::sampler::SamplerOptions;
 use siskin::template::{Json, Rendering};
@@ -23,6 +28,11 @@ pub(crate) struct Server {
     pub(crate) models: Models,
     /// Seconds since 1970 when the server began.
     pub(crate) created: u64,
+    pub(crate) keys: Arc<Keys>,
+    /// Origins whose pages may ask.
+    pub(crate) origins: Vec<HeaderValue>,
+    /// Whether only this machine can connect.
+    pub(crate) is_local: bool,
 }
 
 /// Serves until the process is asked to end (SIGTERM, SIGINT): what is under way has some seconds then. `ready` is told the
@@ -30,7 +40,7 @@ pub(crate) struct Server {
 ///
 /// # Errors
 /// An address that cannot be had, and models that cannot be opened.
-pub fn serve(options: ServeOptions, ready: impl FnOnce(std::net::SocketAddr)) -> Result<()> {
+pub fn serve(options: ServeOptions, ready: impl FnOnce(&str)) -> Result<()> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -39,11 +49,18 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(std::net::SocketAddr)) ->
         .build()
         .context("the server's threads")?;
     let done = runtime.block_on(async {
-        let server = Arc::new(Server::new(options));
-        let listener = http::listen(&server.options).await?;
-        ready(listener.local_addr().context("the server's address")?);
+        let listener = Listener::open(&options.listen).await?;
+        let server = Arc::new(Server::new(options, listener.is_local())?);
+        // What is wrong with the first model shows before anybody asks.
+        let first = server.models.open(None, None).await;
+        let (first, _) = first.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
+        first.tell();
+        drop(first);
+        ready(&listener.name());
+        systemd::is_ready();
         let tidy = tokio::spawn(tidy(Arc::clone(&server)));
-        let done = http::accept(listener, Arc::clone(&server)).await;
+        let router = api::router(Arc::clone(&server));
+        let done = http::accept(listener, Arc::clone(&server), router).await;
         tidy.abort();
         done
     });
@@ -60,13 +77,33 @@ async fn tidy(server: Arc<Server>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         server.models.tidy().await;
+        systemd::is_alive();
     }
 }
 
 impl Server {
-    fn new(options: ServeOptions) -> Self {
+    fn new(options: ServeOptions, is_local: bool) -> Result<Self> {
+        let origin = |origin: &String| {
+            HeaderValue::from_str(origin)
+                .with_context(|| format!("{origin:?} is no origin, expected https://HOST"))
+        };
+        let origins = options.origins.iter().map(origin).collect::<Result<_>>()?;
+        let keys = Arc::new(Keys::open(options.keys.clone())?);
         let options = Arc::new(options);
-        Self { models: Models::new(&options), options, created: now() }
+        Ok(Self { models: Models::new(&options), options, created: now(), keys, origins, is_local })
+    }
+
+    /// Reads the keys again.
+    pub(crate) fn reload(&self) {
+        match self.keys.read_again() {
+            Ok(()) => note("the keys were read again"),
+            Err(error) => note(&format!("the keys stay what they were: {error:#}").replace('\n', " ")),
+        }
+    }
+
+    /// Says that the server is about to end.
+    pub(crate) fn is_ending(&self) {
+        systemd::is_ending();
     }
 
     /// Answers that a worker works on from now on.

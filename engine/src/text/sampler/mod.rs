@@ -10,6 +10,7 @@ mod defaults;
 mod dry;
 mod history;
 mod mirostat;
+mod named;
 mod options;
 mod penalties;
 mod rng;

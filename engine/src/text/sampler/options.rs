@@ -6,7 +6,9 @@ use std::str::FromStr;
 use twox_hash::XxHash3_128;
 
 use super::SamplerError;
+use super::named::Named;
 use crate::fingerprint::{Fingerprint, fingerprint};
+use crate::text::template::Json;
 
 /// One step of the sampling chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -185,6 +187,30 @@ macro_rules! options {
         }
 
         fingerprint!(SamplerOptions { $($name),* });
+
+        impl SamplerOptions {
+            /// All options by their names, as JSON has them: infinities are texts, a bias is a pair of token and bias, a
+            /// sampler is its name, and Mirostat its number.
+            pub fn to_json(&self) -> Vec<(&'static str, Json)> {
+                vec![$((stringify!($name), Named::to_json(&self.$name)),)*]
+            }
+        }
+
+        impl SamplerOverrides {
+            /// Sets the option of this name to what [`SamplerOptions::to_json`] would have for the value. Whether the value is
+            /// of the option's kind; None where there is no such option.
+            pub fn set(&mut self, name: &str, value: &Json) -> Option<bool> {
+                match name {
+                    $(stringify!($name) => {
+                        let value = Named::from_json(value);
+                        let is_of_kind = value.is_some();
+                        self.$name = value.or(self.$name.take());
+                        Some(is_of_kind)
+                    })*
+                    _ => None,
+                }
+            }
+        }
 
         impl SamplerOptions {
             /// These options with everything that `layer` sets.

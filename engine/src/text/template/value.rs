@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde_core::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_core::ser::{Serialize, Serializer};
 
 use super::TemplateError;
 use super::error::one_line;
@@ -57,6 +58,24 @@ impl FromStr for Json {
     fn from_str(text: &str) -> Result<Self, TemplateError> {
         serde_json::from_str(text)
             .map_err(|error| TemplateError::Json { problem: one_line(&error.to_string()) })
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Json::Null => serializer.serialize_unit(),
+            Json::Bool(truth) => serializer.serialize_bool(*truth),
+            Json::Integer(number) => match (i64::try_from(*number), u64::try_from(*number)) {
+                (Ok(number), _) => serializer.serialize_i64(number),
+                (_, Ok(number)) => serializer.serialize_u64(number),
+                _ => serializer.serialize_f64(*number as f64),
+            },
+            Json::Float(number) => serializer.serialize_f64(*number),
+            Json::String(text) => serializer.serialize_str(text),
+            Json::Array(items) => serializer.collect_seq(items),
+            Json::Object(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
+        }
     }
 }
 

@@ -1,11 +1,17 @@
 //! The `serve` command: models that other programs ask over HTTP.
 
 use crate::arguments::numbers::{count, whole};
-use crate::arguments::{InputPath, MemoryLimit, NeighbourArguments, SessionArguments, demo_model, names};
+use crate::arguments::size::Size;
+use crate::arguments::{
+    InputPath, MemoryLimit, NeighbourArguments, OutputPath, SessionArguments, demo_model, names,
+};
 use crate::terminal::note;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use siskin_serve::{ModelSource, ServeOptions, serve};
+use siskin::template::{Json, Message};
+use siskin_kit::json::{Kind, Object};
+use siskin_kit::{openai, read_text};
+use siskin_serve::{Listen, ModelSource, Pinned, PrefixOptions, ServeOptions, serve};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -33,6 +39,19 @@ pub(crate) struct Arguments {
     /// Port to listen on, 0 for any that is free
     #[arg(long, value_name = "N", default_value_t = 8080)]
     port: u16,
+    /// Listen on a socket in the file system instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "port"])]
+    unix: Option<OutputPath>,
+    /// Listen on the socket that systemd hands over instead
+    #[arg(long, conflicts_with_all = ["host", "port", "unix"])]
+    inherit: bool,
+    /// Answer nobody without one of the keys in this file, JSON with the name, the key and the limits of each; SIGHUP has it
+    /// read again
+    #[arg(long, value_name = "FILE")]
+    keys: Option<InputPath>,
+    /// Let the pages of this origin ask, such as https://example.com; may be given several times
+    #[arg(long, value_name = "ORIGIN")]
+    cors: Vec<String>,
     /// Answers of a model that are worked on at once, at most
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = count)]
     parallel: usize,
@@ -42,6 +61,19 @@ pub(crate) struct Arguments {
     /// Requests of a model that wait for their turn, at most
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<usize>)]
     queue: usize,
+    /// How many times longer the next token of an answer may take while the prompts of others are read
+    #[arg(long, value_name = "TIMES", default_value_t = 2.0, value_parser = slowdown)]
+    slowdown: f32,
+    /// Keep what prompts come to in this folder, so that a server that begins anew does not read them again
+    #[arg(long, value_name = "FOLDER")]
+    cache_dir: Option<OutputPath>,
+    /// Bytes of all that is kept there, at most
+    #[arg(long, value_name = "SIZE", default_value = "1g", requires = "cache_dir")]
+    cache_size: Size,
+    /// Read this beginning of prompts before the first request, and keep it: a system message, or JSON with messages and
+    /// tools as requests have them; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pin_prompt: Vec<InputPath>,
     /// Tokens of a prompt with its answer, at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
@@ -75,14 +107,55 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         models.push(("siskin-demo".to_owned(), ModelSource::BuiltIn(demo_model()?)));
     }
     let mut options = ServeOptions::new(models);
-    options.address = SocketAddr::new(arguments.host, arguments.port);
+    options.listen = match &arguments.unix {
+        Some(path) => Listen::Unix(path.to_path_buf()),
+        None if arguments.inherit => Listen::Inherited,
+        None => Listen::Address(SocketAddr::new(arguments.host, arguments.port)),
+    };
+    options.keys = arguments.keys.as_ref().map(|path| path.to_path_buf());
+    options.origins.clone_from(&arguments.cors);
     options.parallel = arguments.parallel;
     options.idle = arguments.idle;
     options.queue = arguments.queue;
     options.session = arguments.neighbour.begin(arguments.session.options(arguments.ctx_size))?;
     options.memory = arguments.memory.bytes();
+    options.slowdown = arguments.slowdown;
+    let Size(bytes) = arguments.cache_size;
+    let folder = arguments.cache_dir.as_ref().map(|folder| folder.to_path_buf());
+    options.prefixes = folder.map(|folder| PrefixOptions { folder, bytes });
+    options.pinned = arguments.pin_prompt.iter().map(|path| pinned(path)).collect::<Result<_>>()?;
     options.keep_alive = u64::try_from(arguments.keep_alive).ok().map(Duration::from_secs);
-    serve(options, |address| note(format_args!("listening on http://{address}")))
+    serve(options, |address| note(format_args!("listening on {address}")))
+}
+
+/// A time that is no less than one without others.
+fn slowdown(text: &str) -> Result<f32, &'static str> {
+    text.parse().ok().filter(|times: &f32| *times >= 1.0).ok_or("expected a number of at least 1")
+}
+
+/// A beginning of prompts: a text, or JSON.
+fn pinned(path: &Path) -> Result<Pinned> {
+    let name = path.display().to_string();
+    let text = read_text(path)?;
+    if !text.trim_start().starts_with(['{', '[']) {
+        let messages = vec![Message::new("system", text.trim_end_matches('\n'))];
+        return Ok(Pinned { name, messages, tools: None });
+    }
+    let json: Json = text.parse().with_context(|| name.clone())?;
+    let (messages, tools) = match json {
+        Json::Array(_) => (json, None),
+        object => {
+            let mut fields = Object::of("", object).with_context(|| name.clone())?;
+            (fields.take("messages").unwrap_or(Json::Array(Vec::new())), fields.take("tools"))
+        }
+    };
+    let tools = match tools {
+        None => None,
+        Some(Json::Array(tools)) => Some(tools),
+        Some(other) => bail!("{name}: tools: expected an array, found {}", Kind(&other)),
+    };
+    let messages = openai::messages(messages).with_context(|| name.clone())?;
+    Ok(Pinned { name, messages, tools })
 }
 
 /// What clients call the model in a file: its name without the ending, and without the number of a part.

@@ -9,10 +9,10 @@ mod sampling;
 use crate::http;
 use crate::refusal::{Reason, Refusal};
 use crate::server::Server;
-use axum::Router;
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Router, middleware};
 use std::sync::Arc;
 
 /// All addresses.
@@ -29,11 +29,12 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
             let said = format!("{} takes another method", uri.path());
             refuse(uri.path(), &Refusal::new(Reason::Method, said))
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(&server), http::guard))
         .with_state(server)
 }
 
 /// A refusal in the words of the API that an address belongs to.
-fn refuse(path: &str, refusal: &Refusal) -> Response {
+pub(crate) fn refuse(path: &str, refusal: &Refusal) -> Response {
     match path.split('/').nth(1) {
         Some("api") => ollama::refuse(refusal),
         _ => openai::refuse(refusal),

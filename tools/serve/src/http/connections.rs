@@ -1,15 +1,13 @@
-use crate::api;
-use crate::options::ServeOptions;
+use super::listen::{Connected, Listener, Peer};
 use crate::server::Server;
 use crate::worker::Client;
 use anyhow::{Context, Result};
-use axum::Extension;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -26,23 +24,14 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way have when the server ends.
 const DRAIN_TIME: Duration = Duration::from_secs(4);
 
-/// Listens where the options say.
-///
-/// # Errors
-/// An address that cannot be had.
-pub(crate) async fn listen(options: &ServeOptions) -> Result<TcpListener> {
-    let address = options.address;
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
 /// Serves connections until the process is asked to end. What is under way then may go on for some seconds.
 ///
 /// # Errors
 /// Signals that cannot be heard.
-pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>) -> Result<()> {
+pub(crate) async fn accept(listener: Listener, server: Arc<Server>, router: Router) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let router = api::router(server);
+    let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let (ending, _) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -54,14 +43,18 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>) -> Result
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = reload.recv() => server.reload(),
             Some(_) = connections.join_next() => {}
             (accepted, place) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let client: Client = peer.ip().to_string().into();
+                    let client: Client = match peer {
+                        Peer::Address(address) => address.ip().to_string().into(),
+                        Peer::Local => "local".into(),
+                    };
                     let service = router.clone().layer(Extension(client));
                     let ending = ending.subscribe();
                     connections.spawn(async move {
-                        connection(stream, service, ending).await;
+                        connection((stream, peer), service, ending).await;
                         drop(place);
                     });
                 }
@@ -71,6 +64,7 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>) -> Result
         }
     }
     drop(listener);
+    server.is_ending();
     let _ = ending.send(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
@@ -78,8 +72,7 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>) -> Result
 }
 
 /// Serves a connection to its end. A request that is under way when the server is asked to end is answered first.
-async fn connection(stream: TcpStream, service: axum::Router, mut ending: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
+async fn connection((stream, _): Connected, service: Router, mut ending: watch::Receiver<bool>) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIME));
     let connection = http1::Builder::new()

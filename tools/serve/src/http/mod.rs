@@ -2,8 +2,12 @@
 
 mod body;
 mod connections;
+mod guard;
+mod listen;
 mod stream;
 
 pub(crate) use body::{read, read_json};
-pub(crate) use connections::{accept, listen};
+pub(crate) use connections::accept;
+pub(crate) use guard::guard;
+pub(crate) use listen::Listener;
 pub(crate) use stream::{events, json, lines, text};

@@ -1,8 +1,11 @@
 use super::open_file;
+use crate::log::note;
+use crate::options::Pinned;
 use crate::options::{ModelSource, ServeOptions};
-use crate::worker::Worker;
+use crate::worker::{Prefixes, Worker};
 use anyhow::{Context, Result};
 use siskin::plan::{Outline, Plan};
+use siskin::template::{Message, Rendering};
 use siskin::{Model, Scheduler, SequencesOptions};
 use siskin_kit::{in_file, memory};
 
@@ -39,7 +42,39 @@ impl Loaded {
         let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
         let sequences = model.sequences(&wanted)?;
         let context = sequences.context();
-        let worker = Worker::start(Scheduler::new(sequences), options.queue).context("the model's thread")?;
+        let mut scheduler = Scheduler::new(sequences);
+        scheduler.limit_slowdown(options.slowdown);
+        for pinned in &options.pinned {
+            let beginning = beginning(&model, pinned).with_context(|| pinned.name.clone())?;
+            scheduler.pin(&beginning, &[]).with_context(|| pinned.name.clone())?;
+        }
+        let said = |line: String| note(&line);
+        let prefixes = options.prefixes.as_ref();
+        let mut prefixes = prefixes.and_then(|prefixes| Prefixes::open(prefixes, &scheduler, &said));
+        if let Some(prefixes) = &mut prefixes {
+            prefixes.warm(&mut scheduler);
+        }
+        let worker = Worker::start(scheduler, prefixes, options.queue).context("the model's thread")?;
         Ok(Self { name: name.to_owned(), model, worker, plan, context })
     }
+}
+
+impl Loaded {
+    /// Says what it takes.
+    pub(crate) fn tell(&self) {
+        let (places, context) = (self.worker.places(), self.context);
+        note(&format!("{}: {}, {places} at once, {context} tokens each", self.name, self.plan));
+    }
+}
+
+/// The tokens that all prompts with these messages begin with, whatever follows them.
+fn beginning(model: &Model, pinned: &Pinned) -> Result<Vec<u32>> {
+    let tokens = |next: &str| {
+        let next = Message::new("user", next);
+        let messages: Vec<Message> = pinned.messages.iter().cloned().chain([next]).collect();
+        model.chat_tokens_with(&messages, &Rendering::default().tools(pinned.tools.clone()))
+    };
+    let (one, other) = (tokens("a")?, tokens("?")?);
+    let common = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+    Ok(one[..common].to_vec())
 }

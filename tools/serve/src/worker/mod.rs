@@ -3,7 +3,10 @@
 //! It takes jobs from a channel and tells of them through channels that never make it wait: what an answer can say is bounded
 //! by the context, so a client that reads slowly holds back nobody, and one that went away is noticed before the next step.
 
+mod prefixes;
 mod queue;
+
+pub(crate) use prefixes::Prefixes;
 
 use crate::refusal::{Reason, Refusal};
 use queue::Queue;
@@ -82,11 +85,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A thread that works with this scheduler. `queue` jobs may wait for a place.
+    /// A thread that works with this scheduler, and with these beginnings of prompts on the disk. `queue` jobs may wait for a place.
     ///
     /// # Errors
     /// The system starts no thread.
-    pub(crate) fn start(mut scheduler: Scheduler, queue: usize) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        mut scheduler: Scheduler,
+        prefixes: Option<Prefixes>,
+        queue: usize,
+    ) -> std::io::Result<Self> {
         let (jobs, receiver) = mpsc::channel();
         let figures = Arc::new(Figures::default());
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -94,6 +101,7 @@ impl Worker {
         let places = scheduler.places();
         let work = Work {
             scheduler,
+            prefixes,
             jobs: receiver,
             queue: Queue::default(),
             at_work: HashMap::new(),
@@ -165,6 +173,7 @@ impl Drop for Worker {
 /// What the thread works with.
 struct Work {
     scheduler: Scheduler,
+    prefixes: Option<Prefixes>,
     jobs: mpsc::Receiver<Job>,
     queue: Queue,
     at_work: HashMap<AnswerId, AtWork>,
@@ -194,14 +203,25 @@ impl Work {
                 break;
             }
         }
+        self.write_rest();
+    }
+
+    /// Writes down what prompts came to, as far as there is time before the end.
+    fn write_rest(&mut self) {
+        const TIME: Duration = Duration::from_secs(2);
+        let end = Instant::now() + TIME;
+        let Some(prefixes) = &mut self.prefixes else { return };
+        while prefixes.has_new(&self.scheduler) && Instant::now() < end {
+            prefixes.write_one(&self.scheduler, &|| Instant::now() < end);
+        }
     }
 
     /// Takes what was asked meanwhile, and waits for it where there is nothing to do. Returns whether there may be more.
     fn take_jobs(&mut self) -> bool {
         if self.at_work.is_empty() && self.queue.is_empty() {
-            match self.jobs.recv() {
-                Ok(job) => self.queue.push(job),
-                Err(_) => return false,
+            match self.wait() {
+                Some(job) => self.queue.push(job),
+                None => return false,
             }
         }
         loop {
@@ -209,6 +229,25 @@ impl Work {
                 Ok(job) => self.queue.push(job),
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// The next job; None once there can be no more. What prompts came to is written down where there is time for it.
+    fn wait(&mut self) -> Option<Job> {
+        /// How long nothing is asked before something is written.
+        const QUIET: Duration = Duration::from_secs(1);
+        let Self { scheduler, prefixes, jobs, figures, .. } = self;
+        loop {
+            let Some(prefixes) = prefixes.as_mut().filter(|prefixes| prefixes.has_new(scheduler)) else {
+                return jobs.recv().ok();
+            };
+            match jobs.recv_timeout(QUIET) {
+                Ok(job) => return Some(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    prefixes.write_one(scheduler, &|| figures.waiting.load(Ordering::Relaxed) == 0);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
@@ -235,7 +274,11 @@ impl Work {
             && let Some(job) = self.queue.pop()
         {
             self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-            let prompt_tokens = job.request.prompt.len();
+            let AnswerRequest { prompt, adapters, .. } = &job.request;
+            let prompt_tokens = prompt.len();
+            if let Some(prefixes) = &mut self.prefixes {
+                prefixes.restore(&mut self.scheduler, prompt, adapters);
+            }
             match self.scheduler.ask(job.request.clone()) {
                 Ok(id) => {
                     let at_work = AtWork { job, prompt_tokens, begun: Instant::now(), read: None };

@@ -30,6 +30,8 @@ fn error(refusal: &Refusal) -> Value {
     let (kind, code) = match refusal.reason {
         Reason::Invalid | Reason::Method | Reason::Timeout => ("invalid_request_error", None),
         Reason::ContextExceeded { .. } => ("invalid_request_error", Some("context_length_exceeded")),
+        Reason::Unauthorized => ("invalid_request_error", Some("invalid_api_key")),
+        Reason::Forbidden => ("invalid_request_error", Some("forbidden")),
         Reason::NotFound => ("invalid_request_error", Some("model_not_found")),
         Reason::TooLarge => ("invalid_request_error", Some("request_too_large")),
         Reason::Busy => ("rate_limit_error", Some("rate_limit_exceeded")),
