@@ -21,7 +21,7 @@ pub(crate) use context::ContextArguments;
 pub(crate) use memory::MemoryArguments;
 #[cfg(any(feature = "convert", feature = "inspect", feature = "judge", feature = "serve"))]
 pub(crate) use memory::MemoryLimit;
-#[cfg(any(feature = "convert", feature = "long-work"))]
+#[cfg(any(feature = "convert", feature = "long-work", feature = "serve"))]
 pub(crate) use model::ModelFlag;
 #[cfg(feature = "serve")]
 pub(crate) use model::demo_model;

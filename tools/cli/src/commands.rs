@@ -31,6 +31,8 @@ mod plan;
 mod pull;
 #[cfg(feature = "convert")]
 mod quantize;
+#[cfg(feature = "serve")]
+mod replay;
 #[cfg(feature = "hub")]
 mod rm;
 mod run;
@@ -88,6 +90,7 @@ commands! {
     List: list "hub",
     Rm: rm "hub",
     Serve: serve "serve",
+    Replay: replay "serve",
     Batch: batch writes "long-work",
     Summarize: summarize writes "long-work",
     Quantize: quantize writes "convert",

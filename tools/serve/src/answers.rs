@@ -1,5 +1,6 @@
 //! Answers as they come from a worker, in no API's own words.
 
+use crate::audit::Record;
 use crate::models::Loaded;
 use crate::refusal::Refusal;
 use crate::worker::Event;
@@ -36,6 +37,7 @@ pub(crate) struct Outcome {
     pub(crate) finish: Finish,
     /// Tokens of the answer, thoughts included.
     pub(crate) tokens: usize,
+    pub(crate) all_tokens: Vec<u32>,
     /// How many of them are thoughts.
     pub(crate) thought_tokens: usize,
     /// Tokens of the prompt that were there already.
@@ -67,6 +69,7 @@ pub(crate) struct Answers {
     events: UnboundedReceiver<(usize, Event)>,
     /// Answers that are not over.
     unfinished: usize,
+    record: Record,
 }
 
 impl Answers {
@@ -79,8 +82,9 @@ impl Answers {
         loading: Duration,
         events: UnboundedReceiver<(usize, Event)>,
         count: usize,
+        record: Record,
     ) -> Self {
-        Self { model, name, prompt_tokens, seed, loading, events, unfinished: count }
+        Self { model, name, prompt_tokens, seed, loading, events, unfinished: count, record }
     }
 
     /// Answers that are not over.
@@ -114,13 +118,16 @@ impl Answers {
                             return Err(Refusal::internal(said));
                         }
                     };
-                    Delta::Over(Outcome {
+                    let outcome = Outcome {
                         finish,
-                        tokens: over.tokens,
+                        tokens: over.tokens.len(),
+                        all_tokens: over.tokens,
                         thought_tokens: over.thought_tokens,
                         cached_tokens: over.reused,
                         times: over.times,
-                    })
+                    };
+                    self.record.over(index, &outcome);
+                    Delta::Over(outcome)
                 }
                 Event::Refused(refusal) => {
                     self.unfinished = 0;

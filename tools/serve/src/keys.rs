@@ -47,6 +47,9 @@ struct Used {
     tokens: Option<(u64, Instant)>,
 }
 
+/// Who asks: those of one client wait for each other before those of others do.
+pub(crate) type Client = Arc<Visitor>;
+
 /// Somebody who may ask. As long as it lives, it counts among those of its key that ask at a time.
 pub(crate) struct Visitor {
     keys: Arc<Keys>,

@@ -13,6 +13,7 @@
 mod answers;
 mod api;
 mod ask;
+mod audit;
 mod http;
 mod keys;
 mod log;
@@ -23,5 +24,5 @@ mod server;
 mod systemd;
 mod worker;
 
-pub use options::{Listen, ModelSource, Pinned, PrefixOptions, ServeOptions};
+pub use options::{AuditOptions, Listen, ModelSource, Pinned, PrefixOptions, ServeOptions};
 pub use server::serve;

@@ -24,6 +24,17 @@ pub enum Listen {
     Inherited,
 }
 
+/// Where answers are written down.
+#[derive(Clone, Debug)]
+pub struct AuditOptions {
+    /// The file, which is put aside when it is long.
+    pub file: PathBuf,
+    /// Whether prompts and answers are written down too, without which no answer can be made again.
+    pub texts: bool,
+    /// Bytes of a file, at most.
+    pub bytes: u64,
+}
+
 /// Where beginnings of prompts are kept from one run to the next.
 #[derive(Clone, Debug)]
 pub struct PrefixOptions {
@@ -52,6 +63,8 @@ pub struct ServeOptions {
     pub listen: Listen,
     /// A file of keys, without one of which nothing is answered; None: anybody may ask.
     pub keys: Option<PathBuf>,
+    /// Where answers are written down; None: nowhere.
+    pub audit: Option<AuditOptions>,
     /// Origins whose pages may ask, beside the server's own; `*` is all.
     pub origins: Vec<String>,
     /// Models by the names that clients call them; the first is the one that is meant where none is named.
@@ -86,6 +99,7 @@ impl ServeOptions {
         Self {
             listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 8080))),
             keys: None,
+            audit: None,
             origins: Vec::new(),
             models,
             parallel: 4,

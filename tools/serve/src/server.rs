@@ -1,6 +1,7 @@
 use crate::answers::Answers;
 use crate::api;
 use crate::ask::{Ask, Chat, Prompt};
+use crate::audit::{Audit, Manner, Record};
 use crate::http::{self, Listener};
 use crate::keys::Keys;
 use crate::log::note;
@@ -29,6 +30,7 @@ pub(crate) struct Server {
     /// Seconds since 1970 when the server began.
     pub(crate) created: u64,
     pub(crate) keys: Arc<Keys>,
+    audit: Option<Arc<Audit>>,
     /// Origins whose pages may ask.
     pub(crate) origins: Vec<HeaderValue>,
     /// Whether only this machine can connect.
@@ -89,8 +91,9 @@ impl Server {
         };
         let origins = options.origins.iter().map(origin).collect::<Result<_>>()?;
         let keys = Arc::new(Keys::open(options.keys.clone())?);
+        let audit = options.audit.as_ref().map(Audit::open).transpose()?.map(Arc::new);
         let options = Arc::new(options);
-        Ok(Self { models: Models::new(&options), options, created: now(), keys, origins, is_local })
+        Ok(Self { models: Models::new(&options), options, created: now(), keys, audit, origins, is_local })
     }
 
     /// Reads the keys again.
@@ -125,6 +128,9 @@ impl Server {
         let sampling = SamplerOptions::default().overlay(model.model.sampling()).overlay(&ask.sampling);
         sampling.validate().map_err(Refusal::invalid)?;
         let seed = sampling.seed.unwrap_or_else(draw_seed);
+        let (limits, special) = (&ask.limits, ask.special);
+        let manner = Manner { sampling: &sampling, seed, limits, special };
+        let record = Record::new(self.audit.as_ref(), &client, &model, &prompt, &manner, count);
         let (sender, events) = mpsc::unbounded_channel();
         let prompt_tokens = prompt.len();
         for index in 0..count {
@@ -137,7 +143,7 @@ impl Server {
             let deadline = asked + self.options.answer_time;
             model.worker.ask(Job { client, request, index, asked, deadline, events })?;
         }
-        Ok(Answers::new(model, name, prompt_tokens, seed, loading, events, count))
+        Ok(Answers::new(model, name, prompt_tokens, seed, loading, events, count, record))
     }
 }
 

@@ -90,7 +90,7 @@ impl ModelArguments {
 }
 
 /// The same for commands whose other files come first: the model is a flag.
-#[cfg(any(feature = "convert", feature = "long-work"))]
+#[cfg(any(feature = "convert", feature = "long-work", feature = "serve"))]
 #[derive(Debug, Args)]
 pub(crate) struct ModelFlag {
     #[cfg_attr(
@@ -108,7 +108,7 @@ pub(crate) struct ModelFlag {
     no_mmap: bool,
 }
 
-#[cfg(any(feature = "convert", feature = "long-work"))]
+#[cfg(any(feature = "convert", feature = "long-work", feature = "serve"))]
 #[cfg_attr(not(all(feature = "convert", feature = "long-work")), allow(dead_code))] // Each needs its part.
 impl ModelFlag {
     /// Opens another file as the model's is opened.

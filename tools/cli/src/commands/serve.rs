@@ -11,7 +11,7 @@ use clap::Args;
 use siskin::template::{Json, Message};
 use siskin_kit::json::{Kind, Object};
 use siskin_kit::{openai, read_text};
-use siskin_serve::{Listen, ModelSource, Pinned, PrefixOptions, ServeOptions, serve};
+use siskin_serve::{AuditOptions, Listen, ModelSource, Pinned, PrefixOptions, ServeOptions, serve};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -49,6 +49,15 @@ pub(crate) struct Arguments {
     /// read again
     #[arg(long, value_name = "FILE")]
     keys: Option<InputPath>,
+    /// Write a line of JSON for each answer to this file: who asked, what it depends on, how long it took
+    #[arg(long, value_name = "FILE")]
+    audit: Option<OutputPath>,
+    /// Write prompts and answers there too, with which siskin replay makes an answer again
+    #[arg(long, requires = "audit")]
+    audit_texts: bool,
+    /// Bytes of the file, at most: it is put aside then, and so are the four before it
+    #[arg(long, value_name = "SIZE", default_value = "16m", requires = "audit")]
+    audit_size: Size,
     /// Let the pages of this origin ask, such as https://example.com; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
@@ -113,6 +122,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => Listen::Address(SocketAddr::new(arguments.host, arguments.port)),
     };
     options.keys = arguments.keys.as_ref().map(|path| path.to_path_buf());
+    let (Size(bytes), texts) = (arguments.audit_size, arguments.audit_texts);
+    let file = arguments.audit.as_ref().map(|file| file.to_path_buf());
+    options.audit = file.map(|file| AuditOptions { file, texts, bytes });
     options.origins.clone_from(&arguments.cors);
     options.parallel = arguments.parallel;
     options.idle = arguments.idle;

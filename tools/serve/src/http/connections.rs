@@ -1,6 +1,6 @@
-use super::listen::{Connected, Listener, Peer};
+use super::guard::Address;
+use super::listen::{Listener, Peer, Stream};
 use crate::server::Server;
-use crate::worker::Client;
 use anyhow::{Context, Result};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -47,14 +47,14 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, router: Rout
             Some(_) = connections.join_next() => {}
             (accepted, place) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let client: Client = match peer {
+                    let address = Address(match peer {
                         Peer::Address(address) => address.ip().to_string().into(),
                         Peer::Local => "local".into(),
-                    };
-                    let service = router.clone().layer(Extension(client));
+                    });
+                    let service = router.clone().layer(Extension(address));
                     let ending = ending.subscribe();
                     connections.spawn(async move {
-                        connection((stream, peer), service, ending).await;
+                        connection(stream, service, ending).await;
                         drop(place);
                     });
                 }
@@ -72,7 +72,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, router: Rout
 }
 
 /// Serves a connection to its end. A request that is under way when the server is asked to end is answered first.
-async fn connection((stream, _): Connected, service: Router, mut ending: watch::Receiver<bool>) {
+async fn connection(stream: Stream, service: Router, mut ending: watch::Receiver<bool>) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIME));
     let connection = http1::Builder::new()

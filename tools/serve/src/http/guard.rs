@@ -3,7 +3,6 @@
 use crate::api;
 use crate::refusal::{Reason, Refusal};
 use crate::server::Server;
-use crate::worker::Client;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -11,10 +10,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
 
+/// Where a connection comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Address(pub(super) Arc<str>);
+
 /// Addresses that need no key: whether the server lives, and the page, which asks for a key itself.
 const OPEN: [&str; 3] = ["/", "/health", "/favicon.ico"];
 
-/// Lets a request through that may be answered, with the name of whoever asks in place of their address.
+/// Lets a request through that may be answered, with whoever asks.
 pub(crate) async fn guard(
     State(server): State<Arc<Server>>,
     mut request: Request<Body>,
@@ -31,10 +34,10 @@ pub(crate) async fn guard(
     let answered = if OPEN.contains(&path.as_str()) {
         next.run(request).await
     } else {
-        let address = request.extensions().get::<Client>().cloned().unwrap_or_else(|| "unknown".into());
+        let Address(address) =
+            request.extensions().get::<Address>().cloned().unwrap_or_else(|| Address("unknown".into()));
         match server.keys.admit(key(request.headers()), &address) {
             Ok(visitor) => {
-                request.extensions_mut().insert(Client::clone(visitor.name()));
                 request.extensions_mut().insert(Arc::new(visitor));
                 next.run(request).await
             }

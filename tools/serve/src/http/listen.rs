@@ -10,8 +10,8 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
-/// Whom a connection is with, and what it is.
-pub(super) type Connected = (Pin<Box<dyn Connection>>, Peer);
+/// A connection, of whatever kind.
+pub(super) type Stream = Pin<Box<dyn Connection>>;
 
 /// Bytes in both directions.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send {}
@@ -82,7 +82,7 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<Connected> {
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;

@@ -18,6 +18,8 @@ pub(crate) struct Loaded {
     pub(crate) plan: Plan,
     /// Tokens that a sequence holds at most.
     pub(crate) context: usize,
+    /// The types of keys and values.
+    pub(crate) cache: [&'static str; 2],
 }
 
 impl Loaded {
@@ -42,6 +44,7 @@ impl Loaded {
         let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
         let sequences = model.sequences(&wanted)?;
         let context = sequences.context();
+        let cache = [plan.cache_types.keys.name(), plan.cache_types.values.name()];
         let mut scheduler = Scheduler::new(sequences);
         scheduler.limit_slowdown(options.slowdown);
         for pinned in &options.pinned {
@@ -55,7 +58,7 @@ impl Loaded {
             prefixes.warm(&mut scheduler);
         }
         let worker = Worker::start(scheduler, prefixes, options.queue).context("the model's thread")?;
-        Ok(Self { name: name.to_owned(), model, worker, plan, context })
+        Ok(Self { name: name.to_owned(), model, worker, plan, context, cache })
     }
 }
 

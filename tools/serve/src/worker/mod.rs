@@ -18,8 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Who asks: those of one client wait for each other before those of others do.
-pub(crate) type Client = Arc<str>;
+pub(crate) use crate::keys::Client;
 
 /// A request for one answer.
 pub(crate) struct Job {
@@ -49,7 +48,7 @@ pub(crate) enum Event {
 pub(crate) struct Over {
     pub(crate) ending: Ending,
     pub(crate) error: Option<String>,
-    pub(crate) tokens: usize,
+    pub(crate) tokens: Vec<u32>,
     pub(crate) thought_tokens: usize,
     /// Tokens of the prompt that were there already.
     pub(crate) reused: usize,
@@ -304,7 +303,8 @@ impl Work {
                     work.job.tell(Event::Piece(piece.channel, piece.text.to_owned()));
                 }
                 AnswerEvent::Over { ending, tokens, thought_tokens, error } => {
-                    let over = work.over(ending, tokens.len(), thought_tokens, error.map(|e| e.to_string()));
+                    let over =
+                        work.over(ending, tokens.to_vec(), thought_tokens, error.map(|e| e.to_string()));
                     figures.add(work.prompt_tokens, &over);
                     work.job.tell(Event::Over(over));
                     at_work.remove(&id);
@@ -316,7 +316,7 @@ impl Work {
 }
 
 impl AtWork {
-    fn over(&self, ending: Ending, tokens: usize, thought_tokens: usize, error: Option<String>) -> Over {
+    fn over(&self, ending: Ending, tokens: Vec<u32>, thought_tokens: usize, error: Option<String>) -> Over {
         let now = Instant::now();
         let (read, reused) = self.read.unwrap_or((now, 0));
         let times = crate::answers::Times {
@@ -353,7 +353,7 @@ impl Figures {
         add(&self.answers, 1);
         add(&self.prompt_tokens, prompt_tokens as u64);
         add(&self.reused_tokens, over.reused as u64);
-        add(&self.answer_tokens, over.tokens as u64);
+        add(&self.answer_tokens, over.tokens.len() as u64);
         add(&self.prompt_time, over.times.prompt.as_micros() as u64);
         add(&self.answer_time, over.times.answer.as_micros() as u64);
     }

@@ -20,7 +20,7 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, job: Job) {
-        match self.turns.iter_mut().find(|(client, _)| *client == job.client) {
+        match self.turns.iter_mut().find(|(client, _)| client.name() == job.client.name()) {
             Some((_, jobs)) => jobs.push_back(job),
             None => self.turns.push_back((job.client.clone(), VecDeque::from([job]))),
         }
@@ -46,14 +46,16 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Keys;
     use siskin::AnswerRequest;
+    use std::sync::Arc;
     use std::time::Instant;
 
     fn job(client: &str, index: usize) -> Job {
         let (events, _) = tokio::sync::mpsc::unbounded_channel();
         let now = Instant::now();
         Job {
-            client: client.into(),
+            client: Arc::new(Arc::new(Keys::open(None).unwrap()).admit(None, client).unwrap()),
             request: AnswerRequest::default(),
             index,
             asked: now,
