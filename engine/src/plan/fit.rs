@@ -10,6 +10,12 @@ const SHORT: usize = 1024;
 const LEAST: usize = 256;
 /// Contexts are shortened by whole multiples of this.
 const STEP: usize = 64;
+/// Sequences that are worked on together where nobody says how many: more gain little.
+const MANY: usize = 32;
+/// So many there are even where the caches of a long context are large beside the weights.
+const FEW: usize = 8;
+/// Caches of more than [`FEW`] sequences take at most so many times what the weights take.
+const CACHES: u64 = 2;
 
 impl Outline {
     /// The plan of `sessions` sessions, if it is within the budget.
@@ -95,6 +101,32 @@ impl Outline {
                 return Err(self.refusal(plan(fits)?, budget));
             }
             most /= 2;
+        }
+    }
+
+    /// As many sequences that are worked on together as are worth their memory, where nobody says how many, and their plan:
+    /// up to 32, of whose whole contexts the caches take at most twice what the weights take, but 8 however long contexts
+    /// are. Where the budget has no room for them they are fewer, as for [`Outline::fit_sequences`].
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] if there is no room for one; an option without meaning.
+    pub fn default_sequences(
+        &self,
+        session: &SessionOptions,
+        budget: Option<&Budget>,
+    ) -> Result<(SequencesOptions, Plan), PlanError> {
+        let mut most = MANY;
+        loop {
+            let options = SequencesOptions::default().most(most).session(session.clone());
+            let plan = self.plan_sequences(&options)?;
+            let weights = plan.weights.saturating_add(plan.in_place);
+            if most == FEW || plan.cache <= weights.saturating_mul(CACHES) {
+                return match budget {
+                    Some(budget) => self.fit_sequences(&options, 1, budget),
+                    None => Ok((options, plan)),
+                };
+            }
+            most -= 1;
         }
     }
 

@@ -16,6 +16,10 @@ pub struct Plan {
     pub cache_types: CacheTypes,
     /// How many sessions there will be.
     pub sessions: usize,
+    /// How many sequences there may be at once: 1 of a session.
+    pub sequences: usize,
+    /// Pages of 256 positions that the cache has for these.
+    pub pages: usize,
     /// Weights in memory of their own: matrices in panels, vectors.
     pub weights: u64,
     /// The numbers of adapters; what sessions work with for them is in `scratch`.
@@ -80,6 +84,8 @@ mod tests {
             batch: 1,
             cache_types: CacheTypes::default(),
             sessions: 1,
+            sequences: 1,
+            pages: 1,
             weights: 5 << 20,
             adapters: 0,
             in_place: 1 << 20,

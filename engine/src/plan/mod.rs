@@ -154,6 +154,8 @@ impl Outline {
             batch: settings.batch,
             cache_types: settings.cache,
             sessions,
+            sequences: settings.sequences,
+            pages: settings.pages(),
             weights: self.weights as u64,
             adapters: self.adapters,
             in_place,
@@ -239,6 +241,7 @@ mod tests {
                 let options =
                     SequencesOptions { most, pages, session: session.clone(), ..Default::default() };
                 let plan = outline.plan_sequences(&options).unwrap();
+                assert_eq!((plan.sequences, plan.pages), (most, pages.unwrap_or(most)));
                 let sequences = model.sequences(&options).unwrap();
                 let expected = sequences.bytes() as u64 + most as u64 * sampler;
                 assert_eq!(plan.cache + plan.scratch, expected, "{name}: {most} in {pages:?}");
@@ -272,6 +275,41 @@ mod tests {
         for (least, bytes) in [(4, peak(4, Some(8)) - 1), (1, peak(1, None) - 1)] {
             assert!(matches!(fit(least, bytes).unwrap_err(), PlanError::Memory { .. }));
         }
+    }
+
+    #[test]
+    fn more_sequences_than_a_few_have_caches_in_proportion_to_the_weights() {
+        let demo = "../../../tools/demo/siskin-demo";
+        let session = |cache: CacheType| SessionOptions {
+            context: Some(64),
+            threads: Some(1),
+            cache: cache.into(),
+            ..Default::default()
+        };
+        for (name, cache, expected) in [
+            ("llama/kquant", CacheType::Q8_0, 32),
+            ("llama/kquant", CacheType::F16, 24),
+            ("llama/kquant", CacheType::F32, 12),
+            (demo, CacheType::F16, 8),
+        ] {
+            let (_, outline) = opened(name);
+            let (options, plan) = outline.default_sequences(&session(cache), None).unwrap();
+            assert_eq!((options.most, options.pages), (expected, None), "{name} {cache:?}");
+            assert_eq!(options.session.context, Some(64));
+            assert_eq!(outline.plan_sequences(&options).unwrap(), plan);
+            let room = 2 * (plan.weights + plan.in_place);
+            assert!(expected == 8 || plan.cache <= room, "{name} {cache:?}: {plan}");
+            assert!(expected == 32 || plan.cache / 8 * 9 > room, "{name} {cache:?}: {plan}");
+        }
+        // All the room that these need is enough, and with less they are fewer.
+        let (_, outline) = opened(demo);
+        let within = |bytes| outline.default_sequences(&session(CacheType::F16), Some(&Budget::of(bytes)));
+        let whole = outline.default_sequences(&session(CacheType::F16), None).unwrap().1.peak();
+        assert_eq!(within(whole).unwrap().0.most, 8);
+        assert_eq!(within(whole - 1).unwrap().0.most, 4);
+        assert!(matches!(within(1), Err(PlanError::Memory { .. })));
+        let nonsense = SessionOptions { context: Some(0), ..Default::default() };
+        assert!(outline.default_sequences(&nonsense, None).is_err());
     }
 
     #[test]

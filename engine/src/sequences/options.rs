@@ -86,7 +86,8 @@ impl WhenFull {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SequencesOptions {
-    /// Sequences that are worked on at a time, at most. 8 unless it is said: more gain little, and take memory.
+    /// Sequences that are worked on at a time, at most. 8 unless it is said;
+    /// [`Outline::default_sequences`](crate::plan::Outline::default_sequences) says how many are worth their memory.
     pub most: usize,
     /// Sequences that there may be beside them, which are kept for what later ones begin with. None unless it is said. Their
     /// tokens lie in the same pages, and in little memory of their own but for models with windows or convolutions.

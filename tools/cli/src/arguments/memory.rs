@@ -101,8 +101,8 @@ impl MemoryArguments {
 
 #[cfg(feature = "long-work")]
 impl MemoryArguments {
-    /// The options of sequences that are worked on together, and their plan: as many as `parallel` says, or up to as many as
-    /// there are by default, as there is room for them.
+    /// The options of sequences that are worked on together, and their plan: as many as `parallel` says, or as are worth
+    /// their memory ([`Outline::default_sequences`]).
     ///
     /// # Errors
     /// As for [`MemoryArguments::options`].
@@ -113,11 +113,16 @@ impl MemoryArguments {
         parallel: Option<usize>,
     ) -> Result<(SequencesOptions, Plan)> {
         let (session, _) = self.options(outline, options, 1)?;
-        let mut wanted = SequencesOptions::default().session(session);
-        wanted.most = parallel.unwrap_or(wanted.most);
-        let chosen = match self.budget() {
-            Some(budget) => outline.fit_sequences(&wanted, parallel.unwrap_or(1), &budget),
-            None => outline.plan_sequences(&wanted).map(|plan| (wanted, plan)),
+        let budget = self.budget();
+        let chosen = match parallel {
+            None => outline.default_sequences(&session, budget.as_ref()),
+            Some(most) => {
+                let wanted = SequencesOptions::default().session(session).most(most);
+                match budget {
+                    Some(budget) => outline.fit_sequences(&wanted, most, &budget),
+                    None => outline.plan_sequences(&wanted).map(|plan| (wanted, plan)),
+                }
+            }
         };
         chosen.map_err(|error| match error {
             PlanError::Memory { .. } => {

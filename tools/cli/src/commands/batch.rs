@@ -69,7 +69,8 @@ pub(crate) struct Arguments {
     /// Tokens that a prompt and its answer have at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
-    /// Lines that are answered at once [default: up to 8, as there is memory for them]
+    /// Lines that are answered at once [default: up to 32, as there is memory for them; more than 8 where their caches take at
+    /// most twice what the weights take]
     #[arg(long, value_name = "N", value_parser = count)]
     parallel: Option<usize>,
     #[command(flatten)]

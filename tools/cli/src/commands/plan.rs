@@ -8,7 +8,10 @@ use crate::arguments::{
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
-use siskin::plan::{Budget, Plan};
+#[cfg(feature = "long-work")]
+use siskin::SequencesOptions;
+use siskin::SessionOptions;
+use siskin::plan::{Budget, Outline, Plan, PlanError};
 use siskin_kit::in_file;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -25,9 +28,13 @@ pub(crate) struct Arguments {
     /// Tokens that each session has at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
-    /// Sessions of the model at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
-    parallel: usize,
+    /// Sessions of the model at once, or sequences [default: 1, or what is worth its memory]
+    #[arg(long, value_name = "N", value_parser = count)]
+    parallel: Option<usize>,
+    /// Plan sequences that are worked on together, as `siskin batch` has them, and not sessions
+    #[cfg(feature = "long-work")]
+    #[arg(long, conflicts_with = "drafts")]
+    together: bool,
     #[command(flatten)]
     adapters: AdapterArguments,
     #[command(flatten)]
@@ -45,6 +52,7 @@ const EXAMPLES: &str = "\
 Examples:
   siskin plan model.gguf
   siskin plan model.gguf --context 8192 --parallel 4 --cache-type q8_0
+  siskin plan model.gguf --context 512 --together
   siskin plan model.gguf --memory 900MB --fit";
 
 /// Prints the plan.
@@ -56,10 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         planned.add_draft(outline(&draft)?);
     }
     let options = arguments.speculation.options(arguments.session.options(arguments.ctx_size));
-    let wanted = planned.plan(&options, arguments.parallel).map_err(|error| in_file(&file, error))?;
+    let wanted = arguments.wanted(&planned, &options).map_err(|error| in_file(&file, error))?;
     // The options have meaning, as there is a plan: what can be wrong is the memory.
-    let (plan, refused) = match arguments.memory.options(&planned, options, arguments.parallel) {
-        Ok((_, plan)) => (plan, None),
+    let (plan, refused) = match arguments.within_memory(&planned, options) {
+        Ok(plan) => (plan, None),
         Err(error) => (wanted, Some(error)),
     };
     let budget = arguments.memory.budget();
@@ -71,10 +79,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
+impl Arguments {
+    /// What is asked for, or the least of it where nobody says how many sequences, whatever memory there is.
+    fn wanted(&self, outline: &Outline, options: &SessionOptions) -> Result<Plan, PlanError> {
+        #[cfg(feature = "long-work")]
+        if self.together {
+            let sequences = SequencesOptions::default().session(options.clone());
+            return outline.plan_sequences(&sequences.most(self.parallel.unwrap_or(1)));
+        }
+        outline.plan(options, self.parallel.unwrap_or(1))
+    }
+
+    /// What there is memory for.
+    ///
+    /// # Errors
+    /// Too little memory, with what helps.
+    fn within_memory(&self, outline: &Outline, options: SessionOptions) -> Result<Plan> {
+        #[cfg(feature = "long-work")]
+        if self.together {
+            return Ok(self.memory.sequences(outline, options, self.parallel)?.1);
+        }
+        Ok(self.memory.options(outline, options, self.parallel.unwrap_or(1))?.1)
+    }
+}
+
 fn to_text(name: &str, plan: &Plan, budget: Option<&Budget>) -> String {
-    let sessions = match plan.sessions {
-        1 => "a session".to_owned(),
-        many => format!("{many} sessions, each"),
+    let sessions = match (plan.sequences, plan.sessions) {
+        (1, 1) => "a session".to_owned(),
+        (1, many) => format!("{many} sessions, each"),
+        (many, _) => format!("{many} sequences together, in {} pages of the cache, each", plan.pages),
     };
     let mut text = format!(
         "{name}: {sessions} of {} tokens, {} threads, batches of {}, cache {}\n\n",
@@ -107,6 +140,8 @@ fn to_json(name: &str, plan: &Plan, budget: Option<&Budget>) -> Value {
     json!({
         "model": name,
         "sessions": plan.sessions,
+        "sequences": plan.sequences,
+        "pages": plan.pages,
         "context": plan.context,
         "threads": plan.threads,
         "batch": plan.batch,

@@ -1,6 +1,6 @@
 //! `siskin plan`, `--memory` and `--fit`: what is said of memory beside what is measured of it.
 
-use crate::common::{failure, goldens, peak, siskin, text};
+use crate::common::{failure, goldens, here, peak, siskin, text};
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
@@ -114,6 +114,35 @@ fn caches_grow_with_sessions_contexts_and_types() {
     // Caches grow by blocks of 64 positions.
     assert_eq!(number(&of(&["--context", "128"]), "cache_bytes"), 2 * number(&one, "cache_bytes"));
     assert_eq!(number(&of(&["--context", "33"]), "cache_bytes"), number(&one, "cache_bytes"));
+}
+
+/// What `siskin batch` takes is planned as it is reserved.
+#[test]
+fn sequences_that_are_worked_on_together_are_planned() {
+    let demo = here("../demo/siskin-demo.gguf");
+    let of = |more: &[&str]| plan(&[&[text(&demo), "-t", "1"], more].concat());
+    let sequences = |plan: &Value| (number(plan, "sequences"), number(plan, "pages"));
+    assert_eq!(sequences(&of(&["-c", "512"])), (1, 2));
+    // As many as are worth their memory, or as are asked for.
+    assert_eq!(sequences(&of(&["-c", "1024", "--together"])), (8, 32));
+    let large = goldens().join("kquant.gguf");
+    assert_eq!(sequences(&plan(&[text(&large), "-c", "64", "--together"])), (24, 24));
+    let (one, many) = (of(&["-c", "512"]), of(&["-c", "512", "--together", "--parallel", "20"]));
+    assert_eq!(sequences(&many), (20, 40));
+    assert_eq!(number(&many, "cache_bytes"), 20 * number(&one, "cache_bytes"));
+    assert!(number(&many, "scratch_bytes") < 20 * number(&one, "scratch_bytes"));
+    // With less memory they share what there is.
+    let long = of(&["-c", "1024", "--together"]);
+    let room = number(&long, "peak_bytes") - number(&long, "cache_bytes") / 8;
+    let shared = of(&["-c", "1024", "--together", "--memory", &room.to_string()]);
+    assert!(number(&shared, "sequences") == 8 && (16..32).contains(&number(&shared, "pages")), "{shared:#}");
+    let run =
+        siskin(&["plan", text(&demo), "-c", "512", "--together", "--parallel", "20", "--memory", "40MB"]);
+    let (told, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert!(told.contains(": 20 sequences together, in 40 pages of the cache, each of 512 tokens"), "{told}");
+    assert!(said.contains("; a lower --parallel, ") && run.status.code() == Some(1), "{said}");
+    let drafted = siskin(&["plan", text(&demo), "--together", "--lookup"]);
+    assert_eq!(drafted.status.code(), Some(2));
 }
 
 #[test]
