@@ -181,6 +181,31 @@ fn thoughts_are_told_unless_they_are_hidden_and_then_counted() {
 }
 
 #[test]
+fn thoughts_are_no_part_of_an_answer_to_a_task() {
+    let copy = Copy::thinking();
+    let model = copy.model();
+    let tasks = copy.file("tasks.jsonl", "{\"prompt\": \"hello\", \"answer\": \"can I help?\"}\n");
+    let run = copy.fed(
+        &[
+            "eval",
+            text(&model),
+            "--tasks",
+            text(&tasks),
+            "--json",
+            "--runs",
+            "1",
+            "--n-prompt",
+            "1",
+            "-c",
+            "512",
+        ],
+        "",
+    );
+    let report: Json = serde_json::from_str(&stdout(&run)).unwrap();
+    assert_eq!(report["models"][0]["metrics"]["exact"], 1.0, "{report:#}");
+}
+
+#[test]
 fn a_conversation_keeps_what_was_said_and_hands_thoughts_to_the_template() {
     let copy = Copy::thinking();
     let (model, saved) = (copy.model(), copy.folder.path().join("talk.json"));

@@ -4,7 +4,7 @@ use super::tasks::{Scores, Task};
 use anyhow::{Context, Result};
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
-use siskin::{Answer, AnswerLimits, Model};
+use siskin::{Answer, AnswerLimits, Channel, Model};
 
 /// The sampler's settings that the model's file recommends, but for the temperature: always the likeliest token.
 pub(super) fn greedy(model: &Model) -> SamplerOptions {
@@ -12,7 +12,7 @@ pub(super) fn greedy(model: &Model) -> SamplerOptions {
     options.temperature(0.0).dynatemp_range(0.0)
 }
 
-/// The model's answer to a prompt in its chat template.
+/// The model's answer to a prompt in its chat template, without its thoughts.
 ///
 /// # Errors
 /// A template that fails, a prompt that the session has no room for, sampler options without meaning.
@@ -28,7 +28,9 @@ fn answer_to(
     answer.read_prompt().context("the prompt")?;
     let mut text = String::new();
     while let Some(piece) = answer.next_piece()? {
-        text.push_str(piece.text);
+        if piece.channel == Channel::Text {
+            text.push_str(piece.text);
+        }
     }
     Ok(text)
 }
