@@ -77,6 +77,11 @@ impl Output {
         &self.name
     }
 
+    /// Whether there is a file in the end that can be opened by its name: not what went through a pipe.
+    pub fn stays(&self) -> bool {
+        matches!(self.place, Place::File(_))
+    }
+
     /// Where its bytes go.
     pub fn writer(&self) -> BufWriter<&File> {
         BufWriter::with_capacity(1 << 20, self.file.as_file())

@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// The text to compare predictions on, in UTF-8 [default: a mixture of prose, dialogue and code]
     #[arg(long, value_name = "FILE")]
     text: Option<InputPath>,
-    /// Windows of that text, of 256 tokens; with 0 nothing is compared
+    /// Windows of that text, of 256 tokens; with 0 nothing is compared, nor is what goes to a pipe
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     windows: usize,
     /// Threads to work with, 0 for all that the process may use [default: 0]
@@ -49,12 +49,14 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let flag = AdapterArguments { adapters: named };
     let merge = Merge::open(&arguments.model, |file| Ok(flag.files(file)?.0))?;
     let output = Output::create(path, &inputs)?;
-    let name = output.name().to_owned();
+    let (name, stays) = (output.name().to_owned(), output.stays());
     let pool = pool(arguments.threads)?;
     say(&merge.write(arguments.file_type, output, &pool)?);
     let (changed, all) = merge.changed();
     tell(format_args!("{name}: {changed} of {all} tensors changed"))?;
-    if arguments.windows > 0 {
+    if arguments.windows > 0 && !stays {
+        tell(format_args!("{name}: not compared, as it cannot be read again"))?;
+    } else if arguments.windows > 0 {
         let session = SessionOptions::default().threads(arguments.threads);
         let (merged, base) = merge.compare(&Gguf::open(path)?, &text, arguments.windows, &session)?;
         tell(format_args!("on {}, against the model with the adapters attached:", text.name))?;
