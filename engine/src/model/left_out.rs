@@ -58,7 +58,8 @@ pub(crate) fn lines(file: &Gguf) -> Vec<String> {
         let (count, bytes) =
             tensors.fold((0usize, 0u64), |(count, bytes), tensor| (count + 1, bytes + tensor.bytes));
         let (name, mib) = (part.name(), bytes as f64 / f64::from(1 << 20));
-        (count > 0).then(|| format!("{name} is left out: {count} tensors, {mib:.1} MiB"))
+        let tensors = if count == 1 { "tensor" } else { "tensors" };
+        (count > 0).then(|| format!("{name} is left out: {count} {tensors}, {mib:.1} MiB"))
     };
     [Part::Images, Part::Sound, Part::Ahead].into_iter().filter_map(line).collect()
 }

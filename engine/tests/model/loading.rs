@@ -65,7 +65,7 @@ fn parts_that_text_does_without_are_left_out_and_told_of() {
     ] {
         let model = loaded(&extra(&plain, name));
         assert!(same_logits(&model, &expected));
-        assert_eq!(model.notes(), [format!("{what} is left out: 1 tensors, 0.0 MiB")]);
+        assert_eq!(model.notes(), [format!("{what} is left out: 1 tensor, 0.0 MiB")]);
     }
     // A layer behind the others, with what it has beside a layer, counted among them or not.
     let layers = 2;

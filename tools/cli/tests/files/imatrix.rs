@@ -213,7 +213,7 @@ fn each_expert_has_its_own_weights_and_one_without_tokens_has_equal_ones() {
     let (sums, counts) = (sums_of_experts(), [4.0, 0.0, 9.0, 2.0, 1.0, 8.0]);
     write_experts(&imatrix, &sums, &counts);
     let (expected, said) = make(&imatrix);
-    let line = "no token came to 1 matrices of experts: their columns all weigh the same";
+    let line = "no token came to a matrix of an expert: its columns all weigh the same";
     assert_eq!(said.matches(line).count(), 1, "{said}");
 
     // As if all of its columns had been measured alike.

@@ -50,9 +50,13 @@ impl Importance {
         let strange = strange.first().map(|first| {
             format!("{count} of {all} entries of the importance matrix are about tensors that the model lacks, such as {first}")
         });
-        let idle = (*idle > 0).then(|| {
-            format!("no token came to {idle} matrices of experts: their columns all weigh the same")
-        });
+        let idle = match idle {
+            0 => None,
+            1 => Some("no token came to a matrix of an expert: its columns all weigh the same".to_owned()),
+            _ => {
+                Some(format!("no token came to {idle} matrices of experts: their columns all weigh the same"))
+            }
+        };
         strange.into_iter().chain(idle).collect()
     }
 

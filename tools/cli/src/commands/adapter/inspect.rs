@@ -81,7 +81,11 @@ fn to_json(outline: &AdapterOutline, norms: &[f64]) -> Value {
 /// What the adapter is, in a few words.
 pub(super) fn summary(outline: &AdapterOutline) -> String {
     let mib = outline.bytes() as f64 / f64::from(1 << 20);
-    format!("{} matrices, rank {}, {mib:.2} MiB in memory", outline.changes().len(), outline.rank())
+    let matrices = match outline.changes().len() {
+        1 => "1 matrix".to_owned(),
+        many => format!("{many} matrices"),
+    };
+    format!("{matrices}, rank {}, {mib:.2} MiB in memory", outline.rank())
 }
 
 /// The Frobenius norm of B · A: the root of the sum of all products of an entry of BᵀB with the same of AAᵀ.
