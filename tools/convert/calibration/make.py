@@ -13,9 +13,9 @@ import assistant_data as data
 ROOT = "../../.."
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "targets/README.md", "benches/README.md"]
 CODE = [
-    "engine/src/session.rs",
+    "engine/src/sequences/session.rs",
     "engine/src/text/tokenizer/merge.rs",
-    "quant/src/legacy.rs",
+    "quant/src/legacy/mod.rs",
     "engine/src/answer/stop.rs",
     "tools/cli/src/commands/logits/npy.rs",
     "tools/convert/src/model/tensor.rs",
