@@ -2,6 +2,7 @@ use crate::gguf::GgufError;
 use crate::model::{AttachError, LoadError};
 use crate::plan::PlanError;
 use crate::sequences::{SessionError, StateError};
+use crate::text::grammar::GrammarError;
 use crate::text::sampler::SamplerError;
 use crate::text::template::TemplateError;
 
@@ -21,6 +22,9 @@ pub enum Error {
     /// A sampler option is out of range.
     #[error(transparent)]
     Sampler(#[from] SamplerError),
+    /// There is no such grammar.
+    #[error(transparent)]
+    Grammar(#[from] GrammarError),
     /// A sequence cannot begin or go on.
     #[error(transparent)]
     Session(#[from] SessionError),

@@ -39,7 +39,7 @@ pub use sequences::{
 };
 pub use siskin_compute::packed;
 pub use state::{CacheType, CacheTypes};
-pub use text::{sampler, template, tokenizer};
+pub use text::{grammar, sampler, template, tokenizer};
 
 /// What may be handed from one thread to another.
 const _: () = {
@@ -52,4 +52,5 @@ const _: () = {
     send::<Error>();
     send::<Adapter>();
     send::<sampler::Sampler>();
+    send::<grammar::Grammar>();
 };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::error::Error;
+use crate::grammar::Grammar;
 use crate::model::Model;
 use crate::sequences::{Session, SessionError};
 use crate::text::sampler::{Sampler, SamplerOptions};
@@ -83,6 +84,7 @@ pub struct Answer {
     session: Session,
     sampler: Sampler,
     limits: AnswerLimits,
+    grammar: Option<Grammar>,
     /// The tokens of the prompt, and how many of them the session held when it came.
     prompt: Vec<u32>,
     reused: usize,
@@ -108,6 +110,7 @@ impl Answer {
         Self {
             sampler,
             limits: AnswerLimits::default(),
+            grammar: None,
             prompt: Vec::with_capacity(session.context()),
             reused: 0,
             read: false,
@@ -129,6 +132,14 @@ impl Answer {
     /// Ends answers earlier from the next prompt on.
     pub fn set_limits(&mut self, limits: AnswerLimits) {
         self.limits = limits;
+    }
+
+    /// Has answers keep to a grammar, or to none: the one that is written, from its next token on, and those that come. So a
+    /// grammar may begin in the middle of an answer; it then begins with that token, unless that is within thoughts, behind
+    /// which it begins. What the grammar before had forced and was not told yet is dropped.
+    pub fn set_grammar(&mut self, grammar: Option<Grammar>) {
+        self.writing.set_grammar(self.session.model().tokenizer(), &self.prompt, grammar.as_ref());
+        self.grammar = grammar;
     }
 
     /// Has control tokens stand in answers by their own text, from the next token on: for whoever looks for the calls of
@@ -180,7 +191,9 @@ impl Answer {
         self.prompt.clear();
         self.prompt.extend_from_slice(prompt);
         self.read = false;
-        self.writing.begin(self.session.model().tokenizer(), prompt, &self.limits);
+        let tokenizer = self.session.model().tokenizer();
+        self.writing.begin(tokenizer, prompt, &self.limits);
+        self.writing.set_grammar(tokenizer, prompt, self.grammar.as_ref());
         let held = self.session.tokens().iter().take(self.session.pristine());
         self.reused = held.zip(prompt).take_while(|(held, token)| held == token).count();
         Ok(())

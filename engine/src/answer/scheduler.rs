@@ -18,6 +18,7 @@ use super::rhythm::Rhythm;
 use super::writing::Writing;
 use super::{AnswerLimits, Ending, Logprobs, Piece};
 use crate::error::Error;
+use crate::grammar::Grammar;
 use crate::model::{Adapter, Model};
 use crate::sequences::{SequenceId, Sequences, SessionError};
 use crate::text::sampler::{Sampler, SamplerOptions};
@@ -39,6 +40,8 @@ pub struct AnswerRequest {
     pub special: bool,
     /// How many of the most probable tokens are told with each token, whose own probability is told as well. None: none is.
     pub logprobs: Option<usize>,
+    /// What the answer keeps to: see [`Answer::set_grammar`](crate::Answer::set_grammar).
+    pub grammar: Option<Grammar>,
 }
 
 impl AnswerRequest {
@@ -53,6 +56,7 @@ impl AnswerRequest {
         adapters: Vec<(Adapter, f32)>,
         special: bool,
         logprobs: impl Into<Option<usize>>,
+        grammar: impl Into<Option<Grammar>>,
     }
 }
 
@@ -247,6 +251,25 @@ impl Scheduler {
         self.unfinished() < before
     }
 
+    /// Has an answer keep to a grammar from its next token on, or to none: see
+    /// [`Answer::set_grammar`](crate::Answer::set_grammar). Whether it is not over.
+    pub fn set_grammar(&mut self, id: AnswerId, grammar: Option<Grammar>) -> bool {
+        let tokenizer = self.sequences.model().tokenizer();
+        let waiting = self.waiting.iter_mut().find(|task| task.id == id);
+        let (request, writing) = if let Some(Task { request, begun, .. }) = waiting {
+            (request, begun.as_mut().map(|begun| &mut begun.writing))
+        } else if let Some(working) = self.at_work.iter_mut().find(|working| working.id == id) {
+            (&mut working.request, Some(&mut working.begun.writing))
+        } else {
+            return false;
+        };
+        if let Some(writing) = writing {
+            writing.set_grammar(tokenizer, &request.prompt, grammar.as_ref());
+        }
+        request.grammar = grammar;
+        true
+    }
+
     /// Ends the work whenever the flag is true: see [`Sequences::cancel_when`].
     pub fn cancel_when(&mut self, flag: Arc<AtomicBool>) {
         self.sequences.cancel_when(flag);
@@ -305,6 +328,7 @@ impl Scheduler {
             let mut writing = Writing::over(tokenizer, most + 1);
             writing.begin(tokenizer, &request.prompt, &request.limits);
             writing.show_special(request.special);
+            writing.set_grammar(tokenizer, &request.prompt, request.grammar.as_ref());
             task.begun = Some(Begun { sampler, writing, read: false });
         }
         self.text.clear();
@@ -405,7 +429,12 @@ impl Scheduler {
             each(*id, AnswerEvent::Read { reused: request.prompt.len().saturating_sub(worked) });
         }
         let all = logits.as_ref().map_or(&[][..], |logits| logits);
-        let picked = writing.decoding().pick(sampler, tokenizer, logits);
+        // Who asks how probable tokens are has the logits worked out before each, also where only one can follow.
+        let room = match request.logprobs {
+            Some(_) => 0,
+            None => sequences.context() - sequences.position(*sequence).unwrap_or(0),
+        };
+        let picked = writing.decoding().pick(sampler, tokenizer, logits, room);
         if let Ok(Some(token)) = &picked {
             let logprobs = request.logprobs.map(|most| {
                 logprobs.take_up(all, *token, most);
@@ -414,9 +443,16 @@ impl Scheduler {
             each(*id, AnswerEvent::Token { token: *token, logprobs });
         }
         let mut done = writing.take_up(tokenizer, picked);
-        if done.is_ok() && writing.ending().is_none() && writing.decoding().is_full() {
+        while done.is_ok()
+            && writing.ending().is_none()
+            && let Some(forced) = writing.decoding().next_forced(sampler)
+        {
+            each(*id, AnswerEvent::Token { token: forced, logprobs: None });
+            done = writing.take_up(tokenizer, Ok(Some(forced)));
+        }
+        if done.is_ok() && writing.ending().is_none() && writing.decoding().is_done() {
             // Ends here, so that no token is worked on in vain.
-            let none = writing.decoding().pick(sampler, tokenizer, Err(SessionError::NoPrompt));
+            let none = writing.decoding().pick(sampler, tokenizer, Err(SessionError::NoPrompt), 0);
             done = writing.take_up(tokenizer, none);
         }
         self.tell(at, done, each) && self.go_on(at, each)
@@ -449,13 +485,18 @@ impl Scheduler {
         false
     }
 
-    /// Feeds the newest token of the answer at this place, for which the youngest answers wait again if need be. Returns
+    /// Feeds the newest tokens of the answer at this place, for which the youngest answers wait again if need be. Returns
     /// whether it is still there.
     fn go_on(&mut self, at: usize, each: &mut impl FnMut(AnswerId, AnswerEvent<'_>)) -> bool {
         loop {
-            let Working { begun: Begun { writing, .. }, sequence, .. } = &self.at_work[at];
-            let (sequence, newest) = (*sequence, writing.tokens().last().copied());
-            match self.feed(sequence, newest.as_slice()) {
+            let Working { begun: Begun { writing, .. }, sequence, .. } = &mut self.at_work[at];
+            let sequence = *sequence;
+            self.text.clear();
+            self.text.extend_from_slice(writing.decoding().unfed());
+            let text = std::mem::take(&mut self.text);
+            let fed = self.feed(sequence, &text);
+            self.text = text;
+            match fed {
                 Ok(()) => return true,
                 Err(SessionError::CacheFull { .. }) if self.at_work.len() > 1 => {
                     self.put_back_youngest();

@@ -1,6 +1,7 @@
 //! Thoughts: what a model writes between marks before it answers.
 
 use super::channel::{Channel, Kind, Stretches};
+use crate::text::tokenizer::{Special, Tokenizer};
 
 /// How thoughts begin and end.
 const MARKS: [Marks; 3] = [
@@ -51,6 +52,26 @@ impl Thoughts {
         let opened = MARKS.into_iter().find(|marks| prompt.ends_with(marks.open));
         self.stage = opened.map_or(Stage::Start, Stage::Within);
         self.pending.clear();
+    }
+
+    /// The tokens of each mark that may open thoughts in an answer to a prompt with this end: those that begin with a token
+    /// that stands for nothing else. None where the prompt has closed them already.
+    pub(super) fn openings(tokenizer: &Tokenizer, prompt: &str) -> Vec<Vec<u32>> {
+        let prompt = prompt.trim_end();
+        if MARKS.iter().any(|marks| prompt.ends_with(marks.close)) {
+            return Vec::new();
+        }
+        let encoded = MARKS.iter().map(|marks| {
+            let mut tokens = Vec::new();
+            tokenizer.encode_continuing(marks.open.as_bytes(), Special::Parse, &mut tokens);
+            (marks, tokens)
+        });
+        let is_of_its_own = |(marks, tokens): &(&Marks, Vec<u32>)| {
+            tokens.first().is_some_and(|&first| {
+                tokenizer.is_special(first) || tokenizer.piece(first) == marks.open.as_bytes()
+            })
+        };
+        encoded.filter(is_of_its_own).map(|(_, tokens)| tokens).collect()
     }
 
     /// Whether thoughts have begun and not ended.

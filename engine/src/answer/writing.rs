@@ -2,6 +2,7 @@ use super::channel::{Kind, Piece, Stretches};
 use super::stop::StopFilter;
 use super::thoughts::Thoughts;
 use super::{AnswerLimits, Ending};
+use crate::grammar::{Grammar, GrammarStart};
 use crate::sequences::{Decoding, End, SessionError};
 use crate::text::tokenizer::{Detokenizer, Tokenizer};
 
@@ -57,6 +58,22 @@ impl Writing {
         self.ending = None;
     }
 
+    /// Has the answer keep to a grammar from the next token on, or behind its thoughts if it has some: see
+    /// [`Answer::set_grammar`](crate::Answer::set_grammar).
+    pub(super) fn set_grammar(&mut self, tokenizer: &Tokenizer, prompt: &[u32], grammar: Option<&Grammar>) {
+        let constraint = grammar.map(|grammar| {
+            let start = if self.thoughts.are_open() {
+                GrammarStart::WithinThoughts
+            } else if self.tokens.is_empty() && grammar.has_thoughts() {
+                GrammarStart::AfterThoughts(Thoughts::openings(tokenizer, &end_of(tokenizer, prompt)))
+            } else {
+                GrammarStart::Now
+            };
+            grammar.begin(start)
+        });
+        self.decoding.constrain(constraint);
+    }
+
     /// Whether the text has control tokens in it, by their own text.
     pub(super) fn show_special(&mut self, special: bool) {
         self.special = special;
@@ -95,7 +112,9 @@ impl Writing {
     }
 
     fn push(&mut self, tokenizer: &Tokenizer, token: u32) {
-        let Self { tokens, detokenizer, special, thoughts, thought, filter, pieces, ending, .. } = self;
+        let Self {
+            tokens, decoding, detokenizer, special, thoughts, thought, filter, pieces, ending, ..
+        } = self;
         tokens.push(token);
         let mut tell = |text: &str, kind: Kind| filter.push(text, kind);
         let were_open = thoughts.are_open();
@@ -109,7 +128,10 @@ impl Writing {
         }
         match (were_open, thoughts.are_open()) {
             (_, true) => *thought = None,
-            (true, false) => *thought = Some(tokens.len()),
+            (true, false) => {
+                *thought = Some(tokens.len());
+                decoding.wake();
+            }
             (false, false) => {}
         }
         filter.release(|text, kind| pieces.push(text, kind));

@@ -36,6 +36,7 @@ pub use observer::{Observer, Rows};
 pub(crate) use weights::{Linear, LinearId};
 
 use crate::gguf::Gguf;
+use crate::grammar::{Grammar, GrammarError, GrammarSource, GrammarVocabulary};
 use crate::kernels::Kernels;
 use crate::panel::Panels;
 use crate::sampler::SamplerOverrides;
@@ -54,6 +55,8 @@ struct Inner {
     template: Arc<ChatTemplate>,
     sampling: SamplerOverrides,
     fingerprint: OnceLock<u128>,
+    /// The vocabulary as grammars want it, made with the first of them.
+    grammars: Arc<OnceLock<Result<GrammarVocabulary, GrammarError>>>,
 }
 
 impl Model {
@@ -90,7 +93,8 @@ impl Model {
         file.check_unchanged()?;
         let (tokenizer, template) = (Arc::new(tokenizer), Arc::new(template));
         let fingerprint = OnceLock::new();
-        Ok(Self(Arc::new(Inner { name, network, tokenizer, template, sampling, fingerprint })))
+        let grammars = Arc::new(OnceLock::new());
+        Ok(Self(Arc::new(Inner { name, network, tokenizer, template, sampling, fingerprint, grammars })))
     }
 
     /// This model with other weights in the matrix `name`: `rows` as a GGUF file has them, in any type that can be run.
@@ -175,6 +179,16 @@ impl Model {
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.tokenizer
+    }
+
+    /// Compiles a grammar that answers of this model keep to. The first one sorts the vocabulary, which all others use: see
+    /// [`Outline::add_grammars`](crate::plan::Outline::add_grammars) for what that takes.
+    ///
+    /// # Errors
+    /// A source that is wrong, asks for what cannot be kept to, or is too large; a build without the feature `grammar`.
+    pub fn grammar(&self, source: &GrammarSource) -> Result<Grammar, GrammarError> {
+        let made = self.0.grammars.get_or_init(|| GrammarVocabulary::new(Arc::clone(&self.0.tokenizer)));
+        made.as_ref().map_err(GrammarError::clone)?.compile(source)
     }
 
     /// The sampler settings that the model's file recommends.

@@ -24,6 +24,8 @@ pub struct Plan {
     pub weights: u64,
     /// The numbers of adapters; what sessions work with for them is in `scratch`.
     pub adapters: u64,
+    /// Grammars and what answers keep of them. Estimated.
+    pub grammars: u64,
     /// Weights that are used where the file is, as those of a packed file are. If it is mapped they are in memory as
     /// long as the system has no better use for it, and shared by all processes that run the file.
     pub in_place: u64,
@@ -31,7 +33,7 @@ pub struct Plan {
     pub cache: u64,
     /// Activations, scratch and samplers of all sessions.
     pub scratch: u64,
-    /// The program: what the process has when it is asked, code, tokenizer, stacks. Estimated, unlike all others.
+    /// The program: what the process has when it is asked, code, tokenizer, stacks. Estimated.
     pub program: u64,
     /// What is given back once the model is loaded: the file's metadata, the part of it that is being packed, what the
     /// tokenizer is built with.
@@ -43,7 +45,7 @@ impl Plan {
     /// model is loaded, or once its sessions are there and their contexts are full.
     pub fn peak(&self) -> u64 {
         let sessions = self.cache.saturating_add(self.scratch);
-        [self.weights, self.adapters, self.in_place, self.program, sessions.max(self.loading)]
+        [self.weights, self.adapters, self.grammars, self.in_place, self.program, sessions.max(self.loading)]
             .into_iter()
             .fold(0, u64::saturating_add)
     }
@@ -61,6 +63,9 @@ impl fmt::Display for Plan {
         )?;
         if self.adapters > 0 {
             write!(f, ", adapters {:.1}", mebibytes(self.adapters))?;
+        }
+        if self.grammars > 0 {
+            write!(f, ", grammars {:.1}", mebibytes(self.grammars))?;
         }
         match self.loading > self.cache.saturating_add(self.scratch) {
             true => write!(f, "; {:.1} while loading)", mebibytes(self.loading)),
@@ -88,6 +93,7 @@ mod tests {
             pages: 1,
             weights: 5 << 20,
             adapters: 0,
+            grammars: 0,
             in_place: 1 << 20,
             cache: 2 << 20,
             scratch: 3 << 19,
@@ -105,5 +111,7 @@ mod tests {
         assert_eq!(plan(u64::MAX).peak(), u64::MAX);
         let said = Plan { adapters: 1 << 20, ..plan(0) }.to_string();
         assert_eq!(said, "15.5 MiB (weights 6.0, cache 2.0, scratch 1.5, program 5.0, adapters 1.0)");
+        let said = Plan { grammars: 1 << 20, ..plan(0) }.to_string();
+        assert_eq!(said, "15.5 MiB (weights 6.0, cache 2.0, scratch 1.5, program 5.0, grammars 1.0)");
     }
 }

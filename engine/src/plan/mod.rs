@@ -12,7 +12,8 @@ pub use budget::Budget;
 pub use error::PlanError;
 pub use memory::Plan;
 
-use crate::gguf::{FAULT_AROUND, Footprint, Gguf};
+use crate::gguf::{FAULT_AROUND, Footprint, Gguf, Value};
+use crate::grammar::GrammarVocabulary;
 use crate::machine::Memory;
 use crate::model::AdapterOutline;
 use crate::model::ContextOptions;
@@ -34,6 +35,10 @@ pub struct Outline {
     /// A model that guesses ahead for each session.
     draft: Option<Box<Outline>>,
     file: Footprint,
+    /// Bytes of the tokens' texts.
+    texts: usize,
+    /// Whether answers keep to grammars.
+    grammars: bool,
     /// Bytes of the file's metadata, most of which are the vocabulary's.
     metadata: u64,
     /// Bytes that the process has, the file aside.
@@ -59,6 +64,8 @@ impl Outline {
             adapters: 0,
             rank: 0,
             draft: None,
+            texts: texts(file),
+            grammars: false,
             file: footprint,
             metadata: file.metadata_bytes(),
             present: Memory::here().resident.unwrap_or(0).saturating_sub(file_now),
@@ -81,6 +88,13 @@ impl Outline {
     /// other, before there is a session.
     pub fn add_draft(&mut self, draft: Outline) {
         self.draft = Some(Box::new(draft));
+    }
+
+    /// Counts grammars too: the vocabulary as they want it ([`Model::grammar`](crate::Model::grammar)), which is counted from
+    /// the tokens' texts and not exceeded, and what a grammar and an answer that keeps to it take, which depends on the grammar
+    /// and is taken to be 2 MiB for each sequence.
+    pub fn add_grammars(&mut self) {
+        self.grammars = true;
     }
 
     /// As [`Model::notes`](crate::Model::notes).
@@ -110,11 +124,11 @@ impl Outline {
         Ok(self.plan_for(&settings, 1, options.most))
     }
 
-    /// The plan of sessions with so many samplers each.
-    fn plan_for(&self, settings: &ContextOptions, sessions: usize, samplers: usize) -> Plan {
+    /// The plan of sessions with so many answers at a time each, which have a sampler.
+    fn plan_for(&self, settings: &ContextOptions, sessions: usize, answers: usize) -> Plan {
         let plan = self.plan_alone(settings, sessions);
         let sampler = sampler::bytes_for(self.network.config().vocabulary) as u64;
-        let samplers = sampler.saturating_mul(samplers as u64);
+        let samplers = sampler.saturating_mul(answers as u64);
         let draft = self.draft.as_ref().map(|draft| {
             let context = settings.context.min(draft.context_length());
             let batch = settings.batch.min(context);
@@ -128,6 +142,7 @@ impl Outline {
             adapters: both(|plan| plan.adapters),
             in_place: both(|plan| plan.in_place),
             cache: both(|plan| plan.cache),
+            grammars: self.grammars((answers as u64).saturating_mul(sessions as u64)),
             scratch: both(|plan| plan.scratch).saturating_add(samplers.saturating_mul(sessions as u64)),
             program: [kept, self.present, CODE]
                 .into_iter()
@@ -158,6 +173,7 @@ impl Outline {
             pages: settings.pages(),
             weights: self.weights as u64,
             adapters: self.adapters,
+            grammars: 0,
             in_place,
             cache: times(session.cache.bytes()),
             scratch: times(session.buffers.bytes()),
@@ -172,11 +188,30 @@ impl Outline {
         self.metadata.saturating_add(self.metadata / 2)
     }
 
+    /// Bytes of grammars for so many answers at a time.
+    fn grammars(&self, answers: u64) -> u64 {
+        if !self.grammars {
+            return 0;
+        }
+        let shared = GrammarVocabulary::bytes_for(self.network.config().vocabulary, self.texts) as u64;
+        shared.saturating_add(answers.saturating_mul(GRAMMAR))
+    }
+
     /// Bytes of a mapped file that are there while it is packed.
     fn in_work(&self) -> u64 {
         panel::bytes_in_work() as u64 + FAULT_AROUND
     }
 }
+
+/// The bytes of the tokens' texts.
+fn texts(file: &Gguf) -> usize {
+    let tokens = file.get("tokenizer.ggml.tokens");
+    let Some(Value::Array(tokens)) = tokens else { return 0 };
+    tokens.iter().filter_map(|token| token.as_str().map(str::len)).sum()
+}
+
+/// Bytes that a grammar and an answer that keeps to it are taken to have.
+const GRAMMAR: u64 = 2 << 20;
 
 /// Bytes of the program's code and of small things that come into memory with a model, such as its chat template.
 const CODE: u64 = 4 << 20;

@@ -1,6 +1,7 @@
 use crate::arena::OutOfMemory;
 use crate::kernels::UnknownIsa;
 use crate::model::{AttachError, Cancelled};
+use crate::text::grammar::GrammarError;
 use crate::text::sampler::SamplerError;
 
 /// Why a sequence cannot begin or go on. Each message is one line.
@@ -87,6 +88,9 @@ pub enum SessionError {
     /// A sampler option is out of range.
     #[error(transparent)]
     Sampler(#[from] SamplerError),
+    /// The grammar of an answer leaves no way on.
+    #[error(transparent)]
+    Grammar(#[from] GrammarError),
     /// An adapter cannot be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),

@@ -1,5 +1,6 @@
 //! The life of sequences: how they begin, are worked on together, are cut, saved and end. A [`Session`] is one of them.
 
+mod decoding;
 mod error;
 mod options;
 mod pages;
@@ -18,13 +19,14 @@ use crate::sampler::{Breakers, Sampler, SamplerOptions};
 use crate::state::{PAGE, Segment};
 use crate::team::Team;
 use crate::tokenizer::Special;
+pub(crate) use decoding::Decoding;
+pub use decoding::End;
 pub use error::SessionError;
 pub(crate) use options::For;
 pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
 pub use saved_state::{STATE_MAGIC, SavedHead, StateError};
-pub(crate) use session::Decoding;
-pub use session::{End, Generation, Session};
+pub use session::{Generation, Session};
 pub use speculation::{Score, Speculation};
 
 /// Names one of [`Sequences`]. One that has left has none of its successors' names.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
+use super::decoding::{Decoding, End};
 use super::speculation::{Score, Speculation};
 use super::{For, LogitsOf, SequenceId, Sequences, SessionOptions, StateError, WhenFull};
+use crate::grammar::Constraint;
 use crate::model::{Adapter, Model, Observer};
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::sequences::SessionError;
-use crate::tokenizer::{Detokenizer, Tokenizer};
+use crate::tokenizer::Detokenizer;
 
 /// One sequence of tokens: what was fed and answered so far, and all the memory that going on takes.
 pub struct Session {
@@ -378,29 +380,51 @@ impl Session {
         Ok(())
     }
 
-    /// Appends a token of an answer, as [`Session::feed`] does, with drafts of those behind it where they pay.
-    fn go_on(&mut self, token: u32) -> Result<(), SessionError> {
-        let Some(mut speculation) = self.speculation.take() else { return self.feed(&[token]) };
-        let done = self.go_on_with(token, &mut speculation);
+    /// Tokens that can be fed at once: as many as a batch has, as the context has room for.
+    pub(super) fn room(&self) -> usize {
+        (self.context() - self.len).min(self.sequences.context.options().batch)
+    }
+
+    /// Appends tokens of an answer, as [`Session::feed`] does, with drafts of those behind a single one where they pay. Several
+    /// fit a batch, so that either all or none are fed.
+    pub(super) fn go_on(
+        &mut self,
+        tokens: &[u32],
+        constraint: Option<&mut Constraint>,
+    ) -> Result<(), SessionError> {
+        let Some(mut speculation) = self.speculation.take() else { return self.feed(tokens) };
+        let done = self.go_on_with(tokens, &mut speculation, constraint);
         self.speculation = Some(speculation);
         done
     }
 
-    fn go_on_with(&mut self, token: u32, speculation: &mut Speculation) -> Result<(), SessionError> {
-        if let Some(row) = self.logits
+    fn go_on_with(
+        &mut self,
+        mut tokens: &[u32],
+        speculation: &mut Speculation,
+        constraint: Option<&mut Constraint>,
+    ) -> Result<(), SessionError> {
+        while let Some((&token, rest)) = tokens.split_first()
+            && let Some(row) = self.logits
             && let Some(&draft) = self.drafted.get(row + 1)
         {
             let (drafts, right) = (self.drafted.len() - 1, row + usize::from(draft == token));
             if draft != token || right == drafts {
                 speculation.learn(drafts, right);
             }
-            if draft == token {
-                // It was worked on already.
-                self.len += 1;
-                self.logits = Some(right);
-                return Ok(());
+            if draft != token {
+                break;
             }
+            // It was worked on already.
+            self.len += 1;
+            self.logits = Some(right);
+            tokens = rest;
         }
+        let token = match *tokens {
+            [] => return Ok(()),
+            [token] => token,
+            _ => return self.feed(tokens),
+        };
         let start = Instant::now();
         self.drop_drafts();
         match self.when_full {
@@ -413,6 +437,11 @@ impl Session {
         self.sequences.feed(self.id, &[token])?;
         self.drafted.push(token);
         speculation.draft(self.sequences.tokens(self.id)?, most - 1, &mut self.drafted);
+        if let Some(constraint) = constraint {
+            // What the grammar does not allow is never picked.
+            let allowed = constraint.allowed(self.drafted.get(1..).unwrap_or_default());
+            self.drafted.truncate(1 + allowed);
+        }
         let done = self.sequences.feed(self.id, &self.drafted[1..]).and_then(|()| {
             let count = self.sequences.advance(&mut (), LogitsOf::All)?;
             debug_assert_eq!(count, self.drafted.len());
@@ -426,78 +455,6 @@ impl Session {
         self.logits = Some(0);
         speculation.took(self.drafted.len() - 1, start.elapsed().as_secs_f64());
         Ok(())
-    }
-}
-
-/// Why a generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The model ended its turn with this token, which the session does not hold.
-    Turn(u32),
-    /// As many tokens as were asked for.
-    Limit,
-}
-
-/// Where the picking of tokens stands.
-pub(crate) struct Decoding {
-    left: usize,
-    /// The token handed out last, which waits to be fed: so it is seen before the next one is worked out.
-    unfed: Option<u32>,
-    end: Option<End>,
-}
-
-impl Decoding {
-    /// Picks at most `limit` tokens.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { left: limit, unfed: None, end: None }
-    }
-
-    /// The next token: see [`Generation::next_token`].
-    pub(crate) fn next_token(
-        &mut self,
-        session: &mut Session,
-        sampler: &mut Sampler,
-    ) -> Result<Option<u32>, SessionError> {
-        if self.end.is_some() {
-            return Ok(None);
-        }
-        if let Some(token) = self.unfed {
-            session.go_on(token)?;
-            self.unfed = None;
-        }
-        self.pick(sampler, session.model().tokenizer(), session.logits())
-    }
-
-    /// Picks a token by the logits after the last one, whoever fed it.
-    pub(crate) fn pick(
-        &mut self,
-        sampler: &mut Sampler,
-        tokenizer: &Tokenizer,
-        logits: Result<&[f32], SessionError>,
-    ) -> Result<Option<u32>, SessionError> {
-        if self.left == 0 {
-            self.end = Some(End::Limit);
-            return Ok(None);
-        }
-        let token = sampler.sample(logits?);
-        if tokenizer.is_end(token) {
-            self.end = Some(End::Turn(token));
-            return Ok(None);
-        }
-        sampler.accept(token);
-        self.unfed = Some(token);
-        self.left -= 1;
-        Ok(Some(token))
-    }
-
-    /// Whether there are as many tokens as were asked for.
-    pub(crate) fn is_full(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Why there are no more; None as long as there are.
-    pub(crate) fn end(&self) -> Option<End> {
-        self.end
     }
 }
 

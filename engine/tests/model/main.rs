@@ -12,6 +12,8 @@ mod context;
 mod convolution;
 mod families;
 mod forgetting;
+#[cfg(feature = "grammar")]
+mod grammar;
 mod hashes;
 mod llama;
 mod llama_cpp;

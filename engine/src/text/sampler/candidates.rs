@@ -50,12 +50,22 @@ impl Candidates {
         &self.items
     }
 
-    /// Takes every token, in order of id. Logits beyond the vocabulary are ignored.
-    pub(super) fn load(&mut self, logits: &[f32]) {
+    /// Takes every token that is allowed, in order of id: all, or those whose bit is set. Logits beyond the vocabulary are
+    /// ignored.
+    pub(super) fn load(&mut self, logits: &[f32], allowed: Option<&[u32]>) {
         self.items.clear();
-        self.items
-            .extend(logits.iter().take(self.vocabulary).enumerate().map(|(id, &l)| Candidate::new(id, l)));
         self.sorted = 0;
+        let logits = logits.get(..self.vocabulary).unwrap_or(logits);
+        let all = logits.iter().enumerate().map(|(id, &logit)| Candidate::new(id, logit));
+        let Some(allowed) = allowed else { return self.items.extend(all) };
+        for (index, &word) in allowed.iter().enumerate() {
+            let mut rest = word;
+            while rest != 0 {
+                let id = index * 32 + rest.trailing_zeros() as usize;
+                self.items.extend(logits.get(id).map(|&logit| Candidate::new(id, logit)));
+                rest &= rest - 1;
+            }
+        }
     }
 
     /// Takes the `k` best tokens, in order: `load` and `keep_best(k)` in one pass that writes few of them.
@@ -151,7 +161,9 @@ impl Candidates {
 
     /// Adds to the logit of one token, of all that were loaded by [`load`](Self::load) and not yet moved.
     pub(super) fn bias(&mut self, id: u32, bias: f32) {
-        if let Some(candidate) = self.items.get_mut(id as usize) {
+        if let Ok(at) = self.items.binary_search_by_key(&id, |candidate| candidate.id)
+            && let Some(candidate) = self.items.get_mut(at)
+        {
             candidate.logit = clean(candidate.logit + bias);
         }
     }
@@ -201,7 +213,7 @@ mod tests {
 
     fn load(logits: &[f32]) -> Candidates {
         let mut candidates = Candidates::with_capacity(logits.len());
-        candidates.load(logits);
+        candidates.load(logits, None);
         candidates
     }
 

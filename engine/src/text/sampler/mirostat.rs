@@ -89,7 +89,7 @@ mod tests {
 
     fn candidates(logits: &[f32]) -> Candidates {
         let mut candidates = Candidates::with_capacity(logits.len());
-        candidates.load(logits);
+        candidates.load(logits, None);
         candidates
     }
 

@@ -148,7 +148,21 @@ impl Sampler {
     /// Chooses the next token, and does not yet [`accept`](Self::accept) it. `logits` holds one for each token of the
     /// vocabulary; those beyond it are ignored, and of none at all token 0 is chosen.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
-        let picked = if self.greedy { self.greedy(logits) } else { self.draw(logits) };
+        self.sample_from(logits, None)
+    }
+
+    /// As [`Sampler::sample`], of the tokens alone whose bit is set: `id % 32` of word `id / 32`. The samplers do not see the
+    /// others. A single one is chosen without a random number.
+    pub fn sample_allowed(&mut self, logits: &[f32], allowed: &[u32]) -> u32 {
+        let mut set = allowed.iter().zip(0..).filter(|(word, _)| **word != 0);
+        match (set.next(), set.next()) {
+            (Some((word, index)), None) if word.is_power_of_two() => index * 32 + word.trailing_zeros(),
+            _ => self.sample_from(logits, Some(allowed)),
+        }
+    }
+
+    fn sample_from(&mut self, logits: &[f32], allowed: Option<&[u32]>) -> u32 {
+        let picked = if self.greedy { self.greedy(logits, allowed) } else { self.draw(logits, allowed) };
         picked.map_or(0, |candidate| candidate.id)
     }
 
@@ -217,8 +231,8 @@ impl Sampler {
 
     /// The highest logit, the lowest id among equals, after what changes logits. Samplers that only drop tokens cannot
     /// matter (typ_p and XTC, which may drop the best, make no sense here and are left out).
-    fn greedy(&mut self, logits: &[f32]) -> Option<Candidate> {
-        self.candidates.load(logits);
+    fn greedy(&mut self, logits: &[f32], allowed: Option<&[u32]>) -> Option<Candidate> {
+        self.candidates.load(logits, allowed);
         self.apply_bias();
         if let Some(penalties) = &self.penalties {
             penalties.apply(&mut self.candidates);
@@ -229,8 +243,8 @@ impl Sampler {
         self.candidates.best()
     }
 
-    fn draw(&mut self, logits: &[f32]) -> Option<Candidate> {
-        self.run_chain(logits);
+    fn draw(&mut self, logits: &[f32], allowed: Option<&[u32]>) -> Option<Candidate> {
+        self.run_chain(logits, allowed);
         let picked = self.candidates.draw(self.rng.uniform());
         if let (Some(mirostat), Some(picked)) = (&mut self.mirostat, &picked) {
             mirostat.pick(picked);
@@ -239,14 +253,17 @@ impl Sampler {
     }
 
     /// Leaves the candidates to draw from.
-    fn run_chain(&mut self, logits: &[f32]) {
+    fn run_chain(&mut self, logits: &[f32], allowed: Option<&[u32]>) {
         let top_k = self.options.top_k as usize;
         let mut first = 0;
-        if self.chain.first() == Some(&SamplerKind::TopK) && self.options.logit_bias.is_empty() {
+        if self.chain.first() == Some(&SamplerKind::TopK)
+            && self.options.logit_bias.is_empty()
+            && allowed.is_none()
+        {
             self.candidates.load_best(logits, top_k);
             first = 1;
         } else {
-            self.candidates.load(logits);
+            self.candidates.load(logits, allowed);
             self.apply_bias();
         }
         for index in first..self.chain.len() {

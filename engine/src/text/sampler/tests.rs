@@ -5,7 +5,7 @@ use serde_json::Value;
 fn run(options: &SamplerOptions, breakers: &Breakers, text: &[u32], logits: &[f32]) -> Vec<(u32, f32)> {
     let mut sampler = Sampler::new(options, logits.len(), 4096, breakers).expect("options of the goldens");
     sampler.accept_all(text);
-    sampler.run_chain(logits);
+    sampler.run_chain(logits, None);
     let possible = sampler.candidates.items().iter().filter(|c| c.logit > f32::NEG_INFINITY);
     let mut left: Vec<(u32, f32)> = possible.map(|c| (c.id, c.logit)).collect();
     left.sort_unstable_by_key(|(id, _)| *id);

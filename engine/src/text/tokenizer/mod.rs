@@ -115,7 +115,19 @@ impl Tokenizer {
             Method::Spm { single_spaces: true, .. } => Cow::Owned(spm::single_spaces(text)),
             _ => Cow::Borrowed(text),
         };
-        self.encode_cut(&text, special, out, |at| {
+        self.encode_cut(&text, special, true, out, |at| {
+            matcher.longest_at(&self.vocabulary, &text[at..], |_| true)
+        });
+    }
+
+    /// Appends the tokens of a text that goes on from other text, as an answer does: as [`Tokenizer::encode`], but no space
+    /// is put before it and none is left out.
+    pub(crate) fn encode_continuing(&self, text: &[u8], special: Special, out: &mut Vec<u32>) {
+        let matcher = match special {
+            Special::Parse => &self.all_special,
+            Special::Text => &self.user_defined,
+        };
+        self.encode_cut(text, special, false, out, |at| {
             matcher.longest_at(&self.vocabulary, &text[at..], |_| true)
         });
     }
@@ -136,19 +148,20 @@ impl Tokenizer {
             let length = |id: &u32| self.vocabulary.text(*id).len();
             user_defined.into_iter().chain(any).max_by_key(length)
         };
-        self.encode_cut(text, Special::Parse, out, find);
+        self.encode_cut(text, Special::Parse, true, out, find);
     }
 
-    /// Appends the tokens of a text, cut where `find` has a token that starts at a byte.
+    /// Appends the tokens of a text, cut where `find` has a token that starts at a byte; `starts` says that it is not the
+    /// continuation of other text.
     fn encode_cut(
         &self,
         text: &[u8],
         special: Special,
+        mut starts: bool,
         out: &mut Vec<u32>,
         find: impl Fn(usize) -> Option<u32>,
     ) {
         let mut merger = Merger::default();
-        let mut starts = true;
         let mut encode = |text: &[u8], starts, out: &mut Vec<u32>| match &self.method {
             Method::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut merger, out),
             Method::Spm { spm, .. } => spm.encode(&self.vocabulary, text, starts, &mut merger, out),
@@ -207,6 +220,11 @@ impl Tokenizer {
     /// Whether a token is a control token, or the unknown token, and so stands for no text.
     pub fn is_special(&self, id: u32) -> bool {
         self.vocabulary.kind(id).is_special()
+    }
+
+    /// Whether a token stands for a single byte, in a vocabulary of characters.
+    pub fn is_byte(&self, id: u32) -> bool {
+        self.vocabulary.kind(id) == Kind::Byte
     }
 
     /// Tokens that the file has as text, and that are control tokens nevertheless: its own chat template spells them to mark
