@@ -3,6 +3,7 @@
 pub(crate) mod adapter;
 mod answer;
 pub(crate) mod context;
+pub(crate) mod grammar;
 pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod names;
@@ -18,6 +19,7 @@ pub(crate) mod template;
 pub(crate) use adapter::{AdapterArguments, Adapters};
 pub(crate) use answer::AnswerArguments;
 pub(crate) use context::ContextArguments;
+pub(crate) use grammar::GrammarArguments;
 pub(crate) use memory::MemoryArguments;
 #[cfg(any(feature = "convert", feature = "inspect", feature = "judge", feature = "serve"))]
 pub(crate) use memory::MemoryLimit;

@@ -141,7 +141,13 @@ mod tests {
 
     #[test]
     fn each_path_says_whether_it_is_read_or_written() {
-        let said = [TypeId::of::<InputPath>(), TypeId::of::<OutputPath>(), TypeId::of::<Named>()];
+        let said = [
+            TypeId::of::<InputPath>(),
+            TypeId::of::<OutputPath>(),
+            TypeId::of::<Named>(),
+            #[cfg(feature = "grammar")]
+            TypeId::of::<crate::arguments::grammar::SchemaArgument>(),
+        ];
         let mut paths = 0;
         for (command, arg) in arguments(&Arguments::command()) {
             let ty = arg.get_value_parser().type_id();
@@ -168,6 +174,14 @@ mod tests {
             std::fs::write(file, "").unwrap();
         }
         let scaled = format!("{adapter}=0.5");
+        #[cfg(feature = "grammar")]
+        {
+            let schema = path("schema");
+            std::fs::write(&schema, "").unwrap();
+            let line = ["siskin", "run", "--json-schema", &schema];
+            let inputs = inputs(&Arguments::command().try_get_matches_from(line).unwrap());
+            assert!(Output::check(schema.as_ref(), &inputs).is_err());
+        }
         let line = ["siskin", "run", &model, "-f", &prompt, "--draft-model", &draft, "--adapter", &scaled];
         let line = line.into_iter().chain(["--prompt-cache", &cache]);
         let inputs = inputs(&Arguments::command().try_get_matches_from(line).unwrap());

@@ -1,7 +1,8 @@
 //! What a request says in OpenAI's words, and in llama.cpp's where those differ: read alike wherever such requests come from.
 
 use crate::json::{Kind, Object};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
+use siskin::grammar::GrammarSource;
 use siskin::sampler::SamplerOverrides;
 use siskin::template::{Json, Message};
 
@@ -95,6 +96,38 @@ pub fn sampling(fields: &mut Object) -> Result<SamplerOverrides> {
         .repeat_penalty(fields.number("repeat_penalty")?)
         .presence_penalty(fields.number("presence_penalty")?)
         .frequency_penalty(fields.number("frequency_penalty")?))
+}
+
+/// What an answer is to be, as `response_format` has it: None for text, or any JSON object, or JSON that validates against a
+/// schema. `strict` or not makes no difference: there is no looser way of keeping to one.
+///
+/// # Errors
+/// Other formats, and fields that none has.
+pub fn response_format(value: Json) -> Result<Option<GrammarSource>> {
+    let mut fields = Object::of("response_format", value)?;
+    let kind = fields.require_text("type")?;
+    let format = match kind.as_str() {
+        "text" => None,
+        "json_object" => Some(GrammarSource::JsonObject),
+        "json_schema" => {
+            let name = fields.name("json_schema");
+            let described = fields.take("json_schema").ok_or_else(|| anyhow!("{name} is missing"))?;
+            let mut described = Object::of(&name, described)?;
+            for field in ["name", "description", "strict"] {
+                described.take(field);
+            }
+            let schema = described.take("schema").ok_or_else(|| anyhow!("{name}.schema is missing"))?;
+            if let Some((field, _)) = described.rest().first() {
+                bail!("{field}: expected name, description, strict or schema");
+            }
+            Some(GrammarSource::JsonSchema(serde_json::to_string(&schema)?))
+        }
+        other => bail!("response_format.type: expected text, json_object or json_schema, found {other:?}"),
+    };
+    match fields.rest().first() {
+        Some((field, _)) => bail!("{field}: {kind} has no such field"),
+        None => Ok(format),
+    }
 }
 
 /// The turns of a conversation.

@@ -1,6 +1,6 @@
 //! Opening the model that a command works with.
 
-use super::{AdapterArguments, Adapters, InputPath, MemoryArguments, names};
+use super::{AdapterArguments, Adapters, GrammarArguments, InputPath, MemoryArguments, names};
 use crate::terminal::note;
 use anyhow::Result;
 use clap::Args;
@@ -72,7 +72,7 @@ impl ModelArguments {
     }
 
     /// Opens the model and its adapters for one session with `options`, or with those that there is memory for, which are
-    /// returned too. The model in `draft` will be loaded afterwards, to guess ahead.
+    /// returned too. The model in `draft` will be loaded afterwards, to guess ahead, and a grammar be compiled.
     ///
     /// # Errors
     /// Too little memory, told before anything is loaded, and all that is wrong with the file or the options.
@@ -82,9 +82,12 @@ impl ModelArguments {
         options: SessionOptions,
         adapters: &AdapterArguments,
         draft: Option<&Gguf>,
+        grammar: &GrammarArguments,
     ) -> Result<(Model, SessionOptions, Adapters)> {
-        let (model, (options, _), adapters) =
-            open_with(&self.file()?, adapters, draft, |outline| memory.options(outline, options, 1))?;
+        let (model, (options, _), adapters) = open_with(&self.file()?, adapters, draft, |outline| {
+            grammar.count(outline);
+            memory.options(outline, options, 1)
+        })?;
         Ok((model, options, adapters))
     }
 }
@@ -133,7 +136,8 @@ impl ModelFlag {
         Ok((model, options, adapters))
     }
 
-    /// The same for sequences that are worked on together, as [`MemoryArguments::sequences`] chooses them.
+    /// The same for sequences that are worked on together, as [`MemoryArguments::sequences`] chooses them, for which `count`
+    /// counts what else they will have.
     #[cfg(feature = "long-work")]
     pub(crate) fn open_together(
         &self,
@@ -141,9 +145,12 @@ impl ModelFlag {
         options: SessionOptions,
         adapters: &AdapterArguments,
         parallel: Option<usize>,
+        count: impl FnOnce(&mut Outline),
     ) -> Result<(Model, siskin::SequencesOptions, Adapters)> {
-        let (model, (options, _), adapters) =
-            open_with(&self.file()?, adapters, None, |outline| memory.sequences(outline, options, parallel))?;
+        let (model, (options, _), adapters) = open_with(&self.file()?, adapters, None, |outline| {
+            count(outline);
+            memory.sequences(outline, options, parallel)
+        })?;
         Ok((model, options, adapters))
     }
 
@@ -174,7 +181,7 @@ fn open_with<O>(
     file: &Gguf,
     adapters: &AdapterArguments,
     draft: Option<&Gguf>,
-    choose: impl FnOnce(&Outline) -> Result<O>,
+    choose: impl FnOnce(&mut Outline) -> Result<O>,
 ) -> Result<(Model, O, Adapters)> {
     let mut outline = outline(file)?;
     let adapters = adapters.files(file)?;
@@ -182,7 +189,7 @@ fn open_with<O>(
     if let Some(draft) = draft {
         outline.add_draft(self::outline(draft)?);
     }
-    let options = choose(&outline).map_err(|error| in_file(file, error))?;
+    let options = choose(&mut outline).map_err(|error| in_file(file, error))?;
     drop(outline);
     let model = Model::from_gguf(file).map_err(|error| in_file(file, error))?;
     let adapters = adapters.load(&model)?;

@@ -4,6 +4,8 @@
 //! output may replace.
 
 use super::adapter::Named;
+#[cfg(feature = "grammar")]
+use super::grammar::SchemaArgument;
 use clap::ArgMatches;
 use clap::builder::{MapValueParser, PathBufValueParser, TypedValueParser, ValueParserFactory};
 use siskin_kit::Inputs;
@@ -58,6 +60,10 @@ pub(crate) fn inputs(command_line: &ArgMatches) -> Inputs {
             }
             if let Ok(Some(adapters)) = matches.try_get_many::<Named>(id.as_str()) {
                 inputs = inputs.and(adapters.map(|named| &*named.path));
+            }
+            #[cfg(feature = "grammar")]
+            if let Ok(Some(schemas)) = matches.try_get_many::<SchemaArgument>(id.as_str()) {
+                inputs = inputs.and(schemas.filter_map(SchemaArgument::path));
             }
         }
         level = matches.subcommand().map(|(_, matches)| matches);

@@ -66,6 +66,11 @@ impl TemplateArguments {
         self.think == Some(Think::Hide)
     }
 
+    /// Whether the model may think before it answers.
+    pub(crate) fn thinks(&self) -> bool {
+        self.think != Some(Think::Off)
+    }
+
     /// Whether control tokens stand in answers by their own text.
     pub(crate) fn shows_special(&self) -> bool {
         self.special

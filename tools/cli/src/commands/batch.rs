@@ -8,8 +8,8 @@ mod request;
 use crate::arguments::context::no_room;
 use crate::arguments::numbers::count;
 use crate::arguments::{
-    AdapterArguments, AnswerArguments, InputPath, MemoryArguments, ModelFlag, NeighbourArguments, OutputPath,
-    SamplingArguments, SessionArguments, TemplateArguments,
+    AdapterArguments, AnswerArguments, GrammarArguments, InputPath, MemoryArguments, ModelFlag,
+    NeighbourArguments, OutputPath, SamplingArguments, SessionArguments, TemplateArguments,
 };
 use crate::long_work::assistant::Basis;
 use crate::terminal::{Interrupt, answer};
@@ -19,10 +19,12 @@ use clap::Args;
 use input::{Input, Line};
 use queue::Queue;
 use request::{Id, Request};
+use siskin::grammar::{Grammar, GrammarSource};
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::{Adapter, AnswerLimits, Model, Scheduler};
 use siskin_kit::{Inputs, progress, tell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Answer many prompts, line by line, and go on after an interruption.
@@ -66,6 +68,8 @@ pub(crate) struct Arguments {
     template: TemplateArguments,
     #[command(flatten)]
     answer: AnswerArguments,
+    #[command(flatten)]
+    grammar: GrammarArguments,
     /// Tokens that a prompt and its answer have at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
@@ -91,14 +95,25 @@ Examples:
   siskin batch questions.jsonl answers.jsonl --model model.gguf -n 200 --system \"Answer in one sentence.\"
   jq -c '{id: .key, prompt: .text}' notes.json > in.jsonl && siskin batch in.jsonl out.jsonl --model model.gguf";
 
+impl Arguments {
+    /// Whether the model may think before it answers.
+    fn thinks(&self) -> bool {
+        !self.raw && self.template.thinks()
+    }
+}
+
 /// Answers what is not answered yet, and prints a line about it.
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     arguments.sampling.check()?;
     let mut input = Input::open(&arguments.input)?;
-    let (basis, mut work) = Work::open(arguments)?;
+    let (basis, mut work) = Work::open(arguments, &mut input)?;
     let mut settings = basis.settings(&work.sampling, &arguments.answer.limits());
     settings.set("system", arguments.system.clone());
     settings.set("raw", arguments.raw);
+    #[cfg(feature = "grammar")]
+    if let Some((source, _)) = arguments.grammar.source()? {
+        settings.set("grammar", format!("{source:?}"));
+    }
     for (name, value) in arguments.template.settings(work.model()) {
         settings.set(name, value);
     }
@@ -123,6 +138,10 @@ struct Work<'a> {
     queue: Queue,
     adapters: Vec<(Adapter, f32)>,
     sampling: SamplerOptions,
+    /// What answers keep to where their lines do not say.
+    grammar: Option<Grammar>,
+    /// The grammar of the last line that had one of its own: lines often have the same.
+    compiled: RefCell<Option<(GrammarSource, Grammar)>>,
     /// The time that templates are told, in seconds since 1970: work that goes on tomorrow has the prompts that it
     /// would have had today.
     started: u64,
@@ -137,18 +156,29 @@ struct Prompt {
     adapters: Vec<(Adapter, f32)>,
     /// Whether control tokens stand in the answer by their own text.
     special: bool,
+    grammar: Option<Grammar>,
     /// Whether the conversation begins with a system message.
     has_system: bool,
 }
 
 impl Work<'_> {
     /// Opens the model and makes room for as many answers at once as there are to be.
-    fn open(arguments: &Arguments) -> Result<(Basis, Work<'_>)> {
+    fn open<'a>(arguments: &'a Arguments, input: &mut Input) -> Result<(Basis, Work<'a>)> {
         let Arguments { model: flag, adapters, memory, neighbour, session, ctx_size, parallel, .. } =
             arguments;
         let options = neighbour.begin(session.options(*ctx_size))?;
-        let (model, options, adapters) = flag.open_together(memory, options, adapters, *parallel)?;
+        let mut any_format = false;
+        input.each(|line| {
+            any_format |= line.text.contains("\"response_format\"");
+            Ok(())
+        })?;
+        let (model, options, adapters) =
+            flag.open_together(memory, options, adapters, *parallel, |outline| match any_format {
+                true => outline.add_grammars(),
+                false => arguments.grammar.count(outline),
+            })?;
         let model = arguments.template.apply(model, arguments.raw)?;
+        let grammar = arguments.grammar.compile(&model, arguments.thinks())?;
         let hash = flag.hash()?;
         let mut sequences = model.sequences(&options)?;
         neighbour.watch(sequences.threads(), |limit| sequences.limit_threads(limit))?;
@@ -158,7 +188,11 @@ impl Work<'_> {
         let (context, cache) = (sequences.context(), options.session.cache);
         let basis = Basis { model: hash, adapters: adapters.identity(), context, cache };
         let queue = Queue::new(Scheduler::new(sequences), arguments.template.hides_thoughts());
-        Ok((basis, Work { arguments, queue, adapters: adapters.all().to_vec(), sampling, started: 0 }))
+        let adapters = adapters.all().to_vec();
+        Ok((
+            basis,
+            Work { arguments, queue, adapters, sampling, grammar, compiled: RefCell::default(), started: 0 },
+        ))
     }
 
     fn model(&self) -> &Model {
@@ -214,9 +248,22 @@ impl Work<'_> {
         let (length, context) = (tokens.len(), self.queue.scheduler().sequences().context());
         ensure!(length > 0, "the prompt is empty");
         ensure!(length < context, "{}", no_room(length, context, model));
+        let grammar = request.grammar(self.grammar.as_ref(), |source| self.compile(source))?;
         let (id, adapters) = (request.id.unwrap_or(Id::Number(line.number)), self.adapters.clone());
         let special = self.arguments.template.shows_special();
-        Ok(Prompt { id, tokens, sampling, limits, adapters, special, has_system })
+        Ok(Prompt { id, tokens, sampling, limits, adapters, special, grammar, has_system })
+    }
+
+    /// Compiles the grammar of a line.
+    fn compile(&self, source: &GrammarSource) -> Result<Grammar> {
+        let mut compiled = self.compiled.borrow_mut();
+        if let Some((_, grammar)) = compiled.as_ref().filter(|(known, _)| known == source) {
+            return Ok(grammar.clone());
+        }
+        let grammar = self.model().grammar(source)?;
+        let grammar = if self.arguments.thinks() { grammar } else { grammar.without_thoughts() };
+        *compiled = Some((source.clone(), grammar.clone()));
+        Ok(grammar)
     }
 
     fn messages(&self, request: &Request) -> Vec<Message> {

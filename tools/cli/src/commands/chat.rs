@@ -10,8 +10,9 @@ mod termination;
 use crate::arguments::context::larger;
 use crate::arguments::names;
 use crate::arguments::{
-    AdapterArguments, AnswerArguments, ContextArguments, InputPath, MemoryArguments, ModelArguments,
-    NeighbourArguments, SamplingArguments, SessionArguments, SpeculationArguments, TemplateArguments,
+    AdapterArguments, AnswerArguments, ContextArguments, GrammarArguments, InputPath, MemoryArguments,
+    ModelArguments, NeighbourArguments, SamplingArguments, SessionArguments, SpeculationArguments,
+    TemplateArguments,
 };
 use crate::terminal::{Interrupt, Reply, answer, note};
 use anyhow::{Context, Result, ensure};
@@ -55,6 +56,8 @@ pub(crate) struct Arguments {
     template: TemplateArguments,
     #[command(flatten)]
     answer: AnswerArguments,
+    #[command(flatten)]
+    grammar: GrammarArguments,
     #[command(flatten)]
     context: ContextArguments,
     #[command(flatten)]

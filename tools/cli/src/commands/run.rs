@@ -4,9 +4,9 @@ mod prompt_cache;
 
 use crate::arguments::context::larger;
 use crate::arguments::{
-    AdapterArguments, AnswerArguments, ContextArguments, InputPath, MemoryArguments, ModelArguments,
-    NeighbourArguments, OutputPath, SamplingArguments, SessionArguments, SpeculationArguments,
-    TemplateArguments, speculation,
+    AdapterArguments, AnswerArguments, ContextArguments, GrammarArguments, InputPath, MemoryArguments,
+    ModelArguments, NeighbourArguments, OutputPath, SamplingArguments, SessionArguments,
+    SpeculationArguments, TemplateArguments, speculation,
 };
 use crate::terminal::{Interrupt, Reply, answer, note, read_prompt};
 use anyhow::{Context, Result, ensure};
@@ -48,6 +48,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     answer: AnswerArguments,
     #[command(flatten)]
+    grammar: GrammarArguments,
+    #[command(flatten)]
     context: ContextArguments,
     /// Keep what the prompt comes to in this file, from which a later run whose prompt begins alike goes on: a long
     /// system prompt is worked out once
@@ -77,6 +79,8 @@ Examples:
   siskin run model.gguf -f question.txt -n 200 --system \"Answer in one sentence.\"
   journalctl -n 8 | siskin run model.gguf --quiet > summary.txt
   siskin run model.gguf -f question.txt --system \"$(cat rules.txt)\" --prompt-cache rules.state
+  siskin run model.gguf -p \"Where is Oslo?\" --regex \"(Norway|Sweden)\"
+  siskin run model.gguf -f note.txt --json-schema schema.json
   siskin run model.gguf --raw -p \"Once upon a time\" -n 50 --seed 7 --temp 1";
 
 /// Answers the prompt.
@@ -129,8 +133,9 @@ impl Arguments {
         let options = self.speculation.options(options);
         let draft = self.speculation.draft(&self.model)?;
         let (model, options, adapters) =
-            self.model.open_within(&self.memory, options, &self.adapters, draft.as_ref())?;
+            self.model.open_within(&self.memory, options, &self.adapters, draft.as_ref(), &self.grammar)?;
         let model = self.template.apply(model, self.raw)?;
+        let grammar = self.grammar.compile(&model, !self.raw && self.template.thinks())?;
         let speculation = self.speculation.load(draft, &options)?;
         let tokens = self.tokens(&model, prompt)?;
         let mut session = model.session(&options)?;
@@ -143,6 +148,7 @@ impl Arguments {
         let sampler = session.sampler(&self.sampling.options(&model))?;
         let mut answer = Answer::with_sampler(session, sampler);
         answer.set_limits(self.answer.limits());
+        answer.set_grammar(grammar);
         answer.show_special(self.template.shows_special());
         Ok((answer, tokens))
     }
@@ -164,6 +170,9 @@ impl Arguments {
                 "the context of {context} tokens is full: the answer ends here; {}, --when-full shift goes on",
                 larger(context, session.model())
             ));
+        }
+        if matches!(reply.ending, Ending::Limit | Ending::ContextFull) && self.grammar.is_given() {
+            note(format_args!("the answer is cut: it is not all that was asked for"));
         }
         if session.pristine() < session.position() {
             note(format_args!("the context of {context} tokens was full: the oldest were forgotten"));

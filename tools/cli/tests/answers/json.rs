@@ -36,7 +36,7 @@ fn commands_with_json() -> BTreeSet<String> {
     while let Some(command) = open.pop() {
         let words: Vec<&str> = command.split(' ').collect();
         let help = String::from_utf8(siskin(&[&words[..], &["--help"]].concat()).stdout).unwrap();
-        if help.lines().any(|line| line.trim_start().starts_with("--json")) {
+        if help.split_whitespace().any(|word| word == "--json") {
             found.insert(command.clone());
         }
         open.extend(subcommands(&words));

@@ -12,6 +12,7 @@ mod chat_home;
 mod chat_signals;
 mod chat_terminal;
 mod cli;
+mod grammar;
 #[allow(dead_code)] // Its own tests use all of it.
 #[path = "../../../hub/tests/hub/hub.rs"]
 mod hub;

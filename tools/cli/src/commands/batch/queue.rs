@@ -57,10 +57,10 @@ impl Queue {
 
     /// Takes up a line.
     pub(super) fn push(&mut self, place: String, prompt: Prompt) -> Result<()> {
-        let Prompt { id, tokens, sampling, limits, adapters, special, .. } = prompt;
+        let Prompt { id, tokens, sampling, limits, adapters, special, grammar, .. } = prompt;
         let prompt_tokens = tokens.len();
         let request = AnswerRequest::new(tokens).sampling(sampling).limits(limits);
-        let request = request.adapters(adapters).special(special);
+        let request = request.adapters(adapters).special(special).grammar(grammar);
         let answer = self.scheduler.ask(request).with_context(|| place.clone())?;
         let reply = Reply::none(Ending::Failed);
         self.lines.push_back(Begun { answer, place, id, prompt_tokens, reply, is_over: false, error: None });

@@ -1,10 +1,11 @@
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use siskin::AnswerLimits;
+use siskin::grammar::{Grammar, GrammarSource};
 use siskin::sampler::SamplerOverrides;
 use siskin::template::{Json, Message};
 use siskin_kit::json::{Kind, Object};
-use siskin_kit::openai::{Tokens, messages, one_of, sampling, stops, tokens, variables};
+use siskin_kit::openai::{Tokens, messages, one_of, response_format, sampling, stops, tokens, variables};
 use std::fmt;
 
 /// A line: the fields of OpenAI's chat completions that mean something here, and llama.cpp's names where those differ.
@@ -19,6 +20,8 @@ pub(super) struct Request {
     sampling: SamplerOverrides,
     /// What the chat template is told.
     variables: Vec<(String, Json)>,
+    /// What the answer is to be, None for text; None where the line does not say.
+    format: Option<Option<GrammarSource>>,
 }
 
 /// What tells a line from others.
@@ -57,7 +60,7 @@ const UNREAD: [&str; 11] = [
 
 /// Fields that would change what comes back, and the values, as JSON, with which they do not. With another one a line is
 /// refused.
-const UNSUPPORTED: [(&str, &[&str]); 15] = [
+const UNSUPPORTED: [(&str, &[&str]); 14] = [
     ("audio", &[]),
     ("function_call", &["\"none\"", "\"auto\""]),
     ("functions", &["[]"]),
@@ -66,7 +69,6 @@ const UNSUPPORTED: [(&str, &[&str]); 15] = [
     ("modalities", &["[\"text\"]"]),
     ("n", &["1"]),
     ("reasoning_effort", &[]),
-    ("response_format", &["{\"type\": \"text\"}"]),
     ("stream", &["false"]),
     ("tool_choice", &["\"none\"", "\"auto\""]),
     ("tools", &["[]"]),
@@ -77,7 +79,7 @@ const UNSUPPORTED: [(&str, &[&str]); 15] = [
 
 /// All names that a line may have, but for those of OpenAI's.
 const NAMES: &str = "id, prompt, messages, system, max_tokens, stop, seed, temperature, top_k, top_p, min_p, \
-                     repeat_penalty, presence_penalty, frequency_penalty or chat_template_kwargs";
+                     repeat_penalty, presence_penalty, frequency_penalty, response_format or chat_template_kwargs";
 
 impl Request {
     /// Reads a line.
@@ -104,6 +106,7 @@ impl Request {
             stop: fields.take("stop").map(|value| stops(&fields.name("stop"), &value)).transpose()?,
             sampling: sampling(&mut fields)?,
             variables: fields.typed("chat_template_kwargs", "an object", variables)?.unwrap_or_default(),
+            format: fields.take("response_format").map(response_format).transpose()?,
         };
         for (name, value) in fields.rest() {
             check_rest(&name, &value)?;
@@ -162,6 +165,22 @@ impl Request {
     /// What the line tells the chat template.
     pub(super) fn variables(&self) -> &[(String, Json)] {
         &self.variables
+    }
+
+    /// The grammar that the answer keeps to: what the line says, compiled, or else what the flags do.
+    ///
+    /// # Errors
+    /// One that cannot be kept to.
+    pub(super) fn grammar(
+        &self,
+        otherwise: Option<&Grammar>,
+        compile: impl FnOnce(&GrammarSource) -> Result<Grammar>,
+    ) -> Result<Option<Grammar>> {
+        match &self.format {
+            None => Ok(otherwise.cloned()),
+            Some(None) => Ok(None),
+            Some(Some(source)) => compile(source).context("response_format").map(Some),
+        }
     }
 
     /// What the line says of sampling.
@@ -271,8 +290,8 @@ mod tests {
             (r#""logprobs": true"#, "logprobs: only false is supported, found true"),
             (r#""tools": [{"type": "function"}]"#, "tools: only [] is supported, found an array"),
             (
-                r#""response_format": {"type": "json_object"}"#,
-                "response_format: only {\"type\": \"text\"} is",
+                r#""response_format": {"type": "json_objects"}"#,
+                "response_format.type: expected text, json_object or json_schema, found \"json_objects\"",
             ),
             (r#""reasoning_effort": "low""#, "reasoning_effort is not supported"),
             (r#""logit_bias": {"5": -100}"#, "logit_bias: only {} is supported"),

@@ -68,10 +68,12 @@ impl<'a> Setup<'a> {
         options: SessionOptions,
         memory: &MemoryArguments,
     ) -> Result<(Opened, SessionOptions)> {
-        let Arguments { adapters, speculation, sampling, context, .. } = self.arguments;
+        let Arguments { adapters, speculation, sampling, context, grammar, .. } = self.arguments;
         let draft = speculation.draft(flag)?;
-        let (model, options, adapters) = flag.open_within(memory, options, adapters, draft.as_ref())?;
+        let (model, options, adapters) =
+            flag.open_within(memory, options, adapters, draft.as_ref(), grammar)?;
         let model = self.template.apply(model, false)?;
+        let grammar = grammar.compile(&model, self.template.thinks())?;
         let rendering = self.template.rendering(&model);
         let speculation_with = speculation.load(draft, &options)?;
         let mut session = model.session(&options)?;
@@ -82,6 +84,7 @@ impl<'a> Setup<'a> {
         let sampler = session.sampler(&sampling)?;
         let mut answer = Answer::with_sampler(session, sampler);
         answer.show_special(self.template.shows_special());
+        answer.set_grammar(grammar);
         let hide_thoughts = self.template.hides_thoughts();
         Ok((Opened { answer, sampling, rendering, hide_thoughts }, options))
     }
