@@ -25,4 +25,4 @@ mod systemd;
 mod worker;
 
 pub use options::{AuditOptions, Listen, ModelSource, Pinned, PrefixOptions, ServeOptions};
-pub use server::serve;
+pub use server::{Started, serve};

@@ -21,7 +21,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// What all requests share.
 pub(crate) struct Server {
@@ -37,12 +37,31 @@ pub(crate) struct Server {
     pub(crate) is_local: bool,
 }
 
-/// Serves until the process is asked to end (SIGTERM, SIGINT): what is under way has some seconds then. `ready` is told the
-/// address, once clients can connect.
+/// A server that clients can connect to.
+#[derive(Clone, Debug)]
+pub struct Started {
+    address: String,
+    stop: Arc<Notify>,
+}
+
+impl Started {
+    /// Where it listens, as clients would write it: `http://127.0.0.1:8080`, `unix:/run/siskin.sock`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Has the server end, as SIGTERM does.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+}
+
+/// Serves until the process is asked to end (SIGTERM, SIGINT): what is under way has some seconds then. `ready` is told once
+/// clients can connect.
 ///
 /// # Errors
 /// An address that cannot be had, and models that cannot be opened.
-pub fn serve(options: ServeOptions, ready: impl FnOnce(&str)) -> Result<()> {
+pub fn serve(options: ServeOptions, ready: impl FnOnce(&Started)) -> Result<()> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -58,11 +77,12 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(&str)) -> Result<()> {
         let (first, _) = first.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
         first.tell();
         drop(first);
-        ready(&listener.name());
+        let started = Started { address: listener.name(), stop: Arc::default() };
+        ready(&started);
         systemd::is_ready();
         let tidy = tokio::spawn(tidy(Arc::clone(&server)));
         let router = api::router(Arc::clone(&server));
-        let done = http::accept(listener, Arc::clone(&server), router).await;
+        let done = http::accept(listener, Arc::clone(&server), router, &started.stop).await;
         tidy.abort();
         done
     });

@@ -137,7 +137,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     options.prefixes = folder.map(|folder| PrefixOptions { folder, bytes });
     options.pinned = arguments.pin_prompt.iter().map(|path| pinned(path)).collect::<Result<_>>()?;
     options.keep_alive = u64::try_from(arguments.keep_alive).ok().map(Duration::from_secs);
-    serve(options, |address| note(format_args!("listening on {address}")))
+    serve(options, |started| note(format_args!("listening on {}", started.address())))
 }
 
 /// A time that is no less than one without others.

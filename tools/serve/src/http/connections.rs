@@ -9,7 +9,7 @@ use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
@@ -24,11 +24,16 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way have when the server ends.
 const DRAIN_TIME: Duration = Duration::from_secs(4);
 
-/// Serves connections until the process is asked to end. What is under way then may go on for some seconds.
+/// Serves connections until the process, or the server alone, is asked to end. What is under way then may go on for some seconds.
 ///
 /// # Errors
 /// Signals that cannot be heard.
-pub(crate) async fn accept(listener: Listener, server: Arc<Server>, router: Router) -> Result<()> {
+pub(crate) async fn accept(
+    listener: Listener,
+    server: Arc<Server>,
+    router: Router,
+    stop: &Notify,
+) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
@@ -41,6 +46,7 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>, router: Rout
             (listener.accept().await, place)
         };
         tokio::select! {
+            _ = stop.notified() => break,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = reload.recv() => server.reload(),

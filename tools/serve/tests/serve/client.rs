@@ -14,9 +14,17 @@ pub(crate) struct Reply {
 
 /// Asks with a body, or with none.
 pub(crate) fn ask(method: &str, url: &str, body: Option<&str>) -> Reply {
+    ask_with(method, url, &[], body)
+}
+
+/// The same with headers.
+pub(crate) fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&str>) -> Reply {
     let agent: Agent =
         Agent::config_builder().http_status_as_error(false).allow_non_standard_methods(true).build().into();
-    let request = Request::builder().method(method).uri(url).header("content-type", "application/json");
+    let mut request = Request::builder().method(method).uri(url).header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
     let mut response = match body {
         Some(body) => agent.run(request.body(body).unwrap()),
         None => agent.run(request.body(()).unwrap()),

@@ -4,28 +4,34 @@
 
 mod client;
 mod ollama;
+mod operation;
 mod same;
 
-use siskin_serve::{ModelSource, ServeOptions, serve};
+use siskin_serve::{Listen, ModelSource, ServeOptions, Started, serve};
 use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 /// The demo model's file.
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/siskin-demo.gguf")
 }
 
-/// A server of the demo model, as `demo`, and of whatever `change` makes of that; returns its address.
-fn start(change: impl FnOnce(&mut ServeOptions)) -> String {
+/// A server of the demo model, as `demo`, and of whatever `change` makes of that, and the thread that it ends with.
+fn start_one(change: impl FnOnce(&mut ServeOptions)) -> (Started, JoinHandle<()>) {
     let mut options = ServeOptions::new(vec![("demo".to_owned(), ModelSource::File(demo()))]);
-    options.address.set_port(0);
+    options.listen = Listen::Address(([127, 0, 0, 1], 0).into());
     options.session = options.session.context(512).threads(1);
     change(&mut options);
-    let (sender, address) = mpsc::channel();
-    // It goes on until the test program ends.
-    thread::spawn(move || serve(options, |address| sender.send(address).unwrap()).unwrap());
-    format!("http://{}", address.recv().unwrap())
+    let (sender, started) = mpsc::channel();
+    let thread =
+        thread::spawn(move || serve(options, |started| sender.send(started.clone()).unwrap()).unwrap());
+    (started.recv().unwrap(), thread)
+}
+
+/// The same until the test program ends; returns its address.
+fn start(change: impl FnOnce(&mut ServeOptions)) -> String {
+    start_one(change).0.address().to_owned()
 }
 
 /// The server that all tests ask which change nothing of it.

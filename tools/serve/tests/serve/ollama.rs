@@ -42,6 +42,9 @@ fn models_are_listed_and_shown() {
 fn a_model_is_loaded_and_unloaded_by_requests_without_a_prompt() {
     let server = start(|_| {});
     let names = || get(&format!("{server}/api/ps")).ok()["models"].as_array().unwrap().clone();
+    // The first model is there from the start.
+    assert_eq!(names().len(), 1);
+    post(&format!("{server}/api/generate"), &json!({"model": "demo", "keep_alive": 0})).ok();
     assert!(names().is_empty());
     for path in ["/api/chat", "/api/generate"] {
         let ask = |keep_alive: Value| {

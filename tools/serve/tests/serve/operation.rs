@@ -1,0 +1,231 @@
+//! How the server is run: who may ask, what is kept, what is written down, and how it ends.
+
+use crate::client::{ask_with, get, post};
+use crate::{start, start_one};
+use serde_json::{Value, json};
+use siskin_serve::{AuditOptions, Listen, Pinned, PrefixOptions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A question behind a long beginning, of more than a page of the cache.
+fn long(question: &str) -> Value {
+    let system = "You are the assistant of a house with many rooms. ".repeat(30);
+    json!({"temperature": 0, "max_tokens": 6, "messages": [
+        {"role": "system", "content": system}, {"role": "user", "content": question}]})
+}
+
+fn chat(server: &str, body: &Value) -> Value {
+    post(&format!("{server}/v1/chat/completions"), body).ok()
+}
+
+fn cached(answer: &Value) -> u64 {
+    answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+}
+
+fn said(answer: &Value) -> &str {
+    answer["choices"][0]["message"]["content"].as_str().unwrap()
+}
+
+#[test]
+fn what_prompts_begin_with_is_kept_and_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = PrefixOptions { folder: folder.path().join("prefixes"), bytes: 64 << 20 };
+    let alone = start(|_| {});
+    let begin = || start_one(|server| server.prefixes = Some(options.clone()));
+    let (first, thread) = begin();
+    let one = chat(first.address(), &long("hello"));
+    assert_eq!(cached(&one), 0);
+    let two = chat(first.address(), &long("who are you"));
+    assert!(cached(&two) > 256);
+    first.stop();
+    thread.join().unwrap();
+
+    let (second, thread) = begin();
+    let again = chat(second.address(), &long("who are you"));
+    assert!(cached(&again) >= cached(&two), "{again}");
+    assert_eq!((said(&again), said(&two)), (said(&chat(&alone, &long("who are you"))), said(&again)));
+    second.stop();
+    thread.join().unwrap();
+
+    // One that is damaged costs itself alone.
+    for file in std::fs::read_dir(&options.folder).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 100;
+        bytes[last] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let (third, thread) = begin();
+    let without = chat(third.address(), &long("who are you"));
+    assert_eq!((cached(&without), said(&without)), (0, said(&two)));
+    third.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_pinned_beginning_is_there_before_the_first_request() {
+    let system = &long("")["messages"][0]["content"];
+    let message = siskin::template::Message::new("system", system.as_str().unwrap());
+    let server = start(|options| {
+        options.pinned = vec![Pinned { name: "pinned".into(), messages: vec![message], tools: None }];
+    });
+    let answer = chat(&server, &long("hello"));
+    assert!(cached(&answer) > 256, "{answer}");
+    assert_eq!(said(&answer), said(&chat(&start(|_| {}), &long("hello"))));
+}
+
+#[test]
+fn who_has_no_key_is_not_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(&file, r#"{"keys": [{"name": "hall", "key": "secret-1", "tokens_per_day": 5}]}"#).unwrap();
+    let server = start(|options| options.keys = Some(file));
+    assert_eq!(get(&format!("{server}/health")).status, 200);
+    let (models, body) = (format!("{server}/v1/models"), long("hello").to_string());
+    for headers in [&[][..], &[("authorization", "Bearer secret-2")], &[("x-api-key", "secret-")]] {
+        let refused = ask_with("GET", &models, headers, None);
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (401, &json!("invalid_api_key")));
+    }
+    let refused = ask_with("GET", &format!("{server}/api/tags"), &[], None);
+    assert!(refused.status == 401 && refused.json()["error"].is_string());
+    let key = [("authorization", "Bearer secret-1")];
+    let answer = format!("{server}/v1/chat/completions");
+    assert_eq!(ask_with("POST", &answer, &key, Some(&body)).status, 200);
+    // It has used what it may.
+    assert_eq!(ask_with("POST", &answer, &key, Some(&body)).status, 429);
+}
+
+#[test]
+fn pages_of_other_origins_ask_only_where_they_are_named() {
+    let server = start(|options| options.origins = vec!["https://named.example".to_owned()]);
+    let models = format!("{server}/v1/models");
+    let of = |origin: &str| ask_with("GET", &models, &[("origin", origin)], None).status;
+    assert_eq!(
+        [of("https://named.example"), of(&server), of("https://other.example"), of("null")],
+        [200, 200, 403, 403]
+    );
+    assert_eq!(ask_with("GET", &models, &[("host", "other.example")], None).status, 403);
+}
+
+#[test]
+fn each_answer_has_a_line_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let audit = |texts| AuditOptions { file: file.clone(), texts, bytes: 1 << 20 };
+    let lines = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&file).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (server, thread) = start_one(|options| options.audit = Some(audit(false)));
+    let body =
+        json!({"messages": [{"role": "user", "content": "a secret"}], "n": 2, "max_tokens": 5, "seed": 3});
+    let answer = chat(server.address(), &body);
+    server.stop();
+    thread.join().unwrap();
+    let found = lines();
+    let mut seeds: Vec<_> = found.iter().map(|line| line["seed"].as_u64().unwrap()).collect();
+    seeds.sort_unstable();
+    assert_eq!(seeds, [3, 4]);
+    assert!(found.iter().all(|line| line["key"] == "127.0.0.1" && line["sampling"]["top_k"].is_number()));
+    assert!(found.iter().all(|line| line["prompt"].is_null() && line["text"].is_null()));
+    let (server, thread) = start_one(|options| options.audit = Some(audit(true)));
+    chat(server.address(), &body);
+    server.stop();
+    thread.join().unwrap();
+    let found = lines();
+    assert_eq!(found.len(), 4);
+    let third = found[2..].iter().find(|line| line["seed"] == 3).unwrap();
+    assert_eq!(third["text"].as_str().unwrap(), said(&answer));
+    assert_eq!(third["answer_hash"], found.iter().find(|line| line["seed"] == 3).unwrap()["answer_hash"]);
+}
+
+#[test]
+fn who_goes_away_leaves_their_place() {
+    let server = start(|options| {
+        (options.parallel, options.queue) = (1, 1);
+        options.session = options.session.clone().context(1024);
+    });
+    let endless = json!({"messages": [{"role": "user", "content": "tell me a story"}], "stream": true,
+        "logit_bias": never_ending(), "temperature": 0})
+    .to_string();
+    let address = server.strip_prefix("http://").unwrap();
+    let open = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n{endless}",
+            endless.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    // One is answered, one waits, and a third is refused.
+    let mut answered = open();
+    let mut start = [0; 12];
+    answered.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    let waits = open();
+    let refused = until(|| {
+        let refused = post(
+            &format!("{server}/v1/chat/completions"),
+            &json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1}),
+        );
+        (refused.status == 429).then_some(refused)
+    });
+    assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
+    drop((answered, waits));
+    let body = json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1});
+    until(|| (post(&format!("{server}/v1/chat/completions"), &body).status == 200).then_some(()));
+}
+
+/// A bias against all that could end an answer.
+fn never_ending() -> Value {
+    let model = siskin::Model::open(crate::demo()).unwrap();
+    let ends = (0..model.vocabulary() as u32).filter(|&token| model.tokenizer().is_end(token));
+    ends.map(|token| (token.to_string(), json!(-100))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// What comes of asking until something does.
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_mins(1);
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < end, "it does not come");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_socket_in_the_file_system_goes_with_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("siskin.sock");
+    let (server, thread) = start_one(|options| options.listen = Listen::Unix(path.clone()));
+    assert_eq!(server.address(), format!("unix:{}", path.display()));
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ok\""), "{answer}");
+    server.stop();
+    thread.join().unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn answers_under_way_are_finished_before_the_end() {
+    let (server, thread) = start_one(|_| {});
+    let address = server.address().to_owned();
+    let asked = thread::spawn(move || chat(&address, &long("tell me a story")));
+    thread::sleep(Duration::from_millis(50));
+    server.stop();
+    let answer = asked.join();
+    thread.join().unwrap();
+    // It was either accepted, and is whole, or came too late to be heard at all.
+    if let Ok(answer) = answer {
+        assert!(answer["choices"][0]["finish_reason"].is_string(), "{answer}");
+    }
+}
