@@ -144,40 +144,36 @@ fn each_answer_has_a_line_in_the_log() {
 
 #[test]
 fn who_goes_away_leaves_their_place() {
+    const ANSWERS: usize = 16;
     let server = start(|options| {
-        (options.parallel, options.queue) = (1, 1);
+        (options.parallel, options.queue) = (1, ANSWERS - 1);
         options.session = options.session.clone().context(1024);
     });
-    let endless = json!({"messages": [{"role": "user", "content": "tell me a story"}], "stream": true,
-        "logit_bias": never_ending(), "temperature": 0})
-    .to_string();
-    let address = server.strip_prefix("http://").unwrap();
-    let open = || {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n{endless}",
-            endless.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream
+    let completions = format!("{server}/v1/chat/completions");
+    let ask = |answers: usize| {
+        let messages = json!([{"role": "user", "content": "hello"}]);
+        post(&completions, &json!({"messages": messages, "max_tokens": 1, "n": answers}))
     };
-    // One is answered, one waits, and a third is refused.
-    let mut answered = open();
+    let endless =
+        json!({"messages": [{"role": "user", "content": "tell me a story"}], "stream": true, "n": ANSWERS,
+        "logit_bias": never_ending(), "temperature": 0})
+        .to_string();
+    let address = server.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n{endless}",
+        endless.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
     let mut start = [0; 12];
-    answered.read_exact(&mut start).unwrap();
+    stream.read_exact(&mut start).unwrap();
     assert_eq!(&start, b"HTTP/1.1 200");
-    let waits = open();
-    let refused = until(|| {
-        let refused = post(
-            &format!("{server}/v1/chat/completions"),
-            &json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1}),
-        );
-        (refused.status == 429).then_some(refused)
-    });
-    assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
-    drop((answered, waits));
-    let body = json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1});
-    until(|| (post(&format!("{server}/v1/chat/completions"), &body).status == 200).then_some(()));
+    // One is answered and all others wait: there is no room for more.
+    let refused = ask(ANSWERS);
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("rate_limit_exceeded")));
+    drop(stream);
+    // For as many there is room only once none of them is left.
+    until(|| (ask(ANSWERS).status == 200).then_some(()));
 }
 
 /// A bias against all that could end an answer.
