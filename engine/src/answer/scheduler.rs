@@ -89,6 +89,8 @@ pub enum AnswerEvent<'a> {
         tokens: &'a [u32],
         /// How many of them are thoughts, with the marks around them.
         thought_tokens: usize,
+        /// The stop string before which it ended.
+        stop: Option<&'a str>,
         /// What went wrong, where [`Ending::Failed`] is why.
         error: Option<SessionError>,
     },
@@ -310,8 +312,8 @@ impl Scheduler {
                     let written =
                         begun.as_ref().map(|Begun { writing, .. }| (writing.tokens(), writing.thought()));
                     let (tokens, thought_tokens) = written.unwrap_or_default();
-                    let (ending, error) = (Ending::Failed, started.err());
-                    each(id, AnswerEvent::Over { ending, tokens, thought_tokens, error });
+                    let (ending, stop, error) = (Ending::Failed, None, started.err());
+                    each(id, AnswerEvent::Over { ending, tokens, thought_tokens, stop, error });
                 }
             }
         }
@@ -479,8 +481,8 @@ impl Scheduler {
             Ending::Failed => drop(self.sequences.leave(*sequence)),
             _ => self.idle.push(*sequence),
         }
-        let (tokens, thought_tokens) = (writing.tokens(), writing.thought());
-        each(*id, AnswerEvent::Over { ending, tokens, thought_tokens, error });
+        let (tokens, thought_tokens, stop) = (writing.tokens(), writing.thought(), writing.stop());
+        each(*id, AnswerEvent::Over { ending, tokens, thought_tokens, stop, error });
         self.at_work.remove(at);
         false
     }

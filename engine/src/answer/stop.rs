@@ -15,7 +15,8 @@ pub(crate) struct StopFilter {
     pending: Stretches,
     /// The same without what is hidden, where something is.
     shown: String,
-    stopped: bool,
+    /// Which one was found.
+    found: Option<usize>,
 }
 
 /// Bytes that hold what is held back, unless stop strings are long.
@@ -26,17 +27,22 @@ impl StopFilter {
     pub(super) fn new(stops: &[String]) -> StopFilter {
         let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         let (pending, shown) = (Stretches::with_capacity(ROOM), String::with_capacity(ROOM));
-        StopFilter { stops, pending, shown, stopped: false }
+        StopFilter { stops, pending, shown, found: None }
     }
 
     /// Whether a stop string was found. Nothing is let through afterwards.
     pub(super) fn stopped(&self) -> bool {
-        self.stopped
+        self.found.is_some()
+    }
+
+    /// The stop string that was found.
+    pub(super) fn found(&self) -> Option<&str> {
+        self.stops.get(self.found?).map(String::as_str)
     }
 
     /// Takes the next text.
     pub(super) fn push(&mut self, text: &str, kind: Kind) {
-        if !self.stopped {
+        if !self.stopped() {
             self.pending.push(text, kind);
         }
     }
@@ -52,8 +58,8 @@ impl StopFilter {
             shown.for_each(|(text, _)| self.shown.push_str(text));
         }
         let certain = match self.first_stop() {
-            Some(start) => {
-                self.stopped = true;
+            Some((start, which)) => {
+                self.found = Some(which);
                 self.pending.truncate(start);
                 start
             }
@@ -75,23 +81,26 @@ impl StopFilter {
         });
     }
 
-    /// Where the stop string begins that is complete first.
-    fn first_stop(&self) -> Option<usize> {
+    /// Where the stop string begins that is complete first, and which one it is.
+    fn first_stop(&self) -> Option<(usize, usize)> {
         let text = self.pending.text();
         let whole = self.first_stop_in(text);
         if !self.pending.hides() {
-            return whole.map(|(_, start)| start);
+            return whole.map(|(_, start, which)| (start, which));
         }
         let within = self.first_stop_in(&self.shown);
         // A stop string that ends with the last byte of a shown stretch ends before what is hidden behind it.
-        let within = within.map(|(end, start)| (self.place(end - 1) + 1, self.place(start)));
-        whole.into_iter().chain(within).min().map(|(_, start)| start)
+        let within =
+            within.map(|(end, start, which)| (self.place(end - 1) + 1, self.place(start), which));
+        whole.into_iter().chain(within).min().map(|(_, start, which)| (start, which))
     }
 
-    /// The end and the beginning of the stop string that is complete first.
-    fn first_stop_in(&self, text: &str) -> Option<(usize, usize)> {
-        let span = |stop: &String| text.find(stop).map(|start| (start + stop.len(), start));
-        self.stops.iter().filter_map(span).min()
+    /// The end and the beginning of the stop string that is complete first, and which one it is.
+    fn first_stop_in(&self, text: &str) -> Option<(usize, usize, usize)> {
+        let span = |(which, stop): (usize, &String)| {
+            text.find(stop).map(|start| (start + stop.len(), start, which))
+        };
+        self.stops.iter().enumerate().filter_map(span).min()
     }
 
     /// Bytes at the end that may be the beginning of a stop string.
@@ -207,6 +216,19 @@ mod tests {
     fn of_several_the_first_to_be_complete_counts_and_there_the_longest() {
         assert_eq!(filtered(&["abcd", "c"], &["xabcd"]), (strings(&["xab", ""]), true));
         assert_eq!(filtered(&["c", "bc"], &["abc"]), (strings(&["a", ""]), true));
+    }
+
+    #[test]
+    fn it_is_known_which_one_was_found() {
+        let found = |stops: &[&str], pieces: &[&str]| {
+            let mut filter = StopFilter::new(&strings(stops));
+            pieces.iter().for_each(|piece| drop(pushed(&mut filter, piece)));
+            filter.found().map(str::to_owned)
+        };
+        assert_eq!(found(&["abcd", "c"], &["xab", "cd"]).as_deref(), Some("c"));
+        assert_eq!(found(&["", "c", "bc"], &["abc"]).as_deref(), Some("bc"));
+        assert_eq!(found(&["x", "ab"], &["a", "#[END]", "b"]).as_deref(), Some("ab"));
+        assert_eq!(found(&["x"], &["ab"]), None);
     }
 
     #[test]

@@ -176,6 +176,11 @@ impl Writing {
         self.thought.unwrap_or(self.tokens.len())
     }
 
+    /// The stop string that ended the answer.
+    pub(super) fn stop(&self) -> Option<&str> {
+        self.filter.found()
+    }
+
     /// Why the answer is over; None as long as it is not.
     pub(super) fn ending(&self) -> Option<Ending> {
         self.ending

@@ -35,6 +35,8 @@ pub(crate) enum Finish {
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) finish: Finish,
+    /// The stop string before which it ended.
+    pub(crate) stop: Option<String>,
     /// Tokens of the answer, thoughts included.
     pub(crate) tokens: usize,
     pub(crate) all_tokens: Vec<u32>,
@@ -120,6 +122,7 @@ impl Answers {
                     };
                     let outcome = Outcome {
                         finish,
+                        stop: over.stop,
                         tokens: over.tokens.len(),
                         all_tokens: over.tokens,
                         thought_tokens: over.thought_tokens,

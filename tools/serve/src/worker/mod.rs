@@ -48,6 +48,8 @@ pub(crate) enum Event {
 pub(crate) struct Over {
     pub(crate) ending: Ending,
     pub(crate) error: Option<String>,
+    /// The stop string before which it ended.
+    pub(crate) stop: Option<String>,
     pub(crate) tokens: Vec<u32>,
     pub(crate) thought_tokens: usize,
     /// Tokens of the prompt that were there already.
@@ -302,9 +304,10 @@ impl Work {
                 AnswerEvent::Piece(piece) => {
                     work.job.tell(Event::Piece(piece.channel, piece.text.to_owned()));
                 }
-                AnswerEvent::Over { ending, tokens, thought_tokens, error } => {
-                    let over =
-                        work.over(ending, tokens.to_vec(), thought_tokens, error.map(|e| e.to_string()));
+                AnswerEvent::Over { ending, tokens, thought_tokens, stop, error } => {
+                    let error = error.map(|error| error.to_string());
+                    let over = work.over(ending, tokens.to_vec(), thought_tokens, error);
+                    let over = Over { stop: stop.map(str::to_owned), ..over };
                     figures.add(work.prompt_tokens, &over);
                     work.job.tell(Event::Over(over));
                     at_work.remove(&id);
@@ -324,7 +327,7 @@ impl AtWork {
             prompt: read - self.begun,
             answer: now - read,
         };
-        Over { ending, error, tokens, thought_tokens, reused, times }
+        Over { ending, error, stop: None, tokens, thought_tokens, reused, times }
     }
 }
 

@@ -91,7 +91,7 @@ impl Queue {
                 AnswerEvent::Piece(piece) => {
                     lines[at].reply.push(piece, hide_thoughts);
                 }
-                AnswerEvent::Over { ending, tokens, thought_tokens, error } => {
+                AnswerEvent::Over { ending, tokens, thought_tokens, error, .. } => {
                     let Begun { reply, is_over, error: failure, .. } = &mut lines[at];
                     (reply.ending, reply.tokens, reply.thought_tokens) =
                         (ending, tokens.to_vec(), thought_tokens);
