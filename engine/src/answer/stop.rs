@@ -90,16 +90,14 @@ impl StopFilter {
         }
         let within = self.first_stop_in(&self.shown);
         // A stop string that ends with the last byte of a shown stretch ends before what is hidden behind it.
-        let within =
-            within.map(|(end, start, which)| (self.place(end - 1) + 1, self.place(start), which));
+        let within = within.map(|(end, start, which)| (self.place(end - 1) + 1, self.place(start), which));
         whole.into_iter().chain(within).min().map(|(_, start, which)| (start, which))
     }
 
     /// The end and the beginning of the stop string that is complete first, and which one it is.
     fn first_stop_in(&self, text: &str) -> Option<(usize, usize, usize)> {
-        let span = |(which, stop): (usize, &String)| {
-            text.find(stop).map(|start| (start + stop.len(), start, which))
-        };
+        let span =
+            |(which, stop): (usize, &String)| text.find(stop).map(|start| (start + stop.len(), start, which));
         self.stops.iter().enumerate().filter_map(span).min()
     }
 

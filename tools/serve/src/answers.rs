@@ -68,32 +68,14 @@ pub(crate) struct Answers {
     pub(crate) seed: u64,
     /// How long it took to have the model in memory.
     pub(crate) loading: Duration,
-    events: UnboundedReceiver<(usize, Event)>,
+    /// What the worker tells.
+    pub(crate) events: UnboundedReceiver<(usize, Event)>,
     /// Answers that are not over.
-    unfinished: usize,
-    record: Record,
+    pub(crate) unfinished: usize,
+    pub(crate) record: Record,
 }
 
 impl Answers {
-    /// The answers that these events tell of.
-    pub(crate) fn new(
-        model: Arc<Loaded>,
-        name: String,
-        prompt_tokens: usize,
-        seed: u64,
-        loading: Duration,
-        events: UnboundedReceiver<(usize, Event)>,
-        count: usize,
-        record: Record,
-    ) -> Self {
-        Self { model, name, prompt_tokens, seed, loading, events, unfinished: count, record }
-    }
-
-    /// Answers that are not over.
-    pub(crate) fn unfinished(&self) -> usize {
-        self.unfinished
-    }
-
     /// The next news, and the number of the answer that it is of; None once all are over.
     ///
     /// # Errors

@@ -28,10 +28,26 @@ pub(crate) struct Ask {
 pub(crate) enum Prompt {
     /// A conversation, in the model's chat template.
     Chat(Chat),
-    /// A text that is continued as it is; whether it may spell control tokens.
-    Text { text: String, special: bool },
-    /// Tokens.
-    Tokens(Vec<u32>),
+    /// Texts and tokens, one behind the other, that are continued as they are. Texts may spell control tokens.
+    Parts(Vec<Part>),
+    /// What is missing in the middle of a text.
+    Infill(Infill),
+}
+
+/// A part of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Text(String),
+    Token(u32),
+}
+
+/// A text whose middle is missing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Infill {
+    pub(crate) prefix: String,
+    pub(crate) suffix: String,
+    /// Other files that belong to it, each a name and a text.
+    pub(crate) files: Vec<(String, String)>,
 }
 
 impl Default for Prompt {

@@ -6,7 +6,7 @@
 //! stream of [`Delta`](answers::Delta)s, which the same module of `api` writes in its own words again.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 #![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
 
@@ -15,6 +15,7 @@ mod api;
 mod ask;
 mod audit;
 mod http;
+mod infill;
 mod keys;
 mod log;
 mod models;

@@ -31,6 +31,8 @@ pub(crate) enum Reason {
     Busy,
     /// Something failed here: 500.
     Internal,
+    /// What this model cannot do: 501.
+    Unsupported,
     /// No memory for the model, or the server is about to end: 503.
     Unavailable,
 }
@@ -72,6 +74,7 @@ impl Refusal {
             Reason::TooLarge => 413,
             Reason::Busy => 429,
             Reason::Internal => 500,
+            Reason::Unsupported => 501,
             Reason::Unavailable => 503,
         }
     }

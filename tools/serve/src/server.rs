@@ -1,8 +1,9 @@
 use crate::answers::Answers;
 use crate::api;
-use crate::ask::{Ask, Chat, Prompt};
+use crate::ask::{Ask, Chat, Part, Prompt};
 use crate::audit::{Audit, Manner, Record};
 use crate::http::{self, Listener};
+use crate::infill;
 use crate::keys::Keys;
 use crate::log::note;
 use crate::models::{Loaded, Models};
@@ -139,10 +140,7 @@ impl Server {
         let count = ask.answers.max(1);
         model.worker.check_room(count)?;
         let name = ask.model.clone().unwrap_or_else(|| model.name.clone());
-        let base = model.model.clone();
-        let prompt = ask.prompt;
-        let prompt = tokio::task::spawn_blocking(move || tokens(&base, &prompt)).await;
-        let prompt = prompt.map_err(Refusal::internal)??;
+        let prompt = prompt_tokens(&model, ask.prompt).await?;
         check_prompt(&model, &prompt)?;
 
         let sampling = SamplerOptions::default().overlay(model.model.sampling()).overlay(&ask.sampling);
@@ -163,23 +161,42 @@ impl Server {
             let deadline = asked + self.options.answer_time;
             model.worker.ask(Job { client, request, index, asked, deadline, events })?;
         }
-        Ok(Answers::new(model, name, prompt_tokens, seed, loading, events, count, record))
+        Ok(Answers { model, name, prompt_tokens, seed, loading, events, unfinished: count, record })
     }
 }
 
-/// The tokens of a prompt.
-pub(crate) fn tokens(model: &Model, prompt: &Prompt) -> Result<Vec<u32>, Refusal> {
+/// The tokens of a prompt, made where nobody waits for it.
+///
+/// # Errors
+/// A prompt that the model takes none of.
+pub(crate) async fn prompt_tokens(model: &Loaded, prompt: Prompt) -> Result<Vec<u32>, Refusal> {
+    let model = model.model.clone();
+    let tokens = tokio::task::spawn_blocking(move || tokens(&model, &prompt)).await;
+    tokens.map_err(Refusal::internal)?
+}
+
+fn tokens(model: &Model, prompt: &Prompt) -> Result<Vec<u32>, Refusal> {
     match prompt {
         Prompt::Chat(chat) => {
             let tokens = model.chat_tokens_with(&chat.messages, &rendering(model, chat));
             tokens.map_err(|error| Refusal::invalid(format_args!("messages: {error}")))
         }
-        Prompt::Text { text, special } => {
-            let special = if *special { Special::Parse } else { Special::Text };
-            Ok(model.text_tokens_with(text, special))
-        }
-        Prompt::Tokens(tokens) => Ok(tokens.clone()),
+        Prompt::Parts(parts) => Ok(joined(model, parts)),
+        Prompt::Infill(text) => infill::tokens(model.tokenizer(), text),
     }
+}
+
+/// The tokens of parts. Only a text at the beginning has the token before it that begins a text.
+fn joined(model: &Model, parts: &[Part]) -> Vec<u32> {
+    let mut tokens = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        match part {
+            Part::Text(text) if index == 0 => tokens = model.text_tokens_with(text, Special::Parse),
+            Part::Text(text) => model.tokenizer().encode(text.as_bytes(), Special::Parse, &mut tokens),
+            Part::Token(token) => tokens.push(*token),
+        }
+    }
+    tokens
 }
 
 /// What a template is told of a conversation.

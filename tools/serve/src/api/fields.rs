@@ -1,6 +1,7 @@
 //! What requests of several APIs have in common.
 
 use crate::refusal::Refusal;
+use anyhow::Result;
 use siskin::template::Json;
 use siskin_kit::json::Object;
 
@@ -26,22 +27,39 @@ fn says_nothing(value: &Json) -> bool {
     }
 }
 
-/// Tools that the model may call, each as OpenAI writes them.
+/// Tools that the model may call, each as OpenAI writes them once `read` made that of it.
 ///
 /// # Errors
-/// What is no array; any tool at all, as long as their calls are not read from answers.
-pub(super) fn tools(fields: &mut Object) -> Result<Option<Vec<Json>>, Refusal> {
+/// What is no array, and no tool; any tool at all, as long as their calls are not read from answers.
+pub(super) fn tools(
+    fields: &mut Object,
+    read: impl Fn(&str, Json) -> Result<Json>,
+) -> Result<Option<Vec<Json>>, Refusal> {
     const CALLS_ARE_READ: bool = false;
     let tools = fields.typed("tools", "an array", |value| match value {
         Json::Array(tools) => Some(tools.clone()),
         _ => None,
     })?;
+    let name = |index: usize| format!("{}[{index}]", fields.name("tools"));
+    let read = |tools: Vec<Json>| {
+        tools
+            .into_iter()
+            .enumerate()
+            .map(|(index, tool)| read(&name(index), tool))
+            .collect::<Result<Vec<_>>>()
+    };
+    let tools = tools.map(read).transpose()?;
     match tools.filter(|tools| !tools.is_empty()) {
         Some(_) if !CALLS_ARE_READ => {
             Err(Refusal::invalid(format_args!("{}: not supported", fields.name("tools"))))
         }
         tools => Ok(tools),
     }
+}
+
+/// A tool that is written as OpenAI's chat completions have it, and Ollama.
+pub(super) fn tool(_name: &str, tool: Json) -> Result<Json> {
+    Ok(tool)
 }
 
 /// Refuses an answer in another form than a text.
@@ -55,6 +73,19 @@ pub(super) fn text_alone(fields: &mut Object, name: &str) -> Result<(), Refusal>
         "text" => Ok(()),
         other => Err(Refusal::invalid(format_args!("{path}: {other:?} is not supported, only \"text\" is"))),
     }
+}
+
+/// How many answers there are to be.
+///
+/// # Errors
+/// Another number than 1 to 16.
+pub(super) fn answers(fields: &mut Object) -> Result<usize, Refusal> {
+    const EXPECTED: &str = "a whole number from 1 to 16";
+    let answers = fields.typed("n", EXPECTED, |value| match value {
+        Json::Integer(answers) => usize::try_from(*answers).ok().filter(|answers| (1..=16).contains(answers)),
+        _ => None,
+    })?;
+    Ok(answers.unwrap_or(1))
 }
 
 /// How many of the most probable tokens are told with each token, where any are.

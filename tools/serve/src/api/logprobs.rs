@@ -13,6 +13,18 @@ pub(super) fn logprob(token: u32, logprobs: &Logprobs, tokenizer: &Tokenizer) ->
     picked
 }
 
+/// The same with the numbers of the tokens.
+pub(super) fn logprob_with_ids(token: u32, logprobs: &Logprobs, tokenizer: &Tokenizer) -> Value {
+    let mut picked = logprob(token, logprobs, tokenizer);
+    picked["id"] = json!(token);
+    if let Some(top) = picked["top_logprobs"].as_array_mut() {
+        for (value, (token, _)) in top.iter_mut().zip(&logprobs.top) {
+            value["id"] = json!(token);
+        }
+    }
+    picked
+}
+
 fn entry(token: u32, logprob: f32, tokenizer: &Tokenizer) -> Value {
     let bytes = bytes(token, tokenizer);
     json!({"token": String::from_utf8_lossy(bytes), "logprob": finite(logprob), "bytes": bytes})

@@ -1,13 +1,13 @@
 use super::open_file;
 use crate::log::note;
-use crate::options::Pinned;
-use crate::options::{ModelSource, ServeOptions};
-use crate::worker::{Prefixes, Worker};
+use crate::options::{ModelSource, Pinned, ServeOptions};
+use crate::worker::{Figures, Prefixes, Worker};
 use anyhow::{Context, Result};
 use siskin::plan::{Outline, Plan};
 use siskin::template::{Message, Rendering};
 use siskin::{Model, Scheduler, SequencesOptions};
 use siskin_kit::{in_file, memory};
+use std::sync::Arc;
 
 /// A model in memory, and the thread that answers with it.
 pub(crate) struct Loaded {
@@ -23,11 +23,16 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Loads a model, if there is memory for it.
+    /// Loads a model, if there is memory for it. Its worker's figures go on from what they are.
     ///
     /// # Errors
     /// Too little memory, a [`PlanError`](siskin::plan::PlanError), and all that is wrong with the file.
-    pub(crate) fn open(name: &str, source: &ModelSource, options: &ServeOptions) -> Result<Self> {
+    pub(crate) fn open(
+        name: &str,
+        source: &ModelSource,
+        options: &ServeOptions,
+        figures: &Arc<Figures>,
+    ) -> Result<Self> {
         let file = open_file(name, source)?;
         let outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
         let mut session = options.session.clone();
@@ -57,7 +62,8 @@ impl Loaded {
         if let Some(prefixes) = &mut prefixes {
             prefixes.warm(&mut scheduler);
         }
-        let worker = Worker::start(scheduler, prefixes, options.queue).context("the model's thread")?;
+        let worker = Worker::start(scheduler, prefixes, options.queue, Arc::clone(figures));
+        let worker = worker.context("the model's thread")?;
         Ok(Self { name: name.to_owned(), model, worker, plan, context, cache })
     }
 }

@@ -9,6 +9,7 @@ pub(crate) use loaded::Loaded;
 use crate::ask::KeepAlive;
 use crate::options::{ModelSource, ServeOptions};
 use crate::refusal::{Reason, Refusal};
+use crate::worker::Figures;
 use siskin::plan::PlanError;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ pub(crate) struct Models {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) source: ModelSource,
+    /// What its worker tells, whether it is in memory or was.
+    pub(crate) figures: Arc<Figures>,
     described: OnceLock<Described>,
     /// Held while it is loaded or unloaded.
     place: Arc<Mutex<Place>>,
@@ -133,7 +136,8 @@ impl Models {
     async fn load(&self, entry: &Entry) -> Result<Result<Loaded, LoadFailure>, Refusal> {
         let (name, source) = (entry.name.clone(), entry.source.clone());
         let options = Arc::clone(&self.options);
-        let load = move || Loaded::open(&name, &source, &options).map_err(LoadFailure::from);
+        let figures = Arc::clone(&entry.figures);
+        let load = move || Loaded::open(&name, &source, &options, &figures).map_err(LoadFailure::from);
         tokio::task::spawn_blocking(load).await.map_err(Refusal::internal)
     }
 
@@ -187,8 +191,8 @@ impl Models {
 
 impl Entry {
     fn new(name: &str, source: &ModelSource) -> Self {
-        let (described, place) = (OnceLock::new(), Arc::default());
-        Self { name: name.to_owned(), source: source.clone(), described, place }
+        let (figures, described, place) = (Arc::default(), OnceLock::new(), Arc::default());
+        Self { name: name.to_owned(), source: source.clone(), figures, described, place }
     }
 
     /// What its file says of it. It is read when that is first asked.

@@ -65,11 +65,12 @@ pub(crate) struct Figures {
     /// Answers that are worked on.
     pub(crate) at_work: AtomicUsize,
     /// Of all answers so far: how many there were, tokens of their prompts, those of them that were there already, tokens
-    /// that were answered, and the microseconds that reading and answering took.
+    /// that were answered, and the microseconds that waiting, reading and answering took.
     pub(crate) answers: AtomicU64,
     pub(crate) prompt_tokens: AtomicU64,
     pub(crate) reused_tokens: AtomicU64,
     pub(crate) answer_tokens: AtomicU64,
+    pub(crate) queue_time: AtomicU64,
     pub(crate) prompt_time: AtomicU64,
     pub(crate) answer_time: AtomicU64,
 }
@@ -86,7 +87,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A thread that works with this scheduler, and with these beginnings of prompts on the disk. `queue` jobs may wait for a place.
+    /// A thread that works with this scheduler, and with these beginnings of prompts on the disk. `queue` jobs may wait for a
+    /// place. `figures` go on from what they are.
     ///
     /// # Errors
     /// The system starts no thread.
@@ -94,9 +96,9 @@ impl Worker {
         mut scheduler: Scheduler,
         prefixes: Option<Prefixes>,
         queue: usize,
+        figures: Arc<Figures>,
     ) -> std::io::Result<Self> {
         let (jobs, receiver) = mpsc::channel();
-        let figures = Arc::new(Figures::default());
         let cancelled = Arc::new(AtomicBool::new(false));
         scheduler.cancel_when(Arc::clone(&cancelled));
         let places = scheduler.places();
@@ -110,11 +112,6 @@ impl Worker {
         };
         let thread = thread::Builder::new().name("answers".into()).spawn(move || work.run())?;
         Ok(Self { jobs: Some(jobs), figures, cancelled, thread: Some(thread), places, queue })
-    }
-
-    /// What there is to know of it.
-    pub(crate) fn figures(&self) -> &Figures {
-        &self.figures
     }
 
     /// Answers that are worked on at once, at most.
@@ -168,6 +165,8 @@ impl Drop for Worker {
             // A panic there was told already.
             let _ = thread.join();
         }
+        self.figures.waiting.store(0, Ordering::Relaxed);
+        self.figures.at_work.store(0, Ordering::Relaxed);
     }
 }
 
@@ -357,6 +356,7 @@ impl Figures {
         add(&self.prompt_tokens, prompt_tokens as u64);
         add(&self.reused_tokens, over.reused as u64);
         add(&self.answer_tokens, over.tokens.len() as u64);
+        add(&self.queue_time, over.times.queued.as_micros() as u64);
         add(&self.prompt_time, over.times.prompt.as_micros() as u64);
         add(&self.answer_time, over.times.answer.as_micros() as u64);
     }

@@ -1,9 +1,13 @@
 //! The server, asked over HTTP as clients ask it, with the demo model.
 
+#![allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod anthropic;
 mod client;
+mod llama_cpp;
 mod ollama;
+mod openai;
 mod operation;
 mod same;
 

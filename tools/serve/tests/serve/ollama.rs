@@ -44,12 +44,12 @@ fn a_model_is_loaded_and_unloaded_by_requests_without_a_prompt() {
     let names = || get(&format!("{server}/api/ps")).ok()["models"].as_array().unwrap().clone();
     // The first model is there from the start.
     assert_eq!(names().len(), 1);
-    post(&format!("{server}/api/generate"), &json!({"model": "demo", "keep_alive": 0})).ok();
-    assert!(names().is_empty());
     for path in ["/api/chat", "/api/generate"] {
         let ask = |keep_alive: Value| {
             post(&format!("{server}{path}"), &json!({"model": "demo", "keep_alive": keep_alive})).ok()
         };
+        assert_eq!(ask(json!(0))["done_reason"], "unload");
+        assert!(names().is_empty());
         let loaded = ask(json!("10m"));
         assert_eq!((&loaded["done"], &loaded["done_reason"]), (&json!(true), &json!("load")));
         let running = names();
@@ -58,8 +58,6 @@ fn a_model_is_loaded_and_unloaded_by_requests_without_a_prompt() {
         assert!(running[0]["size"].as_u64().unwrap() > 1 << 20, "{running:?}");
         let now = humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string();
         assert!(running[0]["expires_at"].as_str().unwrap() > now.as_str());
-        assert_eq!(ask(json!(0))["done_reason"], "unload");
-        assert!(names().is_empty());
     }
 }
 

@@ -20,7 +20,7 @@ struct Sampling {
     temperature: f32,
 }
 
-const APIS: [Api; 3] = [
+const APIS: [Api; 5] = [
     Api {
         name: "OpenAI's chat completions",
         ask: |Sampling { seed, temperature }, stream| {
@@ -51,6 +51,26 @@ const APIS: [Api; 3] = [
         whole: |value| text(&value["response"]),
         pieces: |reply| joined(&reply.lines(), |part| &part["response"]),
     },
+    Api {
+        name: "Anthropic's messages",
+        ask: |Sampling { seed, temperature }, stream| {
+            let body = json!({"model": "demo", "messages": [{"role": "user", "content": QUESTION}], "seed": seed,
+                "temperature": temperature, "max_tokens": TOKENS, "stream": stream});
+            post(&format!("{}/v1/messages", server()), &body)
+        },
+        whole: |value| text(&value["content"][0]["text"]),
+        pieces: |reply| joined(&reply.data(), |part| &part["delta"]["text"]),
+    },
+    Api {
+        name: "OpenAI's responses",
+        ask: |Sampling { seed, temperature }, stream| {
+            let body = json!({"input": QUESTION, "seed": seed, "temperature": temperature,
+                "max_output_tokens": TOKENS, "stream": stream});
+            post(&format!("{}/v1/responses", server()), &body)
+        },
+        whole: |value| text(&value["output"][0]["content"][0]["text"]),
+        pieces: |reply| joined(&reply.data(), |part| &part["delta"]),
+    },
 ];
 
 fn text(value: &Value) -> String {
@@ -78,4 +98,41 @@ fn every_api_gives_the_same_answer() {
     }
     // Seeds came through.
     assert_ne!(answers[1], answers[2]);
+}
+
+/// Texts that are continued, in the form that each API has for it: with the prompt that the conversation comes to, they are the
+/// answer to that.
+#[test]
+fn every_api_continues_a_text_alike() {
+    let conversation = json!({"messages": [{"role": "user", "content": QUESTION}]});
+    let applied = post(&format!("{}/apply-template", server()), &conversation).ok();
+    let prompt = applied["prompt"].as_str().unwrap();
+    let tokens = post(&format!("{}/tokenize", server()), &json!({"content": prompt})).ok()["tokens"].clone();
+    let chat = (APIS[0].whole)(&(APIS[0].ask)(&Sampling { seed: 9, temperature: 3.0 }, false).ok());
+    let options = json!({"seed": 9, "temperature": 3.0, "num_predict": TOKENS});
+    for stream in [false, true] {
+        for prompt in [json!(prompt), tokens.clone()] {
+            let body = json!({"prompt": prompt, "seed": 9, "temperature": 3.0, "max_tokens": TOKENS, "stream": stream});
+            let reply = post(&format!("{}/v1/completions", server()), &body);
+            let answer = match stream {
+                true => joined(&reply.data(), |part| &part["choices"][0]["text"]),
+                false => text(&reply.ok()["choices"][0]["text"]),
+            };
+            assert_eq!(answer, chat, "OpenAI's completions");
+            let reply = post(&format!("{}/completion", server()), &body);
+            let answer = match stream {
+                true => joined(&reply.data(), |part| &part["content"]),
+                false => text(&reply.ok()["content"]),
+            };
+            assert_eq!(answer, chat, "llama.cpp's completion");
+        }
+        let body =
+            json!({"model": "demo", "prompt": prompt, "raw": true, "options": options, "stream": stream});
+        let reply = post(&format!("{}/api/generate", server()), &body);
+        let answer = match stream {
+            true => joined(&reply.lines(), |part| &part["response"]),
+            false => text(&reply.ok()["response"]),
+        };
+        assert_eq!(answer, chat, "Ollama's generate");
+    }
 }

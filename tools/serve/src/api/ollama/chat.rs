@@ -39,7 +39,7 @@ pub(super) async fn chat(
 
 fn ask(mut fields: Object) -> Result<Ask, Refusal> {
     fields::refuse(&mut fields, &["format"])?;
-    let tools = fields::tools(&mut fields)?;
+    let tools = fields::tools(&mut fields, fields::tool)?;
     let messages = fields.take("messages").map(messages).transpose()?.unwrap_or_default();
     let (sampling, limits) = options(&mut fields)?;
     Ok(Ask {

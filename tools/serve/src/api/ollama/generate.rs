@@ -5,7 +5,7 @@ use super::chat::no_images;
 use super::options::{keep_alive, options, think};
 use super::respond;
 use crate::api::fields;
-use crate::ask::{Ask, Chat, Prompt};
+use crate::ask::{Ask, Chat, Infill, Part, Prompt};
 use crate::http;
 use crate::refusal::Refusal;
 use crate::server::Server;
@@ -39,14 +39,16 @@ pub(super) async fn generate(
 
 /// Reads a request, and whether its prompt is empty.
 fn ask(mut fields: Object) -> Result<(Ask, bool), Refusal> {
-    fields::refuse(&mut fields, &["format", "template", "context", "suffix"])?;
+    fields::refuse(&mut fields, &["format", "template", "context"])?;
     no_images(&mut fields)?;
     let text = fields.text("prompt")?.unwrap_or_default();
     let is_empty = text.is_empty();
     let system = fields.text("system")?.filter(|system| !system.is_empty());
     let prompt = if fields.flag("raw")?.unwrap_or(false) {
         // Who writes the template's part of it may write its control tokens.
-        Prompt::Text { text, special: true }
+        Prompt::Parts(vec![Part::Text(text)])
+    } else if let Some(suffix) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+        Prompt::Infill(Infill { prefix: text, suffix, files: Vec::new() })
     } else {
         let system = system.map(|system| Message::new("system", system));
         let messages = system.into_iter().chain([Message::new("user", text)]).collect();

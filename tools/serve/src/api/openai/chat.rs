@@ -1,10 +1,11 @@
 //! `POST /v1/chat/completions`.
 
+use super::usage::{Form, finish, usage};
 use super::{error, respond};
-use crate::answers::{Answers, Delta, Finish, Outcome, Whole};
-use crate::api::fields;
+use crate::answers::{Answers, Delta, Outcome, Whole};
 use crate::api::logprobs::logprob;
 use crate::api::sampling::{logit_bias, sampling};
+use crate::api::{fields, id};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::http;
 use crate::refusal::Refusal;
@@ -52,22 +53,6 @@ async fn answer(server: Arc<Server>, client: Client, request: Request<Body>) -> 
     Ok(http::json(200, &body))
 }
 
-/// How the answer is written.
-struct Form {
-    /// Piece by piece, and whether its counts come in the end; None: whole.
-    stream: Option<bool>,
-}
-
-impl Form {
-    fn read(fields: &mut Object) -> Result<Self, Refusal> {
-        let stream = fields.flag("stream")?.unwrap_or(false);
-        let options = fields.take("stream_options");
-        let mut options = options.map(|options| Object::of("stream_options", options)).transpose()?;
-        let usage = options.as_mut().map(|options| options.flag("include_usage")).transpose()?.flatten();
-        Ok(Self { stream: stream.then_some(usage.unwrap_or(false)) })
-    }
-}
-
 /// Reads a request.
 fn ask(mut fields: Object) -> Result<Ask, Refusal> {
     let messages = fields.take("messages").ok_or_else(|| Refusal::invalid("messages: expected an array"))?;
@@ -77,17 +62,13 @@ fn ask(mut fields: Object) -> Result<Ask, Refusal> {
     }
     fields::refuse(&mut fields, &["functions", "audio", "web_search_options"])?;
     fields::text_alone(&mut fields, "response_format")?;
-    let tools = fields::tools(&mut fields)?;
+    let tools = fields::tools(&mut fields, fields::tool)?;
     let variables = fields.typed("chat_template_kwargs", "an object", openai::variables)?;
     let stop = fields.take("stop").map(|value| openai::stops("stop", &value)).transpose()?;
     let tokens = match openai::tokens(&mut fields)? {
         Some(Tokens::Most(tokens)) => Some(tokens),
         Some(Tokens::Unlimited) | None => None,
     };
-    let answers = fields.whole::<usize>("n", "a whole number from 1 to 16")?.unwrap_or(1);
-    if !(1..=16).contains(&answers) {
-        return Err(Refusal::invalid("n: expected a whole number from 1 to 16"));
-    }
     let bias = fields.take("logit_bias").map(|value| logit_bias(&value)).transpose()?;
     let chat = Chat { messages, tools, variables: variables.unwrap_or_default(), ..Chat::default() };
     Ok(Ask {
@@ -96,7 +77,7 @@ fn ask(mut fields: Object) -> Result<Ask, Refusal> {
         sampling: sampling(&mut fields)?.logit_bias(bias),
         limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
         logprobs: fields::logprobs(&mut fields)?,
-        answers,
+        answers: fields::answers(&mut fields)?,
         ..Ask::default()
     })
 }
@@ -112,11 +93,7 @@ struct Head {
 impl Head {
     fn of(answers: &Answers) -> Self {
         let created = now();
-        Self {
-            id: format!("chatcmpl-{created:x}{:013x}", answers.seed),
-            created,
-            model: answers.name.clone(),
-        }
+        Self { id: id("chatcmpl-"), created, model: answers.name.clone() }
     }
 
     fn object(&self, object: &str, choices: Vec<Value>) -> Value {
@@ -143,30 +120,9 @@ fn choice(index: usize, whole: &Whole, tokenizer: &Tokenizer) -> Value {
     json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason})
 }
 
-fn finish(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-    }
-}
-
-fn usage(prompt_tokens: usize, outcomes: &[&Outcome]) -> Value {
-    let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(|outcome| of(outcome)).sum::<usize>();
-    let tokens = sum(|outcome| outcome.tokens);
-    // A prompt that has several answers is read once.
-    let cached = outcomes.first().map_or(0, |outcome| outcome.cached_tokens);
-    json!({
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": tokens,
-        "total_tokens": prompt_tokens + tokens,
-        "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": sum(|outcome| outcome.thought_tokens)},
-    })
-}
-
 /// The answers as events.
 fn events(answers: Answers, head: Head, with_usage: bool) -> impl Stream<Item = String> {
-    let first = (0..answers.unfinished())
+    let first = (0..answers.unfinished)
         .map(|index| part(index, &json!({"role": "assistant", "content": ""}), None, None))
         .map(|choice| head.object("chat.completion.chunk", vec![choice]));
     let waiting: VecDeque<Value> = first.collect();

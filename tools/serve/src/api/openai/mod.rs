@@ -1,7 +1,10 @@
 //! OpenAI's API, as its own clients and the many that imitate it speak it (platform.openai.com/docs/api-reference).
 
 mod chat;
+mod completions;
 mod models;
+mod responses;
+mod usage;
 
 use super::with_retry;
 use crate::http;
@@ -18,6 +21,9 @@ pub(super) fn routes() -> Router<Arc<Server>> {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*name}", get(models::one))
         .route("/v1/chat/completions", post(chat::completions))
+        .route("/chat/completions", post(chat::completions))
+        .route("/v1/completions", post(completions::completions))
+        .route("/v1/responses", post(responses::responses))
 }
 
 /// A refusal as OpenAI's clients expect it.
@@ -36,6 +42,7 @@ fn error(refusal: &Refusal) -> Value {
         Reason::TooLarge => ("invalid_request_error", Some("request_too_large")),
         Reason::Busy => ("rate_limit_error", Some("rate_limit_exceeded")),
         Reason::Internal => ("server_error", None),
+        Reason::Unsupported => ("server_error", Some("not_supported")),
         Reason::Unavailable => ("server_error", Some("unavailable")),
     };
     let mut error = json!({"message": refusal.message, "type": kind, "param": null, "code": code});

@@ -1,0 +1,191 @@
+//! The response piece by piece: events that say what was begun, added and finished, and what is there so far.
+
+use super::object::{Item, Object, item};
+use crate::answers::{Answers, Delta, Finish};
+use crate::api::id;
+use crate::api::logprobs::logprob;
+use futures_util::{Stream, stream};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+
+/// The answer as events.
+pub(super) fn events(answers: Answers, object: Object) -> impl Stream<Item = String> {
+    let mut state = Streaming {
+        answers,
+        object,
+        waiting: VecDeque::new(),
+        number: 0,
+        open: None,
+        items: 0,
+        is_over: false,
+    };
+    state.tell_all("response.created");
+    state.tell_all("response.in_progress");
+    stream::unfold(state, |mut state| async {
+        let event = state.next().await?;
+        Some((event, state))
+    })
+}
+
+/// The item that is written.
+struct Open {
+    item: Item,
+    id: String,
+    text: String,
+    logprobs: Vec<Value>,
+    /// Of these, those whose text is still to come.
+    fresh: Vec<Value>,
+}
+
+/// An answer that is written piece by piece.
+struct Streaming {
+    answers: Answers,
+    object: Object,
+    /// What is to be written before anything else.
+    waiting: VecDeque<String>,
+    /// The next event's number.
+    number: u64,
+    open: Option<Open>,
+    /// How many items were finished.
+    items: usize,
+    is_over: bool,
+}
+
+impl Streaming {
+    /// The next event; None once the last was written.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            if self.is_over {
+                return None;
+            }
+            match self.answers.next().await {
+                Ok(Some((_, delta))) => self.take_up(delta),
+                Ok(None) => self.is_over = true,
+                Err(refusal) => {
+                    self.object.fail(&refusal.message);
+                    self.tell_all("response.failed");
+                    self.is_over = true;
+                }
+            }
+        }
+    }
+
+    fn take_up(&mut self, delta: Delta) {
+        match delta {
+            Delta::Text(text) => self.write(Item::Message, &text),
+            Delta::Thought(text) => self.write(Item::Thoughts, &text),
+            Delta::Token(token, of) => {
+                let logprob = logprob(token, &of, self.answers.model.model.tokenizer());
+                if let Some(open) = &mut self.open {
+                    open.fresh.push(logprob);
+                } else {
+                    self.begin(Item::Message, vec![logprob]);
+                }
+            }
+            Delta::Over(outcome) => {
+                if self.open.as_ref().is_none_or(|open| open.item == Item::Thoughts) {
+                    self.finish();
+                    self.begin(Item::Message, Vec::new());
+                }
+                self.finish();
+                self.object.end(&outcome);
+                self.tell_all(match outcome.finish {
+                    Finish::Stop => "response.completed",
+                    Finish::Length => "response.incomplete",
+                });
+                self.is_over = true;
+            }
+        }
+    }
+
+    /// Adds to the item of this kind, which is begun if another is open.
+    fn write(&mut self, kind: Item, text: &str) {
+        match &mut self.open {
+            Some(open) if open.item == kind => {}
+            // Of a token that was told before its text was.
+            Some(open) if open.text.is_empty() => {
+                let fresh = std::mem::take(&mut open.fresh);
+                self.open = None;
+                self.begin(kind, fresh);
+            }
+            _ => {
+                self.finish();
+                self.begin(kind, Vec::new());
+            }
+        }
+        let Some(mut open) = self.open.take() else { return };
+        if open.text.is_empty() {
+            self.tell_begun(&open);
+        }
+        open.text.push_str(text);
+        let fresh = std::mem::take(&mut open.fresh);
+        let mut delta =
+            json!({"item_id": open.id, "output_index": self.items, "content_index": 0, "delta": text});
+        if kind == Item::Message {
+            delta["logprobs"] = json!(fresh);
+        }
+        open.logprobs.extend(fresh);
+        self.open = Some(open);
+        self.tell(&format!("{}.delta", kind.events()), delta);
+    }
+
+    fn begin(&mut self, kind: Item, fresh: Vec<Value>) {
+        let id = match kind {
+            Item::Thoughts => id("rs_"),
+            Item::Message => id("msg_"),
+        };
+        self.open = Some(Open { item: kind, id, text: String::new(), logprobs: Vec::new(), fresh });
+    }
+
+    /// Finishes the item that is open.
+    fn finish(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        if open.text.is_empty() && open.item == Item::Thoughts {
+            return;
+        }
+        if open.text.is_empty() {
+            self.tell_begun(&open);
+        }
+        let Open { item: kind, id, text, mut logprobs, fresh } = open;
+        logprobs.extend(fresh);
+        let at = json!({"item_id": id, "output_index": self.items, "content_index": 0});
+        let mut done = at.clone();
+        done["text"] = json!(text);
+        if kind == Item::Message {
+            done["logprobs"] = json!(logprobs);
+        }
+        self.tell(&format!("{}.done", kind.events()), done);
+        let part = kind.part(&text, &logprobs);
+        let mut done = at;
+        done["part"] = part.clone();
+        self.tell("response.content_part.done", done);
+        let whole = item(kind, &id, "completed", Some(part));
+        self.tell("response.output_item.done", json!({"output_index": self.items, "item": whole}));
+        self.object.push(whole);
+        self.items += 1;
+    }
+
+    fn tell_begun(&mut self, open: &Open) {
+        let (id, part) = (&open.id, open.item.part("", &[]));
+        let begun = item(open.item, id, "in_progress", None);
+        self.tell("response.output_item.added", json!({"output_index": self.items, "item": begun}));
+        let at = json!({"item_id": id, "output_index": self.items, "content_index": 0, "part": part});
+        self.tell("response.content_part.added", at);
+    }
+
+    /// Writes an event with all that is there so far.
+    fn tell_all(&mut self, name: &str) {
+        let response = json!({"response": self.object.value()});
+        self.tell(name, response);
+    }
+
+    fn tell(&mut self, name: &str, mut value: Value) {
+        value["type"] = json!(name);
+        value["sequence_number"] = json!(self.number);
+        self.number += 1;
+        self.waiting.push_back(format!("event: {name}\ndata: {value}"));
+    }
+}
