@@ -60,6 +60,20 @@ fn answers_in_single_precision_are_llama_cpp_s() {
     assert_eq!(found.len(), 20);
 }
 
+/// README shows what a model says that people have.
+#[test]
+#[ignore = "needs the models that ci/real fetches"]
+fn the_session_in_the_readme_is_one() {
+    let page = fs::read_to_string(here("../../README.md")).unwrap();
+    let mut lines = page.lines().skip_while(|line| !line.starts_with("$ siskin run smollm2.gguf "));
+    let command = lines.next().unwrap();
+    let expected: Vec<&str> = lines.take_while(|line| *line != "```").collect();
+    let prompt = command.split('"').nth(1).unwrap();
+    assert_eq!(command, format!("$ siskin run smollm2.gguf -p \"{prompt}\" --temp 0 --quiet"));
+    let said = printed(&["run", text(&model("smollm2.gguf")), "-p", prompt, "--temp", "0", "--quiet"]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
 /// Whoever changes these changes what every user's model says.
 #[test]
 #[ignore = "needs the models that ci/real fetches"]
