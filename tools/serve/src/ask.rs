@@ -8,9 +8,11 @@ use std::time::Duration;
 /// A request for one or several answers to a prompt.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ask {
-    /// The model's name; None: the server's first.
+    /// The model's name, behind which there may be names of adapters: `model+adapter`. None: the server's first.
     pub(crate) model: Option<String>,
     pub(crate) prompt: Prompt,
+    /// Adapters by name, and what their changes are multiplied by, beside those in the model's name.
+    pub(crate) adapters: Vec<(String, f32)>,
     pub(crate) sampling: SamplerOverrides,
     pub(crate) limits: AnswerLimits,
     /// How many of the most probable tokens are told with each one.

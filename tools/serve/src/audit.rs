@@ -149,6 +149,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) seed: u64,
     pub(crate) limits: &'a AnswerLimits,
     pub(crate) special: bool,
+    /// By name, each with its scale.
+    pub(crate) adapters: &'a [(String, f32)],
 }
 
 impl Record {
@@ -235,6 +237,7 @@ fn common(client: &Client, model: &Loaded, prompt: &[u32], manner: &Manner<'_>) 
         ("key", json!(&**client.name())),
         ("model", json!(model.name)),
         ("weights", json!(format!("{:032x}", model.model.fingerprint()))),
+        ("adapters", json!(manner.adapters)),
         ("context", json!(model.context)),
         ("cache", json!(model.cache)),
         ("sampling", Value::Object(options)),

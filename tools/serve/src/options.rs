@@ -69,6 +69,8 @@ pub struct ServeOptions {
     pub origins: Vec<String>,
     /// Models by the names that clients call them; the first is the one that is meant where none is named.
     pub models: Vec<(String, ModelSource)>,
+    /// LoRA adapters by the names that clients call them, each for the models whose shape it has: GGUF files.
+    pub adapters: Vec<(String, PathBuf)>,
     /// Answers of a model that are worked on at once, at most.
     pub parallel: usize,
     /// Sequences of answers that are over, which are kept for prompts that begin as they do, at most.
@@ -102,6 +104,7 @@ impl ServeOptions {
             audit: None,
             origins: Vec::new(),
             models,
+            adapters: Vec::new(),
             parallel: 4,
             idle: 8,
             queue: 64,

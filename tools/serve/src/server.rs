@@ -136,7 +136,11 @@ impl Server {
     /// A request that is wrong, a model that is not there or has no memory, a queue that is full.
     pub(crate) async fn answer(&self, client: Client, ask: Ask) -> Result<Answers, Refusal> {
         let asked = Instant::now();
-        let (model, loading) = self.models.open(ask.model.as_deref(), ask.keep_alive).await?;
+        let (name, named) = self.models.split(ask.model.as_deref());
+        let (model, loading) = self.models.open(name, ask.keep_alive).await?;
+        let named = named.into_iter().map(|name| (name.to_owned(), 1.0));
+        let names: Vec<(String, f32)> = named.chain(ask.adapters.iter().cloned()).collect();
+        let adapters = model.named_adapters(&names)?;
         let count = ask.answers.max(1);
         model.worker.check_room(count)?;
         let name = ask.model.clone().unwrap_or_else(|| model.name.clone());
@@ -147,7 +151,7 @@ impl Server {
         sampling.validate().map_err(Refusal::invalid)?;
         let seed = sampling.seed.unwrap_or_else(draw_seed);
         let (limits, special) = (&ask.limits, ask.special);
-        let manner = Manner { sampling: &sampling, seed, limits, special };
+        let manner = Manner { sampling: &sampling, seed, limits, special, adapters: &names };
         let record = Record::new(self.audit.as_ref(), &client, &model, &prompt, &manner, count);
         let (sender, events) = mpsc::unbounded_channel();
         let prompt_tokens = prompt.len();
@@ -156,6 +160,7 @@ impl Server {
                 .sampling(sampling.clone().seed(seed.wrapping_add(index as u64)))
                 .limits(ask.limits.clone())
                 .special(ask.special)
+                .adapters(adapters.clone())
                 .logprobs(ask.logprobs);
             let (client, events) = (Arc::clone(&client), sender.clone());
             let deadline = asked + self.options.answer_time;

@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     )]
     #[arg(value_name = "MODEL", value_parser = names::model())]
     models: Vec<InputPath>,
+    /// A LoRA adapter, a GGUF file, which requests can have: FILE.gguf as MODEL+FILE; may be given several times
+    #[arg(long = "adapter", value_name = "FILE")]
+    adapters: Vec<InputPath>,
     /// Address to listen on; others than this machine can connect with 0.0.0.0 or ::
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -116,6 +119,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         models.push(("siskin-demo".to_owned(), ModelSource::BuiltIn(demo_model()?)));
     }
     let mut options = ServeOptions::new(models);
+    for path in &arguments.adapters {
+        let name = name(path);
+        let is_new = options.adapters.iter().all(|(other, _)| *other != name);
+        ensure!(is_new, "two adapters are called {name}");
+        options.adapters.push((name, path.to_path_buf()));
+    }
     options.listen = match &arguments.unix {
         Some(path) => Listen::Unix(path.to_path_buf()),
         None if arguments.inherit => Listen::Inherited,

@@ -1,11 +1,13 @@
 use super::open_file;
 use crate::log::note;
 use crate::options::{ModelSource, Pinned, ServeOptions};
+use crate::refusal::{Reason, Refusal};
 use crate::worker::{Figures, Prefixes, Worker};
 use anyhow::{Context, Result};
+use siskin::gguf::Gguf;
 use siskin::plan::{Outline, Plan};
 use siskin::template::{Message, Rendering};
-use siskin::{Model, Scheduler, SequencesOptions};
+use siskin::{Adapter, AdapterOutline, Model, Scheduler, SequencesOptions};
 use siskin_kit::{in_file, memory};
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub(crate) struct Loaded {
     pub(crate) context: usize,
     /// The types of keys and values.
     pub(crate) cache: [&'static str; 2],
+    /// The adapters that it can have, by name.
+    pub(crate) adapters: Vec<(String, Adapter)>,
 }
 
 impl Loaded {
@@ -34,7 +38,8 @@ impl Loaded {
         figures: &Arc<Figures>,
     ) -> Result<Self> {
         let file = open_file(name, source)?;
-        let outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+        let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+        let adapters = adapter_files(&mut outline, options)?;
         let mut session = options.session.clone();
         session.context = session.context.map(|context| context.min(outline.context_length()));
         let wanted = SequencesOptions::default().most(options.parallel).idle(options.idle).session(session);
@@ -47,6 +52,8 @@ impl Loaded {
         };
         drop(outline);
         let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
+        let load = |(name, file): (String, Gguf)| Ok((name, Adapter::from_gguf(&file, &model)?));
+        let adapters = adapters.into_iter().map(load).collect::<Result<_>>()?;
         let sequences = model.sequences(&wanted)?;
         let context = sequences.context();
         let cache = [plan.cache_types.keys.name(), plan.cache_types.values.name()];
@@ -64,16 +71,55 @@ impl Loaded {
         }
         let worker = Worker::start(scheduler, prefixes, options.queue, Arc::clone(figures));
         let worker = worker.context("the model's thread")?;
-        Ok(Self { name: name.to_owned(), model, worker, plan, context, cache })
+        Ok(Self { name: name.to_owned(), model, worker, plan, context, cache, adapters })
     }
 }
 
 impl Loaded {
+    /// Adapters by their names, and what their changes are multiplied by.
+    ///
+    /// # Errors
+    /// A name that no adapter of the model has, one that is there twice, and a scale that is no number.
+    pub(crate) fn named_adapters(&self, names: &[(String, f32)]) -> Result<Vec<(Adapter, f32)>, Refusal> {
+        let mut found = Vec::new();
+        for (index, (name, scale)) in names.iter().enumerate() {
+            let Some((_, adapter)) = self.adapters.iter().find(|(other, _)| other == name) else {
+                let known: Vec<&str> = self.adapters.iter().map(|(name, _)| name.as_str()).collect();
+                let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+                let said = format!("model {} has no adapter {name:?}: {known}", self.name);
+                return Err(Refusal::new(Reason::NotFound, said));
+            };
+            if names.iter().skip(index + 1).any(|(other, _)| other == name) {
+                return Err(Refusal::invalid(format_args!("the adapter {name:?} is there twice")));
+            }
+            if !scale.is_finite() {
+                return Err(Refusal::invalid(format_args!("the adapter {name:?}: expected a finite scale")));
+            }
+            // One without effect is as none.
+            if *scale != 0.0 {
+                found.push((adapter.clone(), *scale));
+            }
+        }
+        Ok(found)
+    }
+
     /// Says what it takes.
     pub(crate) fn tell(&self) {
         let (places, context) = (self.worker.places(), self.context);
         note(&format!("{}: {}, {places} at once, {context} tokens each", self.name, self.plan));
     }
+}
+
+/// The files of the adapters that are for a model of this shape, which are counted among what it takes.
+fn adapter_files(outline: &mut Outline, options: &ServeOptions) -> Result<Vec<(String, Gguf)>> {
+    let mut files = Vec::new();
+    for (name, path) in &options.adapters {
+        let file = Gguf::open(path)?;
+        if outline.add_adapter(&AdapterOutline::of(&file)?).is_ok() {
+            files.push((name.clone(), file));
+        }
+    }
+    Ok(files)
 }
 
 /// The tokens that all prompts with these messages begin with, whatever follows them.

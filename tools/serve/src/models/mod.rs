@@ -95,6 +95,20 @@ impl Models {
         })
     }
 
+    /// A name in parts: that of the model, and those of adapters behind it, each after a `+`. A model may have one in its own.
+    pub(crate) fn split<'n>(&self, name: Option<&'n str>) -> (Option<&'n str>, Vec<&'n str>) {
+        let Some(whole) = name.filter(|name| name.contains('+')) else { return (name, Vec::new()) };
+        let models = whole.match_indices('+').map(|(at, _)| whole.split_at(at)).rev();
+        let known = |name: &str| self.find(Some(name)).is_ok();
+        if known(whole) {
+            return (name, Vec::new());
+        }
+        match models.into_iter().find(|(model, _)| !model.is_empty() && known(model)) {
+            Some((model, adapters)) => (Some(model), adapters.split('+').skip(1).collect()),
+            None => (name, Vec::new()),
+        }
+    }
+
     /// The model of this name, loaded, and how long that took.
     ///
     /// # Errors

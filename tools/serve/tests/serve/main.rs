@@ -1,8 +1,9 @@
 //! The server, asked over HTTP as clients ask it, with the demo model.
 
-#![allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 
+mod adapters;
 mod anthropic;
 mod client;
 mod llama_cpp;

@@ -1,0 +1,70 @@
+//! Adapters by request, different ones in one batch.
+
+use crate::client::post;
+use crate::{demo, start};
+use serde_json::{Value, json};
+use siskin::gguf::Gguf;
+use siskin::gguf::write::Builder;
+use siskin_quant::TensorType;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// An adapter of the demo model that changes its first queries, in a file.
+pub(crate) fn adapter(folder: &Path, name: &str, seed: u32) -> PathBuf {
+    const RANK: u64 = 4;
+    let matrix = "blk.0.attn_q.weight";
+    let base = Gguf::open(&demo()).unwrap();
+    let shape = &base.tensors().iter().find(|tensor| tensor.name == matrix).unwrap().shape;
+    let (k, rows) = (shape.as_slice()[0], shape.as_slice()[1]);
+    let numbers = |count: u64, seed: u32| -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+        let number = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        std::iter::repeat_with(number).take(count as usize).flat_map(f32::to_le_bytes).collect()
+    };
+    let mut builder = Builder::new();
+    builder.set("general.type", "adapter").unwrap();
+    builder.set("general.architecture", base.str("general.architecture").unwrap().unwrap()).unwrap();
+    builder.set("adapter.type", "lora").unwrap();
+    builder.set("adapter.lora.alpha", 8.0f32).unwrap();
+    let halves = [("lora_a", [k, RANK], 2 * seed), ("lora_b", [RANK, rows], 2 * seed + 1)];
+    for (half, shape, _) in &halves {
+        builder.tensor(&format!("{matrix}.{half}"), shape, TensorType::F32).unwrap();
+    }
+    let mut writer = builder.start(Vec::new()).unwrap();
+    for (half, [a, b], seed) in &halves {
+        writer.tensor(&format!("{matrix}.{half}"), &numbers(a * b, *seed)).unwrap();
+    }
+    let path = folder.join(format!("{name}.gguf"));
+    std::fs::write(&path, writer.finish().unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn each_request_has_the_adapters_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let files =
+        [("one", 1), ("two", 2)].map(|(name, seed)| (name.to_owned(), adapter(folder.path(), name, seed)));
+    let server = start(|options| options.adapters = files.to_vec());
+    let ask = |model: &str| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "tell me a story about a fox"}],
+            "temperature": 0, "max_tokens": 24});
+        post(&format!("{server}/v1/chat/completions"), &body)
+    };
+    let said = |model: &str| ask(model).ok()["choices"][0]["message"]["content"].clone();
+    let models = ["demo", "demo+one", "demo+two", "demo+one+two"];
+    let alone: Vec<Value> = models.iter().map(|model| said(model)).collect();
+    for (at, answer) in alone.iter().enumerate() {
+        assert!(!alone[..at].contains(answer), "{} changes nothing: {answer}", models[at]);
+    }
+    let together: Vec<Value> = thread::scope(|scope| {
+        let asked: Vec<_> = models.iter().map(|model| scope.spawn(|| said(model))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    assert_eq!(together, alone);
+    let refused = |model: &str| (ask(model).status, ask(model).json()["error"]["message"].clone());
+    assert_eq!(refused("demo+three"), (404, json!("model demo has no adapter \"three\": one, two")));
+    assert_eq!(refused("demo+one+one"), (400, json!("the adapter \"one\" is there twice")));
+}
