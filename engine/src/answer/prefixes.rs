@@ -6,6 +6,7 @@ use super::Scheduler;
 use crate::error::Error;
 use crate::model::Adapter;
 use crate::sequences::{SequenceId, SessionError, StateError};
+use crate::state::PAGE;
 
 impl Scheduler {
     /// Reads the beginning of prompts to come, and keeps it for good, in a place of its own. What prompts with these adapters
@@ -13,11 +14,19 @@ impl Scheduler {
     ///
     /// # Errors
     /// As for [`Sequences::feed`](crate::Sequences::feed) and [`Sequences::step`](crate::Sequences::step); no place, where as
-    /// many are pinned as [`SequencesOptions::idle`](crate::SequencesOptions::idle) says.
+    /// many are pinned as [`SequencesOptions::idle`](crate::SequencesOptions::idle) says; a cache that would have no room left
+    /// for a whole context.
     pub fn pin(&mut self, beginning: &[u32], adapters: &[(Adapter, f32)]) -> Result<(), SessionError> {
         let most = self.sequences.most() - self.places();
         if self.pinned.len() >= most {
             return Err(SessionError::NoPlace { most });
+        }
+        let pages = |tokens: usize| tokens.div_ceil(PAGE);
+        let pinned = self.pinned.iter().filter_map(|&id| self.sequences.position(id).ok());
+        let taken: usize = pinned.map(pages).sum::<usize>() + pages(beginning.len());
+        let (all, one) = (self.sequences.pages(), pages(self.sequences.context()));
+        if taken + one > all {
+            return Err(SessionError::CacheFull { wanted: taken + one, free: all });
         }
         let id = self.join(adapters)?;
         let read = self.feed(id, beginning).and_then(|()| {

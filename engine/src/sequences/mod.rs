@@ -199,6 +199,11 @@ impl Sequences {
         self.context.ops.isa()
     }
 
+    /// Pages of the cache, each of 256 positions.
+    pub fn pages(&self) -> usize {
+        self.context.options().pages()
+    }
+
     /// Pages of the cache that no sequence uses.
     pub fn free_pages(&self) -> usize {
         self.pages.free()

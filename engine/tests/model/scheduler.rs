@@ -12,8 +12,8 @@ use siskin::gguf::write::OwnedValue;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::{
-    Adapter, Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Error, Model, Scheduler,
-    SequencesOptions, SessionError, SessionOptions,
+    Adapter, Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Error, Model, SavedHead,
+    Scheduler, SequencesOptions, SessionError, SessionOptions, StateError,
 };
 use siskin_quant::TensorType;
 
@@ -362,11 +362,49 @@ static KINDS: LazyLock<Vec<(Model, Vec<Adapter>)>> = LazyLock::new(|| {
     [(whole, adapters)].into_iter().chain(others).collect()
 });
 
+/// Keeps something of what was read for what comes: pins a third of a prompt, saves an idle sequence, or takes one up that
+/// was saved, be it for the adapters of this request or not.
+fn keep(scheduler: &mut Scheduler, how: usize, request: &AnswerRequest, saved: &mut Option<(u128, Vec<u8>)>) {
+    match how {
+        0 if scheduler.at_work() == 0 => {
+            let third = &request.prompt[..request.prompt.len().div_ceil(3)];
+            match scheduler.pin(third, &request.adapters) {
+                Ok(()) | Err(SessionError::NoPlace { .. } | SessionError::CacheFull { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        1 | 2 => {
+            if let Some((id, fingerprint, tokens)) = scheduler.idle().last() {
+                let mut state = Vec::new();
+                scheduler.save(id, &mut state).unwrap();
+                let head = SavedHead::read(&mut &state[..], tokens.len()).unwrap();
+                assert_eq!((head.fingerprint, head.tokens.as_slice()), (fingerprint, tokens));
+                *saved = Some((fingerprint, state));
+            }
+        }
+        3 | 4 => {
+            if let Some((fingerprint, state)) = saved {
+                let is_theirs = scheduler.fingerprint(&request.adapters) == *fingerprint;
+                match scheduler.take_up(state, &request.adapters) {
+                    Ok(tokens) => assert!(is_theirs && tokens > 0),
+                    Err(Error::State(StateError::OtherModel)) => assert!(!is_theirs),
+                    Err(
+                        Error::State(StateError::TooLong { .. })
+                        | Error::Session(SessionError::NoPlace { .. }),
+                    ) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Whatever a model keeps of what it has read, and whatever changes it, also where answers to one prompt differ in
-    /// that alone. Prompts are read in slices as long as the machine's speed has them. Cut somewhere, put back and shared are sequences as they come to be.
+    /// that alone, and whatever is pinned, saved, or taken up again. Prompts are read in slices as long as the machine's speed has them. Cut somewhere, put back and shared are sequences as they come to be.
     #[test]
     fn kinds_of_state_and_adapters_make_no_difference(
         kind in 0usize..4,
@@ -374,7 +412,9 @@ proptest! {
         idle in 0usize..4,
         pages in 3usize..9,
         slowdown in prop::sample::select(vec![1.0, 2.0, f32::INFINITY]),
-        asked in prop::collection::vec((0usize..3, 1usize..600, 1usize..12, 0usize..3, 0usize..9), 2..8),
+        asked in prop::collection::vec(
+            (0usize..3, 1usize..600, 1usize..12, 0usize..3, 0usize..9, 0usize..6), 2..8
+        ),
     ) {
         let (model, adapters) = &KINDS[kind];
         let session = session().context(640);
@@ -383,7 +423,8 @@ proptest! {
         scheduler.limit_slowdown(slowdown);
         let mut told = Answers::new();
         let mut requests = Vec::new();
-        for (i, &(text, length, tokens, attached, steps)) in asked.iter().enumerate() {
+        let mut saved: Option<(u128, Vec<u8>)> = None;
+        for (i, &(text, length, tokens, attached, steps, kept)) in asked.iter().enumerate() {
             let vocabulary = model.vocabulary() as u32;
             let prompt = (0..length as u32).map(|at| (at * at + 7 * text as u32 * (at / 90)) % vocabulary);
             // None, the first, or both.
@@ -392,6 +433,7 @@ proptest! {
                 .sampling(SamplerOptions::default().seed(i as u64))
                 .limits(AnswerLimits::default().tokens(tokens))
                 .adapters(attached.collect());
+            keep(&mut scheduler, kept, &request, &mut saved);
             requests.push((scheduler.ask(request.clone()).unwrap(), request));
             for _ in 0..steps {
                 step(&mut scheduler, &mut told).unwrap();

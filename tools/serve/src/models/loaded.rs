@@ -3,13 +3,16 @@ use crate::log::note;
 use crate::options::{ModelSource, Pinned, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use crate::worker::{Figures, Prefixes, Worker};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use siskin::gguf::Gguf;
 use siskin::plan::{Outline, Plan};
 use siskin::template::{Message, Rendering};
 use siskin::{Adapter, AdapterOutline, Model, Scheduler, SequencesOptions};
 use siskin_kit::{in_file, memory};
 use std::sync::Arc;
+
+/// Positions of a page of the cache.
+const PAGE: usize = 256;
 
 /// A model in memory, and the thread that answers with it.
 pub(crate) struct Loaded {
@@ -43,15 +46,28 @@ impl Loaded {
         let mut session = options.session.clone();
         session.context = session.context.map(|context| context.min(outline.context_length()));
         let wanted = SequencesOptions::default().most(options.parallel).idle(options.idle).session(session);
-        let (wanted, plan) = match memory::budget(options.memory) {
-            Some(budget) => outline.fit_sequences(&wanted, 1, &budget)?,
+        let budget = memory::budget(options.memory);
+        let (mut wanted, mut plan) = match &budget {
+            Some(budget) => outline.fit_sequences(&wanted, 1, budget)?,
             None => {
                 let plan = outline.plan_sequences(&wanted)?;
                 (wanted, plan)
             }
         };
-        drop(outline);
         let model = Model::from_gguf(&file).map_err(|error| in_file(&file, error))?;
+        let pinned =
+            options.pinned.iter().map(|pinned| beginning(&model, pinned)).collect::<Result<Vec<_>>>()?;
+        if !pinned.is_empty() {
+            // They lie beside what answers can fill.
+            let pages: usize = pinned.iter().map(|tokens| tokens.len().div_ceil(PAGE)).sum();
+            wanted.pages = Some(plan.pages + pages);
+            wanted.idle = wanted.idle.max(pinned.len());
+            plan = outline.plan_sequences(&wanted)?;
+            if let Some(budget) = budget.filter(|budget| plan.peak() > budget.bytes()) {
+                bail!("the pinned prompts need {pages} pages more: {plan} of {budget}");
+            }
+        }
+        drop(outline);
         let load = |(name, file): (String, Gguf)| Ok((name, Adapter::from_gguf(&file, &model)?));
         let adapters = adapters.into_iter().map(load).collect::<Result<_>>()?;
         let sequences = model.sequences(&wanted)?;
@@ -59,9 +75,8 @@ impl Loaded {
         let cache = [plan.cache_types.keys.name(), plan.cache_types.values.name()];
         let mut scheduler = Scheduler::new(sequences);
         scheduler.limit_slowdown(options.slowdown);
-        for pinned in &options.pinned {
-            let beginning = beginning(&model, pinned).with_context(|| pinned.name.clone())?;
-            scheduler.pin(&beginning, &[]).with_context(|| pinned.name.clone())?;
+        for (beginning, Pinned { name, .. }) in pinned.iter().zip(&options.pinned) {
+            scheduler.pin(beginning, &[]).with_context(|| name.clone())?;
         }
         let said = |line: String| note(&line);
         let prefixes = options.prefixes.as_ref();
@@ -127,7 +142,8 @@ fn beginning(model: &Model, pinned: &Pinned) -> Result<Vec<u32>> {
     let tokens = |next: &str| {
         let next = Message::new("user", next);
         let messages: Vec<Message> = pinned.messages.iter().cloned().chain([next]).collect();
-        model.chat_tokens_with(&messages, &Rendering::default().tools(pinned.tools.clone()))
+        let tokens = model.chat_tokens_with(&messages, &Rendering::default().tools(pinned.tools.clone()));
+        tokens.with_context(|| pinned.name.clone())
     };
     let (one, other) = (tokens("a")?, tokens("?")?);
     let common = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
