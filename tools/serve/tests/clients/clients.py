@@ -1,0 +1,191 @@
+"""Asks a server with the clients that OpenAI, Ollama and Anthropic give out: python3 clients.py SISKIN [MODEL.gguf]
+
+The server is started here, and ended with it. Without a model's file it is that of the demo model.
+"""
+
+import re
+import subprocess
+import sys
+import unittest
+
+import anthropic
+import ollama
+import openai
+
+QUESTION = "What is a siskin?"
+MESSAGES = [{"role": "user", "content": QUESTION}]
+SEED = 11
+TOKENS = 24
+
+
+class Server:
+    """The program, and where it listens."""
+
+    def __init__(self, program, models):
+        command = [program, "serve", *models, "--port", "0", "--ctx-size", "1024"]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if found := re.search(r"listening on (http://\S+)", line):
+                self.url = found[1]
+                break
+        else:
+            raise SystemExit(f"{program} ended with {self.process.wait()}")
+
+    def end(self):
+        self.process.terminate()
+        self.process.stderr.read()
+        status = self.process.wait(timeout=30)
+        self.process.stderr.close()
+        return status
+
+
+class Clients(unittest.TestCase):
+    def setUp(self):
+        url = SERVER.url
+        self.openai = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        self.ollama = ollama.Client(host=url)
+        self.anthropic = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0)
+        self.model = self.openai.models.list().data[0].id
+
+
+class Answers(Clients):
+    """Each client has the same answer to the same question, whole and piece by piece."""
+
+    def answers(self, temperature):
+        common = {"seed": SEED}
+        options = {"seed": SEED, "temperature": temperature, "num_predict": TOKENS}
+        chat = self.openai.chat.completions.create
+        asked = dict(model=self.model, messages=MESSAGES, seed=SEED, temperature=temperature, max_tokens=TOKENS)
+        yield chat(**asked).choices[0].message.content
+        yield "".join(part.choices[0].delta.content or "" for part in chat(**asked, stream=True))
+        respond = self.openai.responses.create
+        asked = dict(model=self.model, input=QUESTION, temperature=temperature, max_output_tokens=TOKENS)
+        yield respond(**asked, extra_body=common).output_text
+        events = list(respond(**asked, extra_body=common, stream=True))
+        yield "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        yield events[-1].response.output_text
+        asked = dict(model=self.model, messages=MESSAGES, options=options)
+        yield self.ollama.chat(**asked).message.content
+        yield "".join(part.message.content for part in self.ollama.chat(**asked, stream=True))
+        asked = dict(model=self.model, prompt=QUESTION, options=options)
+        yield self.ollama.generate(**asked).response
+        yield "".join(part.response for part in self.ollama.generate(**asked, stream=True))
+        # What Anthropic's client has no names for comes beside.
+        asked = dict(model=self.model, messages=MESSAGES, max_tokens=TOKENS)
+        asked["extra_body"] = {**common, "temperature": temperature}
+        yield "".join(block.text for block in self.anthropic.messages.create(**asked).content)
+        with self.anthropic.messages.stream(**asked) as stream:
+            yield "".join(stream.text_stream)
+            self.assertIn(stream.get_final_message().stop_reason, ("end_turn", "max_tokens"))
+
+    def test_one_question_has_one_answer(self):
+        for temperature in (0, 1):
+            found = list(self.answers(temperature))
+            self.assertTrue(found[0])
+            self.assertEqual(found, [found[0]] * len(found))
+
+
+class OpenAI(Clients):
+    def test_models(self):
+        self.assertEqual(self.openai.models.retrieve(self.model).id, self.model)
+
+    def test_chat(self):
+        chat = self.openai.chat.completions.create
+        answer = chat(model=self.model, messages=MESSAGES, n=2, max_tokens=4, logprobs=True, top_logprobs=2)
+        self.assertEqual([choice.index for choice in answer.choices], [0, 1])
+        told = [token for choice in answer.choices for token in choice.logprobs.content]
+        self.assertEqual(answer.usage.completion_tokens, len(told))
+        self.assertTrue(all(len(token.top_logprobs) == 2 for token in told))
+        parts = list(chat(model=self.model, messages=MESSAGES, max_tokens=4, stream=True,
+                          stream_options={"include_usage": True}))
+        self.assertGreater(parts[-1].usage.completion_tokens, 0)
+        self.assertIn(parts[-2].choices[0].finish_reason, ("stop", "length"))
+
+    def test_completions(self):
+        create = self.openai.completions.create
+        asked = dict(model=self.model, prompt="A siskin is", max_tokens=4, temperature=0)
+        answer = create(**asked, logprobs=2).choices[0]
+        self.assertEqual(len(answer.logprobs.tokens), len(answer.logprobs.token_logprobs))
+        self.assertEqual(create(**asked, echo=True).choices[0].text, "A siskin is" + answer.text)
+        self.assertEqual("".join(part.choices[0].text for part in create(**asked, stream=True)), answer.text)
+
+    def test_responses(self):
+        with self.openai.responses.stream(model=self.model, input=QUESTION, max_output_tokens=4) as stream:
+            events = list(stream)
+        self.assertEqual([events[0].type, events[-1].type], ["response.created", "response.incomplete"])
+        final = events[-1].response
+        self.assertEqual(final.incomplete_details.reason, "max_output_tokens")
+        self.assertEqual(final.output[-1].type, "message")
+        self.assertGreater(final.usage.output_tokens, 0)
+
+    def test_errors(self):
+        chat = self.openai.chat.completions.create
+        with self.assertRaises(openai.NotFoundError) as missing:
+            chat(model="other", messages=MESSAGES)
+        self.assertEqual(missing.exception.code, "model_not_found")
+        with self.assertRaisesRegex(openai.BadRequestError, "top_p"):
+            chat(model=self.model, messages=MESSAGES, top_p=3)
+        with self.assertRaisesRegex(openai.BadRequestError, "suffix: not supported"):
+            self.openai.completions.create(model=self.model, prompt="a", suffix="b")
+
+
+class Ollama(Clients):
+    def test_models(self):
+        listed = self.ollama.list().models[0]
+        self.assertEqual(listed.model.removesuffix(":latest"), self.model.removesuffix(":latest"))
+        self.assertGreater(listed.size, 1 << 20)
+        shown = self.ollama.show(self.model)
+        self.assertEqual(shown.details.family, shown.modelinfo["general.architecture"])
+        self.assertIn("completion", shown.capabilities)
+
+    def test_models_come_and_go(self):
+        running = lambda: [model.model for model in self.ollama.ps().models]
+        self.assertEqual(self.ollama.chat(self.model, keep_alive=0).done_reason, "unload")
+        self.assertEqual(running(), [])
+        self.assertEqual(self.ollama.generate(self.model, keep_alive="5m").done_reason, "load")
+        self.assertEqual(len(running()), 1)
+
+    def test_counters(self):
+        last = list(self.ollama.chat(self.model, MESSAGES, stream=True, options={"num_predict": 4}))[-1]
+        self.assertTrue(last.done)
+        self.assertIn(last.done_reason, ("stop", "length"))
+        self.assertGreater(last.total_duration, 0)
+        self.assertGreater(last.eval_count, 0)
+        self.assertGreater(last.prompt_eval_count, 0)
+
+    def test_errors(self):
+        with self.assertRaises(ollama.ResponseError) as missing:
+            self.ollama.chat("other", MESSAGES)
+        self.assertEqual(missing.exception.status_code, 404)
+        with self.assertRaisesRegex(ollama.ResponseError, "options.top_k: expected"):
+            self.ollama.chat(self.model, MESSAGES, options={"top_k": "many"})
+
+
+class Anthropic(Clients):
+    def test_messages(self):
+        asked = dict(model=self.model, messages=MESSAGES, system="You are a bird.")
+        answer = self.anthropic.messages.create(**asked, max_tokens=4)
+        counted = self.anthropic.messages.count_tokens(**asked).input_tokens
+        self.assertEqual(answer.usage.input_tokens + answer.usage.cache_read_input_tokens, counted)
+        self.assertEqual(answer.role, "assistant")
+        stop = self.anthropic.messages.create(**asked, max_tokens=40, stop_sequences=[" "])
+        self.assertEqual((stop.stop_reason, stop.stop_sequence), ("stop_sequence", " "))
+
+    def test_models(self):
+        self.assertEqual([model.id for model in self.anthropic.models.list()], [self.model])
+
+    def test_errors(self):
+        create = self.anthropic.messages.create
+        with self.assertRaises(anthropic.NotFoundError):
+            create(model="other", messages=MESSAGES, max_tokens=4)
+        with self.assertRaisesRegex(anthropic.BadRequestError, "messages: expected"):
+            create(model=self.model, messages=[], max_tokens=4)
+
+
+if __name__ == "__main__":
+    SERVER = Server(sys.argv[1], sys.argv[2:])
+    run = unittest.main(argv=sys.argv[:1], exit=False, warnings="ignore")
+    status = SERVER.end()
+    if status != 0:
+        print(f"the server ended with {status}")
+    sys.exit(not run.result.wasSuccessful() or status != 0)
