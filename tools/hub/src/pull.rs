@@ -22,6 +22,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Options {
     /// The SHA-256 that the file of an address has.
     pub sha256: Option<String>,
+    /// A bar on which progress is told, in bytes, in place of one on standard error.
+    pub bar: Option<ProgressBar>,
 }
 
 /// What came of it.
@@ -72,7 +74,8 @@ pub fn pull(
         Name::Hub(name) => Some(name),
         Name::Address(_) => None,
     };
-    let model = fetch(store, &client, settings, &mut remote, of_hub, note)?;
+    let bar = options.bar.as_ref();
+    let model = fetch(store, &client, settings, &mut remote, of_hub, bar, note)?;
     Ok(Pulled { model, was_here: false })
 }
 
@@ -139,6 +142,7 @@ fn fetch(
     settings: &Settings,
     remote: &mut Remote,
     of_hub: Option<&HubName>,
+    bar: Option<&ProgressBar>,
     note: &dyn Fn(&str),
 ) -> Result<Model> {
     let name = remote.name.clone();
@@ -168,7 +172,7 @@ fn fetch(
     }
     let kept = growing.iter().fold(0u64, |sum, file| sum.saturating_add(file.length()));
     check_room(folder.path(), remote.bytes().saturating_sub(kept))?;
-    let bar = progress_of(remote, kept, note);
+    let bar = progress_of(remote, kept, bar, note);
     let mut hashes = Vec::new();
     for (file, growing) in remote.files.iter_mut().zip(&mut growing) {
         let called = file.file.clone();
@@ -234,7 +238,7 @@ fn check_room(folder: &Path, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn progress_of(remote: &Remote, kept: u64, note: &dyn Fn(&str)) -> ProgressBar {
+fn progress_of(remote: &Remote, kept: u64, bar: Option<&ProgressBar>, note: &dyn Fn(&str)) -> ProgressBar {
     const STYLE: &str = "{bar:32} {percent:>3}% {decimal_bytes:>10} of {decimal_total_bytes} {decimal_bytes_per_sec:>12} {eta:>4} {wide_msg}";
     let parts = match remote.files.len() {
         1 => String::new(),
@@ -242,7 +246,8 @@ fn progress_of(remote: &Remote, kept: u64, note: &dyn Fn(&str)) -> ProgressBar {
     };
     let left = if kept > 0 { format!(", of which {} are here", DecimalBytes(kept)) } else { String::new() };
     note(&format!("{}: {parts}{}{left}", remote.name, DecimalBytes(remote.bytes())));
-    let bar = progress::bar(remote.bytes(), STYLE);
+    let bar = bar.cloned().unwrap_or_else(|| progress::bar(remote.bytes(), STYLE));
+    bar.set_length(remote.bytes());
     bar.set_position(kept);
     // The rate is that of this run.
     bar.reset_eta();

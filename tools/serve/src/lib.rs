@@ -25,5 +25,6 @@ mod server;
 mod systemd;
 mod worker;
 
+pub use models::model_name;
 pub use options::{AuditOptions, Listen, ModelSource, Pinned, PrefixOptions, ServeOptions};
 pub use server::{Started, serve};

@@ -71,6 +71,10 @@ pub struct ServeOptions {
     pub models: Vec<(String, ModelSource)>,
     /// LoRA adapters by the names that clients call them, each for the models whose shape it has: GGUF files.
     pub adapters: Vec<(String, PathBuf)>,
+    /// A folder whose GGUF files are models too, by their names.
+    pub folder: Option<PathBuf>,
+    /// Where pulled models lie, which are models too, by theirs. Without the feature `hub` there are none.
+    pub store: Option<PathBuf>,
     /// Answers of a model that are worked on at once, at most.
     pub parallel: usize,
     /// Sequences of answers that are over, which are kept for prompts that begin as they do, at most.
@@ -105,6 +109,8 @@ impl ServeOptions {
             origins: Vec::new(),
             models,
             adapters: Vec::new(),
+            folder: None,
+            store: None,
             parallel: 4,
             idle: 8,
             queue: 64,

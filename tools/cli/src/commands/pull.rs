@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let Some(name) = Name::parse(&arguments.name).with_context(|| arguments.name.clone())? else {
         bail!("{}: expected hf.co/ORG/REPO:QUANT or an address", arguments.name);
     };
-    let options = Options { sha256: arguments.sha256.clone() };
+    let options = Options { sha256: arguments.sha256.clone(), ..Options::default() };
     let said = |text: &str| note(format_args!("{text}"));
     let pulled = pull(&Store::of_user()?, &name, &Settings::from_environment()?, &options, &said)?;
     let Pulled { model, was_here } = &pulled;

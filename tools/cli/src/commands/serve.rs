@@ -11,7 +11,9 @@ use clap::Args;
 use siskin::template::{Json, Message};
 use siskin_kit::json::{Kind, Object};
 use siskin_kit::{openai, read_text};
-use siskin_serve::{AuditOptions, Listen, ModelSource, Pinned, PrefixOptions, ServeOptions, serve};
+use siskin_serve::{
+    AuditOptions, Listen, ModelSource, Pinned, PrefixOptions, ServeOptions, model_name, serve,
+};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +38,9 @@ pub(crate) struct Arguments {
     /// A LoRA adapter, a GGUF file, which requests can have: FILE.gguf as MODEL+FILE; may be given several times
     #[arg(long = "adapter", value_name = "FILE")]
     adapters: Vec<InputPath>,
+    /// The GGUF files in this folder are models, too, as soon as they are there
+    #[arg(long, value_name = "FOLDER")]
+    models_dir: Option<InputPath>,
     /// Address to listen on; others than this machine can connect with 0.0.0.0 or ::
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -104,6 +109,7 @@ const EXAMPLES: &str = "\
 Examples:
   siskin serve
   siskin serve hf.co/ORG/REPO:Q4_K_M --parallel 8
+  siskin serve --models-dir models
   siskin serve small.gguf large.gguf --host 0.0.0.0 --port 11434 --memory 3g
   curl localhost:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}'";
 
@@ -111,19 +117,25 @@ Examples:
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut models = Vec::new();
     for path in &arguments.models {
-        let name = name(path);
+        let name = model_name(path);
         ensure!(models.iter().all(|(other, _)| *other != name), "two models are called {name}");
         models.push((name, ModelSource::File(path.to_path_buf())));
     }
-    if models.is_empty() {
+    if models.is_empty() && arguments.models_dir.is_none() {
         models.push(("siskin-demo".to_owned(), ModelSource::BuiltIn(demo_model()?)));
     }
     let mut options = ServeOptions::new(models);
     for path in &arguments.adapters {
-        let name = name(path);
+        let name = model_name(path);
         let is_new = options.adapters.iter().all(|(other, _)| *other != name);
         ensure!(is_new, "two adapters are called {name}");
         options.adapters.push((name, path.to_path_buf()));
+    }
+    options.folder = arguments.models_dir.as_ref().map(|folder| folder.to_path_buf());
+    #[cfg(feature = "hub")]
+    {
+        // Who has no home has no models by name.
+        options.store = siskin_hub::Store::of_user().ok().map(|store| store.folder().to_owned());
     }
     options.listen = match &arguments.unix {
         Some(path) => Listen::Unix(path.to_path_buf()),
@@ -177,32 +189,4 @@ fn pinned(path: &Path) -> Result<Pinned> {
     };
     let messages = openai::messages(messages).with_context(|| name.clone())?;
     Ok(Pinned { name, messages, tools })
-}
-
-/// What clients call the model in a file: its name without the ending, and without the number of a part.
-fn name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    match stem.rsplit_once("-00001-of-") {
-        Some((whole, parts)) if parts.len() == 5 && parts.bytes().all(|c| c.is_ascii_digit()) => {
-            whole.to_owned()
-        }
-        _ => stem,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn models_are_called_by_their_files() {
-        for (path, expected) in [
-            ("a/SmolLM2-135M.Q4_1.gguf", "SmolLM2-135M.Q4_1"),
-            ("big-00001-of-00003.gguf", "big"),
-            ("big-00001-of-3.gguf", "big-00001-of-3"),
-            ("sha256-00ff", "sha256-00ff"),
-        ] {
-            assert_eq!(name(Path::new(path)), expected);
-        }
-    }
 }

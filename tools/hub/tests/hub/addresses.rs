@@ -92,7 +92,7 @@ fn a_hash_may_be_given() {
     let user = User::of(&server);
     let name = Name::parse(&format!("{}/m.gguf", server.address())).unwrap().unwrap();
     let with = |hash: &str| {
-        let options = Options { sha256: Some(hash.into()) };
+        let options = Options { sha256: Some(hash.into()), ..Options::default() };
         pull(&user.store(), &name, &user.settings(), &options, &|_| ()).map_err(|error| format!("{error:#}"))
     };
     assert!(with("12").unwrap_err().ends_with("12: expected a SHA-256, 64 hexadecimal digits"));
@@ -100,7 +100,7 @@ fn a_hash_may_be_given() {
     assert!(user.store().models().unwrap().is_empty());
     assert!(!with(&sha256(&model()).to_uppercase()).unwrap().was_here);
     let hub = Name::parse("hf.co/a/b").unwrap().unwrap();
-    let options = Options { sha256: Some("0".repeat(64)) };
+    let options = Options { sha256: Some("0".repeat(64)), ..Options::default() };
     assert!(pull(&user.store(), &hub, &user.settings(), &options, &|_| ()).is_err());
 }
 

@@ -5,8 +5,8 @@ use anyhow::Result;
 use siskin::template::Json;
 use siskin_kit::json::Object;
 
-/// Refuses fields that would change the answer, and of which nothing here knows how. What says nothing, such as false or an
-/// empty array, is as if it was not there.
+/// Refuses fields that would change the answer, and of which nothing here knows how. What says nothing, such as false, 0 or
+/// an empty array, is as if it was not there.
 pub(super) fn refuse(fields: &mut Object, names: &[&str]) -> Result<(), Refusal> {
     for &name in names {
         let value = fields.take(name);
@@ -19,7 +19,7 @@ pub(super) fn refuse(fields: &mut Object, names: &[&str]) -> Result<(), Refusal>
 
 fn says_nothing(value: &Json) -> bool {
     match value {
-        Json::Null | Json::Bool(false) => true,
+        Json::Null | Json::Bool(false) | Json::Integer(0) => true,
         Json::String(text) => text.is_empty(),
         Json::Array(items) => items.is_empty(),
         Json::Object(fields) => fields.is_empty(),

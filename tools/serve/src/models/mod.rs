@@ -1,9 +1,12 @@
 //! The models that there are, and which of them are in memory.
 
 mod described;
+mod library;
 mod loaded;
 
 pub(crate) use described::{Described, open_file};
+pub use library::model_name;
+pub(crate) use library::{Library, Progress};
 pub(crate) use loaded::Loaded;
 
 use crate::ask::KeepAlive;
@@ -18,6 +21,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 /// All models by name, each loaded when it is first asked.
 pub(crate) struct Models {
     entries: RwLock<Vec<Arc<Entry>>>,
+    pub(crate) library: Arc<Library>,
     options: Arc<ServeOptions>,
 }
 
@@ -25,11 +29,25 @@ pub(crate) struct Models {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) source: ModelSource,
+    pub(crate) origin: Origin,
     /// What its worker tells, whether it is in memory or was.
     pub(crate) figures: Arc<Figures>,
     described: OnceLock<Described>,
     /// Held while it is loaded or unloaded.
     place: Arc<Mutex<Place>>,
+}
+
+/// How a model came to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was named when the server began.
+    Named,
+    /// It lies in the folder of models.
+    Folder,
+    /// It was pulled.
+    Pulled,
+    /// It is another name of a model.
+    Copy,
 }
 
 /// Where a model in memory is kept.
@@ -66,28 +84,115 @@ impl From<anyhow::Error> for LoadFailure {
 
 impl Models {
     pub(crate) fn new(options: &Arc<ServeOptions>) -> Self {
-        let entry = |(name, source): &(String, ModelSource)| Arc::new(Entry::new(name, source));
-        let entries = options.models.iter().map(entry).collect();
-        Self { entries: RwLock::new(entries), options: Arc::clone(options) }
+        let entry =
+            |(name, source): &(String, ModelSource)| Arc::new(Entry::new(name, source, Origin::Named));
+        let entries = RwLock::new(options.models.iter().map(entry).collect());
+        Self { entries, library: Arc::new(Library::new(options)), options: Arc::clone(options) }
     }
 
-    /// All models.
+    /// All models, those that came since included.
+    pub(crate) async fn all(&self) -> Vec<Arc<Entry>> {
+        let library = Arc::clone(&self.library);
+        if let Ok(found) = tokio::task::spawn_blocking(move || library.list()).await {
+            self.take_over(found);
+        }
+        self.entries()
+    }
+
+    /// Has the models of the library be these.
+    fn take_over(&self, found: Vec<(String, ModelSource, Origin)>) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| match entry.origin {
+            Origin::Named | Origin::Copy => true,
+            // One in memory stays until it is unloaded.
+            Origin::Folder | Origin::Pulled => {
+                found.iter().any(|(name, ..)| *name == entry.name) || entry.loaded().is_some()
+            }
+        });
+        for (name, source, origin) in found {
+            if entries.iter().all(|entry| entry.name != name) {
+                entries.push(Arc::new(Entry::new(&name, &source, origin)));
+            }
+        }
+    }
+
+    /// Gives a model another name, for as long as the server runs.
+    ///
+    /// # Errors
+    /// No such model, and a name that another has.
+    pub(crate) async fn copy(&self, name: &str, other: &str) -> Result<(), Refusal> {
+        let other = other.strip_suffix(":latest").unwrap_or(other);
+        if other.is_empty() {
+            return Err(Refusal::invalid("destination: expected a name"));
+        }
+        let entry = self.find(Some(name)).await?;
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        match entries.iter().position(|entry| entry.name == other) {
+            Some(at) if entries[at].origin != Origin::Copy => {
+                return Err(Refusal::invalid(format_args!("destination: there is a model {other:?}")));
+            }
+            Some(at) => drop(entries.remove(at)),
+            None => {}
+        }
+        entries.push(Arc::new(entry.copied(other)));
+        Ok(())
+    }
+
+    /// Removes a model that was pulled, with its file, or a name that is a copy.
+    ///
+    /// # Errors
+    /// No such model, and one that is not the server's to remove.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), Refusal> {
+        let entry = self.find(Some(name)).await?;
+        match entry.origin {
+            Origin::Copy => {}
+            Origin::Pulled => {
+                self.unload(&entry.name).await?;
+                let (library, name) = (Arc::clone(&self.library), entry.name.clone());
+                let removed = tokio::task::spawn_blocking(move || library.remove(&name)).await;
+                removed.map_err(Refusal::internal)?.map_err(|e| Refusal::internal(format_args!("{e:#}")))?;
+            }
+            Origin::Named | Origin::Folder => {
+                let said =
+                    format!("{:?} was not pulled, and its file is not the server's to remove", entry.name);
+                return Err(Refusal::new(Reason::Forbidden, said));
+            }
+        }
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|other| !Arc::ptr_eq(other, &entry));
+        Ok(())
+    }
+
+    /// All models that are known so far.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The model of this name, which may end in `:latest`; None: the first.
+    /// The model of this name, which may end in `:latest` or have names of adapters behind it; None: the first.
     ///
     /// # Errors
     /// [`Reason::NotFound`].
-    pub(crate) fn find(&self, name: Option<&str>) -> Result<Arc<Entry>, Refusal> {
-        let entries = self.entries();
+    pub(crate) async fn find(&self, name: Option<&str>) -> Result<Arc<Entry>, Refusal> {
+        let (name, _) = self.split(name);
+        match self.find_among(self.entries(), name) {
+            // It may have come since.
+            Err(_) => self.find_among(self.all().await, name),
+            found => found,
+        }
+    }
+
+    fn find_among(&self, entries: Vec<Arc<Entry>>, name: Option<&str>) -> Result<Arc<Entry>, Refusal> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             let first = entries.into_iter().next();
             return first.ok_or_else(|| Refusal::new(Reason::NotFound, "there are no models"));
         };
         let bare = name.strip_suffix(":latest").unwrap_or(name);
         let found = entries.iter().find(|entry| entry.name == name || entry.name == bare);
+        let full = || self.library.full_name(bare);
+        let found = found.or_else(|| {
+            let full = full()?;
+            entries.iter().find(|entry| entry.name == full)
+        });
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
             let said = format!("model {name:?} not found, expected one of: {}", names.join(", "));
@@ -99,7 +204,7 @@ impl Models {
     pub(crate) fn split<'n>(&self, name: Option<&'n str>) -> (Option<&'n str>, Vec<&'n str>) {
         let Some(whole) = name.filter(|name| name.contains('+')) else { return (name, Vec::new()) };
         let models = whole.match_indices('+').map(|(at, _)| whole.split_at(at)).rev();
-        let known = |name: &str| self.find(Some(name)).is_ok();
+        let known = |name: &str| self.find_among(self.entries(), Some(name)).is_ok();
         if known(whole) {
             return (name, Vec::new());
         }
@@ -118,7 +223,7 @@ impl Models {
         name: Option<&str>,
         keep_alive: Option<KeepAlive>,
     ) -> Result<(Arc<Loaded>, Duration), Refusal> {
-        let entry = self.find(name)?;
+        let entry = self.find(name).await?;
         let mut place = Arc::clone(&entry.place).lock_owned().await;
         let begun = Instant::now();
         if place.loaded.is_none() {
@@ -191,7 +296,7 @@ impl Models {
     /// # Errors
     /// No such model.
     pub(crate) async fn unload(&self, name: &str) -> Result<(), Refusal> {
-        let entry = self.find(Some(name))?;
+        let entry = self.find(Some(name)).await?;
         let mut place = Arc::clone(&entry.place).lock_owned().await;
         if let Some(kept) = &mut place.loaded {
             kept.keep = Some(Duration::ZERO);
@@ -204,9 +309,16 @@ impl Models {
 }
 
 impl Entry {
-    fn new(name: &str, source: &ModelSource) -> Self {
+    fn new(name: &str, source: &ModelSource, origin: Origin) -> Self {
         let (figures, described, place) = (Arc::default(), OnceLock::new(), Arc::default());
-        Self { name: name.to_owned(), source: source.clone(), figures, described, place }
+        Self { name: name.to_owned(), source: source.clone(), origin, figures, described, place }
+    }
+
+    /// The same model by another name: it is in memory once.
+    fn copied(&self, name: &str) -> Self {
+        let (figures, place) = (Arc::clone(&self.figures), Arc::clone(&self.place));
+        let (source, described) = (self.source.clone(), OnceLock::new());
+        Self { name: name.to_owned(), source, origin: Origin::Copy, figures, described, place }
     }
 
     /// What its file says of it. It is read when that is first asked.

@@ -10,6 +10,8 @@ mod llama_cpp;
 mod ollama;
 mod openai;
 mod operation;
+#[cfg(feature = "hub")]
+mod pulling;
 mod same;
 
 use siskin_serve::{Listen, ModelSource, ServeOptions, Started, serve};

@@ -154,3 +154,54 @@ fn what_says_nothing_is_ignored() {
         "options": {"num_ctx": 8192, "num_gpu": 1, "num_predict": 2, "seed": -1, "nothing": true}});
     assert_eq!(post(&at("/api/chat"), &body).ok()["eval_count"], 2);
 }
+
+#[test]
+fn a_model_has_another_name_until_that_is_deleted() {
+    let server = start(|_| {});
+    let copy = |source: &str, destination: &str| {
+        post(&format!("{server}/api/copy"), &json!({"source": source, "destination": destination}))
+    };
+    let delete = |name: &str| {
+        ask("DELETE", &format!("{server}/api/delete"), Some(&json!({"model": name}).to_string()))
+    };
+    let names = || {
+        let tags = get(&format!("{server}/api/tags")).ok();
+        tags["models"].as_array().unwrap().iter().map(|model| model["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(copy("demo", "bird").status, 200);
+    assert_eq!(names(), ["demo:latest", "bird:latest"]);
+    let answer = |name: &str| {
+        let body = json!({"model": name, "prompt": "Hello", "stream": false, "options": {"temperature": 0}});
+        post(&format!("{server}/api/generate"), &body)
+    };
+    assert_eq!(answer("bird").ok()["response"], answer("demo").ok()["response"]);
+    // It is one model in memory.
+    assert_eq!(get(&format!("{server}/api/ps")).ok()["models"].as_array().unwrap().len(), 1);
+    assert_eq!(copy("other", "bird").status, 404);
+    assert_eq!(copy("bird", "demo").status, 400);
+    assert_eq!(delete("bird").status, 200);
+    assert_eq!((delete("bird").status, answer("bird").status), (404, 404));
+    // The file of a model that was named is not the server's.
+    let refused = delete("demo");
+    assert_eq!(refused.status, 403);
+    assert!(refused.json()["error"].as_str().unwrap().contains("was not pulled"));
+    assert_eq!(names(), ["demo:latest"]);
+}
+
+#[test]
+fn files_of_a_folder_are_models_as_soon_as_they_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(|options| options.folder = Some(folder.path().to_owned()));
+    let ask = |keep_alive: u32| {
+        post(&format!("{server}/api/generate"), &json!({"model": "second", "keep_alive": keep_alive}))
+    };
+    assert_eq!(ask(60).status, 404);
+    std::fs::copy(crate::demo(), folder.path().join("second.gguf")).unwrap();
+    assert_eq!(ask(60).ok()["done_reason"], "load");
+    let models = get(&format!("{server}/v1/models")).ok();
+    let ids: Vec<&Value> = models["data"].as_array().unwrap().iter().map(|model| &model["id"]).collect();
+    assert_eq!(ids, ["demo", "second"]);
+    assert_eq!(ask(0).ok()["done_reason"], "unload");
+    std::fs::remove_file(folder.path().join("second.gguf")).unwrap();
+    assert_eq!(get(&format!("{server}/v1/models")).ok()["data"].as_array().unwrap().len(), 1);
+}

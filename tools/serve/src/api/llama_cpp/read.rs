@@ -24,6 +24,7 @@ pub(super) fn ask(fields: &mut Object, prompt: Prompt, tokenizer: &Tokenizer) ->
             "multimodal_data",
             "post_sampling_probs",
             "n_indent",
+            "t_max_predict_ms",
         ],
     )?;
     let stop = fields.take("stop").filter(|stop| *stop != Json::Array(Vec::new()));

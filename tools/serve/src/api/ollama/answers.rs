@@ -71,7 +71,7 @@ pub(super) async fn answer(
 pub(super) async fn lifecycle(server: &Server, form: Form, ask: Ask) -> Result<Response, Refusal> {
     let name = match &ask.model {
         Some(name) => name.clone(),
-        None => server.models.find(None)?.name.clone(),
+        None => server.models.find(None).await?.name.clone(),
     };
     let reason = if ask.keep_alive == Some(KeepAlive::For(Duration::ZERO)) {
         server.models.unload(&name).await?;

@@ -5,6 +5,7 @@ mod chat;
 mod generate;
 mod models;
 mod options;
+mod pull;
 
 use super::with_retry;
 use crate::http;
@@ -12,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::server::Server;
 use axum::Router;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,6 +25,9 @@ pub(super) fn routes() -> Router<Arc<Server>> {
         .route("/api/tags", get(models::tags))
         .route("/api/ps", get(models::ps))
         .route("/api/show", post(models::show))
+        .route("/api/pull", post(pull::pull))
+        .route("/api/delete", delete(pull::delete))
+        .route("/api/copy", post(pull::copy))
         .route("/api/chat", post(chat::chat))
         .route("/api/generate", post(generate::generate))
 }

@@ -2,7 +2,7 @@
 
 use super::{respond, tagged, time};
 use crate::http;
-use crate::models::{Described, Entry, open_file};
+use crate::models::{Described, Entry, Origin, open_file};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use axum::body::Body;
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 /// Lists the models.
 pub(super) async fn tags(State(server): State<Arc<Server>>) -> Response {
     let mut models = Vec::new();
-    for entry in server.models.entries() {
+    for entry in server.models.all().await {
         // A file that is no model, or is gone, is none of them.
         if let Ok(described) = entry.describe().await {
             models.push(tag(&entry, described));
@@ -67,6 +67,10 @@ pub(super) async fn ps(State(server): State<Arc<Server>>) -> Response {
     const NEVER: Duration = Duration::from_hours(24 * 365 * 100);
     let mut models = Vec::new();
     for entry in server.models.entries() {
+        // It is there by its first name.
+        if entry.origin == Origin::Copy {
+            continue;
+        }
         let (Some((loaded, left)), Ok(described)) = (entry.loaded(), entry.describe().await) else {
             continue;
         };
@@ -86,7 +90,7 @@ pub(super) async fn show(State(server): State<Arc<Server>>, request: Request<Bod
     let show = async {
         let mut fields = http::read_json(&server, request).await?;
         let verbose = fields.flag("verbose")?.unwrap_or(false);
-        let entry = server.models.find(name(&mut fields)?.as_deref())?;
+        let entry = server.models.find(name(&mut fields)?.as_deref()).await?;
         let described = entry.describe().await?;
         let reading = Arc::clone(&entry);
         let info = move || open_file(&reading.name, &reading.source).map(|file| info(&file, verbose));

@@ -1,0 +1,84 @@
+//! Models that are pulled and deleted by requests, from a server of the test's own.
+
+use crate::client::{ask, get, post};
+use crate::start;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::thread;
+
+/// A web server that has the demo model; returns its address.
+fn web() -> String {
+    let model = std::fs::read(crate::demo()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/models", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut request = String::new();
+            stream.read_line(&mut request).unwrap();
+            let mut line = String::new();
+            while stream.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+            let (status, body) = match request.contains("/bird.gguf") {
+                true => ("200 OK", model.as_slice()),
+                false => ("404 Not Found", &b""[..]),
+            };
+            let head =
+                format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let stream = stream.get_mut();
+            // Whoever asked for the length alone has gone.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_model_is_pulled_asked_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(|options| options.store = Some(folder.path().join("models")));
+    let name = format!("{}/bird.gguf", web());
+    let names = || {
+        let models = get(&format!("{server}/v1/models")).ok();
+        models["data"].as_array().unwrap().iter().map(|model| model["id"].clone()).collect::<Vec<_>>()
+    };
+    let lines = post(&format!("{server}/api/pull"), &json!({"model": name})).lines();
+    assert_eq!(lines.first().unwrap(), &json!({"status": "pulling manifest"}));
+    assert_eq!(lines.last().unwrap(), &json!({"status": "success"}));
+    assert!(lines[1..lines.len() - 1].iter().all(|line| line["total"].is_u64()), "{lines:?}");
+    assert_eq!(names(), [json!("demo"), json!(name)]);
+    let again = post(&format!("{server}/api/pull"), &json!({"name": name, "stream": false})).ok();
+    assert_eq!(again, json!({"status": "success"}));
+
+    let answer = |model: &str| -> Value {
+        let body = json!({"model": model, "prompt": "Hello", "stream": false, "options": {"temperature": 0}});
+        post(&format!("{server}/api/generate"), &body).ok()["response"].clone()
+    };
+    assert_eq!(answer(&name), answer("demo"));
+    let deleted = ask("DELETE", &format!("{server}/api/delete"), Some(&json!({"model": name}).to_string()));
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    assert_eq!(names(), ["demo"]);
+    assert_eq!(post(&format!("{server}/api/generate"), &json!({"model": name, "prompt": "a"})).status, 404);
+}
+
+#[test]
+fn what_cannot_be_pulled_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(|options| options.store = Some(folder.path().join("models")));
+    let pull = |model: &str, stream: bool| {
+        post(&format!("{server}/api/pull"), &json!({"model": model, "stream": stream}))
+    };
+    let missing = format!("{}/fish.gguf", web());
+    assert_eq!(pull(&missing, false).status, 500);
+    let last = pull(&missing, true).lines().pop().unwrap();
+    assert!(last["error"].as_str().unwrap().contains("fish.gguf"), "{last}");
+    let other = pull("llama3.2", false);
+    assert_eq!(other.status, 400);
+    assert!(other.json()["error"].as_str().unwrap().contains("expected hf.co/ORG/REPO:QUANT"));
+    assert_eq!(pull("", false).status, 400);
+    // Without a place for them there are none.
+    let without = start(|_| {});
+    assert_eq!(post(&format!("{without}/api/pull"), &json!({"model": missing, "stream": false})).status, 501);
+}
