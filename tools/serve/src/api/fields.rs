@@ -1,9 +1,10 @@
 //! What requests of several APIs have in common.
 
 use crate::refusal::Refusal;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use siskin::template::Json;
-use siskin_kit::json::Object;
+use siskin_kit::json::{Kind, Object};
+use std::path::PathBuf;
 
 /// Refuses fields that would change the answer, and of which nothing here knows how. What says nothing, such as false, 0 or
 /// an empty array, is as if it was not there.
@@ -73,6 +74,38 @@ pub(super) fn text_alone(fields: &mut Object, name: &str) -> Result<(), Refusal>
         "text" => Ok(()),
         other => Err(Refusal::invalid(format_args!("{path}: {other:?} is not supported, only \"text\" is"))),
     }
+}
+
+/// Adapters of the request, in llama.cpp's field `lora`: each by its number among those of the server or by its name, and what
+/// its changes are multiplied by.
+///
+/// # Errors
+/// Values of another kind, and numbers that none has.
+pub(super) fn adapters(
+    fields: &mut Object,
+    known: &[(String, PathBuf)],
+) -> Result<Vec<(String, f32)>, Refusal> {
+    let path = fields.name("lora");
+    let entries = match fields.take("lora") {
+        Some(Json::Array(entries)) => entries,
+        None => return Ok(Vec::new()),
+        Some(other) => {
+            return Err(Refusal::invalid(format_args!("{path}: expected an array, found {}", Kind(&other))));
+        }
+    };
+    let adapter = |(index, entry)| {
+        let path = format!("{path}[{index}]");
+        let mut entry = Object::of(&path, entry)?;
+        let id = entry.whole::<usize>("id", "the number of an adapter")?;
+        let scale = entry.number("scale")?.unwrap_or(1.0);
+        let name = match (id, entry.text("name")?) {
+            (Some(id), _) => known.get(id).map(|(name, _)| name.clone()),
+            (None, name) => name,
+        };
+        let name = name.with_context(|| format!("{path}: expected the id or the name of an adapter"))?;
+        Ok((name, scale))
+    };
+    Ok(entries.into_iter().enumerate().map(adapter).collect::<Result<_>>()?)
 }
 
 /// How many answers there are to be.

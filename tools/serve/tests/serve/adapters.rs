@@ -68,3 +68,44 @@ fn each_request_has_the_adapters_that_it_names() {
     assert_eq!(refused("demo+three"), (404, json!("model demo has no adapter \"three\": one, two")));
     assert_eq!(refused("demo+one+one"), (400, json!("the adapter \"one\" is there twice")));
 }
+
+#[test]
+fn adapters_are_named_in_every_api_s_own_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let files =
+        [("one", 3), ("two", 4)].map(|(name, seed)| (name.to_owned(), adapter(folder.path(), name, seed)));
+    let server = start(|options| options.adapters = files.to_vec());
+    let listed = crate::client::get(&format!("{server}/lora-adapters")).ok();
+    assert_eq!(listed[1], json!({"id": 1, "path": "two", "scale": 0.0}));
+    let question = json!([{"role": "user", "content": "tell me a story about a fox"}]);
+    let chat = |more: Value| {
+        let mut body = json!({"messages": question, "temperature": 0, "max_tokens": 24});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(&format!("{server}/v1/chat/completions"), &body)
+    };
+    let said = |more: Value| chat(more).ok()["choices"][0]["message"]["content"].clone();
+    let named = said(json!({"model": "demo+two"}));
+    assert_ne!(named, said(json!({})));
+    for lora in [
+        json!([{"id": 1}]),
+        json!([{"name": "two", "scale": 1.0}]),
+        json!([{"id": 0, "scale": 0}, {"id": 1}]),
+    ] {
+        assert_eq!(said(json!({"lora": lora})), named, "{lora}");
+    }
+    let prompt =
+        post(&format!("{server}/apply-template"), &json!({"messages": question})).ok()["prompt"].clone();
+    let body = json!({"prompt": prompt, "lora": [{"id": 1}], "temperature": 0, "n_predict": 24});
+    assert_eq!(post(&format!("{server}/completion"), &body).ok()["content"], named);
+    let body = json!({"model": "demo+two", "messages": question, "stream": false,
+        "options": {"temperature": 0, "num_predict": 24}});
+    assert_eq!(post(&format!("{server}/api/chat"), &body).ok()["message"]["content"], named);
+    let body = json!({"model": "demo+two", "messages": question, "max_tokens": 24, "temperature": 0});
+    assert_eq!(post(&format!("{server}/v1/messages"), &body).ok()["content"][0]["text"], named);
+    let counted = post(&format!("{server}/v1/messages/count_tokens"), &body);
+    assert!(counted.ok()["input_tokens"].as_u64().unwrap() > 1);
+    for (lora, status) in [(json!([{"id": 2}]), 400), (json!([{"name": "three"}]), 404), (json!("one"), 400)]
+    {
+        assert_eq!(chat(json!({"lora": lora})).status, status, "{lora}");
+    }
+}

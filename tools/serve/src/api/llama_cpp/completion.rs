@@ -50,7 +50,7 @@ async fn answer(
     let text = read::text_of(&prompt);
     let mut ask = {
         let (model, _) = server.models.open(name.as_deref(), None).await?;
-        read::ask(&mut fields, prompt, model.model.tokenizer())?
+        read::ask(&mut fields, prompt, model.model.tokenizer(), &server.options.adapters)?
     };
     ask.model = name;
     let settings = json!({

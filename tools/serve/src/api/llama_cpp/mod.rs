@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<Arc<Server>> {
         .route("/metrics", get(metrics::metrics))
         .route("/props", get(status::props))
         .route("/slots", get(status::slots))
-        .route("/lora-adapters", get(async || http::json(200, &json!([]))))
+        .route("/lora-adapters", get(status::adapters))
         .route("/completion", post(completion::completion))
         .route("/completions", post(completion::completion))
         .route("/infill", post(completion::infill))

@@ -11,15 +11,20 @@ use siskin::template::Json;
 use siskin::tokenizer::Tokenizer;
 use siskin_kit::json::{Kind, Object};
 use siskin_kit::openai::{self, Tokens};
+use std::path::PathBuf;
 
-/// Reads all but the prompt. `tokenizer` is that of the model which is asked.
-pub(super) fn ask(fields: &mut Object, prompt: Prompt, tokenizer: &Tokenizer) -> Result<Ask, Refusal> {
+/// Reads all but the prompt. `tokenizer` is that of the model which is asked, `adapters` are those of the server.
+pub(super) fn ask(
+    fields: &mut Object,
+    prompt: Prompt,
+    tokenizer: &Tokenizer,
+    adapters: &[(String, PathBuf)],
+) -> Result<Ask, Refusal> {
     fields::refuse(
         fields,
         &[
             "grammar",
             "json_schema",
-            "lora",
             "image_data",
             "multimodal_data",
             "post_sampling_probs",
@@ -37,6 +42,7 @@ pub(super) fn ask(fields: &mut Object, prompt: Prompt, tokenizer: &Tokenizer) ->
     let with_tokens = fields.flag("return_tokens")?.unwrap_or(false);
     Ok(Ask {
         prompt,
+        adapters: fields::adapters(fields, adapters)?,
         sampling: sampling_of(fields, tokenizer)?,
         limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
         logprobs: (probabilities > 0 || with_tokens).then_some(probabilities),

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 use siskin::sampler::SamplerOptions;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -45,6 +46,14 @@ fn props_of(model: &Loaded, described: &Described) -> Value {
         "eos_token": text(tokenizer.eos()),
         "build_info": concat!("siskin-", env!("CARGO_PKG_VERSION")),
     })
+}
+
+/// Lists the adapters that requests may have. None is on for a request that does not name it.
+pub(super) async fn adapters(State(server): State<Arc<Server>>) -> Response {
+    let adapter =
+        |(id, (name, _)): (usize, &(String, PathBuf))| json!({"id": id, "path": name, "scale": 0.0});
+    let adapters: Vec<Value> = server.options.adapters.iter().enumerate().map(adapter).collect();
+    http::json(200, &adapters)
 }
 
 /// Tells of the places where a model's answers are worked on. A model that is not in memory has none.

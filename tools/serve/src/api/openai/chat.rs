@@ -23,6 +23,7 @@ use siskin::tokenizer::Tokenizer;
 use siskin_kit::json::Object;
 use siskin_kit::openai::{self, Tokens};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Answers a conversation.
@@ -37,7 +38,7 @@ pub(super) async fn completions(
 async fn answer(server: Arc<Server>, client: Client, request: Request<Body>) -> Result<Response, Refusal> {
     let mut fields = http::read_json(&server, request).await?;
     let form = Form::read(&mut fields)?;
-    let ask = ask(fields)?;
+    let ask = ask(fields, &server.options.adapters)?;
     let mut answers = server.answer(client, ask).await?;
     let head = Head::of(&answers);
     if let Some(with_usage) = form.stream {
@@ -54,7 +55,7 @@ async fn answer(server: Arc<Server>, client: Client, request: Request<Body>) -> 
 }
 
 /// Reads a request.
-fn ask(mut fields: Object) -> Result<Ask, Refusal> {
+fn ask(mut fields: Object, adapters: &[(String, PathBuf)]) -> Result<Ask, Refusal> {
     let messages = fields.take("messages").ok_or_else(|| Refusal::invalid("messages: expected an array"))?;
     let messages = openai::messages(messages)?;
     if messages.is_empty() {
@@ -74,6 +75,7 @@ fn ask(mut fields: Object) -> Result<Ask, Refusal> {
     Ok(Ask {
         model: fields.text("model")?,
         prompt: Prompt::Chat(chat),
+        adapters: fields::adapters(&mut fields, adapters)?,
         sampling: sampling(&mut fields)?.logit_bias(bias),
         limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
         logprobs: fields::logprobs(&mut fields)?,

@@ -24,6 +24,7 @@ use siskin::{AnswerLimits, Logprobs};
 use siskin_kit::json::Object;
 use siskin_kit::openai::{self, Tokens};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Tokens of an answer where a request does not say, as OpenAI has it.
@@ -41,7 +42,7 @@ pub(super) async fn completions(
 async fn answer(server: &Server, client: Client, request: Request<Body>) -> Result<Response, Refusal> {
     let mut fields = http::read_json(server, request).await?;
     let form = Form::read(&mut fields)?;
-    let request = Completions::read(fields)?;
+    let request = Completions::read(fields, &server.options.adapters)?;
     let mut all = Vec::new();
     for prompt in &request.prompts {
         let ask = Ask { prompt: prompt.clone(), ..request.ask.clone() };
@@ -76,7 +77,7 @@ struct Completions {
 }
 
 impl Completions {
-    fn read(mut fields: Object) -> Result<Self, Refusal> {
+    fn read(mut fields: Object, adapters: &[(String, PathBuf)]) -> Result<Self, Refusal> {
         fields::refuse(&mut fields, &["suffix"])?;
         let prompts = prompts("prompt", fields.take("prompt"))?;
         let answers = fields::answers(&mut fields)?;
@@ -107,6 +108,7 @@ impl Completions {
         let bias = fields.take("logit_bias").map(|value| logit_bias(&value)).transpose()?;
         let ask = Ask {
             model: fields.text("model")?,
+            adapters: fields::adapters(&mut fields, adapters)?,
             sampling: sampling(&mut fields)?.logit_bias(bias),
             limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
             logprobs,
