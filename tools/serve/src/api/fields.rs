@@ -76,6 +76,15 @@ pub(super) fn text_alone(fields: &mut Object, name: &str) -> Result<(), Refusal>
     }
 }
 
+/// Whether the model is to think first, in OpenAI's words for how much.
+///
+/// # Errors
+/// Another value than a text.
+pub(super) fn effort(fields: &mut Object, name: &str) -> Result<Option<bool>> {
+    let effort = fields.text(name)?;
+    Ok(effort.map(|effort| effort != "none" && effort != "minimal"))
+}
+
 /// Adapters of the request, in llama.cpp's field `lora`: each by its number among those of the server or by its name, and what
 /// its changes are multiplied by.
 ///

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(super) struct Address(pub(super) Arc<str>);
 
 /// Addresses that need no key: whether the server lives, and the page, which asks for a key itself.
-const OPEN: [&str; 3] = ["/", "/health", "/favicon.ico"];
+const OPEN: [&str; 4] = ["/", "/health", "/v1/health", "/favicon.ico"];
 
 /// Lets a request through that may be answered, with whoever asks.
 pub(crate) async fn guard(

@@ -3,9 +3,14 @@
 The server is started here, and ended with it. Without a model's file it is that of the demo model.
 """
 
+import http.server
+import os
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
+import threading
 import unittest
 
 import anthropic
@@ -19,11 +24,13 @@ TOKENS = 24
 
 
 class Server:
-    """The program, and where it listens."""
+    """The program, and where it listens. What it pulls lies in a folder of its own."""
 
     def __init__(self, program, models):
         command = [program, "serve", *models, "--port", "0", "--ctx-size", "1024"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.folder = tempfile.TemporaryDirectory()
+        environment = {**os.environ, "XDG_DATA_HOME": self.folder.name}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         for line in self.process.stderr:
             if found := re.search(r"listening on (http://\S+)", line):
                 self.url = found[1]
@@ -36,7 +43,19 @@ class Server:
         self.process.stderr.read()
         status = self.process.wait(timeout=30)
         self.process.stderr.close()
+        self.folder.cleanup()
         return status
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A web server that has the demo model."""
+
+    def __init__(self, *arguments):
+        folder = pathlib.Path(__file__).resolve().parents[3] / "demo"
+        super().__init__(*arguments, directory=str(folder))
+
+    def log_message(self, *_):
+        pass
 
 
 class Clients(unittest.TestCase):
@@ -144,6 +163,24 @@ class Ollama(Clients):
         self.assertEqual(running(), [])
         self.assertEqual(self.ollama.generate(self.model, keep_alive="5m").done_reason, "load")
         self.assertEqual(len(running()), 1)
+
+    def test_models_are_pulled_copied_and_deleted(self):
+        web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        name = f"http://127.0.0.1:{web.server_port}/siskin-demo.gguf"
+        names = lambda: {model.model.removesuffix(":latest") for model in self.ollama.list().models}
+        before = names()
+        states = [state.status for state in self.ollama.pull(name, stream=True)]
+        self.assertEqual((states[0], states[-1]), ("pulling manifest", "success"))
+        self.assertEqual(self.ollama.pull(name).status, "success")
+        web.shutdown()
+        web.server_close()
+        self.ollama.copy(name, "bird")
+        self.assertEqual(names() - before, {name, "bird"})
+        self.assertTrue(self.ollama.generate("bird", "hello", options={"num_predict": 4}).response)
+        self.assertEqual(self.ollama.delete("bird").status, "success")
+        self.assertEqual(self.ollama.delete(name).status, "success")
+        self.assertEqual(names(), before)
 
     def test_counters(self):
         last = list(self.ollama.chat(self.model, MESSAGES, stream=True, options={"num_predict": 4}))[-1]

@@ -3,6 +3,10 @@
 use crate::client::{Reply, get, post};
 use crate::{server, start};
 use serde_json::{Value, json};
+use siskin::gguf::Gguf;
+use siskin::gguf::write::{Builder, OwnedArray, OwnedValue};
+use siskin_serve::ModelSource;
+use std::path::{Path, PathBuf};
 
 fn at(path: &str) -> String {
     format!("{}{path}", server())
@@ -178,4 +182,82 @@ fn what_is_wrong_is_said_in_llama_cpp_s_form() {
     let long = completion(&json!({"prompt": "word ".repeat(600)}));
     let error = &long.json()["error"];
     assert_eq!((&error["type"], &error["n_ctx"]), (&json!("exceed_context_size_error"), &json!(512)));
+}
+
+/// The demo model with a vocabulary whose last tokens are those for filling in.
+fn model_that_fills_in(folder: &Path) -> PathBuf {
+    const TOKENS: [&str; 4] = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>"];
+    const CONTROL: i32 = 3;
+    let demo = Gguf::open(&crate::demo()).unwrap();
+    let texts = |key: &str| -> Vec<Vec<u8>> {
+        demo.array(key).unwrap().unwrap().iter().map(|text| text.as_bytes().unwrap().to_vec()).collect()
+    };
+    let mut tokens = texts("tokenizer.ggml.tokens");
+    let first = tokens.len() - TOKENS.len();
+    tokens.splice(first.., TOKENS.map(|text| text.as_bytes().to_vec()));
+    let types = demo.array("tokenizer.ggml.token_type").unwrap().unwrap();
+    let mut types: Vec<i32> = types.iter().map(|kind| kind.as_i32().unwrap()).collect();
+    types[first..].fill(CONTROL);
+    // What these were made of.
+    let mut merges = texts("tokenizer.ggml.merges");
+    merges.truncate(merges.len() - TOKENS.len());
+    let mut builder = Builder::new();
+    for (key, value) in demo.metadata() {
+        builder.copy(key, value).unwrap();
+    }
+    builder.set("tokenizer.ggml.tokens", OwnedValue::Array(OwnedArray::Str(tokens))).unwrap();
+    builder.set("tokenizer.ggml.token_type", OwnedValue::Array(OwnedArray::I32(types))).unwrap();
+    builder.set("tokenizer.ggml.merges", OwnedValue::Array(OwnedArray::Str(merges))).unwrap();
+    for tensor in demo.tensors() {
+        builder.tensor(&tensor.name, &tensor.shape, tensor.ty).unwrap();
+    }
+    let mut writer = builder.start(Vec::new()).unwrap();
+    for tensor in demo.tensors() {
+        writer.tensor(&tensor.name, demo.data(tensor)).unwrap();
+    }
+    let path = folder.join("fills.gguf");
+    std::fs::write(&path, writer.finish().unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn a_model_that_was_taught_to_fills_in_the_middle() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = model_that_fills_in(folder.path());
+    let server = start(|options| options.models = vec![("fills".to_owned(), ModelSource::File(file))]);
+    let tokens = |text: &str| {
+        let body = json!({"content": text, "parse_special": false});
+        post(&format!("{server}/tokenize"), &body).ok()["tokens"].as_array().unwrap().clone()
+    };
+    let control = |text: &str| {
+        let body = json!({"content": text});
+        post(&format!("{server}/tokenize"), &body).ok()["tokens"].as_array().unwrap().clone()
+    };
+    let [prefix, suffix, middle] = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"].map(control);
+    assert_eq!(prefix.len(), 1);
+    // What a text spells stays text.
+    let (before, after) = ("The bird <|fim_middle|> ", " on a branch.");
+    let prompt = [prefix, tokens(before), suffix, tokens(after), middle].concat();
+    let settings = json!({"temperature": 0, "n_predict": 8});
+    let ask = |path: &str, more: Value| {
+        let mut body = settings.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(&format!("{server}{path}"), &body).ok()
+    };
+    let expected = ask("/completion", json!({"prompt": prompt}));
+    let filled = ask(
+        "/infill",
+        json!({"input_prefix": "The bird ", "prompt": "<|fim_middle|> ", "input_suffix": after}),
+    );
+    assert_eq!(filled["tokens_evaluated"], prompt.len());
+    assert_eq!(filled["content"], expected["content"]);
+    let generated = json!({"prompt": before, "suffix": after, "stream": false,
+        "options": {"temperature": 0, "num_predict": 8}});
+    let generated = post(&format!("{server}/api/generate"), &generated).ok();
+    assert_eq!(generated["prompt_eval_count"], prompt.len());
+    assert_eq!(generated["response"], expected["content"]);
+    let more = json!({"input_prefix": before, "input_suffix": after,
+        "input_extra": [{"filename": "a.txt", "text": "A siskin."}]});
+    let files = control("<|file_sep|>").len() * 2 + tokens("a.txt\nA siskin.\n").len() + tokens("\n").len();
+    assert_eq!(ask("/infill", more)["tokens_evaluated"], prompt.len() + files);
 }

@@ -71,7 +71,8 @@ fn ask(mut fields: Object, adapters: &[(String, PathBuf)]) -> Result<Ask, Refusa
         Some(Tokens::Unlimited) | None => None,
     };
     let bias = fields.take("logit_bias").map(|value| logit_bias(&value)).transpose()?;
-    let chat = Chat { messages, tools, variables: variables.unwrap_or_default(), ..Chat::default() };
+    let think = fields::effort(&mut fields, "reasoning_effort")?;
+    let chat = Chat { messages, tools, think, variables: variables.unwrap_or_default() };
     Ok(Ask {
         model: fields.text("model")?,
         prompt: Prompt::Chat(chat),

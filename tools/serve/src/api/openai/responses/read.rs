@@ -68,8 +68,7 @@ pub(super) fn ask(mut fields: Object) -> Result<(Ask, Value), Refusal> {
 /// Whether the model is to think first, where the request says so.
 fn thinking(fields: &mut Object) -> Result<Option<bool>> {
     let Some(reasoning) = fields.take("reasoning") else { return Ok(None) };
-    let effort = Object::of("reasoning", reasoning)?.text("effort")?;
-    Ok(effort.map(|effort| effort != "none" && effort != "minimal"))
+    fields::effort(&mut Object::of("reasoning", reasoning)?, "effort")
 }
 
 /// Probabilities are asked for by name, among what is to be included.
