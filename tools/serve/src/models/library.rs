@@ -8,9 +8,13 @@ use anyhow::{Context, Result};
 use siskin::gguf::ShardName;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Where they are.
 pub(crate) struct Library {
+    /// Those that may be pulled at a time: each takes a thread and a part of the network.
+    pulls: Arc<Semaphore>,
     folder: Option<PathBuf>,
     #[cfg(feature = "hub")]
     store: Option<siskin_hub::Store>,
@@ -25,7 +29,9 @@ pub(crate) struct Progress {
 
 impl Library {
     pub(super) fn new(options: &ServeOptions) -> Self {
+        const PULLS: usize = 4;
         Self {
+            pulls: Arc::new(Semaphore::new(PULLS)),
             folder: options.folder.clone(),
             #[cfg(feature = "hub")]
             store: options.store.clone().map(siskin_hub::Store::at),
@@ -68,6 +74,15 @@ impl Library {
     #[cfg(not(feature = "hub"))]
     pub(super) fn full_name(&self, _name: &str) -> Option<String> {
         None
+    }
+
+    /// Leave to pull a model.
+    ///
+    /// # Errors
+    /// [`Reason::Busy`] where as many are being pulled as may be.
+    pub(crate) fn leave_to_pull(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let leave = Arc::clone(&self.pulls).try_acquire_owned();
+        leave.map_err(|_| Refusal::new(Reason::Busy, "as many models are being pulled as may be at a time"))
     }
 
     /// Fetches a model.

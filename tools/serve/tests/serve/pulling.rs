@@ -82,3 +82,27 @@ fn what_cannot_be_pulled_is_said() {
     let without = start(|_| {});
     assert_eq!(post(&format!("{without}/api/pull"), &json!({"model": missing, "stream": false})).status, 501);
 }
+
+#[test]
+fn so_many_are_pulled_at_a_time_and_no_more() {
+    // It accepts, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(|options| options.store = Some(folder.path().join("models")));
+    let begin = |number: usize| {
+        let name = format!("http://{}/{number}.gguf", silent.local_addr().unwrap());
+        let body = json!({"model": name}).to_string();
+        let address = server.strip_prefix("http://").unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let length = body.len();
+        let request =
+            format!("POST /api/pull HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut status = String::new();
+        BufReader::new(&stream).read_line(&mut status).unwrap();
+        (status, stream)
+    };
+    let begun: Vec<_> = (0..5).map(begin).collect();
+    let statuses: Vec<&str> = begun.iter().map(|(status, _)| status.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(statuses, ["200", "200", "200", "200", "429"]);
+}

@@ -55,11 +55,14 @@ fn begin(
     name: &str,
     progress: &Progress,
 ) -> Result<oneshot::Receiver<Result<(), Refusal>>, Refusal> {
+    let leave = server.models.library.leave_to_pull()?;
     let (sender, receiver) = oneshot::channel();
     let (library, name, progress) = (Arc::clone(&server.models.library), name.to_owned(), progress.clone());
     let pull = move || {
+        let pulled = library.pull(&name, &progress);
+        drop(leave);
         // Whoever asked may have gone.
-        let _ = sender.send(library.pull(&name, &progress));
+        let _ = sender.send(pulled);
     };
     std::thread::Builder::new().name("pull".into()).spawn(pull).map_err(Refusal::internal)?;
     Ok(receiver)
