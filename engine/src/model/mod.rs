@@ -187,8 +187,13 @@ impl Model {
     /// # Errors
     /// A source that is wrong, asks for what cannot be kept to, or is too large; a build without the feature `grammar`.
     pub fn grammar(&self, source: &GrammarSource) -> Result<Grammar, GrammarError> {
-        let made = self.0.grammars.get_or_init(|| GrammarVocabulary::new(Arc::clone(&self.0.tokenizer)));
+        let made = self.0.grammars.get_or_init(|| self.sort_vocabulary());
         made.as_ref().map_err(GrammarError::clone)?.compile(source)
+    }
+
+    /// The vocabulary as grammars want it, which is made once.
+    pub(crate) fn sort_vocabulary(&self) -> Result<GrammarVocabulary, GrammarError> {
+        GrammarVocabulary::new(Arc::clone(&self.0.tokenizer))
     }
 
     /// The sampler settings that the model's file recommends.

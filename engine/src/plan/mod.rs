@@ -90,9 +90,9 @@ impl Outline {
         self.draft = Some(Box::new(draft));
     }
 
-    /// Counts grammars too: the vocabulary as they want it ([`Model::grammar`](crate::Model::grammar)), which is counted from
-    /// the tokens' texts and not exceeded, and what a grammar and an answer that keeps to it take, which depends on the grammar
-    /// and is taken to be 2 MiB for each sequence.
+    /// Counts grammars too: the vocabulary as they want it ([`Model::grammar`](crate::Model::grammar)), which is estimated from
+    /// the tokens' texts, and what a grammar and an answer that keeps to it take, which depends on the grammar and is taken to
+    /// be 2 MiB for each answer at a time.
     pub fn add_grammars(&mut self) {
         self.grammars = true;
     }

@@ -3,11 +3,11 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use llguidance::Matcher;
 use llguidance::api::TopLevelGrammar;
-use llguidance::{JsonCompileOptions, Matcher};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Constraint, GrammarError, GrammarSource, GrammarStart, GrammarVocabulary, gbnf, limits};
+use super::{Constraint, GrammarError, GrammarSource, GrammarStart, GrammarVocabulary, gbnf, limits, schema};
 
 /// A grammar, compiled for the vocabulary of a model: see [`Model::grammar`](crate::Model::grammar). Cloning shares it, and
 /// any number of answers may keep to it at a time.
@@ -81,9 +81,9 @@ impl GrammarVocabulary {
         let kind = source.kind();
         let refused = |reason: String| GrammarError::Refused { kind, reason };
         let grammar = match source {
-            GrammarSource::JsonObject => of_schema(json!({ "type": "object" })),
+            GrammarSource::JsonObject => schema::grammar(json!({ "type": "object" })).map_err(refused)?,
             GrammarSource::JsonSchema(text) => match serde_json::from_str(text) {
-                Ok(schema) => checked_schema(schema).map_err(refused)?,
+                Ok(schema) => schema::grammar(schema).map_err(refused)?,
                 Err(error) => return Err(refused(format!("it is no JSON: {error}"))),
             },
             GrammarSource::Regex(text) => TopLevelGrammar::from_regex(text),
@@ -95,45 +95,6 @@ impl GrammarVocabulary {
         // What allows nothing at all is known before the first token.
         matcher.compute_mask().map_err(|error| refused(one_line(&error)))?;
         Ok(matcher)
-    }
-}
-
-/// White space between the parts of JSON. Without an end of it, small models write nothing else.
-const WHITE_SPACE: &str = r"\x20|\n{1,2}[\x20\t]{0,20}";
-
-/// The grammar of a schema from outside.
-fn checked_schema(schema: Value) -> Result<TopLevelGrammar, String> {
-    match schema {
-        // Its options would have what cannot be kept to be passed over.
-        Value::Object(fields) if fields.contains_key("x-guidance") => {
-            Err("x-guidance: options of the compiler are not taken from schemas".to_owned())
-        }
-        Value::Object(_) => Ok(of_schema(schema)),
-        Value::Bool(true) => Ok(of_schema(json!({}))),
-        Value::Bool(false) => Err("false allows nothing".to_owned()),
-        other => Err(format!("expected an object or a truth value, found {}", kind_of(&other))),
-    }
-}
-
-fn of_schema(mut schema: Value) -> TopLevelGrammar {
-    let options = JsonCompileOptions {
-        whitespace_pattern: Some(WHITE_SPACE.to_owned()),
-        ..JsonCompileOptions::default()
-    };
-    if schema.is_object() {
-        options.apply_to(&mut schema);
-    }
-    TopLevelGrammar::from_json_schema(schema)
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 

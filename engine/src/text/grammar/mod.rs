@@ -18,6 +18,8 @@ mod error;
 mod gbnf;
 #[cfg(feature = "grammar")]
 mod limits;
+#[cfg(feature = "grammar")]
+mod schema;
 #[cfg(all(test, feature = "grammar"))]
 mod tests;
 #[cfg(feature = "grammar")]

@@ -90,6 +90,41 @@ fn an_answer_is_what_its_grammar_allows() {
     assert!(says(&lark, "(12))").is_err());
 }
 
+#[test]
+fn exclusive_bounds_are_kept_out() {
+    for (bounds, within, without) in [
+        (r#""exclusiveMinimum": 0, "maximum": 0.5"#, &["0.1", "0.5", "0.001"][..], &["0", "0.0", "0.6"][..]),
+        (r#""minimum": -0.5, "exclusiveMaximum": 0"#, &["-0.1", "-0.5"], &["-0", "0", "-0.0"]),
+        (r#""exclusiveMinimum": 1, "exclusiveMaximum": 1.5"#, &["1.2"], &["1", "1.0", "1.5"]),
+        (r#""exclusiveMinimum": 0"#, &["0.5", "7"], &["0", "-1"]),
+        (r#""exclusiveMinimum": 2, "exclusiveMaximum": 9"#, &["2.5", "3", "8.99"], &["2", "9", "9.0"]),
+    ] {
+        for schema_of in [
+            format!(r#"{{"type": "number", {bounds}}}"#),
+            format!(
+                r##"{{"$ref": "#/$defs/n", "$defs": {{"n": {{"anyOf": [{{"type": "number", {bounds}}}]}}}}}}"##
+            ),
+        ] {
+            let source = schema(&schema_of);
+            for text in within {
+                assert_eq!(says(&source, text), Ok(true), "{text} in {schema_of}");
+            }
+            for text in without {
+                assert_ne!(says(&source, text), Ok(true), "{text} in {schema_of}");
+            }
+        }
+    }
+    let whole = schema(r#"{"type": "integer", "exclusiveMinimum": 4, "exclusiveMaximum": 6}"#);
+    assert_eq!((says(&whole, "5"), says(&whole, "4").is_err()), (Ok(true), true));
+    // What is data stays as it is, and a property may have any name.
+    let data = r#"{"type": "object", "properties": {"const": {"const": {"exclusiveMinimum": 0}}, "exclusiveMinimum":
+        {"type": "null"}}, "required": ["const", "exclusiveMinimum"], "additionalProperties": false}"#;
+    assert_eq!(
+        says(&schema(data), r#"{"const": {"exclusiveMinimum":0}, "exclusiveMinimum": null}"#),
+        Ok(true)
+    );
+}
+
 /// The grammar of JSON that llama.cpp comes with, in its own words.
 const JSON: &str = r#"
 root   ::= object

@@ -3,7 +3,8 @@
 use crate::arguments::memory::types;
 use crate::arguments::numbers::count;
 use crate::arguments::{
-    AdapterArguments, MemoryArguments, ModelArguments, SessionArguments, SpeculationArguments, outline,
+    AdapterArguments, GrammarArguments, MemoryArguments, ModelArguments, SessionArguments,
+    SpeculationArguments, outline,
 };
 use anyhow::{Context, Result};
 use clap::Args;
@@ -40,6 +41,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     speculation: SpeculationArguments,
     #[command(flatten)]
+    grammar: GrammarArguments,
+    #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
     session: SessionArguments,
@@ -60,6 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let file = arguments.model.file()?;
     let mut planned = outline(&file)?;
     arguments.adapters.files(&file)?.count(&mut planned)?;
+    arguments.grammar.count(&mut planned);
     if let Some(draft) = arguments.speculation.draft(&arguments.model)? {
         planned.add_draft(outline(&draft)?);
     }
@@ -120,6 +124,7 @@ fn to_text(name: &str, plan: &Plan, budget: Option<&Budget>) -> String {
         ("weights", plan.weights),
         ("weights in place", plan.in_place),
         ("adapters", plan.adapters),
+        ("grammars", plan.grammars),
         ("KV cache", plan.cache),
         ("scratch", plan.scratch),
         ("program", plan.program),
@@ -150,6 +155,7 @@ fn to_json(name: &str, plan: &Plan, budget: Option<&Budget>) -> Value {
         "weights_bytes": plan.weights,
         "in_place_bytes": plan.in_place,
         "adapter_bytes": plan.adapters,
+        "grammar_bytes": plan.grammars,
         "cache_bytes": plan.cache,
         "scratch_bytes": plan.scratch,
         "program_bytes": plan.program,
