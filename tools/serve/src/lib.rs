@@ -6,7 +6,6 @@
 //! stream of [`Delta`](answers::Delta)s, which the same module of `api` writes in its own words again.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 #![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
 

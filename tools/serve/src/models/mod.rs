@@ -45,6 +45,7 @@ pub(crate) enum Origin {
     /// It lies in the folder of models.
     Folder,
     /// It was pulled.
+    #[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "nothing is pulled then"))]
     Pulled,
     /// It is another name of a model.
     Copy,
