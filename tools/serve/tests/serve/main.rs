@@ -13,6 +13,7 @@ mod operation;
 #[cfg(feature = "hub")]
 mod pulling;
 mod same;
+mod thoughts;
 
 use siskin_serve::{Listen, ModelSource, ServeOptions, Started, serve};
 use std::path::{Path, PathBuf};
