@@ -1,4 +1,5 @@
 mod channel;
+mod embedding;
 mod logprobs;
 mod prefixes;
 mod rhythm;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
+use super::embedding::Embedding;
 use super::rhythm::Rhythm;
 use super::writing::Writing;
 use super::{AnswerLimits, Ending, Logprobs, Piece};
@@ -81,6 +82,14 @@ pub enum AnswerEvent<'a> {
     },
     /// More of its text.
     Piece(Piece<'a>),
+    /// What a text comes to as a whole ([`Scheduler::embed`]), of which there is no more: the activations behind the last norm,
+    /// as many as the model is wide, which the logits would be made of.
+    Embedded {
+        /// Their mean over all tokens.
+        mean: &'a [f32],
+        /// Those of the last token.
+        last: &'a [f32],
+    },
     /// There is no more.
     Over {
         /// Why.
@@ -120,6 +129,8 @@ pub struct Scheduler {
     waiting: VecDeque<Task>,
     /// In the same order.
     pub(super) at_work: Vec<Working>,
+    /// Texts whose embeddings were asked for; the first of them may be worked on.
+    pub(super) embeddings: VecDeque<Embedding>,
     /// Sequences of answers that are over, the one that was of no use for the longest time first.
     pub(super) idle: Vec<SequenceId>,
     /// Sequences that are kept for good.
@@ -166,6 +177,7 @@ impl Scheduler {
         let (places, most) = (sequences.at_once(), sequences.most());
         Self {
             waiting: VecDeque::new(),
+            embeddings: VecDeque::new(),
             at_work: Vec::with_capacity(places),
             idle: Vec::with_capacity(most),
             pinned: Vec::new(),
@@ -190,10 +202,14 @@ impl Scheduler {
         }
         self.sequences.check(0, &request.prompt)?;
         request.sampling.validate().map_err(SessionError::from)?;
-        self.asked += 1;
-        let id = AnswerId(self.asked);
+        let id = self.next_id();
         self.waiting.push_back(Task { id, request, begun: None });
         Ok(id)
+    }
+
+    pub(super) fn next_id(&mut self) -> AnswerId {
+        self.asked += 1;
+        AnswerId(self.asked)
     }
 
     /// Begins answers where there are places, works on a batch of tokens, and takes up what comes of it. Returns how many
@@ -205,7 +221,8 @@ impl Scheduler {
     pub fn step(&mut self, mut each: impl FnMut(AnswerId, AnswerEvent<'_>)) -> Result<usize, SessionError> {
         self.begin(&mut each);
         let going_on = self.at_work.iter().filter(|working| working.begun.read).count();
-        self.sequences.limit_prompts(self.rhythm.slice(going_on));
+        let slice = self.rhythm.slice(going_on);
+        self.sequences.limit_prompts(slice);
         let begun = Instant::now();
         let tokens = self.sequences.step()?;
         self.rhythm.took(going_on, tokens.saturating_sub(going_on), begun.elapsed().as_secs_f64());
@@ -214,6 +231,7 @@ impl Scheduler {
             // One that is over or waits again is no longer there.
             at += usize::from(self.advance(at, &mut each));
         }
+        self.work_on_embedding(slice, &mut each)?;
         Ok(self.unfinished())
     }
 
@@ -225,7 +243,7 @@ impl Scheduler {
 
     /// Answers that are not over.
     pub fn unfinished(&self) -> usize {
-        self.waiting.len() + self.at_work.len()
+        self.waiting.len() + self.at_work.len() + self.embeddings.len()
     }
 
     /// Answers that may be worked on at once.
@@ -242,6 +260,7 @@ impl Scheduler {
     pub fn drop_answer(&mut self, id: AnswerId) -> bool {
         let before = self.unfinished();
         self.waiting.retain(|task| task.id != id);
+        self.drop_embedding(id);
         if let Some(at) = self.at_work.iter().position(|working| working.id == id) {
             let sequence = self.at_work.remove(at).sequence;
             // What was read stays. It is there, so this cannot fail.
@@ -304,7 +323,9 @@ impl Scheduler {
                     let at = self.at_work.partition_point(|other| other.id < id);
                     self.at_work.insert(at, Working { id, request, begun, sequence, worked_before });
                 }
-                (Err(SessionError::CacheFull { .. }), begun) if !self.at_work.is_empty() => {
+                (Err(SessionError::CacheFull { .. } | SessionError::NoPlace { .. }), begun)
+                    if !self.at_work.is_empty() || self.is_embedding() =>
+                {
                     self.waiting.push_front(Task { id, request, begun });
                     return;
                 }
@@ -382,7 +403,8 @@ impl Scheduler {
 
     /// Whether there is no place for another sequence, where so many are there that are in no list.
     fn is_full(&self, more: usize) -> bool {
-        self.at_work.len() + self.idle.len() + self.pinned.len() + more >= self.most
+        let embedding = usize::from(self.is_embedding());
+        self.at_work.len() + self.idle.len() + self.pinned.len() + embedding + more >= self.most
     }
 
     /// How many tokens a sequence has in common with the text, whose last is not among them: its logits are asked for.
@@ -405,8 +427,16 @@ impl Scheduler {
 
     /// Feeds a sequence, for which idle ones leave if need be.
     pub(super) fn feed(&mut self, sequence: SequenceId, tokens: &[u32]) -> Result<(), SessionError> {
+        self.make_room(|sequences| sequences.feed(sequence, tokens))
+    }
+
+    /// Has idle sequences leave until there is room in the cache for what is to be done, or none is left.
+    pub(super) fn make_room(
+        &mut self,
+        mut feed: impl FnMut(&mut Sequences) -> Result<(), SessionError>,
+    ) -> Result<(), SessionError> {
         loop {
-            match self.sequences.feed(sequence, tokens) {
+            match feed(&mut self.sequences) {
                 Err(SessionError::CacheFull { .. }) if !self.idle.is_empty() => {
                     let id = self.idle.remove(0);
                     self.sequences.leave(id)?;
@@ -500,6 +530,7 @@ impl Scheduler {
             self.text = text;
             match fed {
                 Ok(()) => return true,
+                Err(SessionError::CacheFull { .. }) if self.put_back_embedding() => {}
                 Err(SessionError::CacheFull { .. }) if self.at_work.len() > 1 => {
                     self.put_back_youngest();
                     if at == self.at_work.len() {

@@ -80,6 +80,8 @@ pub struct Sequences {
     not_finite: Vec<usize>,
     /// Tokens of a step beside those of sequences with a single one, at most.
     most_of_prompts: usize,
+    /// Whether the step is one of those that are observed.
+    observing: bool,
     /// The members of the step, each with how many of its tokens were worked on before.
     before: Vec<(usize, usize)>,
     generation: u64,
@@ -102,6 +104,8 @@ struct Member {
     donor: Option<(SequenceId, usize)>,
     /// The number of this sequence's logits among those of the last step.
     logits: Option<usize>,
+    /// Whether its tokens are worked on by [`Sequences::step_observed`] alone.
+    observed: bool,
     /// The first token that knows of forgotten ones; None where all that was fed is still there.
     first_after_gap: Option<usize>,
 }
@@ -147,6 +151,7 @@ impl Sequences {
             pages: Vec::with_capacity(options.context.div_ceil(PAGE)),
             donor: None,
             logits: None,
+            observed: false,
             first_after_gap: None,
         };
         Ok(Self {
@@ -159,6 +164,7 @@ impl Sequences {
             rows: Vec::with_capacity(options.logits),
             not_finite: Vec::with_capacity(options.logits),
             most_of_prompts: usize::MAX,
+            observing: false,
             before: Vec::with_capacity(options.sequences),
             generation: 0,
         })
@@ -254,6 +260,7 @@ impl Sequences {
         let member = &mut self.members[place];
         member.id = Some(id);
         member.worked_on = 0;
+        member.observed = false;
         let attached = |&(adapter, scale): &(&Adapter, f32)| Attached { adapter: adapter.clone(), scale };
         member.adapters.extend(adapters.iter().map(attached));
         Ok(id)
@@ -369,7 +376,8 @@ impl Sequences {
         if tokens.is_empty() {
             return Ok(());
         }
-        let donor = if held == 0 { self.most_alike(place, tokens) } else { None };
+        let shares = held == 0 && !self.members[place].observed;
+        let donor = if shares { self.most_alike(place, tokens) } else { None };
         let shared = donor.map_or(0, |(_, common)| common / PAGE);
         // A page that others use as well must not be written to behind what is common.
         let kept = self.members[place].pages.last().filter(|_| !held.is_multiple_of(PAGE));
@@ -396,6 +404,37 @@ impl Sequences {
             self.queue.push(place);
         }
         Ok(())
+    }
+
+    /// Appends tokens to a new sequence that [`Sequences::step_observed`] works on, and no other step. It takes over nothing
+    /// from others, so that all of it is seen.
+    ///
+    /// # Errors
+    /// As for [`Sequences::feed`].
+    pub(crate) fn feed_observed(&mut self, id: SequenceId, tokens: &[u32]) -> Result<(), SessionError> {
+        let place = self.place(id)?;
+        self.members[place].observed = true;
+        self.feed(id, tokens)
+    }
+
+    /// Works on up to `most` tokens of such sequences, and shows `observer` what the output matrix would be multiplied with
+    /// after each of them. Returns how many there were.
+    ///
+    /// # Errors
+    /// As for [`Sequences::step`].
+    pub(crate) fn step_observed(
+        &mut self,
+        most: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<usize, SessionError> {
+        self.limit_prompts(most);
+        self.observing = true;
+        let done = self.advance(&mut (), LogitsOf::None);
+        self.observing = false;
+        if done.as_ref().is_ok_and(|&tokens| tokens > 0) {
+            self.observe_output(observer);
+        }
+        done
     }
 
     /// Forgets all tokens of a sequence but the first `len`. There are no logits until more are fed. A sequence that
@@ -602,7 +641,7 @@ impl Sequences {
     /// Chooses the tokens of a step.
     fn compose(&mut self, logits: LogitsOf) {
         let Self { context, members, queue, tokens, rows, before, .. } = self;
-        let most_of_prompts = self.most_of_prompts;
+        let (most_of_prompts, observing) = (self.most_of_prompts, self.observing);
         let (most, most_logits) = (context.options().batch, context.options().logits);
         let batch = &mut context.ops.batch;
         batch.clear();
@@ -619,7 +658,8 @@ impl Sequences {
                     // There is no room for its logits.
                     count = count.saturating_sub(1);
                 }
-                if (member.waiting() == 1) != single || member.donor.is_some() || count == 0 {
+                let is_meant = (member.waiting() == 1) == single && member.observed == observing;
+                if !is_meant || member.donor.is_some() || count == 0 {
                     continue;
                 }
                 let (start, end) = (member.worked, member.worked + count);

@@ -12,8 +12,8 @@ use siskin::gguf::write::OwnedValue;
 use siskin::sampler::SamplerOptions;
 use siskin::template::Message;
 use siskin::{
-    Adapter, Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Error, Model, SavedHead,
-    Scheduler, SequencesOptions, SessionError, SessionOptions, StateError,
+    Adapter, Answer, AnswerEvent, AnswerId, AnswerLimits, AnswerRequest, Ending, Error, Model, Observer,
+    Rows, SavedHead, Scheduler, SequencesOptions, SessionError, SessionOptions, StateError,
 };
 use siskin_quant::TensorType;
 
@@ -55,6 +55,7 @@ fn step(scheduler: &mut Scheduler, told: &mut Answers) -> Result<usize, SessionE
                 assert_eq!(logprobs, None);
                 told.said.as_mut().unwrap().push(token);
             }
+            AnswerEvent::Embedded { .. } => panic!("no text is embedded"),
             AnswerEvent::Piece(piece) => {
                 assert!(!piece.text.is_empty());
                 told.text.push_str(piece.text);
@@ -281,6 +282,74 @@ fn sequences_beside_those_at_work_keep_what_was_read() {
     assert_eq!(firsts.map(|first| reused(request(first, 2))), [0; 4]);
     assert_eq!(firsts.map(|first| reused(request(first, 2))), [299; 4]);
     assert_eq!([304, 301, 302, 303, 300].map(|first| reused(request(first, 2))), [0, 299, 299, 299, 0]);
+}
+
+/// Sees what the output matrix is multiplied with.
+#[derive(Default)]
+struct Outputs(Vec<Vec<f32>>);
+
+impl Observer for Outputs {
+    fn product(&mut self, tensor: &str, activations: Rows<'_>) {
+        if tensor == "output.weight" || tensor == "token_embd.weight" {
+            self.0.extend(activations.map(<[f32]>::to_vec));
+        }
+    }
+}
+
+#[test]
+fn an_embedding_is_the_same_beside_whatever_else_is_at_work() {
+    for (model, adapters) in KINDS.iter() {
+        let vocabulary = model.vocabulary() as u32;
+        let text =
+            |seed: u32, length: u32| (0..length).map(|at| (at * at + seed * at) % vocabulary).collect();
+        let texts: Vec<Vec<u32>> = vec![text(1, 1), text(2, 300), text(3, 70), text(2, 290)];
+        let adapters: Vec<_> = adapters.iter().take(1).map(|adapter| (adapter.clone(), 0.5)).collect();
+        let expected = texts.iter().map(|text: &Vec<u32>| {
+            let mut session = model.session(&session()).unwrap();
+            adapters.iter().for_each(|(adapter, scale)| session.attach(adapter, *scale).unwrap());
+            let mut seen = Outputs::default();
+            session.feed_observed(text, &mut seen).unwrap();
+            let mean =
+                |at: usize| seen.0.iter().map(|row| f64::from(row[at])).sum::<f64>() / text.len() as f64;
+            let mean: Vec<f32> = (0..seen.0[0].len()).map(|at| mean(at) as f32).collect();
+            (mean, seen.0.last().unwrap().clone())
+        });
+        let expected: Vec<_> = expected.collect();
+        for (most, pages, answers) in [(1, 2, 0), (1, 4, 2), (3, 6, 5)] {
+            let options = SequencesOptions::default().most(most).pages(pages).session(session().context(512));
+            let mut scheduler = Scheduler::new(model.sequences(&options).unwrap());
+            scheduler.limit_slowdown(1.5);
+            let mut asked = Vec::new();
+            for at in 0..answers.max(texts.len()) {
+                if at < answers {
+                    let limits = AnswerLimits::default().tokens(40);
+                    let request = AnswerRequest::new(text(at as u32, 60 + 50 * at as u32)).limits(limits);
+                    let request = request.sampling(SamplerOptions::default().seed(at as u64));
+                    asked.push((scheduler.ask(request.clone()).unwrap(), request));
+                }
+                if let Some(text) = texts.get(at) {
+                    scheduler.embed(text.clone(), adapters.clone()).unwrap();
+                }
+            }
+            let dropped = scheduler.embed(texts[1].clone(), Vec::new()).unwrap();
+            assert!(scheduler.drop_answer(dropped));
+            let (mut embedded, mut told) = (Vec::new(), Answers::new());
+            while scheduler.unfinished() > 0 {
+                let each = |id: AnswerId, event: AnswerEvent<'_>| match event {
+                    AnswerEvent::Embedded { mean, last } => embedded.push((mean.to_vec(), last.to_vec())),
+                    AnswerEvent::Piece(piece) => told.entry(id).or_default().text.push_str(piece.text),
+                    AnswerEvent::Over { error, .. } => assert!(error.is_none(), "{error:?}"),
+                    AnswerEvent::Read { .. } | AnswerEvent::Token { .. } => {}
+                };
+                scheduler.step(each).unwrap();
+            }
+            assert_eq!(embedded, expected, "{}: {most} in {pages} pages", model.name());
+            for (id, request) in asked {
+                let said = told.remove(&id).unwrap_or_default().text;
+                assert_eq!(said, alone(model, &request).text);
+            }
+        }
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Queue {
         let step = self.scheduler.step(|answer, event| {
             let Ok(at) = lines.binary_search_by_key(&answer, |line| line.answer) else { return };
             match event {
-                AnswerEvent::Read { .. } | AnswerEvent::Token { .. } => {}
+                AnswerEvent::Read { .. } | AnswerEvent::Token { .. } | AnswerEvent::Embedded { .. } => {}
                 AnswerEvent::Piece(piece) => {
                     lines[at].reply.push(piece, hide_thoughts);
                 }
