@@ -315,8 +315,8 @@ fn an_embedding_is_the_same_beside_whatever_else_is_at_work() {
             (mean, seen.0.last().unwrap().clone())
         });
         let expected: Vec<_> = expected.collect();
-        for (most, pages, answers) in [(1, 2, 0), (1, 4, 2), (3, 6, 5)] {
-            let options = SequencesOptions::default().most(most).pages(pages).session(session().context(512));
+        for (most, idle, pages, answers) in [(1, 0, 2, 0), (1, 0, 2, 2), (2, 1, 4, 5), (3, 0, 6, 5)] {
+            let options = SequencesOptions::default().most(most).idle(idle).pages(pages).session(session());
             let mut scheduler = Scheduler::new(model.sequences(&options).unwrap());
             scheduler.limit_slowdown(1.5);
             let mut asked = Vec::new();

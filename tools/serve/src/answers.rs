@@ -114,6 +114,8 @@ impl Answers {
                     self.record.over(index, &outcome);
                     Delta::Over(outcome)
                 }
+                // No answer is one.
+                Event::Embedded(_) => continue,
                 Event::Refused(refusal) => {
                     self.unfinished = 0;
                     return Err(refusal);

@@ -32,6 +32,8 @@ pub(crate) enum Prompt {
     Chat(Chat),
     /// Texts and tokens, one behind the other, that are continued as they are. Texts may spell control tokens.
     Parts(Vec<Part>),
+    /// A text that is continued as it is, or looked at as a whole. It spells no control tokens.
+    Given(String),
     /// What is missing in the middle of a text.
     Infill(Infill),
 }

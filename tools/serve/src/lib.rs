@@ -13,6 +13,7 @@ mod answers;
 mod api;
 mod ask;
 mod audit;
+mod embeddings;
 mod http;
 mod infill;
 mod keys;

@@ -10,7 +10,7 @@ use crate::models::{Loaded, Models};
 use crate::options::ServeOptions;
 use crate::refusal::{Reason, Refusal};
 use crate::systemd;
-use crate::worker::{Client, Job};
+use crate::worker::{Client, Job, Task};
 use anyhow::{Context, Result};
 use axum::http::HeaderValue;
 use siskin::AnswerRequest;
@@ -164,7 +164,8 @@ impl Server {
                 .logprobs(ask.logprobs);
             let (client, events) = (Arc::clone(&client), sender.clone());
             let deadline = asked + self.options.answer_time;
-            model.worker.ask(Job { client, request, index, asked, deadline, events })?;
+            let task = Task::Answer(Box::new(request));
+            model.worker.ask(Job { client, task, index, asked, deadline, events })?;
         }
         Ok(Answers { model, name, prompt_tokens, seed, loading, events, unfinished: count, record })
     }
@@ -186,6 +187,7 @@ fn tokens(model: &Model, prompt: &Prompt) -> Result<Vec<u32>, Refusal> {
             let tokens = model.chat_tokens_with(&chat.messages, &rendering(model, chat));
             tokens.map_err(|error| Refusal::invalid(format_args!("messages: {error}")))
         }
+        Prompt::Given(text) => Ok(model.text_tokens(text)),
         Prompt::Parts(parts) => Ok(joined(model, parts)),
         Prompt::Infill(text) => infill::tokens(model.tokenizer(), text),
     }
@@ -214,7 +216,7 @@ pub(crate) fn rendering(model: &Model, chat: &Chat) -> Rendering {
 }
 
 /// Refuses a prompt that cannot be answered.
-fn check_prompt(model: &Loaded, prompt: &[u32]) -> Result<(), Refusal> {
+pub(crate) fn check_prompt(model: &Loaded, prompt: &[u32]) -> Result<(), Refusal> {
     let (tokens, context) = (prompt.len(), model.context);
     if tokens == 0 {
         return Err(Refusal::invalid("the prompt is empty"));

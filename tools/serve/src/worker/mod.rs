@@ -10,7 +10,7 @@ pub(crate) use prefixes::Prefixes;
 
 use crate::refusal::{Reason, Refusal};
 use queue::Queue;
-use siskin::{AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler};
+use siskin::{Adapter, AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -20,10 +20,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use crate::keys::Client;
 
-/// A request for one answer.
+/// A request for one answer, or for what one text comes to.
 pub(crate) struct Job {
     pub(crate) client: Client,
-    pub(crate) request: AnswerRequest,
+    pub(crate) task: Task,
     /// Its number among those of one request.
     pub(crate) index: usize,
     pub(crate) asked: Instant,
@@ -32,8 +32,18 @@ pub(crate) struct Job {
     pub(crate) events: UnboundedSender<(usize, Event)>,
 }
 
+/// What is asked for.
+pub(crate) enum Task {
+    /// An answer.
+    Answer(Box<AnswerRequest>),
+    /// The embedding of these tokens, with these adapters.
+    Embed { tokens: Vec<u32>, adapters: Vec<(Adapter, f32)> },
+}
+
 /// What is new of an answer.
 pub(crate) enum Event {
+    /// The mean of what the text's tokens come to. There is no more.
+    Embedded(Vec<f32>),
     /// More of its text, whole characters.
     Piece(Channel, String),
     /// A token, where probabilities were asked for.
@@ -274,12 +284,17 @@ impl Work {
             && let Some(job) = self.queue.pop()
         {
             self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-            let AnswerRequest { prompt, adapters, .. } = &job.request;
-            let prompt_tokens = prompt.len();
-            if let Some(prefixes) = &mut self.prefixes {
-                prefixes.restore(&mut self.scheduler, prompt, adapters);
-            }
-            match self.scheduler.ask(job.request.clone()) {
+            let prompt_tokens = job.task.tokens().len();
+            let asked = match &job.task {
+                Task::Answer(request) => {
+                    if let Some(prefixes) = &mut self.prefixes {
+                        prefixes.restore(&mut self.scheduler, &request.prompt, &request.adapters);
+                    }
+                    self.scheduler.ask(AnswerRequest::clone(request))
+                }
+                Task::Embed { tokens, adapters } => self.scheduler.embed(tokens.clone(), adapters.clone()),
+            };
+            match asked {
                 Ok(id) => {
                     let at_work = AtWork { job, prompt_tokens, begun: Instant::now(), read: None };
                     self.at_work.insert(id, at_work);
@@ -302,6 +317,12 @@ impl Work {
                 AnswerEvent::Token { logprobs: None, .. } => {}
                 AnswerEvent::Piece(piece) => {
                     work.job.tell(Event::Piece(piece.channel, piece.text.to_owned()));
+                }
+                AnswerEvent::Embedded { mean, .. } => {
+                    let over = work.over(Ending::Complete, Vec::new(), 0, None);
+                    figures.add(work.prompt_tokens, &over);
+                    work.job.tell(Event::Embedded(mean.to_vec()));
+                    at_work.remove(&id);
                 }
                 AnswerEvent::Over { ending, tokens, thought_tokens, stop, error } => {
                     let error = error.map(|error| error.to_string());
@@ -327,6 +348,16 @@ impl AtWork {
             answer: now - read,
         };
         Over { ending, error, stop: None, tokens, thought_tokens, reused, times }
+    }
+}
+
+impl Task {
+    /// The tokens that it begins with.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        match self {
+            Task::Answer(request) => &request.prompt,
+            Task::Embed { tokens, .. } => tokens,
+        }
     }
 }
 

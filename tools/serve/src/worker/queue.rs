@@ -47,7 +47,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::keys::Keys;
-    use siskin::AnswerRequest;
+    use crate::worker::Task;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -56,7 +56,7 @@ mod tests {
         let now = Instant::now();
         Job {
             client: Arc::new(Arc::new(Keys::open(None).unwrap()).admit(None, client).unwrap()),
-            request: AnswerRequest::default(),
+            task: Task::Answer(Box::default()),
             index,
             asked: now,
             deadline: now,

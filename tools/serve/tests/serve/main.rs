@@ -6,6 +6,7 @@
 mod adapters;
 mod anthropic;
 mod client;
+mod embeddings;
 mod llama_cpp;
 mod ollama;
 mod openai;

@@ -154,6 +154,7 @@ pub(super) fn text_of(prompt: &Prompt) -> String {
             Part::Text(text) => Some(text.as_str()),
             Part::Token(_) => None,
         }),
+        Prompt::Given(text) => return text.clone(),
         Prompt::Chat(_) | Prompt::Infill(_) => return String::new(),
     }
     .collect()

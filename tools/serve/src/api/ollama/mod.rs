@@ -2,6 +2,7 @@
 
 mod answers;
 mod chat;
+mod embed;
 mod generate;
 mod models;
 mod options;
@@ -29,6 +30,8 @@ pub(super) fn routes() -> Router<Arc<Server>> {
         .route("/api/delete", delete(pull::delete))
         .route("/api/copy", post(pull::copy))
         .route("/api/chat", post(chat::chat))
+        .route("/api/embed", post(embed::embed))
+        .route("/api/embeddings", post(embed::embeddings))
         .route("/api/generate", post(generate::generate))
 }
 

@@ -1,0 +1,91 @@
+//! What texts come to as a whole, for whoever compares them.
+
+use crate::ask::{KeepAlive, Prompt};
+use crate::refusal::Refusal;
+use crate::server::{Server, check_prompt, prompt_tokens};
+use crate::worker::{Client, Event, Job, Task};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// A request for the embeddings of some texts.
+pub(crate) struct EmbedAsk {
+    /// As for an [`Ask`](crate::ask::Ask).
+    pub(crate) model: Option<String>,
+    pub(crate) texts: Vec<Prompt>,
+    /// Whether a text that is too long is cut, and not refused.
+    pub(crate) truncate: bool,
+    pub(crate) keep_alive: Option<KeepAlive>,
+}
+
+/// What texts come to: the mean over their tokens of the activations that logits are made of, as vectors of length 1.
+pub(crate) struct Embeddings {
+    /// The name by which the request called the model.
+    pub(crate) name: String,
+    pub(crate) vectors: Vec<Vec<f32>>,
+    /// Tokens of all texts.
+    pub(crate) tokens: usize,
+    pub(crate) loading: Duration,
+    pub(crate) all: Duration,
+}
+
+impl Server {
+    /// The embeddings of texts, once all are worked out.
+    ///
+    /// # Errors
+    /// As for [`Server::answer`].
+    pub(crate) async fn embed(&self, client: Client, ask: EmbedAsk) -> Result<Embeddings, Refusal> {
+        let asked = Instant::now();
+        let (name, named) = self.models.split(ask.model.as_deref());
+        let (model, loading) = self.models.open(name, ask.keep_alive).await?;
+        let names: Vec<(String, f32)> = named.into_iter().map(|name| (name.to_owned(), 1.0)).collect();
+        let adapters = model.named_adapters(&names)?;
+        let name = ask.model.clone().unwrap_or_else(|| model.name.clone());
+        let mut texts = Vec::with_capacity(ask.texts.len());
+        for text in ask.texts {
+            let mut tokens = prompt_tokens(&model, text).await?;
+            if ask.truncate {
+                tokens.truncate(model.context - 1);
+            }
+            check_prompt(&model, &tokens)?;
+            texts.push(tokens);
+        }
+        model.worker.check_room(texts.len())?;
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let all: usize = texts.iter().map(Vec::len).sum();
+        let mut vectors = vec![Vec::new(); texts.len()];
+        for (index, tokens) in texts.into_iter().enumerate() {
+            let task = Task::Embed { tokens, adapters: adapters.clone() };
+            let (client, events) = (Client::clone(&client), sender.clone());
+            let deadline = asked + self.options.answer_time;
+            model.worker.ask(Job { client, task, index, asked, deadline, events })?;
+        }
+        drop(sender);
+        let mut left = vectors.len();
+        while left > 0 {
+            match events.recv().await {
+                Some((index, Event::Embedded(mean))) => {
+                    if let Some(vector) = vectors.get_mut(index) {
+                        *vector = unit(&mean);
+                        left -= 1;
+                    }
+                }
+                Some((_, Event::Refused(refusal))) => return Err(refusal),
+                Some((_, Event::Over(over))) => {
+                    let said = over.error.unwrap_or_else(|| "the text was not worked out".to_owned());
+                    return Err(Refusal::internal(said));
+                }
+                Some(_) => {}
+                None => return Err(Refusal::internal("the model's thread has ended")),
+            }
+        }
+        client.count(all);
+        Ok(Embeddings { name, vectors, tokens: all, loading, all: asked.elapsed() })
+    }
+}
+
+/// The vector of length 1 in the same direction. One of length 0 stays.
+fn unit(vector: &[f32]) -> Vec<f32> {
+    let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let scale = if length > 0.0 { 1.0 / length } else { 1.0 };
+    vector.iter().map(|&x| (f64::from(x) * scale) as f32).collect()
+}
