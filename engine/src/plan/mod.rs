@@ -194,6 +194,10 @@ impl Outline {
             return 0;
         }
         let shared = GrammarVocabulary::bytes_for(self.network.config().vocabulary, self.texts) as u64;
+        if shared == 0 {
+            // A build without them.
+            return 0;
+        }
         shared.saturating_add(answers.saturating_mul(GRAMMAR))
     }
 

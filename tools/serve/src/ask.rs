@@ -1,6 +1,7 @@
 //! What is asked of a model, in no API's own words.
 
 use siskin::AnswerLimits;
+use siskin::grammar::GrammarSource;
 use siskin::sampler::SamplerOverrides;
 use siskin::template::{Json, Message};
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub(crate) struct Ask {
     pub(crate) adapters: Vec<(String, f32)>,
     pub(crate) sampling: SamplerOverrides,
     pub(crate) limits: AnswerLimits,
+    /// What the answer keeps to.
+    pub(crate) format: Option<Format>,
     /// How many of the most probable tokens are told with each one.
     pub(crate) logprobs: Option<usize>,
     /// Whether control tokens stand in the answer by their own text.
@@ -23,6 +26,14 @@ pub(crate) struct Ask {
     pub(crate) answers: usize,
     /// How long the model stays in memory afterwards, where the request has a say in it.
     pub(crate) keep_alive: Option<KeepAlive>,
+}
+
+/// What an answer is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    /// The field of the request that says so.
+    pub(crate) field: &'static str,
+    pub(crate) source: GrammarSource,
 }
 
 /// What the answer goes on from.

@@ -10,6 +10,7 @@ use crate::options::AuditOptions;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use siskin::AnswerLimits;
+use siskin::grammar::GrammarSource;
 use siskin::sampler::SamplerOptions;
 use siskin_kit::hash;
 use std::fs::{self, File, OpenOptions};
@@ -151,6 +152,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) special: bool,
     /// By name, each with its scale.
     pub(crate) adapters: &'a [(String, f32)],
+    /// What they keep to, and whether there may be thoughts before that.
+    pub(crate) format: Option<(&'a GrammarSource, bool)>,
 }
 
 impl Record {
@@ -167,6 +170,9 @@ impl Record {
             let mut common = common(client, model, prompt, manner);
             if audit.texts {
                 common.insert("prompt".to_owned(), json!(prompt));
+            }
+            if let Some((source, thinks)) = manner.format {
+                common.insert("grammar".to_owned(), grammar(source, thinks, audit.texts));
             }
             (Arc::clone(audit), common)
         });
@@ -248,6 +254,16 @@ fn common(client: &Client, model: &Loaded, prompt: &[u32], manner: &Manner<'_>) 
         ("prompt_hash", json!(of_tokens(prompt))),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What answers keep to. Its text is a client's own, as a prompt is.
+fn grammar(source: &GrammarSource, thinks: bool, texts: bool) -> Value {
+    let (kind, text) = source.to_named();
+    let mut value = json!({"kind": kind, "thinks": thinks, "hash": hash::of(text.as_bytes())});
+    if texts {
+        value["text"] = json!(text);
+    }
+    value
 }
 
 /// The hash of tokens.

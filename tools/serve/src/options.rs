@@ -91,6 +91,8 @@ pub struct ServeOptions {
     pub body: usize,
     /// How many times longer an answer's next token may take while others' prompts are read.
     pub slowdown: f32,
+    /// Whether answers may keep to grammars, for which a model takes more memory.
+    pub grammars: bool,
     /// Where beginnings of prompts are kept; None: nowhere.
     pub prefixes: Option<PrefixOptions>,
     /// Beginnings of prompts that are there from the start, of each model whose template takes them.
@@ -119,6 +121,7 @@ impl ServeOptions {
             keep_alive: Some(Duration::from_mins(5)),
             body: 16 << 20,
             slowdown: 2.0,
+            grammars: true,
             prefixes: None,
             pinned: Vec::new(),
             answer_time: Duration::from_mins(30),

@@ -1,6 +1,6 @@
 use crate::answers::Answers;
 use crate::api;
-use crate::ask::{Ask, Chat, Part, Prompt};
+use crate::ask::{Ask, Chat, Format, Part, Prompt};
 use crate::audit::{Audit, Manner, Record};
 use crate::http::{self, Listener};
 use crate::infill;
@@ -14,6 +14,7 @@ use crate::worker::{Client, Job, Task};
 use anyhow::{Context, Result};
 use axum::http::HeaderValue;
 use siskin::AnswerRequest;
+use siskin::grammar::Grammar;
 use siskin::sampler::SamplerOptions;
 use siskin::template::{Json, Rendering};
 use siskin::tokenizer::Special;
@@ -144,14 +145,20 @@ impl Server {
         let count = ask.answers.max(1);
         model.worker.check_room(count)?;
         let name = ask.model.clone().unwrap_or_else(|| model.name.clone());
+        let thinks = matches!(&ask.prompt, Prompt::Chat(chat) if chat.think != Some(false));
         let prompt = prompt_tokens(&model, ask.prompt).await?;
         check_prompt(&model, &prompt)?;
+        let grammar = match &ask.format {
+            Some(format) => Some(compiled(&model, format.clone(), thinks).await?),
+            None => None,
+        };
 
         let sampling = SamplerOptions::default().overlay(model.model.sampling()).overlay(&ask.sampling);
         sampling.validate().map_err(Refusal::invalid)?;
         let seed = sampling.seed.unwrap_or_else(draw_seed);
         let (limits, special) = (&ask.limits, ask.special);
-        let manner = Manner { sampling: &sampling, seed, limits, special, adapters: &names };
+        let format = ask.format.as_ref().map(|format| (&format.source, thinks));
+        let manner = Manner { sampling: &sampling, seed, limits, special, adapters: &names, format };
         let record = Record::new(self.audit.as_ref(), &client, &model, &prompt, &manner, count);
         let (sender, events) = mpsc::unbounded_channel();
         let prompt_tokens = prompt.len();
@@ -161,6 +168,7 @@ impl Server {
                 .limits(ask.limits.clone())
                 .special(ask.special)
                 .adapters(adapters.clone())
+                .grammar(grammar.clone())
                 .logprobs(ask.logprobs);
             let (client, events) = (Arc::clone(&client), sender.clone());
             let deadline = asked + self.options.answer_time;
@@ -169,6 +177,20 @@ impl Server {
         }
         Ok(Answers { model, name, prompt_tokens, seed, loading, events, unfinished: count, record })
     }
+}
+
+/// The grammar of a format, compiled where nobody waits for it. The model thinks before it, or it does not.
+///
+/// # Errors
+/// A source that is wrong or cannot be kept to, and a server without grammars.
+async fn compiled(model: &Arc<Loaded>, format: Format, thinks: bool) -> Result<Grammar, Refusal> {
+    let Format { field, source } = format;
+    let of = Arc::clone(model);
+    let compiling = tokio::task::spawn_blocking(move || of.grammar(&source));
+    let grammar = compiling.await.map_err(Refusal::internal)?;
+    let grammar =
+        grammar.map_err(|refusal| Refusal { message: format!("{field}: {}", refusal.message), ..refusal })?;
+    Ok(if thinks { grammar } else { grammar.without_thoughts() })
 }
 
 /// The tokens of a prompt, made where nobody waits for it.

@@ -65,6 +65,29 @@ impl GrammarSource {
             GrammarSource::Gbnf(_) => "GBNF grammar",
         }
     }
+
+    /// What it is in a file or a log, and its text: `json_object`, which has none, `json_schema`, `regex`, `lark`, `gbnf`.
+    pub fn to_named(&self) -> (&'static str, &str) {
+        match self {
+            GrammarSource::JsonObject => ("json_object", ""),
+            GrammarSource::JsonSchema(text) => ("json_schema", text),
+            GrammarSource::Regex(text) => ("regex", text),
+            GrammarSource::Lark(text) => ("lark", text),
+            GrammarSource::Gbnf(text) => ("gbnf", text),
+        }
+    }
+
+    /// The source that [`to_named`](Self::to_named) wrote so; None for a name that none has.
+    pub fn from_named(name: &str, text: String) -> Option<Self> {
+        Some(match name {
+            "json_object" => GrammarSource::JsonObject,
+            "json_schema" => GrammarSource::JsonSchema(text),
+            "regex" => GrammarSource::Regex(text),
+            "lark" => GrammarSource::Lark(text),
+            "gbnf" => GrammarSource::Gbnf(text),
+            _ => return None,
+        })
+    }
 }
 
 /// Where an answer stands when it is to keep to a grammar.

@@ -4,6 +4,7 @@ use crate::arguments::{InputPath, MemoryArguments, ModelFlag, SessionArguments};
 use crate::terminal::note;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use siskin::grammar::GrammarSource;
 use siskin::sampler::{SamplerOptions, SamplerOverrides};
 use siskin::template::Json;
 use siskin::{Answer, AnswerLimits, CacheType, CacheTypes, Model};
@@ -47,6 +48,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut answer = Answer::with_sampler(session, sampler);
     answer.set_limits(line.limits.clone());
     answer.show_special(line.special);
+    if let Some((source, thinks)) = &line.grammar {
+        let grammar = answer.session().model().grammar(source).with_context(|| place.clone())?;
+        answer.set_grammar(Some(if *thinks { grammar } else { grammar.without_thoughts() }));
+    }
     answer.ask_tokens(&line.prompt)?;
     let mut said = String::new();
     while let Some(piece) = answer.next_piece()? {
@@ -84,6 +89,8 @@ struct Line {
     sampling: SamplerOptions,
     limits: AnswerLimits,
     special: bool,
+    /// What the answer keeps to, and whether it may think before.
+    grammar: Option<(GrammarSource, bool)>,
     answer_hash: String,
 }
 
@@ -121,6 +128,7 @@ impl Line {
             sampling: SamplerOptions::default().overlay(&sampling).seed(seed),
             limits: AnswerLimits::default().tokens(tokens).stop(stop),
             special: fields.flag("special")?.unwrap_or(false),
+            grammar: fields.take("grammar").map(grammar).transpose()?,
             answer_hash,
         })
     }
@@ -131,6 +139,15 @@ impl Line {
         ensure!(found == self.weights, "the answer is of weights {}, the model has {found}", self.weights);
         Ok(())
     }
+}
+
+/// What an answer keeps to, and whether it may think before.
+fn grammar(value: Json) -> Result<(GrammarSource, bool)> {
+    let mut fields = Object::of("grammar", value)?;
+    let (kind, text) = (fields.require_text("kind")?, fields.require_text("text")?);
+    let thinks = fields.flag("thinks")?.unwrap_or(true);
+    let source = GrammarSource::from_named(&kind, text);
+    Ok((source.with_context(|| format!("grammar.kind: there is no {kind:?}"))?, thinks))
 }
 
 fn tokens(value: &Json) -> Option<Vec<u32>> {
@@ -163,4 +180,28 @@ fn types(value: &Json) -> Option<CacheTypes> {
 
 fn of_tokens(tokens: &[u32]) -> String {
     hash::of(&tokens.iter().flat_map(|token| token.to_le_bytes()).collect::<Vec<u8>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_the_answer_keeps_to() {
+        let line = |grammar: &str| {
+            let text = format!(
+                r#"{{"weights": "0", "context": 8, "cache": ["f16", "f16"], "prompt": [1], "sampling": {{}}, "seed": 1,
+                    "finish": "stop", "answer_hash": "0", "grammar": {grammar}}}"#
+            );
+            Line::read(&text).map(|line| line.grammar).map_err(|error| error.to_string())
+        };
+        let schema = GrammarSource::JsonSchema("{}".to_owned());
+        assert_eq!(
+            line(r#"{"kind": "json_schema", "text": "{}", "thinks": false}"#),
+            Ok(Some((schema, false)))
+        );
+        assert_eq!(line("null"), Ok(None));
+        assert_eq!(line(r#"{"kind": "xml", "text": ""}"#).unwrap_err(), "grammar.kind: there is no \"xml\"");
+        assert_eq!(line(r#"{"kind": "lark"}"#).unwrap_err(), "grammar.text is missing, expected a text");
+    }
 }

@@ -81,6 +81,10 @@ pub(crate) struct Arguments {
     /// How many times longer the next token of an answer may take while the prompts of others are read
     #[arg(long, value_name = "TIMES", default_value_t = 2.0, value_parser = slowdown)]
     slowdown: f32,
+    /// Refuse JSON schemas, grammars and tools, for which a model takes more memory
+    #[cfg(feature = "grammar")]
+    #[arg(long)]
+    no_grammars: bool,
     /// Keep what prompts come to in this folder, so that a server that begins anew does not read them again
     #[arg(long, value_name = "FOLDER")]
     cache_dir: Option<OutputPath>,
@@ -153,6 +157,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     options.session = arguments.neighbour.begin(arguments.session.options(arguments.ctx_size))?;
     options.memory = arguments.memory.bytes();
     options.slowdown = arguments.slowdown;
+    #[cfg(feature = "grammar")]
+    {
+        options.grammars = !arguments.no_grammars;
+    }
     let Size(bytes) = arguments.cache_size;
     let folder = arguments.cache_dir.as_ref().map(|folder| folder.to_path_buf());
     options.prefixes = folder.map(|folder| PrefixOptions { folder, bytes });

@@ -63,19 +63,6 @@ pub(super) fn tool(_name: &str, tool: Json) -> Result<Json> {
     Ok(tool)
 }
 
-/// Refuses an answer in another form than a text.
-///
-/// # Errors
-/// Any `type` but `text`, of an object that must have one.
-pub(super) fn text_alone(fields: &mut Object, name: &str) -> Result<(), Refusal> {
-    let path = fields.name(name);
-    let Some(format) = fields.take(name) else { return Ok(()) };
-    match Object::of(&path, format)?.require_text("type")?.as_str() {
-        "text" => Ok(()),
-        other => Err(Refusal::invalid(format_args!("{path}: {other:?} is not supported, only \"text\" is"))),
-    }
-}
-
 /// Whether the model is to think first, in OpenAI's words for how much.
 ///
 /// # Errors

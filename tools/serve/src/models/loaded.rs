@@ -5,6 +5,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::worker::{Figures, Prefixes, Worker};
 use anyhow::{Context, Result, bail};
 use siskin::gguf::Gguf;
+use siskin::grammar::{Grammar, GrammarError, GrammarSource};
 use siskin::plan::{Outline, Plan};
 use siskin::template::{Message, Rendering};
 use siskin::{Adapter, AdapterOutline, Model, Scheduler, SequencesOptions};
@@ -27,6 +28,8 @@ pub(crate) struct Loaded {
     pub(crate) cache: [&'static str; 2],
     /// The adapters that it can have, by name.
     pub(crate) adapters: Vec<(String, Adapter)>,
+    /// Whether answers may keep to grammars.
+    grammars: bool,
 }
 
 impl Loaded {
@@ -43,6 +46,9 @@ impl Loaded {
         let file = open_file(name, source)?;
         let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
         let adapters = adapter_files(&mut outline, options)?;
+        if options.grammars {
+            outline.add_grammars();
+        }
         let mut session = options.session.clone();
         session.context = session.context.map(|context| context.min(outline.context_length()));
         let wanted = SequencesOptions::default().most(options.parallel).idle(options.idle).session(session);
@@ -86,7 +92,8 @@ impl Loaded {
         }
         let worker = Worker::start(scheduler, prefixes, options.queue, Arc::clone(figures));
         let worker = worker.context("the model's thread")?;
-        Ok(Self { name: name.to_owned(), model, worker, plan, context, cache, adapters })
+        let grammars = options.grammars;
+        Ok(Self { name: name.to_owned(), model, worker, plan, context, cache, adapters, grammars })
     }
 }
 
@@ -116,6 +123,22 @@ impl Loaded {
             }
         }
         Ok(found)
+    }
+
+    /// Compiles a grammar.
+    ///
+    /// # Errors
+    /// What is wrong with its source, and a server that has none.
+    pub(crate) fn grammar(&self, source: &GrammarSource) -> Result<Grammar, Refusal> {
+        if !self.grammars {
+            return Err(Refusal::new(Reason::Unsupported, "the server was started without grammars"));
+        }
+        self.model.grammar(source).map_err(|error| match error {
+            GrammarError::NotBuilt | GrammarError::Vocabulary { .. } => {
+                Refusal::new(Reason::Unsupported, error)
+            }
+            error => Refusal::invalid(error),
+        })
     }
 
     /// Says what it takes.

@@ -158,10 +158,10 @@ fn what_is_wrong_is_said_in_llama_cpp_s_form() {
         ("/completion", json!({"prompt": ["a", "b"]}), 400, "invalid_request_error", "several prompts"),
         (
             "/completion",
-            json!({"prompt": "a", "grammar": "root ::= \"a\""}),
+            json!({"prompt": "a", "grammar": "root ::= b"}),
             400,
             "invalid_request_error",
-            "grammar",
+            "grammar: GBNF grammar",
         ),
         ("/completion", json!({"prompt": "a", "samplers": ["best"]}), 400, "invalid_request_error", "best"),
         ("/completion", json!({"prompt": "a", "logit_bias": 3}), 400, "invalid_request_error", "logit_bias"),

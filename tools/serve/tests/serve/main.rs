@@ -7,6 +7,7 @@ mod adapters;
 mod anthropic;
 mod client;
 mod embeddings;
+mod formats;
 mod llama_cpp;
 mod ollama;
 mod openai;

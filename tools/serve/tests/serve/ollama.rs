@@ -114,7 +114,7 @@ fn what_is_wrong_is_said_in_ollama_s_form() {
         ("/api/show", json!({"model": "other"}), 404, "model \"other\" not found"),
         ("/api/generate", json!({"model": "other", "keep_alive": 0}), 404, "model \"other\" not found"),
         ("/api/chat", json!({"messages": "Hello"}), 400, "messages: expected an array"),
-        ("/api/chat", json!({"messages": hello, "format": "json"}), 400, "format: not supported"),
+        ("/api/chat", json!({"messages": hello, "format": "xml"}), 400, "format: expected"),
         (
             "/api/chat",
             json!({"messages": hello, "tools": [{"type": "function"}]}),

@@ -1,7 +1,7 @@
 //! What a request says.
 
 use crate::api::sampling::sampling;
-use crate::api::{content, fields};
+use crate::api::{content, fields, format};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::refusal::Refusal;
 use anyhow::{Result, bail};
@@ -21,11 +21,18 @@ pub(super) fn ask(mut fields: Object) -> Result<Ask, Refusal> {
         fields.take("stop_sequences").map(|stop| openai::stops("stop_sequences", &stop)).transpose()?;
     let model = fields.text("model")?;
     let sampling = sampling(&mut fields)?;
+    let format = match fields.take("output_config") {
+        Some(output) => {
+            format::typed(&mut Object::of("output_config", output)?, "format", "output_config.format")?
+        }
+        None => format::typed(&mut fields, "output_format", "output_format")?,
+    };
     let chat = chat(fields)?;
     Ok(Ask {
         model,
         prompt: Prompt::Chat(chat),
         sampling,
+        format,
         limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
         ..Ask::default()
     })
@@ -33,10 +40,7 @@ pub(super) fn ask(mut fields: Object) -> Result<Ask, Refusal> {
 
 /// Reads the conversation of a request.
 pub(super) fn chat(mut fields: Object) -> Result<Chat, Refusal> {
-    fields::refuse(&mut fields, &["container", "mcp_servers", "output_format"])?;
-    if let Some(output) = fields.take("output_config") {
-        fields::refuse(&mut Object::of("output_config", output)?, &["format"])?;
-    }
+    fields::refuse(&mut fields, &["container", "mcp_servers"])?;
     let tools = fields::tools(&mut fields, tool)?;
     let system = fields.take("system").map(|system| content::text("system", system, &[])).transpose()?;
     let turns = match fields.take("messages") {

@@ -1,7 +1,7 @@
 //! What a request for a completion says.
 
-use crate::api::fields;
 use crate::api::sampling::sampling;
+use crate::api::{fields, format};
 use crate::ask::{Ask, Infill, Part, Prompt};
 use crate::refusal::Refusal;
 use anyhow::{Result, bail};
@@ -22,15 +22,7 @@ pub(super) fn ask(
 ) -> Result<Ask, Refusal> {
     fields::refuse(
         fields,
-        &[
-            "grammar",
-            "json_schema",
-            "image_data",
-            "multimodal_data",
-            "post_sampling_probs",
-            "n_indent",
-            "t_max_predict_ms",
-        ],
+        &["image_data", "multimodal_data", "post_sampling_probs", "n_indent", "t_max_predict_ms"],
     )?;
     let stop = fields.take("stop").filter(|stop| *stop != Json::Array(Vec::new()));
     let stop = stop.map(|stop| openai::stops("stop", &stop)).transpose()?;
@@ -44,6 +36,7 @@ pub(super) fn ask(
         prompt,
         adapters: fields::adapters(fields, adapters)?,
         sampling: sampling_of(fields, tokenizer)?,
+        format: format::llama_cpp(fields)?,
         limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
         logprobs: (probabilities > 0 || with_tokens).then_some(probabilities),
         ..Ask::default()

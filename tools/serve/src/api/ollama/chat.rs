@@ -3,7 +3,7 @@
 use super::answers::{Form, answer, lifecycle};
 use super::options::{keep_alive, options, think};
 use super::respond;
-use crate::api::fields;
+use crate::api::{fields, format};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::http;
 use crate::refusal::Refusal;
@@ -38,7 +38,6 @@ pub(super) async fn chat(
 }
 
 fn ask(mut fields: Object) -> Result<Ask, Refusal> {
-    fields::refuse(&mut fields, &["format"])?;
     let tools = fields::tools(&mut fields, fields::tool)?;
     let messages = fields.take("messages").map(messages).transpose()?.unwrap_or_default();
     let (sampling, limits) = options(&mut fields)?;
@@ -47,6 +46,7 @@ fn ask(mut fields: Object) -> Result<Ask, Refusal> {
         prompt: Prompt::Chat(Chat { messages, tools, think: think(&mut fields)?, ..Chat::default() }),
         sampling,
         limits,
+        format: format::ollama(&mut fields)?,
         logprobs: fields::logprobs(&mut fields)?,
         keep_alive: keep_alive(&mut fields)?,
         ..Ask::default()

@@ -4,7 +4,7 @@ use super::answers::{Form, answer, lifecycle};
 use super::chat::no_images;
 use super::options::{keep_alive, options, think};
 use super::respond;
-use crate::api::fields;
+use crate::api::{fields, format};
 use crate::ask::{Ask, Chat, Infill, Part, Prompt};
 use crate::http;
 use crate::refusal::Refusal;
@@ -39,7 +39,7 @@ pub(super) async fn generate(
 
 /// Reads a request, and whether its prompt is empty.
 fn ask(mut fields: Object) -> Result<(Ask, bool), Refusal> {
-    fields::refuse(&mut fields, &["format", "template", "context"])?;
+    fields::refuse(&mut fields, &["template", "context"])?;
     no_images(&mut fields)?;
     let text = fields.text("prompt")?.unwrap_or_default();
     let is_empty = text.is_empty();
@@ -60,6 +60,7 @@ fn ask(mut fields: Object) -> Result<(Ask, bool), Refusal> {
         prompt,
         sampling,
         limits,
+        format: format::ollama(&mut fields)?,
         logprobs: fields::logprobs(&mut fields)?,
         keep_alive: keep_alive(&mut fields)?,
         ..Ask::default()

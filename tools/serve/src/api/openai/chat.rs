@@ -5,7 +5,7 @@ use super::{error, respond};
 use crate::answers::{Answers, Delta, Outcome, Whole};
 use crate::api::logprobs::logprob;
 use crate::api::sampling::{logit_bias, sampling};
-use crate::api::{fields, id};
+use crate::api::{fields, format, id};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::http;
 use crate::refusal::Refusal;
@@ -62,7 +62,7 @@ fn ask(mut fields: Object, adapters: &[(String, PathBuf)]) -> Result<Ask, Refusa
         return Err(Refusal::invalid("messages: expected one or more"));
     }
     fields::refuse(&mut fields, &["functions", "audio", "web_search_options"])?;
-    fields::text_alone(&mut fields, "response_format")?;
+    let format = format::of_chat(&mut fields)?;
     let tools = fields::tools(&mut fields, fields::tool)?;
     let variables = fields.typed("chat_template_kwargs", "an object", openai::variables)?;
     let stop = fields.take("stop").map(|value| openai::stops("stop", &value)).transpose()?;
@@ -79,6 +79,7 @@ fn ask(mut fields: Object, adapters: &[(String, PathBuf)]) -> Result<Ask, Refusa
         adapters: fields::adapters(&mut fields, adapters)?,
         sampling: sampling(&mut fields)?.logit_bias(bias),
         limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
+        format,
         logprobs: fields::logprobs(&mut fields)?,
         answers: fields::answers(&mut fields)?,
         ..Ask::default()

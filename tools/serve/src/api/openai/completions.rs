@@ -6,7 +6,7 @@ use crate::answers::{Answers, Delta, Outcome, Whole};
 use crate::api::logprobs::{bytes, finite};
 use crate::api::prompts::prompts;
 use crate::api::sampling::{logit_bias, sampling};
-use crate::api::{fields, id};
+use crate::api::{fields, format, id};
 use crate::ask::{Ask, Part, Prompt};
 use crate::http;
 use crate::refusal::Refusal;
@@ -111,6 +111,7 @@ impl Completions {
             adapters: fields::adapters(&mut fields, adapters)?,
             sampling: sampling(&mut fields)?.logit_bias(bias),
             limits: AnswerLimits::default().tokens(tokens).stop(stop.unwrap_or_default()),
+            format: format::llama_cpp(&mut fields)?,
             logprobs,
             answers,
             ..Ask::default()

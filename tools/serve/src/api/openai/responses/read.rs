@@ -1,7 +1,7 @@
 //! What a request says.
 
 use crate::api::sampling::{logit_bias, sampling};
-use crate::api::{content, fields};
+use crate::api::{content, fields, format};
 use crate::ask::{Ask, Chat, Prompt};
 use crate::refusal::Refusal;
 use anyhow::{Result, bail};
@@ -13,9 +13,12 @@ use siskin_kit::json::{Kind, Object};
 /// Reads a request, and what of it the response says again.
 pub(super) fn ask(mut fields: Object) -> Result<(Ask, Value), Refusal> {
     fields::refuse(&mut fields, &["previous_response_id", "conversation", "background", "prompt"])?;
-    if let Some(text) = fields.take("text") {
-        fields::text_alone(&mut Object::of("text", text)?, "format")?;
-    }
+    let text = fields.take("text").unwrap_or(Json::Object(Vec::new()));
+    let shown = match &text {
+        Json::Object(fields) if fields.iter().any(|(name, _)| name == "format") => json!(text),
+        _ => json!({"format": {"type": "text"}}),
+    };
+    let format = format::typed(&mut Object::of("text", text)?, "format", "text.format")?;
     let tools = fields::tools(&mut fields, tool)?;
     let instructions = fields.text("instructions")?;
     let system =
@@ -49,6 +52,7 @@ pub(super) fn ask(mut fields: Object) -> Result<(Ask, Value), Refusal> {
     let metadata = fields.take("metadata").unwrap_or(Json::Object(Vec::new()));
     let echoed = json!({
         "instructions": instructions,
+        "text": shown,
         "max_output_tokens": tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -59,6 +63,7 @@ pub(super) fn ask(mut fields: Object) -> Result<(Ask, Value), Refusal> {
         prompt: Prompt::Chat(Chat { messages, tools, think, ..Chat::default() }),
         sampling,
         limits: AnswerLimits::default().tokens(tokens),
+        format,
         logprobs,
         ..Ask::default()
     };
