@@ -83,7 +83,7 @@ fn together(model: &Model, requests: &[AnswerRequest], most: usize, pages: Optio
             let told = &mut told[ids.iter().position(|other| *other == id).unwrap()];
             match event {
                 AnswerEvent::Piece(piece) if piece.channel == Channel::Text => told.0.push_str(piece.text),
-                AnswerEvent::Piece(_) | AnswerEvent::Read { .. } => {}
+                AnswerEvent::Piece(_) | AnswerEvent::Read { .. } | AnswerEvent::Embedded { .. } => {}
                 // Each that is asked for has its own, forced or not.
                 AnswerEvent::Token { token, logprobs } => {
                     assert_eq!(logprobs.is_some(), asks);
