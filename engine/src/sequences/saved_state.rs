@@ -2,7 +2,8 @@ use std::io::{self, Read, Write};
 
 use twox_hash::XxHash3_128;
 
-use super::{SequenceId, Sequences, SessionError, finite};
+use super::step::finite;
+use super::{SequenceId, Sequences, SessionError};
 use crate::model::{Adapter, Attached};
 use crate::state::{CacheType, CacheTypes, PAGE, Segment, States};
 

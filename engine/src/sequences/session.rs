@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::decoding::{Decoding, End};
 use super::speculation::{Score, Speculation};
-use super::{For, LogitsOf, SequenceId, Sequences, SessionOptions, StateError, WhenFull};
+use super::step::LogitsOf;
+use super::{For, SequenceId, Sequences, SessionOptions, StateError, WhenFull};
 use crate::grammar::Constraint;
 use crate::model::{Adapter, Model, Observer};
 use crate::sampler::{Sampler, SamplerOptions};

@@ -1,9 +1,9 @@
 //! The server: models that other programs ask over HTTP, in the words of the APIs that they know.
 //!
 //! A request goes from `http` (connections, bodies, streams) to a module of `api`, which reads it in its own words and makes an
-//! [`Ask`](ask::Ask) of it. [`Server::answer`](server::Server::answer) finds the model (`models`), makes a prompt, and hands it
+//! `Ask` of it. `Server::answer` finds the model (`models`), makes a prompt, and hands it
 //! to the model's `worker`, a thread that works on all answers at once and never waits for the network. What comes back is a
-//! stream of [`Delta`](answers::Delta)s, which the same module of `api` writes in its own words again.
+//! stream of `Delta`s, which the same module of `api` writes in its own words again.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]

@@ -1,7 +1,7 @@
 //! Grammars that an answer keeps to: JSON schemas, regular expressions, Lark and GBNF.
 //!
 //! A [`Grammar`] is compiled for a model's vocabulary ([`Model::grammar`](crate::Model::grammar)). While an answer is written
-//! its [`Constraint`] says before each token which ones the grammar allows, and the sampler picks among these alone. What can
+//! its `Constraint` says before each token which ones the grammar allows, and the sampler picks among these alone. What can
 //! only go on in one way is not sampled: such *forced* tokens are fed together. The `llguidance` crate parses; here are its
 //! limits, a model's vocabulary as it wants it, and what it does not read (`gbnf`).
 //!
