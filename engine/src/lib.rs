@@ -39,7 +39,7 @@ pub use sequences::{
 };
 pub use siskin_compute::packed;
 pub use state::{CacheType, CacheTypes};
-pub use text::{grammar, sampler, template, tokenizer};
+pub use text::{grammar, sampler, template, tokenizer, tool_calls};
 
 /// What may be handed from one thread to another.
 const _: () = {

@@ -3,8 +3,12 @@
 use crate::audit::Record;
 use crate::models::Loaded;
 use crate::refusal::Refusal;
+use crate::tools::call_id;
 use crate::worker::Event;
+use serde_json::{Map, Value};
+use siskin::tool_calls::{ToolPiece, ToolReader};
 use siskin::{Channel, Ending, Logprobs};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -16,6 +20,16 @@ pub(crate) enum Delta {
     Text(String),
     /// More of what the model thought before.
     Thought(String),
+    /// A call of a tool begins.
+    Call {
+        /// Its number among those of the answer, from 0.
+        number: usize,
+        id: String,
+        /// The tool's name.
+        name: String,
+    },
+    /// More of the arguments of the call with this number, a text that is JSON once it is whole.
+    Arguments(usize, String),
     /// A token of either, for whoever asked for probabilities.
     Token(u32, Box<Logprobs>),
     /// There is no more.
@@ -27,6 +41,8 @@ pub(crate) enum Delta {
 pub(crate) enum Finish {
     /// The model ended its turn, or a stop string came.
     Stop,
+    /// The model ended its turn with calls of tools.
+    ToolCalls,
     /// There were as many tokens as were asked for, or as the context has room for.
     Length,
 }
@@ -73,6 +89,10 @@ pub(crate) struct Answers {
     /// Answers that are not over.
     pub(crate) unfinished: usize,
     pub(crate) record: Record,
+    /// What reads calls of tools out of each answer, where there are tools.
+    pub(crate) readers: Vec<ToolReader>,
+    /// What was read and not told.
+    pub(crate) waiting: VecDeque<(usize, Delta)>,
 }
 
 impl Answers {
@@ -81,19 +101,37 @@ impl Answers {
     /// # Errors
     /// What went wrong with an answer. There is nothing more of any then.
     pub(crate) async fn next(&mut self) -> Result<Option<(usize, Delta)>, Refusal> {
-        while self.unfinished > 0 {
+        loop {
+            if let Some(ready) = self.waiting.pop_front() {
+                return Ok(Some(ready));
+            }
+            if self.unfinished == 0 {
+                return Ok(None);
+            }
             let Some((index, event)) = self.events.recv().await else {
                 self.unfinished = 0;
                 return Err(Refusal::internal("the model's thread has ended"));
             };
             let delta = match event {
-                Event::Piece(Channel::Text, text) => Delta::Text(text),
+                Event::Piece(Channel::Text, text) => match self.readers.get_mut(index) {
+                    Some(reader) => {
+                        reader.push(&text, |piece| self.waiting.push_back((index, read(piece))));
+                        continue;
+                    }
+                    None => Delta::Text(text),
+                },
                 Event::Piece(Channel::Thoughts, text) => Delta::Thought(text),
                 Event::Piece(Channel::Mark, _) => continue,
                 Event::Token(token, logprobs) => Delta::Token(token, logprobs),
                 Event::Over(over) => {
                     self.unfinished -= 1;
+                    let mut has_calls = false;
+                    if let Some(reader) = self.readers.get_mut(index) {
+                        reader.finish(|piece| self.waiting.push_back((index, read(piece))));
+                        has_calls = reader.calls() > 0;
+                    }
                     let finish = match over.ending {
+                        Ending::Complete if has_calls => Finish::ToolCalls,
                         Ending::Complete => Finish::Stop,
                         Ending::Limit | Ending::ContextFull => Finish::Length,
                         Ending::Cancelled | Ending::Failed => {
@@ -112,7 +150,8 @@ impl Answers {
                         times: over.times,
                     };
                     self.record.over(index, &outcome);
-                    Delta::Over(outcome)
+                    self.waiting.push_back((index, Delta::Over(outcome)));
+                    continue;
                 }
                 // No answer is one.
                 Event::Embedded(_) => continue,
@@ -123,7 +162,31 @@ impl Answers {
             };
             return Ok(Some((index, delta)));
         }
-        Ok(None)
+    }
+}
+
+/// What a reader tells.
+fn read(piece: ToolPiece) -> Delta {
+    match piece {
+        ToolPiece::Text(text) => Delta::Text(text),
+        ToolPiece::Call(number, name) => Delta::Call { number, id: call_id(), name },
+        ToolPiece::Arguments(number, more) => Delta::Arguments(number, more),
+    }
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// JSON, unless the answer was cut within it.
+    pub(crate) arguments: String,
+}
+
+impl Call {
+    /// The arguments as an object, which is empty where they were cut.
+    pub(crate) fn object(&self) -> Value {
+        serde_json::from_str(&self.arguments).unwrap_or_else(|_| Value::Object(Map::new()))
     }
 }
 
@@ -132,6 +195,7 @@ impl Answers {
 pub(crate) struct Whole {
     pub(crate) text: String,
     pub(crate) thoughts: String,
+    pub(crate) calls: Vec<Call>,
     pub(crate) logprobs: Vec<(u32, Logprobs)>,
     pub(crate) outcome: Option<Outcome>,
 }
@@ -148,6 +212,14 @@ impl Answers {
             match delta {
                 Delta::Text(text) => whole.text.push_str(&text),
                 Delta::Thought(text) => whole.thoughts.push_str(&text),
+                Delta::Call { id, name, .. } => {
+                    whole.calls.push(Call { id, name, ..Call::default() });
+                }
+                Delta::Arguments(number, more) => {
+                    if let Some(call) = whole.calls.get_mut(number) {
+                        call.arguments.push_str(&more);
+                    }
+                }
                 Delta::Token(token, logprobs) => whole.logprobs.push((token, *logprobs)),
                 Delta::Over(outcome) => whole.outcome = Some(outcome),
             }

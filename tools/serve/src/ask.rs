@@ -34,6 +34,15 @@ pub(crate) struct Format {
     /// The field of the request that says so.
     pub(crate) field: &'static str,
     pub(crate) source: GrammarSource,
+    /// What it is made of, by field: where it cannot be kept to, the first that cannot is named.
+    pub(crate) parts: Vec<(String, GrammarSource)>,
+}
+
+impl Format {
+    /// One that a field says by itself.
+    pub(crate) fn of(field: &'static str, source: GrammarSource) -> Self {
+        Self { field, source, parts: Vec::new() }
+    }
 }
 
 /// What the answer goes on from.
@@ -77,10 +86,27 @@ pub(crate) struct Chat {
     pub(crate) messages: Vec<Message>,
     /// Tools that the model may call, each as OpenAI writes them.
     pub(crate) tools: Option<Vec<Json>>,
+    pub(crate) tool_choice: ToolChoice,
+    /// Whether it may call only one of them.
+    pub(crate) one_call: bool,
     /// Whether the model is to think first, where its template has a switch for that.
     pub(crate) think: Option<bool>,
     /// Further variables of the template.
     pub(crate) variables: Vec<(String, Json)>,
+}
+
+/// Whether the model calls tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ToolChoice {
+    /// It calls none.
+    None,
+    /// As it likes.
+    #[default]
+    Auto,
+    /// It calls one at least.
+    Required,
+    /// It calls the one with this name.
+    Named(String),
 }
 
 /// How long a model stays in memory that nobody asks.

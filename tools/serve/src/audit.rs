@@ -194,6 +194,7 @@ impl Record {
         let Some((audit, common)) = &self.audit else { return };
         let finish = match outcome.finish {
             Finish::Stop => "stop",
+            Finish::ToolCalls => "tool_calls",
             Finish::Length => "length",
         };
         let milliseconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;

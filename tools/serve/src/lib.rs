@@ -23,6 +23,7 @@ mod options;
 mod refusal;
 mod server;
 mod systemd;
+mod tools;
 mod worker;
 
 pub use models::model_name;

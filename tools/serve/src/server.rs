@@ -10,6 +10,7 @@ use crate::models::{Loaded, Models};
 use crate::options::ServeOptions;
 use crate::refusal::{Reason, Refusal};
 use crate::systemd;
+use crate::tools;
 use crate::worker::{Client, Job, Task};
 use anyhow::{Context, Result};
 use axum::http::HeaderValue;
@@ -19,6 +20,7 @@ use siskin::sampler::SamplerOptions;
 use siskin::template::{Json, Rendering};
 use siskin::tokenizer::Special;
 use siskin::{Error, Model, SessionError};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -135,7 +137,7 @@ impl Server {
     ///
     /// # Errors
     /// A request that is wrong, a model that is not there or has no memory, a queue that is full.
-    pub(crate) async fn answer(&self, client: Client, ask: Ask) -> Result<Answers, Refusal> {
+    pub(crate) async fn answer(&self, client: Client, mut ask: Ask) -> Result<Answers, Refusal> {
         let asked = Instant::now();
         let (name, named) = self.models.split(ask.model.as_deref());
         let (model, loading) = self.models.open(name, ask.keep_alive).await?;
@@ -145,6 +147,7 @@ impl Server {
         let count = ask.answers.max(1);
         model.worker.check_room(count)?;
         let name = ask.model.clone().unwrap_or_else(|| model.name.clone());
+        let reader = tools::prepare(&model, &mut ask)?;
         let thinks = matches!(&ask.prompt, Prompt::Chat(chat) if chat.think != Some(false));
         let prompt = prompt_tokens(&model, ask.prompt).await?;
         check_prompt(&model, &prompt)?;
@@ -175,7 +178,20 @@ impl Server {
             let task = Task::Answer(Box::new(request));
             model.worker.ask(Job { client, task, index, asked, deadline, events })?;
         }
-        Ok(Answers { model, name, prompt_tokens, seed, loading, events, unfinished: count, record })
+        let readers = reader.into_iter().cycle().take(count).collect();
+        let waiting = VecDeque::new();
+        Ok(Answers {
+            model,
+            name,
+            prompt_tokens,
+            seed,
+            loading,
+            events,
+            unfinished: count,
+            record,
+            readers,
+            waiting,
+        })
     }
 }
 
@@ -184,12 +200,18 @@ impl Server {
 /// # Errors
 /// A source that is wrong or cannot be kept to, and a server without grammars.
 async fn compiled(model: &Arc<Loaded>, format: Format, thinks: bool) -> Result<Grammar, Refusal> {
-    let Format { field, source } = format;
     let of = Arc::clone(model);
-    let compiling = tokio::task::spawn_blocking(move || of.grammar(&source));
-    let grammar = compiling.await.map_err(Refusal::internal)?;
-    let grammar =
-        grammar.map_err(|refusal| Refusal { message: format!("{field}: {}", refusal.message), ..refusal })?;
+    let compile = move || {
+        let named = |field: &str, refusal: Refusal| Refusal {
+            message: format!("{field}: {}", refusal.message),
+            ..refusal
+        };
+        of.grammar(&format.source).map_err(|refusal| {
+            let wrong = |(field, part): &(String, _)| Some(named(field, of.grammar(part).err()?));
+            format.parts.iter().find_map(wrong).unwrap_or_else(|| named(format.field, refusal))
+        })
+    };
+    let grammar = tokio::task::spawn_blocking(compile).await.map_err(Refusal::internal)??;
     Ok(if thinks { grammar } else { grammar.without_thoughts() })
 }
 
@@ -198,7 +220,11 @@ async fn compiled(model: &Arc<Loaded>, format: Format, thinks: bool) -> Result<G
 /// # Errors
 /// A prompt that the model takes none of.
 pub(crate) async fn prompt_tokens(model: &Loaded, prompt: Prompt) -> Result<Vec<u32>, Refusal> {
-    let model = model.model.clone();
+    let (model, syntax) = (model.model.clone(), model.syntax);
+    let prompt = match prompt {
+        Prompt::Chat(chat) => Prompt::Chat(tools::placed(syntax, chat)),
+        other => other,
+    };
     let tokens = tokio::task::spawn_blocking(move || tokens(&model, &prompt)).await;
     tokens.map_err(Refusal::internal)?
 }

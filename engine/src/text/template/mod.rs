@@ -157,6 +157,11 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// The source of the template that serves conversations with tools, which may be another one.
+    pub fn source_with_tools(&self) -> &str {
+        self.with_tools.as_ref().map_or(&self.source, |template| &template.source)
+    }
+
     /// Whether this is [`CHATML`], for want of a template in the model file. Models without one are base models more
     /// often than not, and were not trained to answer.
     pub fn is_fallback(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What requests of several APIs have in common.
 
+use crate::ask::ToolChoice;
 use crate::refusal::Refusal;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use siskin::template::Json;
 use siskin_kit::json::{Kind, Object};
 use std::path::PathBuf;
@@ -31,12 +32,11 @@ fn says_nothing(value: &Json) -> bool {
 /// Tools that the model may call, each as OpenAI writes them once `read` made that of it.
 ///
 /// # Errors
-/// What is no array, and no tool; any tool at all, as long as their calls are not read from answers.
+/// What is no array, and no tool.
 pub(super) fn tools(
     fields: &mut Object,
     read: impl Fn(&str, Json) -> Result<Json>,
 ) -> Result<Option<Vec<Json>>, Refusal> {
-    const CALLS_ARE_READ: bool = false;
     let tools = fields.typed("tools", "an array", |value| match value {
         Json::Array(tools) => Some(tools.clone()),
         _ => None,
@@ -50,12 +50,45 @@ pub(super) fn tools(
             .collect::<Result<Vec<_>>>()
     };
     let tools = tools.map(read).transpose()?;
-    match tools.filter(|tools| !tools.is_empty()) {
-        Some(_) if !CALLS_ARE_READ => {
-            Err(Refusal::invalid(format_args!("{}: not supported", fields.name("tools"))))
+    Ok(tools.filter(|tools| !tools.is_empty()))
+}
+
+/// Whether the model calls tools, as OpenAI has it: a word, or the tool that it is to call.
+///
+/// # Errors
+/// Other values.
+pub(super) fn tool_choice(fields: &mut Object) -> Result<ToolChoice> {
+    let path = fields.name("tool_choice");
+    match fields.take("tool_choice") {
+        None => Ok(ToolChoice::Auto),
+        Some(Json::String(word)) => match word.as_str() {
+            "none" => Ok(ToolChoice::None),
+            "auto" => Ok(ToolChoice::Auto),
+            "required" => Ok(ToolChoice::Required),
+            other => bail!("{path}: expected none, auto, required or a function, found {other:?}"),
+        },
+        Some(choice) => {
+            let mut choice = Object::of(&path, choice)?;
+            let kind = choice.require_text("type")?;
+            if kind != "function" {
+                bail!("{path}.type: expected \"function\", found {kind:?}");
+            }
+            // Responses have the name a level higher than chats.
+            let name = match choice.take("function") {
+                Some(function) => Object::of(&choice.name("function"), function)?.require_text("name")?,
+                None => choice.require_text("name")?,
+            };
+            Ok(ToolChoice::Named(name))
         }
-        tools => Ok(tools),
     }
+}
+
+/// Whether only one tool may be called: `parallel_tool_calls` that is false.
+///
+/// # Errors
+/// Other values.
+pub(super) fn one_call(fields: &mut Object) -> Result<bool> {
+    Ok(fields.flag("parallel_tool_calls")? == Some(false))
 }
 
 /// A tool that is written as OpenAI's chat completions have it, and Ollama.

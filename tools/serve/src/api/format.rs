@@ -14,7 +14,7 @@ use siskin_kit::openai;
 /// Other formats, and several at a time.
 pub(super) fn of_chat(fields: &mut Object) -> Result<Option<Format>, Refusal> {
     let source = fields.take("response_format").map(openai::response_format).transpose()?.flatten();
-    let format = source.map(|source| Format { field: "response_format", source });
+    let format = source.map(|source| Format::of("response_format", source));
     match (format, llama_cpp(fields)?) {
         (Some(_), Some(other)) => {
             Err(Refusal::invalid(format_args!("response_format and {}: expected one of them", other.field)))
@@ -31,8 +31,8 @@ pub(super) fn llama_cpp(fields: &mut Object) -> Result<Option<Format>> {
     let grammar = fields.text("grammar")?.filter(|grammar| !grammar.is_empty());
     let schema = fields.take("json_schema").map(|schema| json_schema(&schema)).transpose()?;
     ensure!(grammar.is_none() || schema.is_none(), "grammar and json_schema: expected one of them");
-    let grammar = grammar.map(|text| Format { field: "grammar", source: GrammarSource::Gbnf(text) });
-    Ok(grammar.or(schema.map(|source| Format { field: "json_schema", source })))
+    let grammar = grammar.map(|text| Format::of("grammar", GrammarSource::Gbnf(text)));
+    Ok(grammar.or(schema.map(|source| Format::of("json_schema", source))))
 }
 
 /// Ollama's field `format`: `"json"` or a schema.
@@ -47,7 +47,7 @@ pub(super) fn ollama(fields: &mut Object) -> Result<Option<Format>> {
         Some(schema @ Json::Object(_)) => json_schema(&schema)?,
         Some(other) => bail!("format: expected \"json\" or a schema, found {}", Kind(&other)),
     };
-    Ok(Some(Format { field: "format", source }))
+    Ok(Some(Format::of("format", source)))
 }
 
 /// A field that is an object with a type, and beside it a schema: `text.format` of OpenAI's responses and
@@ -67,7 +67,7 @@ pub(super) fn typed(fields: &mut Object, name: &str, field: &'static str) -> Res
         }
         other => bail!("{field}.type: expected text, json_object or json_schema, found {other:?}"),
     };
-    Ok(Some(Format { field, source }))
+    Ok(Some(Format::of(field, source)))
 }
 
 fn json_schema(schema: &Json) -> Result<GrammarSource> {

@@ -8,6 +8,7 @@ use siskin::gguf::Gguf;
 use siskin::grammar::{Grammar, GrammarError, GrammarSource};
 use siskin::plan::{Outline, Plan};
 use siskin::template::{Message, Rendering};
+use siskin::tool_calls::ToolSyntax;
 use siskin::{Adapter, AdapterOutline, Model, Scheduler, SequencesOptions};
 use siskin_kit::{in_file, memory};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(crate) struct Loaded {
     pub(crate) cache: [&'static str; 2],
     /// The adapters that it can have, by name.
     pub(crate) adapters: Vec<(String, Adapter)>,
+    /// How it calls tools; None where its template tells of none.
+    pub(crate) syntax: Option<ToolSyntax>,
     /// Whether answers may keep to grammars.
     grammars: bool,
 }
@@ -93,7 +96,9 @@ impl Loaded {
         let worker = Worker::start(scheduler, prefixes, options.queue, Arc::clone(figures));
         let worker = worker.context("the model's thread")?;
         let grammars = options.grammars;
-        Ok(Self { name: name.to_owned(), model, worker, plan, context, cache, adapters, grammars })
+        let syntax = ToolSyntax::of(model.chat_template(), model.tokenizer());
+        let name = name.to_owned();
+        Ok(Self { name, model, worker, plan, context, cache, adapters, syntax, grammars })
     }
 }
 

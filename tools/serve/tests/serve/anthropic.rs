@@ -91,12 +91,11 @@ fn a_system_s_text_may_be_blocks() {
 
 #[test]
 fn what_is_wrong_is_said_in_anthropic_s_form() {
-    let tool = json!([{"name": "f", "input_schema": {"type": "object"}}]);
     for (more, status, kind, said) in [
         (json!({"model": "other"}), 404, "not_found_error", "model \"other\" not found"),
         (json!({"max_tokens": null}), 400, "invalid_request_error", "max_tokens: expected"),
         (json!({"messages": []}), 400, "invalid_request_error", "messages: expected"),
-        (json!({"tools": tool}), 400, "invalid_request_error", "tools: not supported"),
+        (json!({"tools": [{"name": "a b"}]}), 400, "invalid_request_error", "tools[0]: expected"),
         (json!({"temperature": -1}), 400, "invalid_request_error", "temperature"),
         (json!({"thinking": {"type": "deep"}}), 400, "invalid_request_error", "thinking.type: expected"),
         (

@@ -16,6 +16,7 @@ mod operation;
 mod pulling;
 mod same;
 mod thoughts;
+mod tools;
 
 use siskin_serve::{Listen, ModelSource, ServeOptions, Started, serve};
 use std::path::{Path, PathBuf};

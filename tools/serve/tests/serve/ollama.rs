@@ -119,7 +119,7 @@ fn what_is_wrong_is_said_in_ollama_s_form() {
             "/api/chat",
             json!({"messages": hello, "tools": [{"type": "function"}]}),
             400,
-            "tools: not supported",
+            "tools[0]: expected an object",
         ),
         ("/api/chat", json!({"messages": hello, "options": {"top_p": 2}}), 400, "top_p"),
         ("/api/chat", json!({"messages": hello, "options": {"top_k": "x"}}), 400, "options.top_k: expected"),

@@ -154,7 +154,7 @@ fn what_is_wrong_is_said_in_openai_s_form() {
     for (reply, status, said) in [
         (chat(&json!({"model": "other"})), 404, "model \"other\" not found"),
         (chat(&json!({"messages": []})), 400, "messages: expected"),
-        (chat(&json!({"tools": [{"type": "function"}]})), 400, "tools: not supported"),
+        (chat(&json!({"tools": [{"type": "function"}]})), 400, "tools[0]: expected an object"),
         (chat(&json!({"response_format": {"type": "xml"}})), 400, "response_format.type: expected text"),
         (chat(&json!({"top_p": 3})), 400, "top_p"),
         (chat(&json!({"n": 0})), 400, "n: expected"),

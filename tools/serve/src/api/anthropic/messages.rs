@@ -39,6 +39,10 @@ pub(super) async fn messages(
         if !whole.text.is_empty() {
             content.push(json!({"type": "text", "text": whole.text}));
         }
+        for call in &whole.calls {
+            content
+                .push(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.object()}));
+        }
         let mut message = message(&answers);
         message["content"] = Value::Array(content);
         if let Some(outcome) = &whole.outcome {
@@ -86,6 +90,7 @@ fn message(answers: &Answers) -> Value {
 fn reason(outcome: &Outcome) -> (Value, Value) {
     match (outcome.finish, &outcome.stop) {
         (Finish::Length, _) => (json!("max_tokens"), Value::Null),
+        (Finish::ToolCalls, _) => (json!("tool_use"), Value::Null),
         (Finish::Stop, Some(stop)) => (json!("stop_sequence"), json!(stop)),
         (Finish::Stop, None) => (json!("end_turn"), Value::Null),
     }
@@ -122,6 +127,8 @@ fn events(answers: Answers) -> impl Stream<Item = String> {
 enum Block {
     Thinking,
     Text,
+    /// A call of a tool, which each has a block of its own.
+    ToolUse,
 }
 
 /// An answer that is written piece by piece.
@@ -165,6 +172,15 @@ impl Streaming {
             Delta::Thought(text) => {
                 self.write(Block::Thinking, &json!({"type": "thinking_delta", "thinking": text}));
             }
+            Delta::Call { id, name, .. } => {
+                self.close();
+                self.begin(Block::ToolUse, &json!({"type": "tool_use", "id": id, "name": name, "input": {}}));
+            }
+            Delta::Arguments(_, more) => {
+                let delta = json!({"type": "input_json_delta", "partial_json": more});
+                self.waiting
+                    .push_back(json!({"type": "content_block_delta", "index": self.index, "delta": delta}));
+            }
             Delta::Token(..) => {}
             Delta::Over(outcome) => {
                 self.close();
@@ -184,14 +200,17 @@ impl Streaming {
             self.close();
             let content = match block {
                 Block::Thinking => json!({"type": "thinking", "thinking": "", "signature": ""}),
-                Block::Text => json!({"type": "text", "text": ""}),
+                Block::Text | Block::ToolUse => json!({"type": "text", "text": ""}),
             };
-            self.waiting.push_back(
-                json!({"type": "content_block_start", "index": self.index, "content_block": content}),
-            );
-            self.open = Some(block);
+            self.begin(block, &content);
         }
         self.waiting.push_back(json!({"type": "content_block_delta", "index": self.index, "delta": delta}));
+    }
+
+    fn begin(&mut self, block: Block, content: &Value) {
+        self.waiting
+            .push_back(json!({"type": "content_block_start", "index": self.index, "content_block": content}));
+        self.open = Some(block);
     }
 
     fn close(&mut self) {

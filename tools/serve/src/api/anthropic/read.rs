@@ -2,7 +2,7 @@
 
 use crate::api::sampling::sampling;
 use crate::api::{content, fields, format};
-use crate::ask::{Ask, Chat, Prompt};
+use crate::ask::{Ask, Chat, Prompt, ToolChoice};
 use crate::refusal::Refusal;
 use anyhow::{Result, bail};
 use siskin::AnswerLimits;
@@ -42,6 +42,7 @@ pub(super) fn ask(mut fields: Object) -> Result<Ask, Refusal> {
 pub(super) fn chat(mut fields: Object) -> Result<Chat, Refusal> {
     fields::refuse(&mut fields, &["container", "mcp_servers"])?;
     let tools = fields::tools(&mut fields, tool)?;
+    let (tool_choice, one_call) = tool_choice(&mut fields)?;
     let system = fields.take("system").map(|system| content::text("system", system, &[])).transpose()?;
     let turns = match fields.take("messages") {
         Some(Json::Array(turns)) if !turns.is_empty() => turns,
@@ -59,7 +60,23 @@ pub(super) fn chat(mut fields: Object) -> Result<Chat, Refusal> {
         let said = "messages: the last is the assistant's, and going on with it is not supported";
         return Err(Refusal::invalid(said));
     }
-    Ok(Chat { messages, tools, think: Some(thinking(&mut fields)?), ..Chat::default() })
+    let think = Some(thinking(&mut fields)?);
+    Ok(Chat { messages, tools, tool_choice, one_call, think, ..Chat::default() })
+}
+
+/// Whether the model calls tools, and whether only one.
+fn tool_choice(fields: &mut Object) -> Result<(ToolChoice, bool)> {
+    let Some(choice) = fields.take("tool_choice") else { return Ok((ToolChoice::Auto, false)) };
+    let mut choice = Object::of("tool_choice", choice)?;
+    let one_call = choice.flag("disable_parallel_tool_use")?.unwrap_or(false);
+    let choice = match choice.require_text("type")?.as_str() {
+        "none" => ToolChoice::None,
+        "auto" => ToolChoice::Auto,
+        "any" => ToolChoice::Required,
+        "tool" => ToolChoice::Named(choice.require_text("name")?),
+        other => bail!("tool_choice.type: expected none, auto, any or tool, found {other:?}"),
+    };
+    Ok((choice, one_call))
 }
 
 /// Whether the model is to think first. Who does not say so does not expect it.

@@ -99,8 +99,8 @@ impl End {
     fn value(&self, answers: &Answers, outcome: &Outcome) -> Value {
         let kind = match (outcome.finish, &outcome.stop) {
             (Finish::Length, _) => "limit",
-            (Finish::Stop, Some(_)) => "word",
-            (Finish::Stop, None) => "eos",
+            (Finish::Stop | Finish::ToolCalls, Some(_)) => "word",
+            (Finish::Stop | Finish::ToolCalls, None) => "eos",
         };
         json!({
             "index": 0,
@@ -181,6 +181,8 @@ impl Streaming {
                     }
                     continue;
                 }
+                // Of conversations alone.
+                Ok(Some((_, Delta::Call { .. } | Delta::Arguments(..)))) => continue,
                 Ok(Some((_, Delta::Over(outcome)))) => (self.end.value(&self.answers, &outcome), true),
                 Err(refusal) => return Some((error(&refusal), true)),
             };

@@ -7,6 +7,7 @@ use crate::http;
 use crate::models::Loaded;
 use crate::refusal::Refusal;
 use crate::server::{Server, rendering};
+use crate::tools;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
@@ -98,6 +99,7 @@ pub(super) async fn apply_template(State(server): State<Arc<Server>>, request: R
         let tools = fields::tools(&mut fields, fields::tool)?;
         let variables = fields.typed("chat_template_kwargs", "an object", openai::variables)?;
         let chat = Chat { messages, tools, variables: variables.unwrap_or_default(), ..Chat::default() };
+        let chat = tools::placed(model.syntax, chat);
         let template = model.model.chat_template();
         let messages = template.with_system_taken(&chat.messages);
         let prompt = template.render_with(&messages, &rendering(&model.model, &chat));

@@ -1,7 +1,7 @@
 //! Answers as `/api/chat` and `/api/generate` write them, which differ in how a piece of text is told.
 
 use super::{error, time};
-use crate::answers::{Answers, Delta, Finish, Outcome};
+use crate::answers::{Answers, Call, Delta, Finish, Outcome};
 use crate::api::logprobs::logprob;
 use crate::ask::{Ask, KeepAlive};
 use crate::http;
@@ -11,6 +11,7 @@ use crate::worker::Client;
 use axum::response::Response;
 use futures_util::{Stream, stream};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Whose answer it is.
@@ -58,6 +59,9 @@ pub(super) async fn answer(
     let all = answers.whole().await?;
     let whole = all.into_iter().next().unwrap_or_default();
     let mut value = form.part(&answers.name, &whole.text, &whole.thoughts);
+    if !whole.calls.is_empty() {
+        value["message"]["tool_calls"] = whole.calls.iter().enumerate().map(tool_call).collect();
+    }
     if let Some(outcome) = &whole.outcome {
         end(&mut value, &answers, outcome, asked);
     }
@@ -91,7 +95,7 @@ fn end(value: &mut Value, answers: &Answers, outcome: &Outcome, asked: Instant) 
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     value["done"] = json!(true);
     value["done_reason"] = json!(match outcome.finish {
-        Finish::Stop => "stop",
+        Finish::Stop | Finish::ToolCalls => "stop",
         Finish::Length => "length",
     });
     value["total_duration"] = json!(nanoseconds(asked.elapsed()));
@@ -104,6 +108,11 @@ fn end(value: &mut Value, answers: &Answers, outcome: &Outcome, asked: Instant) 
     value["cached_tokens"] = json!(outcome.cached_tokens);
 }
 
+/// A call of a tool, whose arguments are an object.
+fn tool_call((index, call): (usize, &Call)) -> Value {
+    json!({"id": call.id, "function": {"index": index, "name": call.name, "arguments": call.object()}})
+}
+
 fn tell_logprobs(value: &mut Value, logprobs: Vec<Value>) {
     if !logprobs.is_empty() {
         value["logprobs"] = Value::Array(logprobs);
@@ -112,7 +121,14 @@ fn tell_logprobs(value: &mut Value, logprobs: Vec<Value>) {
 
 /// The answer as lines.
 fn lines(answers: Answers, form: Form, asked: Instant) -> impl Stream<Item = Value> {
-    let state = Some(Streaming { answers, form, asked, logprobs: Vec::new() });
+    let state = Some(Streaming {
+        answers,
+        form,
+        asked,
+        logprobs: Vec::new(),
+        calls: Vec::new(),
+        ready: VecDeque::new(),
+    });
     stream::unfold(state, async |state| {
         let mut streaming = state?;
         let (line, is_last) = streaming.next().await?;
@@ -127,18 +143,39 @@ struct Streaming {
     asked: Instant,
     /// Of tokens whose text is still to come.
     logprobs: Vec<Value>,
+    /// Calls of tools, the last of which may not be whole: none is told before it is.
+    calls: Vec<Call>,
+    /// The last line, which follows that of a call.
+    ready: VecDeque<Value>,
 }
 
 impl Streaming {
     /// The next line, and whether it is the last.
     async fn next(&mut self) -> Option<(Value, bool)> {
         loop {
+            if let Some(last) = self.ready.pop_front() {
+                return Some((last, true));
+            }
             let news = self.answers.next().await;
             let name = &self.answers.name;
             let (mut line, is_last) = match news {
                 Ok(None) => return None,
                 Ok(Some((_, Delta::Text(text)))) => (self.form.part(name, &text, ""), false),
                 Ok(Some((_, Delta::Thought(text)))) => (self.form.part(name, "", &text), false),
+                Ok(Some((_, Delta::Call { id, name, .. }))) => {
+                    let line = self.last_call();
+                    self.calls.push(Call { id, name, arguments: String::new() });
+                    match line {
+                        Some(line) => (line, false),
+                        None => continue,
+                    }
+                }
+                Ok(Some((_, Delta::Arguments(_, more)))) => {
+                    if let Some(call) = self.calls.last_mut() {
+                        call.arguments.push_str(&more);
+                    }
+                    continue;
+                }
                 Ok(Some((_, Delta::Token(token, logprobs)))) => {
                     let tokenizer = self.answers.model.model.tokenizer();
                     self.logprobs.push(logprob(token, &logprobs, tokenizer));
@@ -147,12 +184,26 @@ impl Streaming {
                 Ok(Some((_, Delta::Over(outcome)))) => {
                     let mut line = self.form.part(name, "", "");
                     end(&mut line, &self.answers, &outcome, self.asked);
-                    (line, true)
+                    match self.last_call() {
+                        Some(call) => {
+                            self.ready.push_back(line);
+                            (call, false)
+                        }
+                        None => (line, true),
+                    }
                 }
                 Err(refusal) => return Some((error(&refusal), true)),
             };
             tell_logprobs(&mut line, std::mem::take(&mut self.logprobs));
             return Some((line, is_last));
         }
+    }
+
+    /// A line with the last call, which is whole now.
+    fn last_call(&self) -> Option<Value> {
+        let call = self.calls.last()?;
+        let mut line = self.form.part(&self.answers.name, "", "");
+        line["message"]["tool_calls"] = json!([tool_call((self.calls.len() - 1, call))]);
+        Some(line)
     }
 }

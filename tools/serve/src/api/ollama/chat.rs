@@ -40,10 +40,14 @@ pub(super) async fn chat(
 fn ask(mut fields: Object) -> Result<Ask, Refusal> {
     let tools = fields::tools(&mut fields, fields::tool)?;
     let messages = fields.take("messages").map(messages).transpose()?.unwrap_or_default();
+    // Ollama has no such fields; they are OpenAI's.
+    let (tool_choice, one_call) = (fields::tool_choice(&mut fields)?, fields::one_call(&mut fields)?);
+    let think = think(&mut fields)?;
+    let chat = Chat { messages, tools, tool_choice, one_call, think, ..Chat::default() };
     let (sampling, limits) = options(&mut fields)?;
     Ok(Ask {
         model: fields.text("model")?,
-        prompt: Prompt::Chat(Chat { messages, tools, think: think(&mut fields)?, ..Chat::default() }),
+        prompt: Prompt::Chat(chat),
         sampling,
         limits,
         format: format::ollama(&mut fields)?,

@@ -2,7 +2,7 @@
 
 use super::usage::{Form, finish, usage};
 use super::{error, respond};
-use crate::answers::{Answers, Delta, Outcome, Whole};
+use crate::answers::{Answers, Call, Delta, Outcome, Whole};
 use crate::api::logprobs::logprob;
 use crate::api::sampling::{logit_bias, sampling};
 use crate::api::{fields, format, id};
@@ -72,7 +72,9 @@ fn ask(mut fields: Object, adapters: &[(String, PathBuf)]) -> Result<Ask, Refusa
     };
     let bias = fields.take("logit_bias").map(|value| logit_bias(&value)).transpose()?;
     let think = fields::effort(&mut fields, "reasoning_effort")?;
-    let chat = Chat { messages, tools, think, variables: variables.unwrap_or_default() };
+    let (tool_choice, one_call) = (fields::tool_choice(&mut fields)?, fields::one_call(&mut fields)?);
+    let variables = variables.unwrap_or_default();
+    let chat = Chat { messages, tools, tool_choice, one_call, think, variables };
     Ok(Ask {
         model: fields.text("model")?,
         prompt: Prompt::Chat(chat),
@@ -114,6 +116,16 @@ impl Head {
 
 fn choice(index: usize, whole: &Whole, tokenizer: &Tokenizer) -> Value {
     let mut message = json!({"role": "assistant", "content": whole.text, "refusal": null});
+    if !whole.calls.is_empty() {
+        let call = |call: &Call| {
+            let function = json!({"name": call.name, "arguments": call.arguments});
+            json!({"id": call.id, "type": "function", "function": function})
+        };
+        message["tool_calls"] = whole.calls.iter().map(call).collect();
+        if whole.text.is_empty() {
+            message["content"] = Value::Null;
+        }
+    }
     if !whole.thoughts.is_empty() {
         message["reasoning_content"] = json!(whole.thoughts);
     }
@@ -185,6 +197,15 @@ impl Streaming {
         match delta {
             Delta::Text(text) => part(index, &json!({"content": text}), None, None),
             Delta::Thought(text) => part(index, &json!({"reasoning_content": text}), None, None),
+            Delta::Call { number, id, name } => {
+                let function = json!({"name": name, "arguments": ""});
+                let call = json!({"index": number, "id": id, "type": "function", "function": function});
+                part(index, &json!({"tool_calls": [call]}), None, None)
+            }
+            Delta::Arguments(number, more) => {
+                let call = json!({"index": number, "function": {"arguments": more}});
+                part(index, &json!({"tool_calls": [call]}), None, None)
+            }
             Delta::Token(token, logprobs) => {
                 let content = logprob(token, &logprobs, self.answers.model.model.tokenizer());
                 let logprobs = json!({"content": [content], "refusal": null});

@@ -322,6 +322,8 @@ impl Streaming {
             Delta::Text(text) | Delta::Thought(text) => {
                 self.waiting.push_back(part(index, &text, logprobs.take(), None));
             }
+            // Of conversations alone.
+            Delta::Call { .. } | Delta::Arguments(..) => {}
             Delta::Token(token, of) => {
                 if let Some(answers) = self.all.front() {
                     logprobs.add(token, &of, answers.model.model.tokenizer());

@@ -25,6 +25,7 @@ impl Form {
 pub(super) fn finish(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "stop",
+        Finish::ToolCalls => "tool_calls",
         Finish::Length => "length",
     }
 }

@@ -1,7 +1,7 @@
 //! The response piece by piece: events that say what was begun, added and finished, and what is there so far.
 
-use super::object::{Item, Object, item};
-use crate::answers::{Answers, Delta, Finish};
+use super::object::{Item, Object, function_call, item};
+use crate::answers::{Answers, Call, Delta, Finish};
 use crate::api::id;
 use crate::api::logprobs::logprob;
 use futures_util::{Stream, stream};
@@ -16,6 +16,7 @@ pub(super) fn events(answers: Answers, object: Object) -> impl Stream<Item = Str
         waiting: VecDeque::new(),
         number: 0,
         open: None,
+        call: None,
         items: 0,
         is_over: false,
     };
@@ -46,6 +47,8 @@ struct Streaming {
     /// The next event's number.
     number: u64,
     open: Option<Open>,
+    /// The call of a tool that is written, by the item's id.
+    call: Option<(String, Call)>,
     /// How many items were finished.
     items: usize,
     is_over: bool,
@@ -85,15 +88,33 @@ impl Streaming {
                     self.begin(Item::Message, vec![logprob]);
                 }
             }
+            Delta::Call { id: call_id, name, .. } => {
+                self.finish();
+                self.finish_call();
+                let call = Call { id: call_id, name, arguments: String::new() };
+                let id = id("fc_");
+                let begun = function_call(&id, "in_progress", &call);
+                let begun = json!({"output_index": self.items, "item": begun});
+                self.tell("response.output_item.added", begun);
+                self.call = Some((id, call));
+            }
+            Delta::Arguments(_, more) => {
+                let Some((id, call)) = &mut self.call else { return };
+                call.arguments.push_str(&more);
+                let delta = json!({"item_id": id, "output_index": self.items, "delta": more});
+                self.tell("response.function_call_arguments.delta", delta);
+            }
             Delta::Over(outcome) => {
-                if self.open.as_ref().is_none_or(|open| open.item == Item::Thoughts) {
+                let has_calls = self.call.is_some();
+                if !has_calls && self.open.as_ref().is_none_or(|open| open.item == Item::Thoughts) {
                     self.finish();
                     self.begin(Item::Message, Vec::new());
                 }
                 self.finish();
+                self.finish_call();
                 self.object.end(&outcome);
                 self.tell_all(match outcome.finish {
-                    Finish::Stop => "response.completed",
+                    Finish::Stop | Finish::ToolCalls => "response.completed",
                     Finish::Length => "response.incomplete",
                 });
                 self.is_over = true;
@@ -138,6 +159,18 @@ impl Streaming {
             Item::Message => id("msg_"),
         };
         self.open = Some(Open { item: kind, id, text: String::new(), logprobs: Vec::new(), fresh });
+    }
+
+    /// Finishes the call of a tool that is written.
+    fn finish_call(&mut self) {
+        let Some((id, call)) = self.call.take() else { return };
+        let mut done = json!({"item_id": id, "output_index": self.items});
+        (done["name"], done["arguments"]) = (json!(call.name), json!(call.arguments));
+        self.tell("response.function_call_arguments.done", done);
+        let whole = function_call(&id, "completed", &call);
+        self.tell("response.output_item.done", json!({"output_index": self.items, "item": whole}));
+        self.object.push(whole);
+        self.items += 1;
     }
 
     /// Finishes the item that is open.

@@ -40,7 +40,7 @@ async fn answer(server: &Server, client: Client, request: Request<Body>) -> Resu
     let tokenizer = answers.model.model.tokenizer();
     let logprobs =
         whole.logprobs.iter().map(|(token, of)| crate::api::logprobs::logprob(*token, of, tokenizer));
-    object.add(&whole.thoughts, &whole.text, logprobs.collect());
+    object.add(&whole, logprobs.collect());
     if let Some(outcome) = &whole.outcome {
         object.end(outcome);
     }

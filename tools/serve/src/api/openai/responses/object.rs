@@ -1,6 +1,6 @@
 //! The response as it is written, whole or as far as it is there.
 
-use crate::answers::{Answers, Finish, Outcome};
+use crate::answers::{Answers, Call, Finish, Outcome, Whole};
 use crate::api::id;
 use crate::server::now;
 use serde_json::{Value, json};
@@ -52,8 +52,9 @@ impl Object {
         }
     }
 
-    /// Adds what was thought, if anything was, and what was said.
-    pub(super) fn add(&mut self, thoughts: &str, text: &str, logprobs: Vec<Value>) {
+    /// Adds what was thought, if anything was, what was said, and calls of tools.
+    pub(super) fn add(&mut self, whole: &Whole, logprobs: Vec<Value>) {
+        let Whole { thoughts, text, calls, .. } = whole;
         if !thoughts.is_empty() {
             self.push(item(
                 Item::Thoughts,
@@ -62,13 +63,19 @@ impl Object {
                 Some(Item::Thoughts.part(thoughts, &[])),
             ));
         }
-        self.push(item(Item::Message, &id("msg_"), "completed", Some(Item::Message.part(text, &logprobs))));
+        if !text.is_empty() || calls.is_empty() {
+            let part = Item::Message.part(text, &logprobs);
+            self.push(item(Item::Message, &id("msg_"), "completed", Some(part)));
+        }
+        for call in calls {
+            self.push(function_call(&id("fc_"), "completed", call));
+        }
     }
 
     /// Says how it ended, and what it took.
     pub(super) fn end(&mut self, outcome: &Outcome) {
         match outcome.finish {
-            Finish::Stop => self.value["status"] = json!("completed"),
+            Finish::Stop | Finish::ToolCalls => self.value["status"] = json!("completed"),
             Finish::Length => {
                 self.value["status"] = json!("incomplete");
                 self.value["incomplete_details"] = json!({"reason": "max_output_tokens"});
@@ -88,6 +95,18 @@ impl Object {
         self.value["status"] = json!("failed");
         self.value["error"] = json!({"code": "server_error", "message": message});
     }
+}
+
+/// An item that is a call of a tool.
+pub(super) fn function_call(id: &str, status: &str, call: &Call) -> Value {
+    json!({
+        "id": id,
+        "type": "function_call",
+        "status": status,
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+    })
 }
 
 /// What an item is.

@@ -20,6 +20,7 @@ pub(super) fn ask(mut fields: Object) -> Result<(Ask, Value), Refusal> {
     };
     let format = format::typed(&mut Object::of("text", text)?, "format", "text.format")?;
     let tools = fields::tools(&mut fields, tool)?;
+    let (tool_choice, one_call) = (fields::tool_choice(&mut fields)?, fields::one_call(&mut fields)?);
     let instructions = fields.text("instructions")?;
     let system =
         instructions.clone().filter(|text| !text.is_empty()).map(|text| Message::new("system", text));
@@ -60,7 +61,7 @@ pub(super) fn ask(mut fields: Object) -> Result<(Ask, Value), Refusal> {
     });
     let ask = Ask {
         model: fields.text("model")?,
-        prompt: Prompt::Chat(Chat { messages, tools, think, ..Chat::default() }),
+        prompt: Prompt::Chat(Chat { messages, tools, tool_choice, one_call, think, ..Chat::default() }),
         sampling,
         limits: AnswerLimits::default().tokens(tokens),
         format,
