@@ -2,7 +2,7 @@
 //!
 //! `commands` has them, each a file. What they share stands beside it: `arguments`, the flags of models, sessions and
 //! samplers and what comes of them; `terminal`, an answer that is written as it comes and the signals that end it;
-//! `long_work`, which goes on where it was interrupted; `sensors`, the machine's heat and clocks.
+//! `long_work`, which goes on where it was interrupted; `sensors`, how the machine is kept cool.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]

@@ -1,7 +1,5 @@
-//! What the machine tells of its heat and its clocks.
+//! How many threads may work while the machine stays below a temperature.
 
-pub(crate) mod clocks;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod governor;
-pub(crate) mod temperature;

@@ -1,5 +1,5 @@
 //! What several of Siskin's tools need, and an engine does not: files that appear only when complete, hashes of files,
-//! JSON objects from strangers, progress bars, checks of memory, and the figures that compare what models predict of a text.
+//! JSON objects from strangers, progress bars, checks of memory, sensors of heat and clocks, and the figures that compare what models predict of a text.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
@@ -19,6 +19,7 @@ mod output;
 pub mod perplexity;
 pub mod progress;
 mod random;
+pub mod sensors;
 mod text;
 
 pub use growing::{GrowingFile, GrowingFolder, withdraw};

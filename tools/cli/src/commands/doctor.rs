@@ -8,8 +8,6 @@ mod pages;
 mod text;
 mod warnings;
 
-use crate::sensors::clocks::{self, Clock};
-use crate::sensors::temperature::{self, Temperature};
 use anyhow::{Context, Result};
 use bandwidth::Bandwidth;
 use caches::Cache;
@@ -19,6 +17,7 @@ use pages::Memory;
 use serde::Serialize;
 use siskin::Isa;
 use siskin::machine::{Machine, Tree};
+use siskin_kit::sensors::{Clock, Temperature, clocks, temperatures, under_voltage};
 use std::io::{self, ErrorKind, Write};
 
 /// Show what this machine has for inference, and what slows it
@@ -98,11 +97,11 @@ impl Report {
             caches: caches::caches(tree, &machine),
             memory: Memory::read(tree, machine.limits().memory),
             bandwidth: None,
-            temperatures: temperature::temperatures(tree),
-            clocks: clocks::clocks(tree),
+            temperatures: temperatures(tree),
+            clocks: clocks(tree),
             warnings: Vec::new(),
         };
-        report.warnings = warnings::warnings(&report, temperature::under_voltage(tree));
+        report.warnings = warnings::warnings(&report, under_voltage(tree));
         report
     }
 }

@@ -1,6 +1,5 @@
-use super::clocks::clocks;
-use super::temperature::{Temperature, temperatures};
 use siskin::machine::Tree;
+use siskin_kit::sensors::{Temperature, clocks, temperatures};
 
 /// Decides how many threads may work on a machine that is not to become hotter than some temperature.
 ///

@@ -3,7 +3,7 @@ use super::caches::Cache;
 use super::cores::Cores;
 use super::model::Model;
 use super::pages::Memory;
-use crate::sensors::clocks::Clock;
+use siskin_kit::sensors::Clock;
 use std::fmt::{self, Write};
 
 /// What is printed where Linux does not tell.

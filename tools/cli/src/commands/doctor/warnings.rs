@@ -2,8 +2,7 @@ use super::cores::Cores;
 use super::pages::Memory;
 use super::text::{gigabytes, ranges};
 use super::{Report, Tiers};
-use crate::sensors::clocks::Clock;
-use crate::sensors::temperature::Temperature;
+use siskin_kit::sensors::{Clock, Temperature};
 
 /// What slows inference on this machine, each in a sentence.
 pub(super) fn warnings(report: &Report, under_voltage: bool) -> Vec<String> {
@@ -116,7 +115,7 @@ mod tests {
     fn said(board: &Fake) -> Vec<String> {
         let mut report = Report::new(&board.tree(), Isa::available().next().unwrap());
         report.tiers = Tiers { available: vec!["neon-dotprod", "neon", "scalar"], chosen: "neon-dotprod" };
-        warnings(&report, crate::sensors::temperature::under_voltage(&board.tree()))
+        warnings(&report, siskin_kit::sensors::under_voltage(&board.tree()))
     }
 
     #[test]

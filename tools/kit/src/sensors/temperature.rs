@@ -3,14 +3,15 @@ use siskin::machine::Tree;
 
 /// What a sensor of the kernel's thermal zones says.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Temperature {
+pub struct Temperature {
     /// The zone's type, such as `cpu-thermal`.
-    pub(crate) zone: String,
-    pub(crate) celsius: f64,
+    pub zone: String,
+    /// What it says.
+    pub celsius: f64,
 }
 
 /// The thermal zones that tell a temperature.
-pub(crate) fn temperatures(tree: &Tree) -> Vec<Temperature> {
+pub fn temperatures(tree: &Tree) -> Vec<Temperature> {
     const ZONES: &str = "sys/class/thermal";
     let temperature = |zone: String| {
         let celsius = tree.number::<i32>(format!("{ZONES}/{zone}/temp"))? as f64 / 1e3;
@@ -23,7 +24,7 @@ pub(crate) fn temperatures(tree: &Tree) -> Vec<Temperature> {
 }
 
 /// Whether a Raspberry Pi's firmware has seen too low a voltage: it then lowers the clock.
-pub(crate) fn under_voltage(tree: &Tree) -> bool {
+pub fn under_voltage(tree: &Tree) -> bool {
     const MONITORS: &str = "sys/class/hwmon";
     tree.numbered(MONITORS, "hwmon").iter().any(|monitor| {
         let of = |file: &str| tree.text(format!("{MONITORS}/{monitor}/{file}"));
@@ -33,12 +34,12 @@ pub(crate) fn under_voltage(tree: &Tree) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
+    use super::super::fake;
     use super::*;
 
     #[test]
     fn zones_tell_their_types_and_degrees() {
-        let fake = Fake::new(&[
+        let (_folder, tree) = fake(&[
             ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
             ("sys/class/thermal/thermal_zone0/temp", "61341\n"),
             ("sys/class/thermal/thermal_zone1/type", "unplugged\n"),
@@ -47,18 +48,18 @@ mod tests {
             ("sys/class/thermal/cooling_device0/type", "fan\n"),
         ]);
         let expected = Temperature { zone: "cpu-thermal".into(), celsius: 61.341 };
-        assert_eq!(temperatures(&fake.tree()), [expected]);
+        assert_eq!(temperatures(&tree), [expected]);
     }
 
     #[test]
     fn a_raspberry_pi_tells_when_its_supply_is_weak() {
-        let fake = Fake::new(&[
-            ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
-            ("sys/class/hwmon/hwmon1/name", "rpi_volt\n"),
-            ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n"),
-        ]);
-        assert!(!under_voltage(&fake.tree()));
-        fake.write("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        assert!(under_voltage(&fake.tree()));
+        for (alarm, is_weak) in [("0\n", false), ("1\n", true)] {
+            let (_folder, tree) = fake(&[
+                ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
+                ("sys/class/hwmon/hwmon1/name", "rpi_volt\n"),
+                ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", alarm),
+            ]);
+            assert_eq!(under_voltage(&tree), is_weak);
+        }
     }
 }

@@ -3,20 +3,25 @@ use siskin::machine::Tree;
 
 /// CPUs whose clock is set together: a policy of cpufreq. Clocks are in MHz.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Clock {
-    pub(crate) cpus: Vec<usize>,
-    pub(crate) current_mhz: Option<u32>,
-    /// What the hardware can be set to.
-    pub(crate) least_mhz: Option<u32>,
-    pub(crate) most_mhz: Option<u32>,
+pub struct Clock {
+    /// Linux's numbers of them.
+    pub cpus: Vec<usize>,
+    /// What it is now.
+    pub current_mhz: Option<u32>,
+    /// The least that the hardware can be set to.
+    pub least_mhz: Option<u32>,
+    /// The most that the hardware can be set to.
+    pub most_mhz: Option<u32>,
     /// What the system sets it to at most.
-    pub(crate) limit_mhz: Option<u32>,
-    pub(crate) governor: Option<String>,
-    pub(crate) driver: Option<String>,
+    pub limit_mhz: Option<u32>,
+    /// What decides it.
+    pub governor: Option<String>,
+    /// What sets it.
+    pub driver: Option<String>,
 }
 
 /// The clocks; none where the kernel has no cpufreq, as in most virtual machines.
-pub(crate) fn clocks(tree: &Tree) -> Vec<Clock> {
+pub fn clocks(tree: &Tree) -> Vec<Clock> {
     const POLICIES: &str = "sys/devices/system/cpu/cpufreq";
     let clock = |policy: String| {
         let path = |file: &str| format!("{POLICIES}/{policy}/{file}");
@@ -38,13 +43,13 @@ pub(crate) fn clocks(tree: &Tree) -> Vec<Clock> {
 impl Clock {
     /// Whether the governor keeps the clock at its lowest. `powersave` does, but with drivers that leave the clock to
     /// the processor it is the usual choice, and no slow one.
-    pub(crate) fn is_held_low(&self) -> bool {
+    pub fn is_held_low(&self) -> bool {
         let by_itself = matches!(self.driver.as_deref(), Some("intel_pstate" | "amd-pstate-epp"));
         self.governor.as_deref() == Some("powersave") && !by_itself
     }
 
     /// What the system limits the clock to, where that is clearly below what the hardware can do.
-    pub(crate) fn limited(&self) -> Option<(u32, u32)> {
+    pub fn limited(&self) -> Option<(u32, u32)> {
         let (limit, most) = (self.limit_mhz?, self.most_mhz?);
         (u64::from(limit) * 100 < u64::from(most) * 95).then_some((limit, most))
     }
@@ -52,31 +57,34 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
+    use super::super::fake;
     use super::*;
+
+    /// The files of a Raspberry Pi 4 whose clock is limited, and of a CPU of which little is told.
+    fn board(driver: &str) -> Vec<Clock> {
+        const POLICY: &str = "sys/devices/system/cpu/cpufreq/policy0";
+        let (_folder, tree) = fake(&[
+            (&format!("{POLICY}/affected_cpus"), "0 1 2 3\n"),
+            (&format!("{POLICY}/scaling_cur_freq"), "1500000\n"),
+            (&format!("{POLICY}/cpuinfo_min_freq"), "600000\n"),
+            (&format!("{POLICY}/cpuinfo_max_freq"), "1800000\n"),
+            (&format!("{POLICY}/scaling_max_freq"), "1200000\n"),
+            (&format!("{POLICY}/scaling_governor"), "powersave\n"),
+            (&format!("{POLICY}/scaling_driver"), driver),
+            ("sys/devices/system/cpu/cpufreq/policy4/affected_cpus", "4\n"),
+        ]);
+        clocks(&tree)
+    }
 
     #[test]
     fn a_policy_is_a_clock() {
-        let fake = Fake::new(&[]);
-        let policy = |number: usize, file: &str, text: &str| {
-            fake.write(&format!("sys/devices/system/cpu/cpufreq/policy{number}/{file}"), text);
-        };
-        policy(0, "affected_cpus", "0 1 2 3\n");
-        policy(0, "scaling_cur_freq", "1500000\n");
-        policy(0, "cpuinfo_min_freq", "600000\n");
-        policy(0, "cpuinfo_max_freq", "1800000\n");
-        policy(0, "scaling_max_freq", "1200000\n");
-        policy(0, "scaling_governor", "powersave\n");
-        policy(0, "scaling_driver", "cpufreq-dt\n");
-        policy(4, "affected_cpus", "4\n");
-        let clocks = clocks(&fake.tree());
+        let clocks = board("cpufreq-dt\n");
         assert_eq!(clocks.len(), 2);
         assert_eq!((&clocks[0].cpus[..], clocks[0].current_mhz), (&[0, 1, 2, 3][..], Some(1500)));
         assert!(clocks[0].is_held_low());
         assert_eq!(clocks[0].limited(), Some((1200, 1800)));
         assert_eq!(clocks[1], Clock { cpus: vec![4], ..Clock::default() });
         assert_eq!((clocks[1].is_held_low(), clocks[1].limited()), (false, None));
-        policy(0, "scaling_driver", "intel_pstate\n");
-        assert!(!super::clocks(&fake.tree())[0].is_held_low());
+        assert!(!board("intel_pstate\n")[0].is_held_low());
     }
 }
