@@ -321,21 +321,26 @@ impl Work {
                 AnswerEvent::Embedded { mean, .. } => {
                     let over = work.over(Ending::Complete, Vec::new(), 0, None);
                     figures.add(work.prompt_tokens, &over);
-                    work.job.tell(Event::Embedded(mean.to_vec()));
-                    at_work.remove(&id);
+                    end(at_work, figures, id, Event::Embedded(mean.to_vec()));
                 }
                 AnswerEvent::Over { ending, tokens, thought_tokens, stop, error } => {
                     let error = error.map(|error| error.to_string());
                     let over = work.over(ending, tokens.to_vec(), thought_tokens, error);
                     let over = Over { stop: stop.map(str::to_owned), ..over };
                     figures.add(work.prompt_tokens, &over);
-                    work.job.tell(Event::Over(over));
-                    at_work.remove(&id);
+                    end(at_work, figures, id, Event::Over(over));
                 }
             }
         });
         step.is_ok()
     }
+}
+
+/// Tells that an answer is over. Whoever hears of it may look at the figures, which count it no more.
+fn end(at_work: &mut HashMap<AnswerId, AtWork>, figures: &Figures, id: AnswerId, event: Event) {
+    let Some(done) = at_work.remove(&id) else { return };
+    figures.at_work.store(at_work.len(), Ordering::Relaxed);
+    done.job.tell(event);
 }
 
 impl AtWork {
