@@ -9,6 +9,7 @@ use crate::log::note;
 use crate::models::{Loaded, Models};
 use crate::options::ServeOptions;
 use crate::refusal::{Reason, Refusal};
+use crate::refusals::Refusals;
 use crate::systemd;
 use crate::tools;
 use crate::worker::{Client, Job, Task};
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) origins: Vec<HeaderValue>,
     /// Whether only this machine can connect.
     pub(crate) is_local: bool,
+    /// What was refused lately.
+    pub(crate) refusals: Refusals,
 }
 
 /// A server that clients can connect to.
@@ -117,7 +120,16 @@ impl Server {
         let keys = Arc::new(Keys::open(options.keys.clone())?);
         let audit = options.audit.as_ref().map(Audit::open).transpose()?.map(Arc::new);
         let options = Arc::new(options);
-        Ok(Self { models: Models::new(&options), options, created: now(), keys, audit, origins, is_local })
+        Ok(Self {
+            models: Models::new(&options),
+            options,
+            created: now(),
+            keys,
+            audit,
+            origins,
+            is_local,
+            refusals: Refusals::default(),
+        })
     }
 
     /// Reads the keys again.

@@ -10,9 +10,14 @@ mod ollama;
 mod openai;
 mod prompts;
 mod sampling;
+mod status;
+
+pub(crate) use ollama::running;
 
 use crate::http;
+use crate::page;
 use crate::refusal::{Reason, Refusal};
+use crate::refusals;
 use crate::server::{Server, now};
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Uri, header};
@@ -31,6 +36,8 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .merge(ollama::routes())
         .merge(anthropic::routes())
         .merge(llama_cpp::routes())
+        .merge(status::routes())
+        .merge(page::routes())
         .fallback(async |uri: Uri| {
             let said = format!("there is nothing at {}", uri.path());
             refuse(uri.path(), &Refusal::new(Reason::NotFound, said))
@@ -41,6 +48,7 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&server), http::guard))
         .layer(middleware::from_fn(catch_panic))
+        .layer(middleware::from_fn_with_state(Arc::clone(&server), refusals::remember))
         .with_state(server)
 }
 
@@ -68,8 +76,9 @@ fn id(prefix: &str) -> String {
     format!("{prefix}{:08x}{:08x}", now(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Says when to try again.
+/// Says when to try again. The refusal itself goes with the response, for who remembers them.
 fn with_retry(mut response: Response, refusal: &Refusal) -> Response {
+    response.extensions_mut().insert(refusal.clone());
     if let Some(after) = refusal.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }

@@ -1,6 +1,7 @@
 //! Who may ask from where: keys, and pages of other origins.
 
 use crate::api;
+use crate::page;
 use crate::refusal::{Reason, Refusal};
 use crate::server::Server;
 use axum::body::Body;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 pub(super) struct Address(pub(super) Arc<str>);
 
 /// Addresses that need no key: whether the server lives, and the page, which asks for a key itself.
-const OPEN: [&str; 4] = ["/", "/health", "/v1/health", "/favicon.ico"];
+fn is_open(path: &str) -> bool {
+    ["/", "/health", "/v1/health", "/favicon.ico"].contains(&path) || path.starts_with(page::FOLDER)
+}
 
 /// Lets a request through that may be answered, with whoever asks.
 pub(crate) async fn guard(
@@ -31,15 +34,18 @@ pub(crate) async fn guard(
     if let Some(origin) = allowed.filter(|_| request.method() == Method::OPTIONS) {
         return preflight(origin);
     }
-    let answered = if OPEN.contains(&path.as_str()) {
+    let answered = if is_open(&path) {
         next.run(request).await
     } else {
         let Address(address) =
             request.extensions().get::<Address>().cloned().unwrap_or_else(|| Address("unknown".into()));
         match server.keys.admit(key(request.headers()), &address) {
             Ok(visitor) => {
+                let name = Arc::clone(visitor.name());
                 request.extensions_mut().insert(Arc::new(visitor));
-                next.run(request).await
+                let mut answered = next.run(request).await;
+                answered.extensions_mut().insert(name);
+                answered
             }
             Err(refusal) => api::refuse(&path, &refusal),
         }

@@ -27,6 +27,10 @@ pub(crate) struct Loaded {
     pub(crate) context: usize,
     /// The types of keys and values.
     pub(crate) cache: [&'static str; 2],
+    /// The threads that work on it, at most.
+    pub(crate) threads: usize,
+    /// The instruction set of its kernels.
+    pub(crate) isa: &'static str,
     /// The adapters that it can have, by name.
     pub(crate) adapters: Vec<(String, Adapter)>,
     /// How it calls tools; None where its template tells of none.
@@ -80,7 +84,7 @@ impl Loaded {
         let load = |(name, file): (String, Gguf)| Ok((name, Adapter::from_gguf(&file, &model)?));
         let adapters = adapters.into_iter().map(load).collect::<Result<_>>()?;
         let sequences = model.sequences(&wanted)?;
-        let context = sequences.context();
+        let (context, threads, isa) = (sequences.context(), sequences.threads(), sequences.isa());
         let cache = [plan.cache_types.keys.name(), plan.cache_types.values.name()];
         let mut scheduler = Scheduler::new(sequences);
         scheduler.limit_slowdown(options.slowdown);
@@ -98,7 +102,7 @@ impl Loaded {
         let grammars = options.grammars;
         let syntax = ToolSyntax::of(model.chat_template(), model.tokenizer());
         let name = name.to_owned();
-        Ok(Self { name, model, worker, plan, context, cache, adapters, syntax, grammars })
+        Ok(Self { name, model, worker, plan, context, cache, threads, isa, adapters, syntax, grammars })
     }
 }
 

@@ -12,6 +12,7 @@ mod llama_cpp;
 mod ollama;
 mod openai;
 mod operation;
+mod page;
 #[cfg(feature = "hub")]
 mod pulling;
 mod same;

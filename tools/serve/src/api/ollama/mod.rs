@@ -21,7 +21,6 @@ use std::time::SystemTime;
 
 pub(super) fn routes() -> Router<Arc<Server>> {
     Router::new()
-        .route("/", get(async || http::text(200, "text/plain; charset=utf-8", RUNNING)))
         .route("/api/version", get(async || http::json(200, &json!({"version": VERSION}))))
         .route("/api/tags", get(models::tags))
         .route("/api/ps", get(models::ps))
@@ -35,8 +34,11 @@ pub(super) fn routes() -> Router<Arc<Server>> {
         .route("/api/generate", post(generate::generate))
 }
 
-/// Clients look whether somebody is there, and some of them for these last words.
-const RUNNING: &str = "Siskin is running. For clients of its API: Ollama is running";
+/// Clients look at `/` whether somebody is there, and some of them for these last words.
+pub(crate) fn running() -> Response {
+    const RUNNING: &str = "Siskin is running. For clients of its API: Ollama is running";
+    http::text(200, "text/plain; charset=utf-8", RUNNING)
+}
 
 /// The version of Ollama whose API this is, which clients compare with what they need.
 const VERSION: &str = concat!("0.13.0+siskin.", env!("CARGO_PKG_VERSION"));
