@@ -1,6 +1,5 @@
 use super::*;
 use crate::gguf::Gguf;
-use crate::text::grammar::GrammarSource;
 use crate::text::template::{ChatTemplate, Message};
 use crate::text::tokenizer::Tokenizer;
 use std::path::Path;
@@ -198,7 +197,11 @@ mod grammars {
     }
 
     /// Whether a grammar allows a text to its end, and may end there.
-    fn allows(vocabulary: &GrammarVocabulary, source: &GrammarSource, text: &str) -> bool {
+    fn allows(
+        vocabulary: &GrammarVocabulary,
+        source: &crate::text::grammar::GrammarSource,
+        text: &str,
+    ) -> bool {
         let mut constraint = vocabulary.compile(source).unwrap().begin(GrammarStart::Now);
         let tokenizer = tokenizer();
         let mut tokens = Vec::new();

@@ -10,6 +10,7 @@ pub(crate) use library::{Library, Progress};
 pub(crate) use loaded::Loaded;
 
 use crate::ask::KeepAlive;
+use crate::log::note;
 use crate::options::{ModelSource, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use crate::worker::Figures;
@@ -227,6 +228,11 @@ impl Models {
         let entry = self.find(name).await?;
         let mut place = Arc::clone(&entry.place).lock_owned().await;
         let begun = Instant::now();
+        if place.loaded.as_ref().is_some_and(|kept| !kept.model.worker.is_alive()) {
+            // It has ended by a fault, which its own requests were told; others have another one.
+            note(&format!("{}: the model's thread has ended by a fault, and is begun anew", entry.name));
+            unload(&mut place).await;
+        }
         if place.loaded.is_none() {
             let model = loop {
                 match self.load(&entry).await? {

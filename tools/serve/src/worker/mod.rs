@@ -124,6 +124,11 @@ impl Worker {
         Ok(Self { jobs: Some(jobs), figures, cancelled, thread: Some(thread), places, queue })
     }
 
+    /// Whether the thread still works.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Answers that are worked on at once, at most.
     pub(crate) fn places(&self) -> usize {
         self.places
