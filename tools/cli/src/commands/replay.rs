@@ -1,10 +1,11 @@
 //! The `replay` command: an answer of the server, made again from its line in the audit log.
 
-use crate::arguments::{InputPath, MemoryArguments, ModelFlag, SessionArguments};
+use crate::arguments::{AdapterArguments, InputPath, MemoryArguments, ModelFlag, SessionArguments};
 use crate::terminal::note;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use siskin::grammar::GrammarSource;
+use siskin::plan::Outline;
 use siskin::sampler::{SamplerOptions, SamplerOverrides};
 use siskin::template::Json;
 use siskin::{Answer, AnswerLimits, CacheType, CacheTypes, Model};
@@ -25,6 +26,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     #[command(flatten)]
+    adapters: AdapterArguments,
+    #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
     session: SessionArguments,
@@ -36,14 +39,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let place = format!("{}: line {number}", arguments.log.display());
     let line = Line::read(&text).with_context(|| place.clone())?;
     let options = arguments.session.options(Some(line.context)).cache(line.cache);
-    let (model, options, _) = arguments.model.open_within(&arguments.memory, options, &Default::default())?;
+    line.check_adapters(&arguments.adapters).with_context(|| place.clone())?;
+    let longest = Outline::of(&arguments.model.file()?)?.context_length();
+    ensure!(
+        line.context <= longest,
+        "{place}: the answer is of a model with a context of {} tokens or more, this one has {longest}",
+        line.context
+    );
+    let (model, options, adapters) =
+        arguments.model.open_within(&arguments.memory, options, &arguments.adapters)?;
     ensure!(
         options.context == Some(line.context) && options.cache == line.cache,
         "{place}: the answer needs a context of {} tokens, for which there is too little memory",
         line.context
     );
     line.check(&model).with_context(|| place.clone())?;
-    let session = model.session(&options)?;
+    let mut session = model.session(&options)?;
+    adapters.attach(&mut session)?;
     let sampler = session.sampler(&line.sampling)?;
     let mut answer = Answer::with_sampler(session, sampler);
     answer.set_limits(line.limits.clone());
@@ -89,6 +101,8 @@ struct Line {
     sampling: SamplerOptions,
     limits: AnswerLimits,
     special: bool,
+    /// The adapters by name, and what their changes are multiplied by.
+    adapters: Vec<(String, f32)>,
     /// What the answer keeps to, and whether it may think before.
     grammar: Option<(GrammarSource, bool)>,
     answer_hash: String,
@@ -128,9 +142,27 @@ impl Line {
             sampling: SamplerOptions::default().overlay(&sampling).seed(seed),
             limits: AnswerLimits::default().tokens(tokens).stop(stop),
             special: fields.flag("special")?.unwrap_or(false),
+            adapters: fields.typed("adapters", "an array of names with scales", scales)?.unwrap_or_default(),
             grammar: fields.take("grammar").map(grammar).transpose()?,
             answer_hash,
         })
+    }
+
+    /// Refuses other adapters, as far as they can be told apart before they are read.
+    fn check_adapters(&self, given: &AdapterArguments) -> Result<()> {
+        let scales = given.adapters.iter().map(|adapter| adapter.scale);
+        let wanted: Vec<String> =
+            self.adapters.iter().map(|(name, scale)| format!("{name}.gguf={scale}")).collect();
+        let wanted = if wanted.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("--adapter {}", wanted.join(" --adapter "))
+        };
+        ensure!(
+            scales.eq(self.adapters.iter().map(|(_, scale)| *scale)),
+            "the answer has other adapters: {wanted}"
+        );
+        Ok(())
     }
 
     /// Refuses a model of other weights.
@@ -166,6 +198,19 @@ fn texts(value: &Json) -> Option<Vec<String>> {
         _ => None,
     };
     texts.iter().map(text).collect()
+}
+
+fn scales(value: &Json) -> Option<Vec<(String, f32)>> {
+    let Json::Array(adapters) = value else { return None };
+    let adapter = |adapter: &Json| {
+        let Json::Array(pair) = adapter else { return None };
+        match pair.as_slice() {
+            [Json::String(name), Json::Float(scale)] => Some((name.clone(), *scale as f32)),
+            [Json::String(name), Json::Integer(scale)] => Some((name.clone(), *scale as f32)),
+            _ => None,
+        }
+    };
+    adapters.iter().map(adapter).collect()
 }
 
 fn types(value: &Json) -> Option<CacheTypes> {

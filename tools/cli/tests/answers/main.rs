@@ -20,6 +20,7 @@ mod json;
 mod names;
 mod neighbour;
 mod prompt_cache;
+mod serve;
 #[allow(dead_code)]
 #[path = "../../../hub/tests/hub/server.rs"]
 mod server;

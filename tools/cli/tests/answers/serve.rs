@@ -1,0 +1,132 @@
+//! The server as a program, and its answers made again from the log.
+
+use crate::common::{failure, families, here, siskin, text};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A server, and where it listens.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+        command.args(["serve", "--port", "0", "-t", "1", "-c", "256"]).args(arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said = lines.find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()));
+        let address = said.unwrap();
+        // Whatever it says is read, so that it never waits.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    fn ask(&self, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let (host, length) = (&self.address, body.len());
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}");
+        write!(stream, "{head}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    /// Ends it as systemd does.
+    fn end(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+fn replay(log: &Path, model: &[&str], line: &str) -> std::process::Output {
+    siskin(&[&["replay", text(log), "--line", line, "-t", "2"], model].concat())
+}
+
+#[test]
+fn an_answer_is_made_again_from_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let server = Server::start(&["--audit", text(&log), "--audit-texts"]);
+    let messages = json!([{"role": "user", "content": "tell me a story about a fox"}]);
+    let schema = json!({"type": "object", "required": ["name"], "additionalProperties": false,
+        "properties": {"name": {"type": "string", "maxLength": 12}}});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "it", "schema": schema}});
+    let requests = [
+        json!({"messages": messages, "max_tokens": 20, "temperature": 2}),
+        json!({"messages": messages, "max_tokens": 40, "temperature": 2, "response_format": format}),
+        json!({"messages": messages, "max_tokens": 20, "stop": ["e"], "seed": 7}),
+    ];
+    let said = requests.map(|request| {
+        let answer = server.ask("/v1/chat/completions", &request);
+        answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    });
+    server.end();
+    for (at, said) in said.iter().enumerate() {
+        let run = replay(&log, &[], &(at + 1).to_string());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        assert_eq!(String::from_utf8(run.stdout).unwrap(), format!("{said}\n"));
+    }
+    // One that was changed is another answer.
+    let changed = fs::read_to_string(&log).unwrap().replacen("\"temperature\":2.0", "\"temperature\":0.0", 1);
+    let other = folder.path().join("changed.jsonl");
+    fs::write(&other, changed).unwrap();
+    let run = replay(&other, &[], "1");
+    assert_eq!(run.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("the answer is another one"), "{run:?}");
+    let run = failure(&replay(&log, &["-m", text(&families().join("phi3.gguf"))], "1"));
+    assert!(
+        run.ends_with(
+            "line 1: the answer is of a model with a context of 256 tokens or more, this one has 128"
+        ),
+        "{run}"
+    );
+    let quantized = folder.path().join("other.gguf");
+    let made =
+        siskin(&["quantize", text(&here("../demo/siskin-demo.gguf")), text(&quantized), "--type", "q8_0"]);
+    assert!(made.status.success(), "{made:?}");
+    let run = failure(&replay(&log, &["-m", text(&quantized)], "1"));
+    assert!(run.contains("line 1: the answer is of weights "), "{run}");
+}
+
+#[test]
+fn an_answer_with_an_adapter_needs_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let (model, adapter) = (families().join("phi3.gguf"), families().join("phi3/adapter.gguf"));
+    let server =
+        Server::start(&[text(&model), "--adapter", text(&adapter), "--audit", text(&log), "--audit-texts"]);
+    let request = json!({"model": "phi3+adapter", "prompt": [1, 2, 3], "max_tokens": 9, "temperature": 0});
+    server.ask("/v1/completions", &request);
+    server.end();
+    let with = [&["-m", text(&model), "--adapter"][..], &[text(&adapter)]].concat();
+    let run = replay(&log, &with, "1");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let without = failure(&replay(&log, &["-m", text(&model)], "1"));
+    assert!(
+        without.ends_with("line 1: the answer has other adapters: --adapter adapter.gguf=1"),
+        "{without}"
+    );
+}
+
+#[test]
+fn what_cannot_be_served_is_one_line() {
+    let refused = |arguments: &[&str]| failure(&siskin(&[&["serve", "--port", "0"], arguments].concat()));
+    assert!(refused(&["missing.gguf"]).contains("missing.gguf: cannot open it"));
+    let demo = here("../demo/siskin-demo.gguf");
+    assert!(refused(&[text(&demo), text(&demo)]).ends_with("two models are called siskin-demo"));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys.json");
+    fs::write(&keys, "{\"keys\": [{\"name\": \"a\"}]}").unwrap();
+    assert!(refused(&["--keys", text(&keys)]).ends_with("keys[0].key is missing, expected a text"));
+    assert!(refused(&["--memory", "5m"]).contains("MiB"));
+}
