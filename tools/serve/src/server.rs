@@ -170,6 +170,12 @@ impl Server {
 
         let sampling = SamplerOptions::default().overlay(model.model.sampling()).overlay(&ask.sampling);
         sampling.validate().map_err(Refusal::invalid)?;
+        let vocabulary = model.model.vocabulary();
+        if let Some((token, _)) = sampling.logit_bias.iter().find(|(token, _)| *token as usize >= vocabulary)
+        {
+            let said = format!("logit_bias: the vocabulary has {vocabulary} tokens, and none is {token}");
+            return Err(Refusal::invalid(said));
+        }
         let seed = sampling.seed.unwrap_or_else(draw_seed);
         let (limits, special) = (&ask.limits, ask.special);
         let format = ask.format.as_ref().map(|format| (&format.source, thinks));

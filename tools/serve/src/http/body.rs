@@ -1,6 +1,7 @@
 use crate::refusal::{Reason, Refusal};
 use crate::server::Server;
 use axum::body::Body;
+use axum::body::HttpBody;
 use axum::http::Request;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -16,13 +17,18 @@ const BODY_TIME: Duration = Duration::from_mins(1);
 /// One that is too long, comes too slowly, or breaks off.
 pub(crate) async fn read(server: &Server, request: Request<Body>) -> Result<Bytes, Refusal> {
     let most = server.options.body;
+    let too_large = || {
+        let said = format!("the body has more than {most} bytes, which is the most that is taken");
+        Refusal::new(Reason::TooLarge, said)
+    };
+    // What is announced need not be waited for.
+    if request.body().size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
     let body = Limited::new(request.into_body(), most).collect();
     match tokio::time::timeout(BODY_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let said = format!("the body has more than {most} bytes, which is the most that is taken");
-            Err(Refusal::new(Reason::TooLarge, said))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Refusal::invalid("the body breaks off")),
         Err(_) => Err(Refusal::new(Reason::Timeout, "the body came too slowly")),
     }

@@ -1,7 +1,7 @@
 //! How the server is run: who may ask, what is kept, what is written down, and how it ends.
 
 use crate::client::{ask_with, get, post};
-use crate::{start, start_one};
+use crate::{server, start, start_one};
 use serde_json::{Value, json};
 use siskin_serve::{AuditOptions, Listen, Pinned, PrefixOptions};
 use std::io::{Read, Write};
@@ -193,6 +193,29 @@ fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "it does not come");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn what_is_announced_to_be_too_long_is_not_waited_for() {
+    let server = server();
+    let address = server.strip_prefix("http://").unwrap();
+    for path in ["/v1/chat/completions", "/api/chat", "/v1/messages", "/completion"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 2147483648\r\n\r\n{{");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 413", "{path}");
+    }
+}
+
+#[test]
+fn a_bias_for_a_token_that_there_is_not_is_refused() {
+    let body = json!({"messages": [{"role": "user", "content": "a"}], "logit_bias": {"999999999": 1}});
+    let refused = post(&format!("{}/v1/chat/completions", server()), &body);
+    assert_eq!(refused.status, 400);
+    let said = "logit_bias: the vocabulary has 4096 tokens, and none is 999999999";
+    assert_eq!(refused.json()["error"]["message"], said);
 }
 
 #[test]
