@@ -21,7 +21,6 @@ pub(super) fn environment() -> Environment<'static> {
     }
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_debug(false);
     environment.set_formatter(repr::print);
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
