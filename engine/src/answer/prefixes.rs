@@ -74,7 +74,10 @@ impl Scheduler {
         loop {
             match self.sequences.restore(id, state) {
                 Ok(_) => break,
-                Err(StateError::TooLong { .. }) if !self.idle.is_empty() => {
+                // What no room would be enough for costs no other its place.
+                Err(StateError::TooLong { tokens, .. })
+                    if !self.idle.is_empty() && tokens <= self.sequences.context() =>
+                {
                     let oldest = self.idle.remove(0);
                     self.sequences.leave(oldest)?;
                 }

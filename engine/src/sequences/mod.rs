@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::machine::Machine;
 use crate::model::{Adapter, Attached, Context, Model};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
-use crate::state::{PAGE, Segment};
+use crate::state::{CacheTypes, PAGE, Segment};
 use crate::team::Team;
 use crate::tokenizer::Special;
 pub(crate) use decoding::Decoding;
@@ -195,6 +195,11 @@ impl Sequences {
     /// The instruction set in use, as `SISKIN_ISA` spells it.
     pub fn isa(&self) -> &'static str {
         self.context.ops.isa()
+    }
+
+    /// What keys and values are kept in.
+    pub fn cache_types(&self) -> CacheTypes {
+        self.context.options().cache
     }
 
     /// Pages of the cache, each of 256 positions.

@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "what is removed here was made here")]
 
 use crate::options::PrefixOptions;
-use siskin::{Adapter, SavedHead, Scheduler, SequenceId};
+use siskin::{Adapter, CacheTypes, Error, SavedHead, Scheduler, SequenceId, StateError};
 use siskin_kit::{Inputs, Output, hash};
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -24,15 +24,32 @@ const SHORTEST: usize = 256;
 const COVERED: f64 = 7.0 / 8.0;
 const ENDING: &str = "prefix";
 
-/// The files of one model.
+/// The files of a folder, as one model sees them.
 pub(crate) struct Prefixes {
     options: PrefixOptions,
-    /// Those of this model, in no order.
+    /// Those that there were when it was opened, and those that were written since: of all models, as the bound is for all.
     entries: Vec<Entry>,
     /// Those that could not be written.
     given_up: HashSet<PathBuf>,
     /// Puts files in their place, which a disk may take seconds for.
-    writer: Option<(mpsc::Sender<Output>, JoinHandle<()>)>,
+    writer: Option<(mpsc::Sender<Written>, JoinHandle<()>)>,
+}
+
+/// A file that is to be put in its place, and those that are of no use beside it.
+struct Written {
+    output: Output,
+    replaced: Vec<PathBuf>,
+}
+
+impl Written {
+    /// The others go once it is there.
+    fn commit(self) {
+        if self.output.commit().is_ok() {
+            for path in self.replaced {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
 }
 
 /// A file.
@@ -51,7 +68,7 @@ impl Prefixes {
         scheduler: &Scheduler,
         said: &dyn Fn(String),
     ) -> Option<Self> {
-        let context = scheduler.sequences().context();
+        let (context, cache) = (scheduler.sequences().context(), scheduler.sequences().cache_types());
         let folder = &options.folder;
         let made =
             DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| fs::read_dir(folder));
@@ -62,9 +79,9 @@ impl Prefixes {
                 return None;
             }
         };
-        let entries = found.filter_map(|entry| Entry::read(entry.ok()?.path(), context)).collect();
-        let (outputs, receiver) = mpsc::channel::<Output>();
-        let commit = move || receiver.into_iter().for_each(|output| drop(output.commit()));
+        let entries = found.filter_map(|entry| Entry::read(entry.ok()?.path(), context, cache)).collect();
+        let (outputs, receiver) = mpsc::channel::<Written>();
+        let commit = move || receiver.into_iter().for_each(Written::commit);
         let thread = thread::Builder::new().name("prefixes".into()).spawn(commit).ok()?;
         let mut prefixes = Self {
             options: options.clone(),
@@ -103,11 +120,14 @@ impl Prefixes {
         }
     }
 
-    /// Reads a file. One that is of no use is removed.
+    /// Reads a file. One that is damaged is removed; one that there is no room for now stays.
     fn take_up(&mut self, path: &Path, scheduler: &mut Scheduler, adapters: &[(Adapter, f32)]) {
-        let taken = fs::read(path).ok().and_then(|state| scheduler.take_up(&state, adapters).ok());
-        if taken.is_none() {
-            return self.remove(|entry| entry.path == path);
+        // One that is not there any more, or not yet, is none.
+        let Ok(state) = fs::read(path) else { return self.entries.retain(|entry| entry.path != path) };
+        match scheduler.take_up(&state, adapters) {
+            Ok(_) => {}
+            Err(Error::State(StateError::Damaged)) => return self.remove(|entry| entry.path == path),
+            Err(_) => return,
         }
         let now = SystemTime::now();
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.path == path) {
@@ -128,9 +148,12 @@ impl Prefixes {
             let most = own.map(|entry| entry.common(tokens)).max().unwrap_or(0);
             tokens.len() >= SHORTEST && (most as f64) < COVERED * tokens.len() as f64
         };
+        let CacheTypes { keys, values } = scheduler.sequences().cache_types();
         let entry = |(id, fingerprint, tokens): (SequenceId, u128, &[u32])| {
             let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-            let path = self.options.folder.join(format!("{fingerprint:032x}-{}.{ENDING}", hash::of(&bytes)));
+            let name =
+                format!("{fingerprint:032x}-{}-{}-{}.{ENDING}", keys.name(), values.name(), hash::of(&bytes));
+            let path = self.options.folder.join(name);
             let (tokens, used) = (tokens.to_vec(), SystemTime::now());
             (id, Entry { path, fingerprint, tokens, bytes: 0, used })
         };
@@ -154,11 +177,15 @@ impl Prefixes {
             }
             return;
         };
-        if let Some((outputs, _)) = &self.writer {
-            let _ = outputs.send(output);
-        }
         // It has all of what it goes on from.
-        self.remove(|old| old.fingerprint == entry.fingerprint && entry.tokens.starts_with(&old.tokens));
+        let goes_on = |old: &mut Entry| {
+            let is_beginning = old.fingerprint == entry.fingerprint && entry.tokens.starts_with(&old.tokens);
+            is_beginning && old.path != entry.path
+        };
+        let replaced = self.entries.extract_if(.., goes_on).map(|old| old.path).collect();
+        if let Some((outputs, _)) = &self.writer {
+            let _ = outputs.send(Written { output, replaced });
+        }
         self.entries.push(entry);
         self.remove_beyond_bound();
     }
@@ -199,13 +226,17 @@ impl Drop for Prefixes {
 }
 
 impl Entry {
-    fn read(path: PathBuf, context: usize) -> Option<Self> {
+    /// What a file says of itself; None where it is none, or of no use to sequences of this context and cache.
+    fn read(path: PathBuf, context: usize, cache: CacheTypes) -> Option<Self> {
         if path.extension().is_none_or(|ending| ending != ENDING) {
             return None;
         }
         let file = File::open(&path).ok()?;
         let found = file.metadata().ok().filter(|found| found.is_file())?;
         let head = SavedHead::read(&mut BufReader::new(file), context).ok()?;
+        if head.cache != cache {
+            return None;
+        }
         let used = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         Some(Self { path, fingerprint: head.fingerprint, tokens: head.tokens, bytes: found.len(), used })
     }

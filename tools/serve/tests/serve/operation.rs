@@ -50,6 +50,21 @@ fn what_prompts_begin_with_is_kept_and_survives_a_restart() {
     second.stop();
     thread.join().unwrap();
 
+    // A server with another cache has no use for them, and leaves them alone.
+    let files = || -> Vec<Vec<u8>> {
+        let files = std::fs::read_dir(&options.folder).unwrap();
+        files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    };
+    let before = files();
+    let (other, thread) = start_one(|server| {
+        server.prefixes = Some(options.clone());
+        server.session = server.session.clone().cache(siskin::CacheType::F32);
+    });
+    assert_eq!(cached(&chat(other.address(), &long("who are you"))), 0);
+    other.stop();
+    thread.join().unwrap();
+    assert!(before.iter().all(|file| files().contains(file)));
+
     // One that is damaged costs itself alone.
     for file in std::fs::read_dir(&options.folder).unwrap() {
         let path = file.unwrap().path();
