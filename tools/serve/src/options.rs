@@ -1,3 +1,5 @@
+//! What a server is told when it begins.
+
 use siskin::SessionOptions;
 use siskin::template::{Json, Message};
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! The server as a whole: from where it begins to what each request asks of it, in no API's own words.
+
 use crate::answers::Answers;
 use crate::api;
 use crate::ask::{Ask, Chat, Format, Part, Prompt};

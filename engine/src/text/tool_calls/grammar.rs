@@ -1,3 +1,5 @@
+//! What an answer with calls keeps to, as a grammar: each tool's schema for its arguments.
+
 use std::fmt::Write as _;
 
 use super::super::grammar::GrammarSource;

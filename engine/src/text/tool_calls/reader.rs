@@ -1,3 +1,5 @@
+//! Calls read out of an answer as it comes.
+
 use super::arguments::{Extent, json_extent, python};
 use super::syntax::{Arguments, Form};
 use super::{ToolSyntax, is_of_name};

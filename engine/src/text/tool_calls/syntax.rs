@@ -1,3 +1,5 @@
+//! How calls are spelled: the marks of each family of templates, and how it is known which of them a template has.
+
 use super::super::template::{ChatTemplate, Json, Message, Rendering};
 use super::super::tokenizer::Tokenizer;
 

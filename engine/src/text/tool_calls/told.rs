@@ -1,3 +1,5 @@
+//! How tools are told to models whose templates have no place for them.
+
 use std::fmt::Write as _;
 
 use super::super::template::{Json, Message};

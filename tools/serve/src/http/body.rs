@@ -1,3 +1,5 @@
+//! The bodies of requests, within bounds of length and time.
+
 use crate::refusal::{Reason, Refusal};
 use crate::server::Server;
 use axum::body::Body;

@@ -1,3 +1,5 @@
+//! Connections: how many there may be, how long they may say nothing, and how they end with the server.
+
 use super::guard::Address;
 use super::listen::{Listener, Peer, Stream};
 use crate::server::Server;

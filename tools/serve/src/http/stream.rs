@@ -1,3 +1,5 @@
+//! What is sent back: JSON, texts, server-sent events, lines.
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;

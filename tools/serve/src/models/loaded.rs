@@ -1,3 +1,5 @@
+//! A model in memory: how it is opened within what there is, and what it can be asked.
+
 use super::open_file;
 use crate::log::note;
 use crate::options::{ModelSource, Pinned, ServeOptions};

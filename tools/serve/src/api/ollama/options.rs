@@ -1,3 +1,5 @@
+//! `options`, `keep_alive` and `think` of Ollama's requests.
+
 use crate::api::sampling::sampling;
 use crate::ask::KeepAlive;
 use crate::refusal::Refusal;

@@ -1,3 +1,5 @@
+//! `GET /v1/models` and `GET /v1/models/NAME`.
+
 use super::respond;
 use crate::http;
 use crate::models::Entry;
