@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 pub use limits::Limits;
 pub use memory::Memory;
+pub(crate) use memory::mapped_programs;
 pub use siskin_compute::pin;
 #[cfg(test)]
 pub(crate) use tree::fake;

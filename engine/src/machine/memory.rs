@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::Tree;
 
 /// What Linux tells of memory. Sizes are bytes; None is what it does not tell.
@@ -10,6 +12,8 @@ pub struct Memory {
     pub available: Option<u64>,
     /// What the process has at present, pages of mapped files included (`VmRSS`).
     pub resident: Option<u64>,
+    /// What of it are pages of mapped files (`RssFile`).
+    pub resident_of_files: Option<u64>,
     /// The most that the process had at once (`VmHWM`).
     pub peak: Option<u64>,
 }
@@ -23,6 +27,7 @@ impl Memory {
             total: field(&info, "MemTotal"),
             available: field(&info, "MemAvailable"),
             resident: field(&status, "VmRSS"),
+            resident_of_files: field(&status, "RssFile"),
             peak: field(&status, "VmHWM"),
         }
     }
@@ -31,6 +36,26 @@ impl Memory {
     pub fn here() -> Self {
         Self::of(&Tree::here())
     }
+}
+
+/// Bytes of the files that the process has mapped to run them, the program and its libraries: what `tree` tells in
+/// `proc/self/maps`.
+pub(crate) fn mapped_programs(tree: &Tree) -> Option<u64> {
+    let maps = tree.text("proc/self/maps")?;
+    // 7f0c-7f0e r-xp 00002000 fe:00 8154  /usr/lib/libc.so.6
+    let mappings: Vec<(u64, &str, &str)> = maps
+        .lines()
+        .filter_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (from, to) = range.split_once('-')?;
+            let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16));
+            let name = rest.get(rest.find('/')?..)?;
+            Some((to.ok()?.checked_sub(from.ok()?)?, rest.get(..4)?, name))
+        })
+        .collect();
+    let programs: HashSet<&str> =
+        mappings.iter().filter(|(_, may, _)| may.contains('x')).map(|&(_, _, name)| name).collect();
+    Some(mappings.iter().filter(|(_, _, name)| programs.contains(name)).map(|&(bytes, _, _)| bytes).sum())
 }
 
 /// Bytes of the line `name:  123 kB`.
@@ -56,6 +81,20 @@ mod tests {
     #[test]
     fn nothing_told_is_nothing_known() {
         assert_eq!(Memory::of(&Fake::default().tree()), Memory::default());
+    }
+
+    #[test]
+    fn programs_are_the_files_that_may_be_run() {
+        let fake = Fake::default();
+        assert_eq!(mapped_programs(&fake.tree()), None);
+        let maps = "1000-3000 r--p 00000000 fe:00 21 /usr/bin/a program\n\
+                    3000-8000 r-xp 00002000 fe:00 21 /usr/bin/a program\n\
+                    8000-9000 rw-p 00000000 00:00 0 [heap]\n\
+                    a000-f000 r--s 00000000 fe:00 22 /models/model.gguf\n\
+                    ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]\n";
+        fake.write("proc/self/maps", maps);
+        assert_eq!(mapped_programs(&fake.tree()), Some(0x7000));
+        assert!(mapped_programs(&Tree::here()).unwrap() > 1 << 16);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use memory::Plan;
 
 use crate::gguf::{FAULT_AROUND, Footprint, Gguf, Value};
 use crate::grammar::GrammarVocabulary;
-use crate::machine::Memory;
+use crate::machine::{Memory, Tree, mapped_programs};
 use crate::model::AdapterOutline;
 use crate::model::ContextOptions;
 use crate::model::Network;
@@ -41,7 +41,7 @@ pub struct Outline {
     grammars: bool,
     /// Bytes of the file's metadata, most of which are the vocabulary's.
     metadata: u64,
-    /// Bytes that the process has, the file aside.
+    /// Bytes that the process has and will have whatever it runs: memory of its own, and the program's code.
     present: u64,
 }
 
@@ -53,10 +53,6 @@ impl Outline {
     pub fn of(file: &Gguf) -> Result<Self, PlanError> {
         let (network, weights) = Network::outline(file)?;
         let footprint = file.footprint();
-        let file_now = match footprint {
-            Footprint::Mapped { metadata } | Footprint::Static { metadata, .. } => metadata,
-            Footprint::Read { bytes } => bytes,
-        };
         Ok(Self {
             name: file.name().to_owned(),
             network,
@@ -68,7 +64,7 @@ impl Outline {
             grammars: false,
             file: footprint,
             metadata: file.metadata_bytes(),
-            present: Memory::here().resident.unwrap_or(0).saturating_sub(file_now),
+            present: present(footprint),
         })
     }
 
@@ -144,7 +140,7 @@ impl Outline {
             cache: both(|plan| plan.cache),
             grammars: self.grammars((answers as u64).saturating_mul(sessions as u64)),
             scratch: both(|plan| plan.scratch).saturating_add(samplers.saturating_mul(sessions as u64)),
-            program: [kept, self.present, CODE]
+            program: [kept, self.present, SMALL]
                 .into_iter()
                 .fold(both(|plan| plan.program), u64::saturating_add),
             // One after the other.
@@ -217,8 +213,30 @@ fn texts(file: &Gguf) -> usize {
 /// Bytes that a grammar and an answer that keeps to it are taken to have.
 const GRAMMAR: u64 = 2 << 20;
 
-/// Bytes of the program's code and of small things that come into memory with a model, such as its chat template.
-const CODE: u64 = 4 << 20;
+/// Bytes of small things that come into memory with a model, such as its chat template.
+const SMALL: u64 = 1 << 19;
+
+/// Bytes of a large program that come into memory while a model is run: 10 to 14 MiB of `siskin` and its libraries, by
+/// how it was built.
+const CODE: u64 = 14 << 20;
+
+/// Bytes that the process has and will have whatever it runs, the model aside. How many pages of the program are there at
+/// a moment depends on what the system has in its cache, and whoever starts a model with the memory that an earlier
+/// process planned must not be refused: so it is not this that is counted, but what a program comes to, or all of a small one.
+fn present(model: Footprint) -> u64 {
+    let memory = Memory::here();
+    let files = memory.resident_of_files.unwrap_or(0);
+    let own = memory.resident.unwrap_or(0).saturating_sub(files);
+    let programs = mapped_programs(&Tree::here()).unwrap_or(CODE);
+    let (own, files, programs) = match model {
+        Footprint::Mapped { metadata } => (own, files.saturating_sub(metadata), programs),
+        Footprint::Read { bytes } => (own.saturating_sub(bytes), files, programs),
+        Footprint::Static { metadata, bytes } => {
+            (own, files.saturating_sub(metadata), programs.saturating_sub(bytes))
+        }
+    };
+    own.saturating_add(files.max(programs.min(CODE)))
+}
 
 #[cfg(test)]
 mod tests {
