@@ -78,6 +78,7 @@ fn figures(figures: &Figures) -> Value {
         "prompt_tokens": count(&figures.prompt_tokens),
         "cached_tokens": count(&figures.reused_tokens),
         "answer_tokens": count(&figures.answer_tokens),
+        "changed_prompts": count(&figures.changed_prompts),
         "queue_seconds": seconds(&figures.queue_time),
         "prompt_seconds": seconds(&figures.prompt_time),
         "answer_seconds": seconds(&figures.answer_time),

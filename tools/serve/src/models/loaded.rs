@@ -99,7 +99,7 @@ impl Loaded {
         if let Some(prefixes) = &mut prefixes {
             prefixes.warm(&mut scheduler);
         }
-        let worker = Worker::start(scheduler, prefixes, options.queue, Arc::clone(figures));
+        let worker = Worker::start(name, scheduler, prefixes, options.queue, Arc::clone(figures));
         let worker = worker.context("the model's thread")?;
         let grammars = options.grammars;
         let syntax = ToolSyntax::of(model.chat_template(), model.tokenizer());

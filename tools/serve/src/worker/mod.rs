@@ -3,13 +3,17 @@
 //! It takes jobs from a channel and tells of them through channels that never make it wait: what an answer can say is bounded
 //! by the context, so a client that reads slowly holds back nobody, and one that went away is noticed before the next step.
 
+mod changes;
 mod prefixes;
 mod queue;
 
 pub(crate) use prefixes::Prefixes;
 
+use crate::log::note;
 use crate::refusal::{Reason, Refusal};
+use changes::{Change, Changes};
 use queue::Queue;
+use siskin::tokenizer::Detokenizer;
 use siskin::{Adapter, AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -83,6 +87,8 @@ pub(crate) struct Figures {
     pub(crate) queue_time: AtomicU64,
     pub(crate) prompt_time: AtomicU64,
     pub(crate) answer_time: AtomicU64,
+    /// Prompts that differ from one before near their beginnings and go on as it does.
+    pub(crate) changed_prompts: AtomicU64,
 }
 
 /// The thread, as others see it. Dropping it ends the work.
@@ -97,12 +103,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A thread that works with this scheduler, and with these beginnings of prompts on the disk. `queue` jobs may wait for a
-    /// place. `figures` go on from what they are.
+    /// A thread that works with this scheduler of the model `name`, and with these beginnings of prompts on the disk. `queue`
+    /// jobs may wait for a place. `figures` go on from what they are.
     ///
     /// # Errors
     /// The system starts no thread.
     pub(crate) fn start(
+        name: &str,
         mut scheduler: Scheduler,
         prefixes: Option<Prefixes>,
         queue: usize,
@@ -113,8 +120,10 @@ impl Worker {
         scheduler.cancel_when(Arc::clone(&cancelled));
         let places = scheduler.places();
         let work = Work {
+            name: name.to_owned(),
             scheduler,
             prefixes,
+            changes: Changes::default(),
             jobs: receiver,
             queue: Queue::default(),
             at_work: HashMap::new(),
@@ -187,8 +196,10 @@ impl Drop for Worker {
 
 /// What the thread works with.
 struct Work {
+    name: String,
     scheduler: Scheduler,
     prefixes: Option<Prefixes>,
+    changes: Changes,
     jobs: mpsc::Receiver<Job>,
     queue: Queue,
     at_work: HashMap<AnswerId, AtWork>,
@@ -292,6 +303,12 @@ impl Work {
             let prompt_tokens = job.task.tokens().len();
             let asked = match &job.task {
                 Task::Answer(request) => {
+                    if let Some(change) = self.changes.look_at(&request.prompt) {
+                        self.figures.changed_prompts.fetch_add(1, Ordering::Relaxed);
+                        if change.is_new {
+                            self.tell_of(change, &request.prompt);
+                        }
+                    }
                     if let Some(prefixes) = &mut self.prefixes {
                         prefixes.restore(&mut self.scheduler, &request.prompt, &request.adapters);
                     }
@@ -307,6 +324,19 @@ impl Work {
                 Err(error) => job.tell(Event::Refused(Refusal::invalid(error))),
             }
         }
+    }
+
+    /// Tells of a prompt that was changed near its beginning. Of its text nothing is told: it is nobody's but who asked.
+    fn tell_of(&self, change: Change, prompt: &[u32]) {
+        let tokenizer = self.scheduler.model().tokenizer();
+        let mut detokenizer = Detokenizer::continuing(tokenizer);
+        let texts = change.beginning(prompt).iter().filter(|&&token| !tokenizer.is_special(token));
+        let characters: usize = texts.map(|&token| detokenizer.push(tokenizer, token).chars().count()).sum();
+        let name = &self.name;
+        note(&format!(
+            "{name}: a prompt differs from one before behind character {characters}, {change}: \
+             what changes, such as the time, belongs behind what stays"
+        ));
     }
 
     /// Takes a step. Returns whether there may be another.

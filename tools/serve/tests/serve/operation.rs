@@ -81,6 +81,25 @@ fn what_prompts_begin_with_is_kept_and_survives_a_restart() {
 }
 
 #[test]
+fn a_clock_at_the_head_of_prompts_is_noticed() {
+    let server = start(|_| {});
+    let changed = |system: &str, time: &str| {
+        let system = system.replace("TIME", time);
+        let messages = json!([{"role": "system", "content": system}, {"role": "user", "content": "hello"}]);
+        chat(&server, &json!({"messages": messages, "temperature": 0, "max_tokens": 2}));
+        let status = get(&format!("{server}/siskin/status")).ok();
+        status["models"][0]["figures"]["changed_prompts"].as_u64().unwrap()
+    };
+    let head = format!("It is TIME. {}", "You are the assistant of a house with many rooms. ".repeat(30));
+    let tail = format!("{} It is TIME.", "You tell stories to children, of foxes and of wolves. ".repeat(30));
+    // What changes at the end costs nothing.
+    assert_eq!((changed(&tail, "14:05"), changed(&tail, "14:06")), (0, 0));
+    assert_eq!((changed(&head, "14:05"), changed(&head, "14:06"), changed(&head, "15:17")), (0, 1, 2));
+    let metrics = get(&format!("{server}/metrics")).body;
+    assert!(metrics.contains("siskin_changed_prompts_total{model=\"demo\"} 2\n"), "{metrics}");
+}
+
+#[test]
 fn a_pinned_beginning_is_there_before_the_first_request() {
     let system = &long("")["messages"][0]["content"];
     let message = siskin::template::Message::new("system", system.as_str().unwrap());

@@ -103,13 +103,16 @@ fn of_all(entries: &[Arc<Entry>]) -> String {
 /// The figures of each model.
 fn of_each(entries: &[Arc<Entry>]) -> String {
     type Of = fn(&Figures) -> f64;
-    let all: [(&str, &str, &str, Of); 9] = [
+    let all: [(&str, &str, &str, Of); 10] = [
         ("siskin_answers_total", "Answers that are over.", "counter", |figures| count(&figures.answers)),
         ("siskin_prompt_tokens_total", "Tokens of their prompts.", "counter", |f| count(&f.prompt_tokens)),
         ("siskin_cached_tokens_total", "Tokens of these that were there already.", "counter", |f| {
             count(&f.reused_tokens)
         }),
         ("siskin_answer_tokens_total", "Tokens of the answers.", "counter", |f| count(&f.answer_tokens)),
+        ("siskin_changed_prompts_total", "Prompts that changed near their beginnings.", "counter", |f| {
+            count(&f.changed_prompts)
+        }),
         ("siskin_queue_seconds_total", "Seconds that they waited for a place.", "counter", |f| {
             seconds(&f.queue_time)
         }),
