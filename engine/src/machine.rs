@@ -1,11 +1,13 @@
 //! What the Linux machine offers that the process runs on: its CPUs and memory, and how much of them it may use.
 
+mod allocator;
 mod limits;
 mod memory;
 mod tree;
 
 use std::collections::BTreeSet;
 
+pub use allocator::give_back_freed_memory;
 pub use limits::Limits;
 pub use memory::Memory;
 pub(crate) use memory::mapped_programs;

@@ -93,6 +93,11 @@ impl Outline {
         self.grammars = true;
     }
 
+    /// Counts memory too that the program will take for other things than models.
+    pub fn add_program(&mut self, bytes: u64) {
+        self.present = self.present.saturating_add(bytes);
+    }
+
     /// As [`Model::notes`](crate::Model::notes).
     pub fn notes(&self) -> &[String] {
         self.network.notes()

@@ -121,7 +121,7 @@ impl ServeOptions {
             session: SessionOptions::default(),
             memory: None,
             keep_alive: Some(Duration::from_mins(5)),
-            body: 16 << 20,
+            body: 2 << 20,
             slowdown: 2.0,
             grammars: true,
             prefixes: None,

@@ -4,7 +4,7 @@ use crate::answers::Answers;
 use crate::api;
 use crate::ask::{Ask, Chat, Format, Part, Prompt};
 use crate::audit::{Audit, Manner, Record};
-use crate::http::{self, Listener};
+use crate::http::{self, Listener, Room};
 use crate::infill;
 use crate::keys::Keys;
 use crate::log::note;
@@ -42,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) origins: Vec<HeaderValue>,
     /// Whether only this machine can connect.
     pub(crate) is_local: bool,
+    /// Memory for what clients send.
+    pub(crate) room: Room,
     /// What was refused lately.
     pub(crate) refusals: Refusals,
 }
@@ -124,6 +126,7 @@ impl Server {
         let options = Arc::new(options);
         Ok(Self {
             models: Models::new(&options),
+            room: Room::new(options.body),
             options,
             created: now(),
             keys,
@@ -165,6 +168,7 @@ impl Server {
         let thinks = matches!(&ask.prompt, Prompt::Chat(chat) if chat.think != Some(false));
         let prompt = prompt_tokens(&model, ask.prompt).await?;
         check_prompt(&model, &prompt)?;
+        http::give_back();
         let grammar = match &ask.format {
             Some(format) => Some(compiled(&model, format.clone(), thinks).await?),
             None => None,

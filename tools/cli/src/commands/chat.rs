@@ -23,6 +23,7 @@ use lines::Lines;
 use setup::Setup;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use siskin::Ending;
+use siskin::machine::give_back_freed_memory;
 use siskin_kit::Inputs;
 use std::fs::File;
 use std::io::{self, Read};
@@ -81,6 +82,8 @@ Examples:
 /// Talks until the input ends.
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     arguments.sampling.check()?;
+    // A model that another one takes the place of is not to be in memory beside it.
+    give_back_freed_memory();
     let (setup, opened) = Setup::begin(arguments)?;
     let talk = Talk::new(arguments.system.as_deref().map(siskin_kit::plain).as_deref());
     if talk.system.is_some() {

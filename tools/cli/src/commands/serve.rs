@@ -8,6 +8,7 @@ use crate::arguments::{
 use crate::terminal::note;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use siskin::machine::give_back_freed_memory;
 use siskin::template::{Json, Message};
 use siskin_kit::json::{Kind, Object};
 use siskin_kit::{openai, read_text};
@@ -166,6 +167,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     options.prefixes = folder.map(|folder| PrefixOptions { folder, bytes });
     options.pinned = arguments.pin_prompt.iter().map(|path| pinned(path)).collect::<Result<_>>()?;
     options.keep_alive = u64::try_from(arguments.keep_alive).ok().map(Duration::from_secs);
+    give_back_freed_memory();
     serve(options, |started| note(format_args!("listening on {}", started.address())))
 }
 

@@ -9,10 +9,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A server, and where it listens.
+/// A server, where it listens, and the MiB that it says its model takes.
 struct Server {
     child: Child,
     address: String,
+    planned: f64,
 }
 
 impl Server {
@@ -21,11 +22,16 @@ impl Server {
         command.args(["serve", "--port", "0", "-t", "1", "-c", "256"]).args(arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let said = lines.find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()));
-        let address = said.unwrap();
+        let mut planned = None;
+        let said = lines.find_map(|line| {
+            let plan = line.split_once(": ").and_then(|(_, plan)| plan.split_once(" MiB (weights "));
+            planned = planned.or(plan.and_then(|(planned, _)| planned.rsplit(' ').next()?.parse().ok()));
+            Some(line.strip_prefix("listening on http://")?.to_owned())
+        });
+        let (address, planned) = (said.unwrap(), planned.unwrap());
         // Whatever it says is read, so that it never waits.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        Self { child, address, planned }
     }
 
     fn ask(&self, path: &str, body: &Value) -> Value {
@@ -46,6 +52,53 @@ impl Server {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
+}
+
+/// Long bodies from many clients at once take no more than the room that was planned for them, and are given back.
+#[test]
+fn what_clients_send_has_the_memory_that_was_planned() {
+    let server = Server::start(&[]);
+    let mebibytes = |name: &str| {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0
+    };
+    let before = mebibytes("VmRSS:");
+    let escaped = r"\u3042".repeat(300_000);
+    let bodies = [
+        format!(r#"{{"messages":[{{"role":"user","content":"{escaped}"}}]}}"#),
+        format!(r#"{{"prompt":"{}"}}"#, "a b ".repeat(450_000)),
+        format!(r#"{{"prompt":[{}0]}}"#, "0,".repeat(60_000)),
+        format!(r#"{{"prompt":[{}0]}}"#, "0,".repeat(7_000)),
+    ];
+    let ask = |body: &str| {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        let (host, length) = (&server.address, body.len());
+        let path = if body.contains("messages") { "v1/chat/completions" } else { "completion" };
+        let head = format!("POST /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close");
+        // Who is refused before all was sent may find the connection closed.
+        let _ = write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer.get(9..12).unwrap_or("").to_owned()
+    };
+    std::thread::scope(|scope| {
+        let ask = &ask;
+        for body in bodies.iter().cycle().take(24) {
+            scope.spawn(move || {
+                let status = ask(body);
+                // All are beyond the context; some may have found no room, or be beyond all there is.
+                assert!(["400", "413", "503", ""].contains(&&*status), "{status}");
+            });
+        }
+    });
+    let (peak, planned) = (mebibytes("VmHWM:"), server.planned);
+    assert!(peak <= planned, "{peak} MiB, {planned} planned");
+    let after = mebibytes("VmRSS:");
+    assert!(after < before + 16.0, "{after} MiB, {before} before");
+    let answer = server.ask("/completion", &json!({"prompt": "hello", "n_predict": 2}));
+    assert!(!answer["content"].as_str().unwrap().is_empty());
+    server.end();
 }
 
 fn replay(log: &Path, model: &[&str], line: &str) -> std::process::Output {

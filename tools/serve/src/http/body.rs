@@ -12,11 +12,13 @@ use std::time::Duration;
 
 /// How long a client may take for a body.
 const BODY_TIME: Duration = Duration::from_mins(1);
+/// How long it waits for memory.
+const ROOM_TIME: Duration = Duration::from_mins(1);
 
 /// The body of a request.
 ///
 /// # Errors
-/// One that is too long, comes too slowly, or breaks off.
+/// One that is too long, comes too slowly, or breaks off, and one that there is no memory for in time.
 pub(crate) async fn read(server: &Server, request: Request<Body>) -> Result<Bytes, Refusal> {
     let most = server.options.body;
     let too_large = || {
@@ -27,6 +29,13 @@ pub(crate) async fn read(server: &Server, request: Request<Body>) -> Result<Byte
     if request.body().size_hint().lower() > most as u64 {
         return Err(too_large());
     }
+    // One whose length is not announced may be as long as any.
+    let announced = request.body().size_hint().exact().map_or(most, |bytes| bytes as usize);
+    let taken = tokio::time::timeout(ROOM_TIME, server.room.take(announced)).await;
+    taken.map_err(|_| Refusal {
+        retry_after: Some(Duration::from_secs(1)),
+        ..Refusal::new(Reason::Unavailable, "other requests have the memory that this one takes")
+    })?;
     let body = Limited::new(request.into_body(), most).collect();
     match tokio::time::timeout(BODY_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -44,6 +53,7 @@ pub(crate) async fn read_json(server: &Server, request: Request<Body>) -> Result
     let body = read(server, request).await?;
     let text = str::from_utf8(&body).map_err(|_| Refusal::invalid("the body: expected JSON in UTF-8"))?;
     let text = if text.trim().is_empty() { "{}" } else { text };
+    server.room.take_for_values(text)?;
     // Long conversations take a while.
     Object::parse(text).map_err(|error| Refusal::invalid(format_args!("the body: {error:#}")))
 }

@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 /// Connections at a time, at most: those beyond wait to be accepted.
-const CONNECTIONS: usize = 1024;
-/// Bytes of a request's line and headers, at most.
-const HEADERS: usize = 64 << 10;
+pub(super) const CONNECTIONS: usize = 128;
+/// Bytes of a request's line and headers, at most, and of what is read or written of a connection at a time.
+pub(super) const HEADERS: usize = 32 << 10;
 /// How long a client may take for them.
 const HEADER_TIME: Duration = Duration::from_secs(20);
 /// How long a client may read nothing of what is there for it.

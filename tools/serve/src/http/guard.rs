@@ -1,5 +1,6 @@
 //! Who may ask from where: keys, and pages of other origins.
 
+use super::room;
 use crate::api;
 use crate::page;
 use crate::refusal::{Reason, Refusal};
@@ -21,13 +22,13 @@ fn is_open(path: &str) -> bool {
 }
 
 /// Lets a request through that may be answered, with whoever asks.
-pub(crate) async fn guard(
-    State(server): State<Arc<Server>>,
-    mut request: Request<Body>,
-    next: Next,
-) -> Response {
+pub(crate) async fn guard(State(server): State<Arc<Server>>, request: Request<Body>, next: Next) -> Response {
+    room::within(admit(&server, request, next)).await
+}
+
+async fn admit(server: &Server, mut request: Request<Body>, next: Next) -> Response {
     let (path, origin) = (request.uri().path().to_owned(), origin(request.headers()));
-    let allowed = match check_origin(&server, request.headers(), request.uri(), origin.as_deref()) {
+    let allowed = match check_origin(server, request.headers(), request.uri(), origin.as_deref()) {
         Ok(allowed) => allowed,
         Err(refusal) => return api::refuse(&path, &refusal),
     };

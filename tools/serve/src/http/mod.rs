@@ -4,10 +4,12 @@ mod body;
 mod connections;
 mod guard;
 mod listen;
+mod room;
 mod stream;
 
 pub(crate) use body::read_json;
 pub(crate) use connections::accept;
 pub(crate) use guard::guard;
 pub(crate) use listen::Listener;
+pub(crate) use room::{Room, give_back};
 pub(crate) use stream::{events, json, lines, text};

@@ -1,6 +1,7 @@
 //! A model in memory: how it is opened within what there is, and what it can be asked.
 
 use super::open_file;
+use crate::http::Room;
 use crate::log::note;
 use crate::options::{ModelSource, Pinned, ServeOptions};
 use crate::refusal::{Reason, Refusal};
@@ -54,6 +55,7 @@ impl Loaded {
     ) -> Result<Self> {
         let file = open_file(name, source)?;
         let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+        outline.add_program(Room::bytes(options.body) as u64);
         let adapters = adapter_files(&mut outline, options)?;
         if options.grammars {
             outline.add_grammars();
