@@ -22,9 +22,14 @@ pub fn of(text: &str) -> impl Iterator<Item = &str> {
     sentences.map(str::trim).filter(|sentence| !sentence.is_empty())
 }
 
+/// Whether a sentence ends as one does; headings, entries of lists and what was broken off do not.
+pub fn is_whole(sentence: &str) -> bool {
+    sentence.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '"', '”'])
+}
+
 /// The most central sentences of a text, at most `count` different ones, in their order: those whose words the others share most, by
-/// TextRank (Mihalcea and Tarau, 2004). The first sentences of a long text are looked at alone, as time grows with the
-/// square of their number.
+/// TextRank (Mihalcea and Tarau, 2004) with a bias to the beginning, where most texts say what they are about. The first
+/// sentences of a long text are looked at alone, as time grows with the square of their number.
 ///
 /// Only sums, products and square roots are taken, in one order, so that every machine chooses the same.
 pub fn central(text: &str, count: usize) -> Vec<&str> {
@@ -34,9 +39,8 @@ pub fn central(text: &str, count: usize) -> Vec<&str> {
     const WORDS: std::ops::RangeInclusive<usize> = 5..=60;
     let mut seen = HashSet::new();
     let all: Vec<&str> = of(text).filter(|sentence| seen.insert(*sentence)).collect();
-    let words = |sentence: &str| sentence.unicode_words().count();
-    let mut sentences: Vec<&str> =
-        all.iter().copied().filter(|sentence| WORDS.contains(&words(sentence))).take(MOST).collect();
+    let is_worth = |sentence: &&str| is_whole(sentence) && WORDS.contains(&sentence.unicode_words().count());
+    let mut sentences: Vec<&str> = all.iter().copied().filter(is_worth).take(MOST).collect();
     if sentences.is_empty() {
         sentences = all.into_iter().take(MOST).collect();
     }
@@ -49,7 +53,8 @@ pub fn central(text: &str, count: usize) -> Vec<&str> {
     order.into_iter().filter_map(|at| sentences.get(at).copied()).collect()
 }
 
-/// How central each sentence is among these.
+/// How central each sentence is among these. Jumps of the random walk lead to the sentence at `i` with a probability that is
+/// proportional to 1 / (1 + i).
 fn ranks(sentences: &[&str]) -> Vec<f64> {
     const DAMPING: f64 = 0.85;
     const ROUNDS: usize = 30;
@@ -64,13 +69,15 @@ fn ranks(sentences: &[&str]) -> Vec<f64> {
         })
         .collect();
     let sums: Vec<f64> = likenesses.iter().map(|row| row.iter().sum()).collect();
+    let bias: Vec<f64> = (1..=words.len()).map(|place| 1.0 / place as f64).collect();
+    let mean = bias.iter().sum::<f64>() / words.len().max(1) as f64;
     let mut ranks = vec![1.0; words.len()];
     for _ in 0..ROUNDS {
         ranks = (0..words.len())
             .map(|i| {
                 let shares = (0..words.len()).filter(|&j| sums[j] > 0.0);
                 let given: f64 = shares.map(|j| ranks[j] * likenesses[j][i] / sums[j]).sum();
-                1.0 - DAMPING + DAMPING * given
+                (1.0 - DAMPING) * bias[i] / mean + DAMPING * given
             })
             .collect();
     }
@@ -109,6 +116,20 @@ mod tests {
         assert_eq!(central(text, 9).len(), 5);
         assert_eq!(central("Short.", 2), ["Short."]);
         assert!(central("", 2).is_empty());
+        assert_eq!(
+            central("News of the town's old library\n\nIt opens on Sundays from now on.", 1),
+            ["It opens on Sundays from now on."]
+        );
+    }
+
+    #[test]
+    fn of_sentences_that_are_as_central_the_first_are_quoted() {
+        let text = "The library opens later on Tuesdays now. A van brings books to hamlets above town. Anyone may lend us \
+                    old family photographs. New desks were made from local cedar wood.";
+        assert_eq!(central(text, 2), of(text).take(2).collect::<Vec<_>>());
+        // Not where others speak of one that stands behind them.
+        let late = format!("{text} The library van brings books and the cedar desks hold old photographs.");
+        assert!(central(&late, 2).iter().any(|sentence| sentence.starts_with("The library van")));
     }
 
     #[test]

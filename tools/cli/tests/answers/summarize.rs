@@ -291,6 +291,23 @@ fn what_goes_in_circles_is_asked_for_again_and_then_quoted() {
     assert!(each.lines().filter(|line| !line.is_empty()).all(|line| line.starts_with("[quoted] ")), "{each}");
 }
 
+/// The demo model, which spells Japanese in bytes, is not asked about it.
+#[test]
+fn texts_in_a_language_that_the_model_has_no_words_of_are_quoted() {
+    let text = "図書館だより\n\n町の図書館は五十周年です。開館時間が延びます。";
+    let run = Desk::new(&[("text.txt", text.as_bytes())]).run(&["text.txt"]);
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(
+        String::from_utf8(run.stdout).unwrap(),
+        "[quoted] 町の図書館は五十周年です。 開館時間が延びます。\n",
+        "{said}"
+    );
+    assert!(
+        said.contains("1 of these as the model's vocabulary hardly has words of their language"),
+        "{said}"
+    );
+}
+
 /// Code, tables and lists of links are left out, which is said, and links are their words.
 #[test]
 fn numbers_that_the_text_has_not_are_in_no_summary() {

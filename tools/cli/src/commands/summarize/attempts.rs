@@ -29,6 +29,15 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// The sentences of a text that say most of it.
+    pub(super) fn quoting(text: &str) -> Summary {
+        /// Sentences of a quotation.
+        const QUOTED: usize = 3;
+        let line = |sentence: &str| sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+        let sentences: Vec<String> = sentences::central(text, QUOTED).into_iter().map(line).collect();
+        Summary { text: sentences.join(" "), quoted: true }
+    }
+
     /// As it is printed: what is quoted is marked.
     pub(super) fn marked(&self) -> String {
         match self.quoted {
@@ -81,29 +90,18 @@ impl<'t> Choice<'t> {
 
     /// What is used where no attempt can be used as it is: what is left of one, or else sentences of the text.
     pub(super) fn otherwise(self, text: &str) -> Summary {
-        /// Sentences of a quotation.
-        const QUOTED: usize = 3;
         let left = self.cut_back.or(self.dropped);
-        left.map_or_else(
-            || {
-                let quoted = sentences::central(text, QUOTED);
-                let line = |sentence: &str| sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-                Summary { text: quoted.into_iter().map(line).collect::<Vec<_>>().join(" "), quoted: true }
-            },
-            |text| Summary { text, quoted: false },
-        )
+        left.map_or_else(|| Summary::quoting(text), |text| Summary { text, quoted: false })
     }
 }
 
 /// The text without a sentence at its end that was not finished; all of it where none was.
 fn whole_sentences(text: &str) -> String {
-    let finished =
-        |sentence: &str| sentence.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '"', '”']);
     let starts: Vec<usize> = sentences::starts(text).chain([text.len()]).collect();
     let ends = starts.iter().copied().rev();
     let end = ends
         .zip(starts.iter().rev().skip(1))
-        .find(|&(end, &start)| finished(text.get(start..end).unwrap_or_default()));
+        .find(|&(end, &start)| sentences::is_whole(text.get(start..end).unwrap_or_default()));
     text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().trim().to_owned()
 }
 

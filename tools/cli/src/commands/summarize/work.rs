@@ -51,6 +51,8 @@ struct Tally {
     /// Whose first attempt could not be used.
     asked_again: usize,
     quoted: usize,
+    /// Quoted because the model has no words for the text's language.
+    foreign: usize,
     /// Tokens of thoughts, which are no part of summaries.
     thought_tokens: usize,
     /// What was printed names.
@@ -59,15 +61,24 @@ struct Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of {} summaries could not be used and were asked for again",
-            self.asked_again, self.summaries
-        )?;
-        match self.quoted {
-            0 => Ok(()),
-            quoted => write!(f, "; {quoted} are sentences of the text, marked [quoted]"),
+        let Tally { summaries, asked_again, quoted, foreign, .. } = self;
+        let mut clauses = Vec::new();
+        if *asked_again > 0 {
+            clauses.push(format!(
+                "{asked_again} of {summaries} summaries could not be used and were asked for again"
+            ));
         }
+        if *quoted > 0 {
+            clauses.push(format!(
+                "{quoted} of {summaries} summaries are sentences of the text, marked [quoted]"
+            ));
+        }
+        if *foreign > 0 {
+            clauses.push(format!(
+                "{foreign} of these as the model's vocabulary hardly has words of their language"
+            ));
+        }
+        f.write_str(&clauses.join("; "))
     }
 }
 
@@ -134,7 +145,7 @@ impl Work {
             self.print_merged(summaries)?;
         }
         answer::tell_hidden(self.tally.thought_tokens);
-        if self.tally.asked_again > 0 {
+        if self.tally.asked_again + self.tally.quoted > 0 {
             note(format_args!("{}", self.tally));
         }
         if !self.tally.named.is_whole() {
@@ -261,15 +272,17 @@ impl Work {
     /// The answer to a prompt about `text`: one that is finished already, or a new one.
     fn summary(&mut self, messages: &[Message], text: &str) -> Result<Summary> {
         let prompt = self.prompt(messages)?;
+        let foreign = is_foreign(self.measure(text), text);
         let summary = match self.finished.find(&prompt) {
             Some(summary) => summary.clone(),
             None => {
-                let summary = self.new_summary(&prompt, text)?;
+                let summary = if foreign { Summary::quoting(text) } else { self.new_summary(&prompt, text)? };
                 self.finished.add(&prompt, &summary)?;
                 summary
             }
         };
         self.tally.summaries += 1;
+        self.tally.foreign += usize::from(foreign && summary.quoted);
         self.tally.quoted += usize::from(summary.quoted);
         self.progress.inc(1);
         Ok(summary)
@@ -324,5 +337,39 @@ impl Work {
             rest = behind;
         }
         count
+    }
+}
+
+/// Whether a text of so many tokens is in a language of which the model's vocabulary hardly has a word, so that most of its
+/// characters are spelled in bytes. A model that was trained on a language has fewer tokens than characters of it.
+fn is_foreign(tokens: usize, text: &str) -> bool {
+    4 * tokens > 5 * text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_foreign_whose_characters_are_spelled_in_bytes() {
+        let (english, japanese) =
+            ("The town's library is fifty years old.", "町の図書館は五十周年を迎えます。");
+        // As many as SmolLM2 has of them, which was trained on English, then Gemma 3.
+        assert!(!is_foreign(9, english) && is_foreign(29, japanese));
+        assert!(!is_foreign(10, english) && !is_foreign(8, japanese));
+        assert!(!is_foreign(0, ""));
+    }
+
+    #[test]
+    fn what_came_about_is_told() {
+        let told = |tally: Tally| tally.to_string();
+        let asked = Tally { summaries: 7, asked_again: 2, ..Tally::default() };
+        assert_eq!(told(asked), "2 of 7 summaries could not be used and were asked for again");
+        let foreign = Tally { summaries: 7, quoted: 3, foreign: 2, ..Tally::default() };
+        assert_eq!(
+            told(foreign),
+            "3 of 7 summaries are sentences of the text, marked [quoted]; 2 of these as the model's vocabulary hardly has \
+             words of their language"
+        );
     }
 }
