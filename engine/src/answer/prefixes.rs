@@ -1,11 +1,11 @@
 //! Beginnings of prompts that outlive their answers: pinned for good, or saved and taken up again.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 
 use super::Scheduler;
 use crate::error::Error;
 use crate::model::Adapter;
-use crate::sequences::{SequenceId, SessionError, StateError};
+use crate::sequences::{SequenceId, SessionError, StateError, StateFile};
 use crate::state::PAGE;
 
 impl Scheduler {
@@ -65,18 +65,25 @@ impl Scheduler {
     }
 
     /// Takes up the saved state of a sequence with these adapters, as if it had just been answered there. Idle ones leave
-    /// for it if need be. Returns how many tokens it has.
+    /// for it if need be. It is read twice, a piece at a time: whether it is whole is known before anything is done for it.
+    /// Returns how many tokens it has.
     ///
     /// # Errors
-    /// As for [`Session::restore`](crate::Session::restore), and a cache that has no room for it beside what is at work.
-    pub fn take_up(&mut self, state: &[u8], adapters: &[(Adapter, f32)]) -> Result<usize, Error> {
+    /// As for [`Session::restore`](crate::Session::restore), what cannot be read, and a cache that has no room for it beside
+    /// what is at work.
+    pub fn take_up(
+        &mut self,
+        state: &mut (impl Read + Seek),
+        adapters: &[(Adapter, f32)],
+    ) -> Result<usize, Error> {
+        let found = StateFile::check(state)?;
         let id = self.join(adapters)?;
         loop {
-            match self.sequences.restore(id, state) {
-                Ok(_) => break,
+            match self.sequences.restore_from(id, &found, state) {
+                Ok(()) => break,
                 // What no room would be enough for costs no other its place.
-                Err(StateError::TooLong { tokens, .. })
-                    if !self.idle.is_empty() && tokens <= self.sequences.context() =>
+                Err(StateError::TooLong { .. })
+                    if !self.idle.is_empty() && found.tokens() <= self.sequences.context() =>
                 {
                     let oldest = self.idle.remove(0);
                     self.sequences.leave(oldest)?;
@@ -88,7 +95,7 @@ impl Scheduler {
             }
         }
         self.idle.push(id);
-        Ok(self.sequences.position(id)?)
+        Ok(found.tokens())
     }
 
     /// What sequences with these adapters begin with, as [`SavedHead::fingerprint`](crate::SavedHead) has it.

@@ -1,9 +1,9 @@
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 
 use twox_hash::XxHash3_128;
 
 use super::step::finite;
-use super::{SequenceId, Sequences, SessionError};
+use super::{Member, SequenceId, Sequences, SessionError};
 use crate::model::{Adapter, Attached};
 use crate::state::{CacheType, CacheTypes, PAGE, Segment, States};
 
@@ -20,6 +20,9 @@ pub enum StateError {
     /// A state whose checksum, or whose length, is not what it was.
     #[error("damaged: its bytes are not those that were saved")]
     Damaged,
+    /// A state whose file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(ErrorKind),
     /// A state of other weights or of another shape.
     #[error("the state of a session of another model")]
     OtherModel,
@@ -99,6 +102,99 @@ pub(super) fn save(
     out.out.write_all(&checksum.to_le_bytes())
 }
 
+/// What a state says of itself before anything else.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    cache: CacheTypes,
+    has_logits: bool,
+    fingerprint: u128,
+    tokens: usize,
+    pristine: usize,
+}
+
+impl Header {
+    /// Reads the first bytes of a state.
+    fn parse(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut rest = Reader(bytes);
+        if rest.array() != Some(STATE_MAGIC) {
+            return Err(StateError::Foreign);
+        }
+        let version = rest.array().map(u32::from_le_bytes).ok_or(StateError::Damaged)?;
+        if version != VERSION {
+            return Err(StateError::Version(version));
+        }
+        let [keys, values, has_logits @ (0 | 1), 0] = rest.array().ok_or(StateError::Damaged)? else {
+            return Err(StateError::Damaged);
+        };
+        let (keys, values) = cache_type(keys).zip(cache_type(values)).ok_or(StateError::Damaged)?;
+        let fingerprint = rest.array().map(u128::from_le_bytes).ok_or(StateError::Damaged)?;
+        let mut number = || {
+            let number = rest.array().map(u64::from_le_bytes).ok_or(StateError::Damaged)?;
+            Ok(usize::try_from(number).unwrap_or(usize::MAX))
+        };
+        let (tokens, pristine) = (number()?, number()?);
+        if pristine > tokens {
+            return Err(StateError::Damaged);
+        }
+        Ok(Self {
+            cache: CacheTypes { keys, values },
+            has_logits: has_logits == 1,
+            fingerprint,
+            tokens,
+            pristine,
+        })
+    }
+
+    /// Whether such a state can be taken up there.
+    fn fits(&self, expected: &Expected) -> Result<(), StateError> {
+        if self.fingerprint != expected.fingerprint {
+            return Err(StateError::OtherModel);
+        }
+        if self.cache != expected.cache {
+            return Err(StateError::OtherCache { expected: expected.cache, found: self.cache });
+        }
+        if self.tokens > expected.context {
+            return Err(StateError::TooLong { tokens: self.tokens, context: expected.context });
+        }
+        Ok(())
+    }
+
+    /// Numbers of logits.
+    fn logits(&self, expected: &Expected) -> usize {
+        if self.has_logits { expected.vocabulary } else { 0 }
+    }
+}
+
+/// A state in a file that was found to be whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateFile {
+    header: Header,
+}
+
+impl StateFile {
+    /// Reads all of a file, and keeps nothing of it but what it says of itself.
+    ///
+    /// # Errors
+    /// What is no state, a damaged one, and what cannot be read.
+    pub(crate) fn check(file: &mut (impl Read + Seek)) -> Result<Self, StateError> {
+        let length = file.seek(io::SeekFrom::End(0)).map_err(unreadable)?;
+        file.rewind().map_err(unreadable)?;
+        let mut body = Hashed::new(&mut *file);
+        let mut first = Vec::with_capacity(HEADER);
+        (&mut body).take(HEADER as u64).read_to_end(&mut first).map_err(unreadable)?;
+        let header = Header::parse(&first)?;
+        let rest = length.checked_sub((HEADER + CHECKSUM) as u64).ok_or(StateError::Damaged)?;
+        io::copy(&mut (&mut body).take(rest), &mut io::sink()).map_err(unreadable)?;
+        body.check()?;
+        Ok(Self { header })
+    }
+
+    /// How many tokens it is of.
+    pub(crate) fn tokens(&self) -> usize {
+        self.header.tokens
+    }
+}
+
 /// A state that was found to be whole and to fit.
 pub(super) struct Saved<'a> {
     tokens: &'a [[u8; 4]],
@@ -110,36 +206,13 @@ pub(super) struct Saved<'a> {
 impl<'a> Saved<'a> {
     /// Checks the bytes of a state that is to go into `states`.
     pub(super) fn check(bytes: &'a [u8], expected: &Expected, states: &States) -> Result<Self, StateError> {
-        let mut rest = Reader(bytes);
-        if rest.array() != Some(STATE_MAGIC) {
-            return Err(StateError::Foreign);
-        }
-        let version = rest.array().map(u32::from_le_bytes).ok_or(StateError::Damaged)?;
-        if version != VERSION {
-            return Err(StateError::Version(version));
-        }
+        let header = Header::parse(bytes)?;
         let (body, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(StateError::Damaged)?;
         if body.len() < HEADER || XxHash3_128::oneshot(body) != u128::from_le_bytes(*checksum) {
             return Err(StateError::Damaged);
         }
-        let [keys, values, has_logits, zero] = rest.array().ok_or(StateError::Damaged)?;
-        let types = cache_type(keys).zip(cache_type(values)).ok_or(StateError::Damaged)?;
-        if rest.array().map(u128::from_le_bytes) != Some(expected.fingerprint) {
-            return Err(StateError::OtherModel);
-        }
-        let found = CacheTypes { keys: types.0, values: types.1 };
-        if found != expected.cache {
-            return Err(StateError::OtherCache { expected: expected.cache, found });
-        }
-        let mut number = || {
-            let number = rest.array().map_or(u64::MAX, u64::from_le_bytes);
-            usize::try_from(number).unwrap_or(usize::MAX)
-        };
-        let (tokens, pristine) = (number(), number());
-        if tokens > expected.context {
-            return Err(StateError::TooLong { tokens, context: expected.context });
-        }
-        let logits = if has_logits == 1 { expected.vocabulary } else { 0 };
+        header.fits(expected)?;
+        let (tokens, logits) = (header.tokens, header.logits(expected));
         let (numbers, states_of) =
             body[HEADER..].split_at_checked(4 * (tokens + logits)).ok_or(StateError::Damaged)?;
         let mut left = states_of;
@@ -147,14 +220,14 @@ impl<'a> Saved<'a> {
             let len = state.saved_len(tokens, left).ok_or(StateError::Damaged)?;
             left = left.get(len..).ok_or(StateError::Damaged)?;
         }
-        if !left.is_empty() || has_logits > 1 || zero > 0 || pristine > tokens {
+        if !left.is_empty() {
             return Err(StateError::Damaged);
         }
         let (tokens, logits) = numbers.as_chunks().0.split_at(tokens);
         if tokens.iter().any(|&token| u32::from_le_bytes(token) as usize >= expected.vocabulary) {
             return Err(StateError::Damaged);
         }
-        Ok(Self { tokens, pristine, logits, states: states_of })
+        Ok(Self { tokens, pristine: header.pristine, logits, states: states_of })
     }
 
     pub(super) fn tokens(&self) -> impl Iterator<Item = u32> {
@@ -175,10 +248,8 @@ impl<'a> Saved<'a> {
     pub(super) fn fill(&self, segment: &Segment<'_>, states: &mut States) {
         let mut rest = self.states;
         for state in states.iter_mut() {
-            let len = state.saved_len(segment.start, rest).unwrap_or(0);
-            let (bytes, others) = rest.split_at(len);
-            state.load(segment, bytes);
-            rest = others;
+            // All that it wants to read was found to be there.
+            let _ = state.load(segment, &mut rest);
         }
     }
 }
@@ -203,21 +274,15 @@ impl SavedHead {
     pub fn read(state: &mut impl Read, most: usize) -> io::Result<Self> {
         let mut header = [0; HEADER];
         state.read_exact(&mut header)?;
-        let mut rest = Reader(&header);
-        let is_ours =
-            rest.array() == Some(STATE_MAGIC) && rest.array().map(u32::from_le_bytes) == Some(VERSION);
-        let kinds: [u8; 4] = rest.array().unwrap_or_default();
-        let types = cache_type(kinds[0]).zip(cache_type(kinds[1]));
-        let fingerprint = rest.array().map(u128::from_le_bytes).unwrap_or_default();
-        let tokens = rest.array().map_or(u64::MAX, u64::from_le_bytes);
-        let tokens = usize::try_from(tokens).ok().filter(|&tokens| tokens <= most);
-        let (true, Some((keys, values)), Some(tokens)) = (is_ours, types, tokens) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, StateError::Foreign));
-        };
+        let foreign = |error| io::Error::new(ErrorKind::InvalidData, error);
+        let Header { cache, fingerprint, tokens, .. } = Header::parse(&header).map_err(foreign)?;
+        if tokens > most {
+            return Err(foreign(StateError::TooLong { tokens, context: most }));
+        }
         let mut bytes = vec![0; 4 * tokens];
         state.read_exact(&mut bytes)?;
         let tokens = bytes.as_chunks().0.iter().map(|&token| u32::from_le_bytes(token)).collect();
-        Ok(Self { fingerprint, cache: CacheTypes { keys, values }, tokens })
+        Ok(Self { fingerprint, cache, tokens })
     }
 }
 
@@ -268,23 +333,10 @@ impl Sequences {
 
     /// Takes up a saved state; whether it has logits, which are those of number 0 then.
     pub(crate) fn restore(&mut self, id: SequenceId, state: &[u8]) -> Result<bool, StateError> {
-        let (place, context) = (id.place, self.context());
-        let expected = Expected {
-            fingerprint: self.fingerprint(&self.members[place].adapters),
-            cache: self.context.options().cache,
-            vocabulary: self.model.vocabulary(),
-            context: context.min(PAGE * (self.pages.free() + self.members[place].pages.len())),
-        };
+        let expected = self.expected(id);
         let saved = Saved::check(state, &expected, &self.context.ops.states)?;
-        // Whoever shares its pages keeps them.
-        let _ = self.truncate(id, 0);
-        let member = &mut self.members[place];
-        member.tokens.extend(saved.tokens());
-        let len = member.tokens.len();
-        member.pages.extend((0..len.div_ceil(PAGE)).map_while(|_| self.pages.take()));
-        member.worked = len;
-        member.first_after_gap = Some(saved.pristine()).filter(|&first| first < len);
-        let segment = Segment { sequence: place, start: len, tokens: 0, pages: &member.pages };
+        self.begin_restored(id, saved.tokens(), saved.pristine());
+        let segment = Self::restored(id, &self.members);
         saved.fill(&segment, &mut self.context.ops.states);
         let logits = self.context.buffers.logits_mut(0, self.model.vocabulary());
         logits.iter_mut().zip(saved.logits()).for_each(|(logit, saved)| *logit = saved);
@@ -293,6 +345,66 @@ impl Sequences {
             self.not_finite.push(0);
         }
         Ok(saved.logits().next().is_some())
+    }
+
+    /// Takes up a saved state piece by piece, so that it is not in memory twice, but for the logits that it may have. One that
+    /// changed after it was [checked](StateFile::check) leaves the sequence with nothing.
+    pub(crate) fn restore_from(
+        &mut self,
+        id: SequenceId,
+        state: &StateFile,
+        file: &mut (impl Read + Seek),
+    ) -> Result<(), StateError> {
+        let (expected, StateFile { header }) = (self.expected(id), state);
+        header.fits(&expected)?;
+        file.rewind().map_err(unreadable)?;
+        let mut body = Hashed::new(file);
+        let mut numbers = vec![[0; 4]; header.tokens];
+        io::copy(&mut (&mut body).take(HEADER as u64), &mut io::sink()).map_err(unreadable)?;
+        body.read_exact(numbers.as_flattened_mut()).map_err(unreadable)?;
+        let logits = 4 * header.logits(&expected) as u64;
+        io::copy(&mut (&mut body).take(logits), &mut io::sink()).map_err(unreadable)?;
+        if numbers.iter().any(|&token| u32::from_le_bytes(token) as usize >= expected.vocabulary) {
+            return Err(StateError::Damaged);
+        }
+        self.begin_restored(id, numbers.into_iter().map(u32::from_le_bytes), header.pristine);
+        let segment = Self::restored(id, &self.members);
+        let states = &mut self.context.ops.states;
+        let read = states.iter_mut().try_for_each(|state| state.load(&segment, &mut body));
+        let whole = read.map_err(unreadable).and_then(|()| body.check());
+        if whole.is_err() {
+            let _ = self.truncate(id, 0);
+        }
+        whole
+    }
+
+    /// What a state must be of that is to be taken up by a sequence.
+    fn expected(&self, id: SequenceId) -> Expected {
+        let pages = self.pages.free() + self.members[id.place].pages.len();
+        Expected {
+            fingerprint: self.fingerprint(&self.members[id.place].adapters),
+            cache: self.context.options().cache,
+            vocabulary: self.model.vocabulary(),
+            context: self.context().min(PAGE * pages),
+        }
+    }
+
+    /// Gives a sequence the tokens of a saved state, and pages for what comes with them.
+    fn begin_restored(&mut self, id: SequenceId, tokens: impl Iterator<Item = u32>, pristine: usize) {
+        // Whoever shares its pages keeps them.
+        let _ = self.truncate(id, 0);
+        let member = &mut self.members[id.place];
+        member.tokens.extend(tokens);
+        let len = member.tokens.len();
+        member.pages.extend((0..len.div_ceil(PAGE)).map_while(|_| self.pages.take()));
+        member.worked = len;
+        member.first_after_gap = Some(pristine).filter(|&first| first < len);
+    }
+
+    /// What states are to have of it then.
+    fn restored(id: SequenceId, members: &[Member]) -> Segment<'_> {
+        let Member { tokens, pages, .. } = &members[id.place];
+        Segment { sequence: id.place, start: tokens.len(), tokens: 0, pages }
     }
 
     /// What states of sequences with these adapters are of.
@@ -326,6 +438,44 @@ impl<W: Write> Write for Hashing<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Hashes what is read.
+struct Hashed<R> {
+    from: R,
+    hasher: XxHash3_128,
+}
+
+impl<R: Read> Hashed<R> {
+    fn new(from: R) -> Self {
+        Self { from, hasher: XxHash3_128::new() }
+    }
+
+    /// Whether the checksum that follows is that of what was read.
+    fn check(mut self) -> Result<(), StateError> {
+        let mut checksum = [0; CHECKSUM];
+        self.from.read_exact(&mut checksum).map_err(unreadable)?;
+        match self.hasher.finish_128() == u128::from_le_bytes(checksum) {
+            true => Ok(()),
+            false => Err(StateError::Damaged),
+        }
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(bytes)?;
+        self.hasher.write(&bytes[..read]);
+        Ok(read)
+    }
+}
+
+/// Why a state could not be read.
+fn unreadable(error: io::Error) -> StateError {
+    match error.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData => StateError::Damaged,
+        kind => StateError::Unreadable(kind),
     }
 }
 

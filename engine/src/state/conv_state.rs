@@ -1,8 +1,8 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::recent::Recent;
-use super::{KeyShift, PAGE, Segment, SequenceState, StateRoom};
+use super::{KeyShift, PAGE, Segment, SequenceState, StateRoom, read_flag};
 use crate::arena::{Arena, Buf, OutOfMemory};
 
 /// Positions of a sequence whose inputs are at hand: those that are looked back at, behind as many as are taken back at
@@ -200,22 +200,27 @@ impl SequenceState for ConvState {
         (saved <= bytes.len()).then_some(saved)
     }
 
-    fn load(&mut self, segment: &Segment<'_>, bytes: &[u8]) {
+    fn load(&mut self, segment: &Segment<'_>, from: &mut dyn Read) -> io::Result<()> {
         let &Segment { sequence, start: len, pages, .. } = segment;
-        let Some((there, rest)) = bytes.split_first() else { return };
+        let there = read_flag(from)?;
         self.shifts[sequence] = 0;
-        self.recent.set(sequence, len, *there == 1);
-        let mut numbers = rest.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number));
-        let mut fill = |place: &mut [f32]| {
-            place.iter_mut().zip(&mut numbers).for_each(|(place, number)| *place = number);
+        self.recent.set(sequence, len, there);
+        let mut fill = |place: &mut [f32]| -> io::Result<()> {
+            place.iter_mut().try_for_each(|number| {
+                let mut bytes = [0; 4];
+                from.read_exact(&mut bytes)?;
+                *number = f32::from_le_bytes(bytes);
+                Ok(())
+            })
         };
         for &page in &pages[..len / PAGE] {
             let ends = self.ends_of(page);
-            fill(&mut self.ends[ends]);
+            fill(&mut self.ends[ends])?;
         }
-        if *there == 1 {
+        if there {
             let places: Vec<_> = self.last(sequence, len).collect();
-            places.into_iter().for_each(|place| fill(&mut self.ring[place]));
+            places.into_iter().try_for_each(|place| fill(&mut self.ring[place]))?;
         }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::kv_store::{KvStore, SLOTS_SAVED};
@@ -141,8 +141,8 @@ impl SequenceState for KvCache {
         (saved <= bytes.len()).then_some(saved)
     }
 
-    fn load(&mut self, segment: &Segment<'_>, bytes: &[u8]) {
-        self.store.load(Slots::Pages(segment.pages), 0..segment.start, bytes);
+    fn load(&mut self, segment: &Segment<'_>, from: &mut dyn Read) -> io::Result<()> {
+        self.store.load(Slots::Pages(segment.pages), 0..segment.start, from)
     }
 }
 

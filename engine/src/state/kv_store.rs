@@ -1,5 +1,5 @@
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::KeyShift;
@@ -144,18 +144,21 @@ impl KvStore {
     }
 
     /// Takes up so many bytes.
-    pub(super) fn load(&mut self, slots: Slots<'_>, positions: Range<usize>, mut bytes: &[u8]) {
+    pub(super) fn load(
+        &mut self,
+        slots: Slots<'_>,
+        positions: Range<usize>,
+        from: &mut dyn Read,
+    ) -> io::Result<()> {
         for (layer, head) in self.heads() {
             for start in starts(&positions) {
                 let slot = slots.of(start);
                 for half in [&mut self.keys, &mut self.values] {
-                    let panels = half.panels_mut(layer, head, slot..slot + SLOTS_SAVED);
-                    let (saved, rest) = bytes.split_at(panels.len());
-                    panels.copy_from_slice(saved);
-                    bytes = rest;
+                    from.read_exact(half.panels_mut(layer, head, slot..slot + SLOTS_SAVED))?;
                 }
             }
         }
+        Ok(())
     }
 
     /// All layers' KV heads.

@@ -10,7 +10,7 @@ mod recent;
 mod window_cache;
 
 use std::any::Any;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use crate::arena::{Arena, Buf, OutOfMemory};
@@ -80,9 +80,22 @@ pub(crate) trait SequenceState: Any + Send {
     /// How many of these bytes are what [`save`](Self::save) wrote of `len` tokens; None where they are not.
     fn saved_len(&self, len: usize, bytes: &[u8]) -> Option<usize>;
 
-    /// Takes up bytes for which [`saved_len`](Self::saved_len) has vouched, as the state of a sequence of
-    /// `segment.start` tokens.
-    fn load(&mut self, segment: &Segment<'_>, bytes: &[u8]);
+    /// Takes up what [`save`](Self::save) has written, as the state of a sequence of `segment.start` tokens.
+    ///
+    /// # Errors
+    /// What `from` returns, and bytes that were not written there: the state is of no use then.
+    fn load(&mut self, segment: &Segment<'_>, from: &mut dyn Read) -> io::Result<()>;
+}
+
+/// Reads the byte that says whether something is there.
+fn read_flag(from: &mut dyn Read) -> io::Result<bool> {
+    let mut byte = [0];
+    from.read_exact(&mut byte)?;
+    match byte {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// How keys that move up in a sequence are turned to where they stand then.

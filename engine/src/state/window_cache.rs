@@ -1,10 +1,10 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::kv_cache::{AttentionCache, AttentionSpec, Placement, Slots};
 use super::kv_store::{KvStore, SLOTS_SAVED, starts};
 use super::recent::Recent;
-use super::{KeyShift, PAGE, Segment, SequenceState, StateRoom};
+use super::{KeyShift, PAGE, Segment, SequenceState, StateRoom, read_flag};
 use crate::arena::{Arena, OutOfMemory};
 
 /// The keys and values of a sliding window (Beltagy et al. 2020, arXiv 2004.05150): of each sequence the last positions
@@ -223,15 +223,16 @@ impl SequenceState for WindowCache {
         (saved <= bytes.len()).then_some(saved)
     }
 
-    fn load(&mut self, segment: &Segment<'_>, bytes: &[u8]) {
+    fn load(&mut self, segment: &Segment<'_>, from: &mut dyn Read) -> io::Result<()> {
         let (sequence, len) = (segment.sequence, segment.start);
-        let there = bytes.first() == Some(&1);
+        let there = read_flag(from)?;
         self.rings.turns[sequence] = 0;
         self.anchors[sequence] = Anchor::default();
         self.rings.recent.set(sequence, len, there);
         if there {
-            self.store.load(self.rings.slots(sequence), self.rings.recent.looked_at(len), &bytes[1..]);
+            self.store.load(self.rings.slots(sequence), self.rings.recent.looked_at(len), from)?;
         }
+        Ok(())
     }
 }
 

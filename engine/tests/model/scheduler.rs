@@ -1,6 +1,7 @@
 //! Many answers at once: each is the one that an [`Answer`] gives that was asked alone.
 
 use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -454,7 +455,7 @@ fn keep(scheduler: &mut Scheduler, how: usize, request: &AnswerRequest, saved: &
         3 | 4 => {
             if let Some((fingerprint, state)) = saved {
                 let is_theirs = scheduler.fingerprint(&request.adapters) == *fingerprint;
-                match scheduler.take_up(state, &request.adapters) {
+                match scheduler.take_up(&mut Cursor::new(&state), &request.adapters) {
                     Ok(tokens) => assert!(is_theirs && tokens > 0),
                     Err(Error::State(StateError::OtherModel)) => assert!(!is_theirs),
                     Err(
@@ -465,7 +466,44 @@ fn keep(scheduler: &mut Scheduler, how: usize, request: &AnswerRequest, saved: &
                 }
             }
         }
+        5 => {
+            // One that changes after it was found to be whole is as if it was not there.
+            if let Some((_, state)) = saved {
+                let mut file = Changing { state: Cursor::new(state.clone()), rewound: 0 };
+                let refused = scheduler.take_up(&mut file, &request.adapters).unwrap_err();
+                assert!(matches!(
+                    refused,
+                    Error::State(StateError::OtherModel | StateError::TooLong { .. } | StateError::Damaged)
+                        | Error::Session(SessionError::NoPlace { .. })
+                ));
+            }
+        }
         _ => {}
+    }
+}
+
+/// A file with another byte when it is read again.
+struct Changing {
+    state: Cursor<Vec<u8>>,
+    rewound: usize,
+}
+
+impl Read for Changing {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.state.read(bytes)
+    }
+}
+
+impl Seek for Changing {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        if to == SeekFrom::Start(0) {
+            self.rewound += 1;
+            if self.rewound == 2 {
+                let place = self.state.get_ref().len() - 20;
+                self.state.get_mut()[place] ^= 0xff;
+            }
+        }
+        self.state.seek(to)
     }
 }
 
@@ -482,7 +520,7 @@ proptest! {
         pages in 3usize..9,
         slowdown in prop::sample::select(vec![1.0, 2.0, f32::INFINITY]),
         asked in prop::collection::vec(
-            (0usize..3, 1usize..600, 1usize..12, 0usize..3, 0usize..9, 0usize..6), 2..8
+            (0usize..3, 1usize..600, 1usize..12, 0usize..3, 0usize..9, 0usize..7), 2..8
         ),
     ) {
         let (model, adapters) = &KINDS[kind];

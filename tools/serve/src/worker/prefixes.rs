@@ -22,6 +22,8 @@ use std::time::SystemTime;
 const SHORTEST: usize = 256;
 /// A file is written where none has so much of the sequence.
 const COVERED: f64 = 7.0 / 8.0;
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 256 << 10;
 const ENDING: &str = "prefix";
 
 /// The files of a folder, as one model sees them.
@@ -123,8 +125,8 @@ impl Prefixes {
     /// Reads a file. One that is damaged is removed; one that there is no room for now stays.
     fn take_up(&mut self, path: &Path, scheduler: &mut Scheduler, adapters: &[(Adapter, f32)]) {
         // One that is not there any more, or not yet, is none.
-        let Ok(state) = fs::read(path) else { return self.entries.retain(|entry| entry.path != path) };
-        match scheduler.take_up(&state, adapters) {
+        let Ok(mut file) = File::open(path) else { return self.entries.retain(|entry| entry.path != path) };
+        match scheduler.take_up(&mut BufReader::with_capacity(PIECE, &mut file), adapters) {
             Ok(_) => {}
             Err(Error::State(StateError::Damaged)) => return self.remove(|entry| entry.path == path),
             Err(_) => return,
@@ -133,7 +135,7 @@ impl Prefixes {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.path == path) {
             entry.used = now;
         }
-        let _ = File::open(path).and_then(|file| file.set_modified(now));
+        let _ = file.set_modified(now);
     }
 
     /// Whether there is an idle sequence that no file has most of.
