@@ -2,8 +2,9 @@
 
 use crate::ask::ToolChoice;
 use crate::refusal::Refusal;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use siskin::template::Json;
+use siskin::tool_calls::Tool;
 use siskin_kit::json::{Kind, Object};
 use std::path::PathBuf;
 
@@ -42,13 +43,13 @@ pub(super) fn tools(
         _ => None,
     })?;
     let name = |index: usize| format!("{}[{index}]", fields.name("tools"));
-    let read = |tools: Vec<Json>| {
-        tools
-            .into_iter()
-            .enumerate()
-            .map(|(index, tool)| read(&name(index), tool))
-            .collect::<Result<Vec<_>>>()
+    let read = |(index, tool)| {
+        let tool = read(&name(index), tool)?;
+        // One that is none is refused, whatever it is asked for.
+        Tool::read(&tool).map_err(|error| anyhow!("{}: {error}", name(index)))?;
+        Ok(tool)
     };
+    let read = |tools: Vec<Json>| tools.into_iter().enumerate().map(read).collect::<Result<Vec<_>>>();
     let tools = tools.map(read).transpose()?;
     Ok(tools.filter(|tools| !tools.is_empty()))
 }

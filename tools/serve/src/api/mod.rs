@@ -8,11 +8,15 @@ mod llama_cpp;
 mod logprobs;
 mod ollama;
 mod openai;
+mod openapi;
 mod prompts;
+mod routes;
 mod sampling;
 mod status;
 
 pub(crate) use ollama::running;
+pub(crate) use openapi::ADDRESS as OPENAPI;
+pub(crate) use routes::Routes;
 
 use crate::http;
 use crate::page;
@@ -29,15 +33,22 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// All addresses.
-pub(crate) fn router(server: Arc<Server>) -> Router {
-    Router::new()
+/// All addresses, as openapi.json describes them.
+fn routes() -> Routes {
+    Routes::new()
         .merge(openai::routes())
         .merge(ollama::routes())
         .merge(anthropic::routes())
         .merge(llama_cpp::routes())
         .merge(status::routes())
+        .merge(openapi::routes())
         .merge(page::routes())
+}
+
+/// What answers requests.
+pub(crate) fn router(server: Arc<Server>) -> Router {
+    routes()
+        .router()
         .fallback(async |uri: Uri| {
             let said = format!("there is nothing at {}", uri.path());
             refuse(uri.path(), &Refusal::new(Reason::NotFound, said))

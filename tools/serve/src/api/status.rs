@@ -1,21 +1,21 @@
 //! `GET /siskin/status`: what the page shows of the server, in one JSON object. No other API has these figures together.
 
+use super::routes::Routes;
 use crate::http;
 use crate::models::Entry;
 use crate::server::Server;
 use crate::worker::{Client, Figures};
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
-use axum::{Extension, Router};
 use serde_json::{Value, json};
 use siskin::machine::{Machine, Memory, Tree};
 use siskin_kit::sensors::{clocks, temperatures};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(super) fn routes() -> Router<Arc<Server>> {
-    Router::new().route("/siskin/status", get(status))
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/siskin/status", status)
 }
 
 /// Tells how the server does. Sizes are bytes, times seconds, clocks MHz, temperatures degrees Celsius; null is what the

@@ -16,9 +16,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct Address(pub(super) Arc<str>);
 
-/// Addresses that need no key: whether the server lives, and the page, which asks for a key itself.
+/// Addresses that need no key: whether the server lives, what can be asked of it, and the page, which asks for a key itself.
 fn is_open(path: &str) -> bool {
-    ["/", "/health", "/v1/health", "/favicon.ico"].contains(&path) || path.starts_with(page::FOLDER)
+    ["/", "/health", "/v1/health", "/favicon.ico", api::OPENAPI].contains(&path)
+        || path.starts_with(page::FOLDER)
 }
 
 /// Lets a request through that may be answered, with whoever asks.

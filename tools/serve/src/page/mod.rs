@@ -1,24 +1,22 @@
 //! The page at `/`, on which people talk to the models and look after the server. All of it is in the program: plain HTML, CSS
 //! and JavaScript modules, which a browser takes as they are.
 
-use crate::api::{refuse, running};
+use crate::api::{Routes, refuse, running};
 use crate::http;
 use crate::refusal::{Reason, Refusal};
-use crate::server::Server;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use axum::routing::get;
 use siskin_kit::hash;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 /// Where all but the page itself is. It says nothing of models, so no key is needed for it.
 pub(crate) const FOLDER: &str = "/page/";
 
-pub(crate) fn routes() -> Router<Arc<Server>> {
-    Router::new().route("/", get(root)).route("/page/{name}", get(part))
+pub(crate) fn routes() -> Routes {
+    Routes::new().get("/", root).get("/page/{name}", part)
 }
 
 /// A file of the page.
@@ -80,7 +78,9 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     kinds.any(|kind| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html"))
 }
 
-async fn part(Path(name): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
+async fn part(name: Result<Path<String>, PathRejection>, uri: Uri, headers: HeaderMap) -> Response {
+    // What is no text is no name of a file.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     match FILES.iter().skip(1).position(|file| file.name == name) {
         Some(index) => served(index + 1, &headers),
         None => {

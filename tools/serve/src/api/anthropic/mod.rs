@@ -4,20 +4,17 @@
 mod messages;
 mod read;
 
+use super::routes::Routes;
 use super::with_retry;
 use crate::http;
 use crate::refusal::{Reason, Refusal};
-use crate::server::Server;
-use axum::Router;
 use axum::response::Response;
-use axum::routing::post;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
-pub(super) fn routes() -> Router<Arc<Server>> {
-    Router::new()
-        .route("/v1/messages", post(messages::messages))
-        .route("/v1/messages/count_tokens", post(messages::count_tokens))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .post("/v1/messages", messages::messages)
+        .post("/v1/messages/count_tokens", messages::count_tokens)
 }
 
 /// A refusal as Anthropic's clients expect it.

@@ -6,32 +6,30 @@ mod read;
 mod status;
 mod tokens;
 
+use super::routes::Routes;
 use super::with_retry;
 use crate::http;
 use crate::refusal::{Reason, Refusal};
-use crate::server::Server;
-use axum::Router;
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
-pub(super) fn routes() -> Router<Arc<Server>> {
-    Router::new()
-        .route("/health", get(status::health))
-        .route("/v1/health", get(status::health))
-        .route("/metrics", get(metrics::metrics))
-        .route("/props", get(status::props))
-        .route("/slots", get(status::slots))
-        .route("/lora-adapters", get(status::adapters))
-        .route("/completion", post(completion::completion))
-        .route("/completions", post(completion::completion))
-        .route("/infill", post(completion::infill))
-        .route("/tokenize", post(tokens::tokenize))
-        .route("/detokenize", post(tokens::detokenize))
-        .route("/apply-template", post(tokens::apply_template))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/health", status::health)
+        .get("/v1/health", status::health)
+        .get("/metrics", metrics::metrics)
+        .get("/props", status::props)
+        .get("/slots", status::slots)
+        .get("/lora-adapters", status::adapters)
+        .post("/completion", completion::completion)
+        .post("/completions", completion::completion)
+        .post("/infill", completion::infill)
+        .post("/tokenize", tokens::tokenize)
+        .post("/detokenize", tokens::detokenize)
+        .post("/apply-template", tokens::apply_template)
 }
 
 /// A refusal as llama.cpp's clients expect it.
@@ -70,4 +68,13 @@ struct Named {
     model: Option<String>,
 }
 
-type Asked = Query<Named>;
+type Asked = Result<Query<Named>, QueryRejection>;
+
+/// Its name, where there is one.
+///
+/// # Errors
+/// What cannot be read, such as two names.
+fn named(asked: Asked) -> Result<Option<String>, Refusal> {
+    let Query(Named { model }) = asked.map_err(|error| Refusal::invalid(error.body_text()))?;
+    Ok(model)
+}

@@ -1,6 +1,6 @@
 //! `GET /health`, `GET /props` and `GET /slots`: what there is.
 
-use super::{Asked, respond};
+use super::{Asked, named, respond};
 use crate::http;
 use crate::models::{Described, Loaded};
 use crate::server::Server;
@@ -20,7 +20,7 @@ pub(super) async fn health() -> Response {
 /// Tells of a model.
 pub(super) async fn props(State(server): State<Arc<Server>>, asked: Asked) -> Response {
     let props = async {
-        let entry = server.models.find(asked.model.as_deref()).await?;
+        let entry = server.models.find(named(asked)?.as_deref()).await?;
         let (model, _) = server.models.open(Some(&entry.name), None).await?;
         Ok(http::json(200, &props_of(&model, entry.describe().await?)))
     };
@@ -59,7 +59,7 @@ pub(super) async fn adapters(State(server): State<Arc<Server>>) -> Response {
 /// Tells of the places where a model's answers are worked on. A model that is not in memory has none.
 pub(super) async fn slots(State(server): State<Arc<Server>>, asked: Asked) -> Response {
     let slots = async {
-        let entry = server.models.find(asked.model.as_deref()).await?;
+        let entry = server.models.find(named(asked)?.as_deref()).await?;
         let Some((model, _)) = entry.loaded() else { return Ok(http::json(200, &json!([]))) };
         let at_work = entry.figures.at_work.load(Ordering::Relaxed);
         let slot = |id: usize| json!({"id": id, "n_ctx": model.context, "speculative": false, "is_processing": id < at_work});

@@ -44,15 +44,17 @@ fn ask(mut fields: Object) -> Result<(Ask, bool), Refusal> {
     let text = fields.text("prompt")?.unwrap_or_default();
     let is_empty = text.is_empty();
     let system = fields.text("system")?.filter(|system| !system.is_empty());
+    let suffix = fields.text("suffix")?.filter(|suffix| !suffix.is_empty());
+    let think = think(&mut fields)?;
     let prompt = if fields.flag("raw")?.unwrap_or(false) {
         // Who writes the template's part of it may write its control tokens.
         Prompt::Parts(vec![Part::Text(text)])
-    } else if let Some(suffix) = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()) {
+    } else if let Some(suffix) = suffix {
         Prompt::Infill(Infill { prefix: text, suffix, files: Vec::new() })
     } else {
         let system = system.map(|system| Message::new("system", system));
         let messages = system.into_iter().chain([Message::new("user", text)]).collect();
-        Prompt::Chat(Chat { messages, think: think(&mut fields)?, ..Chat::default() })
+        Prompt::Chat(Chat { messages, think, ..Chat::default() })
     };
     let (sampling, limits) = options(&mut fields)?;
     let ask = Ask {

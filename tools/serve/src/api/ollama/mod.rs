@@ -8,30 +8,27 @@ mod models;
 mod options;
 mod pull;
 
+use super::routes::Routes;
 use super::with_retry;
 use crate::http;
 use crate::refusal::Refusal;
-use crate::server::Server;
-use axum::Router;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::SystemTime;
 
-pub(super) fn routes() -> Router<Arc<Server>> {
-    Router::new()
-        .route("/api/version", get(async || http::json(200, &json!({"version": VERSION}))))
-        .route("/api/tags", get(models::tags))
-        .route("/api/ps", get(models::ps))
-        .route("/api/show", post(models::show))
-        .route("/api/pull", post(pull::pull))
-        .route("/api/delete", delete(pull::delete))
-        .route("/api/copy", post(pull::copy))
-        .route("/api/chat", post(chat::chat))
-        .route("/api/embed", post(embed::embed))
-        .route("/api/embeddings", post(embed::embeddings))
-        .route("/api/generate", post(generate::generate))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/api/version", async || http::json(200, &json!({"version": VERSION})))
+        .get("/api/tags", models::tags)
+        .get("/api/ps", models::ps)
+        .post("/api/show", models::show)
+        .post("/api/pull", pull::pull)
+        .delete("/api/delete", pull::delete)
+        .post("/api/copy", pull::copy)
+        .post("/api/chat", chat::chat)
+        .post("/api/embed", embed::embed)
+        .post("/api/embeddings", embed::embeddings)
+        .post("/api/generate", generate::generate)
 }
 
 /// Clients look at `/` whether somebody is there, and some of them for these last words.

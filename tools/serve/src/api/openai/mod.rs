@@ -7,25 +7,22 @@ mod models;
 mod responses;
 mod usage;
 
+use super::routes::Routes;
 use super::with_retry;
 use crate::http;
 use crate::refusal::{Reason, Refusal};
-use crate::server::Server;
-use axum::Router;
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
-pub(super) fn routes() -> Router<Arc<Server>> {
-    Router::new()
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*name}", get(models::one))
-        .route("/v1/chat/completions", post(chat::completions))
-        .route("/chat/completions", post(chat::completions))
-        .route("/v1/completions", post(completions::completions))
-        .route("/v1/embeddings", post(embeddings::embeddings))
-        .route("/v1/responses", post(responses::responses))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/v1/models", models::list)
+        .get("/v1/models/{*name}", models::one)
+        .post("/v1/chat/completions", chat::completions)
+        .post("/chat/completions", chat::completions)
+        .post("/v1/completions", completions::completions)
+        .post("/v1/embeddings", embeddings::embeddings)
+        .post("/v1/responses", responses::responses)
 }
 
 /// A refusal as OpenAI's clients expect it.

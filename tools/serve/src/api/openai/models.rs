@@ -3,7 +3,9 @@
 use super::respond;
 use crate::http;
 use crate::models::Entry;
+use crate::refusal::Refusal;
 use crate::server::Server;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -21,8 +23,16 @@ pub(super) async fn list(State(server): State<Arc<Server>>) -> Response {
 }
 
 /// `GET /v1/models/NAME`.
-pub(super) async fn one(State(server): State<Arc<Server>>, Path(name): Path<String>) -> Response {
-    respond(server.models.find(Some(&name)).await.map(|entry| http::json(200, &model(&server, &entry))))
+pub(super) async fn one(
+    State(server): State<Arc<Server>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Response {
+    let one = async {
+        let Path(name) = name.map_err(|error| Refusal::invalid(error.body_text()))?;
+        let entry = server.models.find(Some(&name)).await?;
+        Ok(http::json(200, &model(&server, &entry)))
+    };
+    respond(one.await)
 }
 
 fn model(server: &Server, entry: &Entry) -> Value {
