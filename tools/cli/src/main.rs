@@ -99,6 +99,9 @@ fn report(error: &Error) -> ExitCode {
             _ => u8::try_from(usage.exit_code()).unwrap_or(1).into(),
         };
     }
+    if error.is::<terminal::Told>() {
+        return ExitCode::FAILURE;
+    }
     // There is nobody left to tell where standard error is closed.
     let _ = writeln!(io::stderr(), "siskin: {}", one_line(error));
     ExitCode::FAILURE

@@ -11,6 +11,19 @@ pub(crate) use reading::read_prompt;
 
 use std::io::{self, Write};
 
+/// An error that was told already, in a form of its own.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "all else tells in text"))]
+pub(crate) struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("what was told already")
+    }
+}
+
+impl std::error::Error for Told {}
+
 /// Says something about an answer, which is not part of it.
 pub(crate) fn note(text: std::fmt::Arguments<'_>) {
     // The answer does not depend on anybody reading this.

@@ -4,9 +4,8 @@
 
 use crate::answers::{Finish, Outcome};
 use crate::keys::Client;
-use crate::log::note;
 use crate::models::Loaded;
-use crate::options::AuditOptions;
+use crate::options::{AuditOptions, LogFormat};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use siskin::AnswerLimits;
@@ -33,7 +32,7 @@ impl Audit {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn open(options: &AuditOptions) -> Result<Self> {
+    pub(crate) fn open(options: &AuditOptions, told: LogFormat) -> Result<Self> {
         let mut log = Log::open(options).with_context(|| options.file.display().to_string())?;
         let (lines, receiver) = mpsc::channel::<String>();
         let write = move || {
@@ -41,7 +40,9 @@ impl Audit {
             for line in receiver {
                 let done = log.write(&line);
                 if let (false, Err(error)) = (is_failing, &done) {
-                    note(&format!("{}: {error}: answers are not written down", log.file_name.display()));
+                    let name = log.file_name.display().to_string();
+                    let said = format!("{name}: {error}: answers are not written down");
+                    told.error("audit-fails", said, json!({"file": name}));
                 }
                 is_failing = done.is_err();
             }

@@ -26,6 +26,16 @@ pub enum Listen {
     Inherited,
 }
 
+/// How a server tells what happens, on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line of text each.
+    #[default]
+    Text,
+    /// A JSON object each, in a line.
+    Json,
+}
+
 /// Where answers are written down.
 #[derive(Clone, Debug)]
 pub struct AuditOptions {
@@ -65,6 +75,8 @@ pub struct ServeOptions {
     pub listen: Listen,
     /// A file of keys, without one of which nothing is answered; None: anybody may ask.
     pub keys: Option<PathBuf>,
+    /// How it tells what happens.
+    pub log: LogFormat,
     /// Where answers are written down; None: nowhere.
     pub audit: Option<AuditOptions>,
     /// Origins whose pages may ask, beside the server's own; `*` is all.
@@ -109,6 +121,7 @@ impl ServeOptions {
         Self {
             listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 8080))),
             keys: None,
+            log: LogFormat::default(),
             audit: None,
             origins: Vec::new(),
             models,

@@ -1,6 +1,6 @@
 //! The last requests that were refused, for whoever looks after the server.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::server::{Server, now};
 use axum::body::Body;
 use axum::extract::State;
@@ -8,6 +8,7 @@ use axum::http::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,6 +66,10 @@ pub(crate) async fn remember(
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         let key = response.extensions().get::<Arc<str>>().cloned();
         let (status, message) = (refusal.status(), shortened(&refusal.message));
+        if refusal.reason == Reason::Internal {
+            let said = format!("{path}: {message}");
+            server.options.log.error("request-failed", said, json!({"path": path, "status": status}));
+        }
         server.refusals.add(Refused { time: now(), status, path, message, count: 1, key });
     }
     response

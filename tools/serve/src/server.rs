@@ -7,7 +7,6 @@ use crate::audit::{Audit, Manner, Record};
 use crate::http::{self, Listener, Room};
 use crate::infill;
 use crate::keys::Keys;
-use crate::log::note;
 use crate::models::{Loaded, Models};
 use crate::options::ServeOptions;
 use crate::refusal::{Reason, Refusal};
@@ -17,6 +16,7 @@ use crate::tools;
 use crate::worker::{Client, Job, Task};
 use anyhow::{Context, Result};
 use axum::http::HeaderValue;
+use serde_json::json;
 use siskin::AnswerRequest;
 use siskin::grammar::Grammar;
 use siskin::sampler::SamplerOptions;
@@ -86,7 +86,7 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(&Started)) -> Result<()> 
         // What is wrong with the first model shows before anybody asks.
         let first = server.models.open(None, None).await;
         let (first, _) = first.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
-        first.tell();
+        first.tell(server.options.log);
         drop(first);
         let started = Started { address: listener.name(), stop: Arc::default() };
         ready(&started);
@@ -122,7 +122,8 @@ impl Server {
         };
         let origins = options.origins.iter().map(origin).collect::<Result<_>>()?;
         let keys = Arc::new(Keys::open(options.keys.clone())?);
-        let audit = options.audit.as_ref().map(Audit::open).transpose()?.map(Arc::new);
+        let audit =
+            options.audit.as_ref().map(|audit| Audit::open(audit, options.log)).transpose()?.map(Arc::new);
         let options = Arc::new(options);
         Ok(Self {
             models: Models::new(&options),
@@ -140,8 +141,11 @@ impl Server {
     /// Reads the keys again.
     pub(crate) fn reload(&self) {
         match self.keys.read_again() {
-            Ok(()) => note("the keys were read again"),
-            Err(error) => note(&format!("the keys stay what they were: {error:#}").replace('\n', " ")),
+            Ok(()) => self.options.log.info("keys-read", "the keys were read again", json!({})),
+            Err(error) => {
+                let said = format!("the keys stay what they were: {error:#}");
+                self.options.log.warn("keys-refused", said, json!({}));
+            }
         }
     }
 

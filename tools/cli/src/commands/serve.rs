@@ -5,15 +5,16 @@ use crate::arguments::size::Size;
 use crate::arguments::{
     InputPath, MemoryLimit, NeighbourArguments, OutputPath, SessionArguments, demo_model, names,
 };
-use crate::terminal::note;
+use crate::terminal::{Told, note};
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde_json::json;
 use siskin::machine::give_back_freed_memory;
 use siskin::template::{Json, Message};
 use siskin_kit::json::{Kind, Object};
 use siskin_kit::{openai, read_text};
 use siskin_serve::{
-    AuditOptions, Listen, ModelSource, Pinned, PrefixOptions, ServeOptions, model_name, serve,
+    AuditOptions, Listen, LogFormat, ModelSource, Pinned, PrefixOptions, ServeOptions, model_name, serve,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -67,6 +68,9 @@ pub(crate) struct Arguments {
     /// Bytes of the file, at most: it is put aside then, and so are the four before it
     #[arg(long, value_name = "SIZE", default_value = "16m", requires = "audit")]
     audit_size: Size,
+    /// How to tell on standard error what happens
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log: Log,
     /// Let the pages of this origin ask, such as https://example.com; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
@@ -110,6 +114,15 @@ pub(crate) struct Arguments {
     session: SessionArguments,
 }
 
+/// How it is told what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Log {
+    /// Lines of text
+    Text,
+    /// A JSON object a line, with time, level, event and message
+    Json,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   siskin serve
@@ -120,6 +133,32 @@ Examples:
 
 /// Serves until it is told to end.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let log = match arguments.log {
+        Log::Text => LogFormat::Text,
+        Log::Json => LogFormat::Json,
+    };
+    log.tell_panics();
+    give_back_freed_memory();
+    let done = options(arguments, log).and_then(|options| {
+        serve(options, |started| {
+            let said = format!("listening on {}", started.address());
+            match log {
+                LogFormat::Text => note(format_args!("{said}")),
+                LogFormat::Json => log.info("listening", said, json!({"address": started.address()})),
+            }
+        })
+    });
+    done.map_err(|error| match log {
+        LogFormat::Text => error,
+        LogFormat::Json => {
+            log.error("failed", format_args!("{error:#}"), json!({}));
+            Told.into()
+        }
+    })
+}
+
+/// What the server is told.
+fn options(arguments: &Arguments, log: LogFormat) -> Result<ServeOptions> {
     let mut models = Vec::new();
     for path in &arguments.models {
         let name = model_name(path);
@@ -130,6 +169,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         models.push(("siskin-demo".to_owned(), ModelSource::BuiltIn(demo_model()?)));
     }
     let mut options = ServeOptions::new(models);
+    options.log = log;
     for path in &arguments.adapters {
         let name = model_name(path);
         let is_new = options.adapters.iter().all(|(other, _)| *other != name);
@@ -167,8 +207,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     options.prefixes = folder.map(|folder| PrefixOptions { folder, bytes });
     options.pinned = arguments.pin_prompt.iter().map(|path| pinned(path)).collect::<Result<_>>()?;
     options.keep_alive = u64::try_from(arguments.keep_alive).ok().map(Duration::from_secs);
-    give_back_freed_memory();
-    serve(options, |started| note(format_args!("listening on {}", started.address())))
+    Ok(options)
 }
 
 /// A time that is no less than one without others.

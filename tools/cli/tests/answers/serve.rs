@@ -172,6 +172,45 @@ fn an_answer_with_an_adapter_needs_it_again() {
 }
 
 #[test]
+fn what_happens_is_told_in_json_to_who_asks_for_it() {
+    let read = |said: &str| -> Vec<Value> {
+        let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines: Vec<Value> = lines.collect();
+        for line in &lines {
+            assert!(
+                ["time", "level", "event", "message"].iter().all(|field| line[field].is_string()),
+                "{line}"
+            );
+        }
+        lines
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_siskin"));
+    command.args(["serve", "--port", "0", "-t", "1", "-c", "256", "--log", "json"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("\"listening\"") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let lines = read(&said);
+    let of = |event: &str| lines.iter().find(|line| line["event"] == event).unwrap();
+    assert!(of("listening")["address"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{said}");
+    let loaded = of("model-loaded");
+    assert_eq!((&loaded["model"], &loaded["context"]), (&json!("siskin-demo"), &json!(256)));
+    assert!(loaded["bytes"].as_u64().unwrap() > 1 << 20 && loaded["level"] == "info", "{loaded}");
+
+    let failed = siskin(&["serve", "--port", "0", "--log", "json", "missing.gguf"]);
+    assert_eq!(failed.status.code(), Some(1));
+    let lines = read(&String::from_utf8(failed.stderr).unwrap());
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!((&line["level"], &line["event"]), (&json!("error"), &json!("failed")));
+    assert!(line["message"].as_str().unwrap().starts_with("missing.gguf: cannot open it"), "{line}");
+}
+
+#[test]
 fn what_cannot_be_served_is_one_line() {
     let refused = |arguments: &[&str]| failure(&siskin(&[&["serve", "--port", "0"], arguments].concat()));
     assert!(refused(&["missing.gguf"]).contains("missing.gguf: cannot open it"));

@@ -1,10 +1,10 @@
 //! Models that nobody named when the server began: those in a folder, and those that were pulled.
 
 use super::Origin;
-use crate::log::note;
-use crate::options::{ModelSource, ServeOptions};
+use crate::options::{LogFormat, ModelSource, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use anyhow::{Context, Result};
+use serde_json::json;
 use siskin::gguf::ShardName;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ pub(crate) struct Library {
     /// Those that may be pulled at a time: each takes a thread and a part of the network.
     pulls: Arc<Semaphore>,
     folder: Option<PathBuf>,
+    log: LogFormat,
     #[cfg(feature = "hub")]
     store: Option<siskin_hub::Store>,
 }
@@ -33,6 +34,7 @@ impl Library {
         Self {
             pulls: Arc::new(Semaphore::new(PULLS)),
             folder: options.folder.clone(),
+            log: options.log,
             #[cfg(feature = "hub")]
             store: options.store.clone().map(siskin_hub::Store::at),
         }
@@ -44,7 +46,7 @@ impl Library {
         if let Some(folder) = &self.folder {
             match in_folder(folder) {
                 Ok(found) => models.extend(found),
-                Err(error) => note(&format!("{error:#}").replace('\n', " ")),
+                Err(error) => self.log.warn("models-unreadable", format_args!("{error:#}"), json!({})),
             }
         }
         #[cfg(feature = "hub")]
@@ -56,7 +58,7 @@ impl Library {
                         (model.name, source, Origin::Pulled)
                     }))
                 }
-                Err(error) => note(&format!("{error:#}").replace('\n', " ")),
+                Err(error) => self.log.warn("models-unreadable", format_args!("{error:#}"), json!({})),
             }
         }
         models
@@ -101,9 +103,11 @@ impl Library {
         let options = Options { bar: progress.bar.clone(), ..Options::default() };
         let settings =
             Settings::from_environment().map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
-        let pulled = pull(store, &name, &settings, &options, &|line| note(line));
+        let told = |line: &str| self.log.info("pull", line, json!({"model": text}));
+        let pulled = pull(store, &name, &settings, &options, &told);
         let pulled = pulled.map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
-        note(&format!("{} was pulled", pulled.model.name));
+        let name = &pulled.model.name;
+        self.log.info("model-pulled", format_args!("{name} was pulled"), json!({"model": name}));
         Ok(())
     }
 
@@ -119,7 +123,7 @@ impl Library {
         let mut models = store.models()?;
         models.retain(|model| model.name == name);
         store.remove(&models)?;
-        note(&format!("{name} was removed"));
+        self.log.info("model-removed", format_args!("{name} was removed"), json!({"model": name}));
         Ok(())
     }
 

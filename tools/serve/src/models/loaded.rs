@@ -2,11 +2,11 @@
 
 use super::open_file;
 use crate::http::Room;
-use crate::log::note;
-use crate::options::{ModelSource, Pinned, ServeOptions};
+use crate::options::{LogFormat, ModelSource, Pinned, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use crate::worker::{Figures, Prefixes, Worker};
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use siskin::gguf::Gguf;
 use siskin::grammar::{Grammar, GrammarError, GrammarSource};
 use siskin::plan::{Outline, Plan};
@@ -95,13 +95,13 @@ impl Loaded {
         for (beginning, Pinned { name, .. }) in pinned.iter().zip(&options.pinned) {
             scheduler.pin(beginning, &[]).with_context(|| name.clone())?;
         }
-        let said = |line: String| note(&line);
+        let said = |line: String| options.log.warn("prefixes-unavailable", line, json!({"model": name}));
         let prefixes = options.prefixes.as_ref();
         let mut prefixes = prefixes.and_then(|prefixes| Prefixes::open(prefixes, &scheduler, &said));
         if let Some(prefixes) = &mut prefixes {
             prefixes.warm(&mut scheduler);
         }
-        let worker = Worker::start(name, scheduler, prefixes, options.queue, Arc::clone(figures));
+        let worker = Worker::start(name, scheduler, prefixes, options, Arc::clone(figures));
         let worker = worker.context("the model's thread")?;
         let grammars = options.grammars;
         let syntax = ToolSyntax::of(model.chat_template(), model.tokenizer());
@@ -155,9 +155,15 @@ impl Loaded {
     }
 
     /// Says what it takes.
-    pub(crate) fn tell(&self) {
-        let (places, context) = (self.worker.places(), self.context);
-        note(&format!("{}: {}, {places} at once, {context} tokens each", self.name, self.plan));
+    pub(crate) fn tell(&self, log: LogFormat) {
+        let (name, places, context) = (&self.name, self.worker.places(), self.context);
+        let said = format!("{name}: {}, {places} at once, {context} tokens each", self.plan);
+        let bytes = self.plan.peak();
+        log.info(
+            "model-loaded",
+            said,
+            json!({"model": name, "bytes": bytes, "places": places, "context": context}),
+        );
     }
 }
 

@@ -10,10 +10,10 @@ pub(crate) use library::{Library, Progress};
 pub(crate) use loaded::Loaded;
 
 use crate::ask::KeepAlive;
-use crate::log::note;
 use crate::options::{ModelSource, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use crate::worker::Figures;
+use serde_json::json;
 use siskin::plan::PlanError;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -230,7 +230,9 @@ impl Models {
         let begun = Instant::now();
         if place.loaded.as_ref().is_some_and(|kept| !kept.model.worker.is_alive()) {
             // It has ended by a fault, which its own requests were told; others have another one.
-            note(&format!("{}: the model's thread has ended by a fault, and is begun anew", entry.name));
+            let name = &entry.name;
+            let said = format!("{name}: the model's thread has ended by a fault, and is begun anew");
+            self.options.log.error("model-restarts", said, json!({"model": name}));
             unload(&mut place).await;
         }
         if place.loaded.is_none() {

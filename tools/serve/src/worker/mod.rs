@@ -9,10 +9,11 @@ mod queue;
 
 pub(crate) use prefixes::Prefixes;
 
-use crate::log::note;
+use crate::options::{LogFormat, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use changes::{Change, Changes};
 use queue::Queue;
+use serde_json::json;
 use siskin::tokenizer::Detokenizer;
 use siskin::{Adapter, AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler};
 use std::collections::HashMap;
@@ -103,8 +104,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A thread that works with this scheduler of the model `name`, and with these beginnings of prompts on the disk. `queue`
-    /// jobs may wait for a place. `figures` go on from what they are.
+    /// A thread that works with this scheduler of the model `name`, and with these beginnings of prompts on the disk.
+    /// `figures` go on from what they are.
     ///
     /// # Errors
     /// The system starts no thread.
@@ -112,7 +113,7 @@ impl Worker {
         name: &str,
         mut scheduler: Scheduler,
         prefixes: Option<Prefixes>,
-        queue: usize,
+        options: &ServeOptions,
         figures: Arc<Figures>,
     ) -> std::io::Result<Self> {
         let (jobs, receiver) = mpsc::channel();
@@ -121,6 +122,7 @@ impl Worker {
         let places = scheduler.places();
         let work = Work {
             name: name.to_owned(),
+            log: options.log,
             scheduler,
             prefixes,
             changes: Changes::default(),
@@ -130,7 +132,7 @@ impl Worker {
             figures: Arc::clone(&figures),
         };
         let thread = thread::Builder::new().name("answers".into()).spawn(move || work.run())?;
-        Ok(Self { jobs: Some(jobs), figures, cancelled, thread: Some(thread), places, queue })
+        Ok(Self { jobs: Some(jobs), figures, cancelled, thread: Some(thread), places, queue: options.queue })
     }
 
     /// Whether the thread still works.
@@ -197,6 +199,7 @@ impl Drop for Worker {
 /// What the thread works with.
 struct Work {
     name: String,
+    log: LogFormat,
     scheduler: Scheduler,
     prefixes: Option<Prefixes>,
     changes: Changes,
@@ -333,10 +336,11 @@ impl Work {
         let texts = change.beginning(prompt).iter().filter(|&&token| !tokenizer.is_special(token));
         let characters: usize = texts.map(|&token| detokenizer.push(tokenizer, token).chars().count()).sum();
         let name = &self.name;
-        note(&format!(
+        let said = format!(
             "{name}: a prompt differs from one before behind character {characters}, {change}: \
              what changes, such as the time, belongs behind what stays"
-        ));
+        );
+        self.log.warn("prompt-changes", said, json!({"model": name, "character": characters}));
     }
 
     /// Takes a step. Returns whether there may be another.
