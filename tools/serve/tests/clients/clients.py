@@ -4,47 +4,20 @@ The server is started here, and ended with it. Without a model's file it is that
 """
 
 import http.server
-import os
 import pathlib
-import re
-import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
 import anthropic
 import ollama
 import openai
+from server import Server
 
 QUESTION = "What is a siskin?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
 SEED = 11
 TOKENS = 24
-
-
-class Server:
-    """The program, and where it listens. What it pulls lies in a folder of its own."""
-
-    def __init__(self, program, models):
-        command = [program, "serve", *models, "--port", "0", "--ctx-size", "1024"]
-        self.folder = tempfile.TemporaryDirectory()
-        environment = {**os.environ, "XDG_DATA_HOME": self.folder.name}
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        for line in self.process.stderr:
-            if found := re.search(r"listening on (http://\S+)", line):
-                self.url = found[1]
-                break
-        else:
-            raise SystemExit(f"{program} ended with {self.process.wait()}")
-
-    def end(self):
-        self.process.terminate()
-        self.process.stderr.read()
-        status = self.process.wait(timeout=30)
-        self.process.stderr.close()
-        self.folder.cleanup()
-        return status
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -220,7 +193,7 @@ class Anthropic(Clients):
 
 
 if __name__ == "__main__":
-    SERVER = Server(sys.argv[1], sys.argv[2:])
+    SERVER = Server(sys.argv[1], *sys.argv[2:], "--ctx-size", "1024")
     run = unittest.main(argv=sys.argv[:1], exit=False, warnings="ignore")
     status = SERVER.end()
     if status != 0:
