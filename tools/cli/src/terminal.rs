@@ -13,7 +13,6 @@ use std::io::{self, Write};
 
 /// An error that was told already, in a form of its own.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "all else tells in text"))]
 pub(crate) struct Told;
 
 impl std::fmt::Display for Told {
