@@ -170,7 +170,7 @@ mod tests {
         within(async {
             room.take(20).await;
             let before = free();
-            room.take_for_values(r#"{"messages": "a text"}"#).unwrap();
+            room.take_for_values(&format!(r#"{{"prompt": "{}"}}"#, "a text ".repeat(20))).unwrap();
             assert_eq!(free(), before);
             room.take_for_values(&zeros(1000)).unwrap();
             assert!(before - free() > 50);

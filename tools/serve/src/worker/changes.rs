@@ -113,7 +113,7 @@ mod tests {
         longer.splice(21..21, [7005, 7006]);
         assert_eq!(found(&mut changes, &longer), Some((20, 979, false)));
         // Another place is news.
-        assert_eq!(found(&mut changes, &prompt(1000, &[(300, 7000), (20, 7004)])), Some((300, 699, true)));
+        assert_eq!(found(&mut changes, &prompt(1000, &[(300, 7000), (20, 7001)])), Some((300, 699, true)));
     }
 
     #[test]
