@@ -45,6 +45,7 @@ def run(command, capture=False, **options):
     command = [str(part) for part in command]
     result = subprocess.run(command, stdout=subprocess.PIPE if capture else None, text=True, check=False, **options)
     if result.returncode != 0:
+        sys.stderr.write(result.stderr or "")
         sys.exit(f"error: {' '.join(command)} ended with {result.returncode}")
     return result.stdout
 
