@@ -18,7 +18,6 @@ mod error;
 mod gbnf;
 #[cfg(feature = "grammar")]
 mod limits;
-#[cfg(feature = "grammar")]
 mod schema;
 #[cfg(all(test, feature = "grammar"))]
 mod tests;
@@ -34,6 +33,7 @@ pub use compile::Grammar;
 #[cfg(feature = "grammar")]
 pub(crate) use constraint::Constraint;
 pub use error::GrammarError;
+pub(crate) use schema::{OPTIONS, prepare};
 #[cfg(feature = "grammar")]
 pub(crate) use vocabulary::GrammarVocabulary;
 
