@@ -9,3 +9,4 @@ mod template_gguf;
 mod template_goldens;
 mod template_hostile;
 mod tokenizer_goldens;
+mod tool_calls;

@@ -169,7 +169,7 @@ impl Answers {
 fn read(piece: ToolPiece) -> Delta {
     match piece {
         ToolPiece::Text(text) => Delta::Text(text),
-        ToolPiece::Call(number, name) => Delta::Call { number, id: call_id(), name },
+        ToolPiece::Call { number, name, id } => Delta::Call { number, id: id.unwrap_or_else(call_id), name },
         ToolPiece::Arguments(number, more) => Delta::Arguments(number, more),
     }
 }

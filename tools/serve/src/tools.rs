@@ -58,7 +58,7 @@ pub(crate) fn prepare(model: &Loaded, ask: &mut Ask) -> Result<Option<ToolReader
     ask.format = Some(Format { field: "tools", source, parts });
     // The marks around calls are control tokens.
     ask.special = true;
-    Ok(Some(ToolReader::new(syntax)))
+    Ok(Some(ToolReader::new(syntax, &tools)))
 }
 
 /// A conversation as the model's template takes it: what that has no place for becomes text.

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::super::grammar::GrammarSource;
+use super::super::grammar::{GrammarSource, OPTIONS, prepare};
 use super::super::template::Json;
 use super::super::tokenizer::Tokenizer;
+use super::arguments::{ESCAPE, TAG};
+use super::parameters::{Parameter, Value};
 use super::syntax::{Arguments, Form};
-use super::{Tool, ToolSyntax, field, written};
+use super::{Tool, ToolSyntax, written};
 
 /// Whether tools are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +39,13 @@ pub enum ToolsError {
         /// The name.
         name: String,
     },
-    /// A tool's schema brings options of the compiler.
-    #[error("{name}: x-guidance: options of the compiler are not taken from schemas")]
-    Options {
+    /// A tool's schema asks for what cannot be kept to.
+    #[error("{name}: JSON schema: {reason}")]
+    Schema {
         /// The tool.
         name: String,
+        /// What of it, and why.
+        reason: String,
     },
 }
 
@@ -70,13 +74,16 @@ impl ToolSyntax {
             return Err(ToolsError::Twice { name });
         }
         let form = self.form();
-        let mut lark = Lark { tokenizer, text: String::new() };
+        let mut lark = Lark { tokenizer, text: String::new(), objects: tools.len() };
         lark.start(&form, choice);
         lark.calls(&form, parallel);
         let names: Vec<String> = (0..tools.len()).map(|index| format!("tool_{index}")).collect();
         lark.rule("call", &names.join(" | "));
         for (index, tool) in tools.iter().enumerate() {
-            let head = lark.literal(&format!("{}{}", form.call, tool.name));
+            let mut head = lark.literal(&format!("{}{}", form.call, tool.name));
+            if let Some(mark) = form.id {
+                head = format!("{head} {} ID", lark.literal(mark));
+            }
             // The mark between name and arguments may be a control token.
             let (middle, end) = (lark.literal(form.middle), lark.literal(form.call_end));
             lark.rule(&format!("tool_{index}"), &format!("{head} {middle} arguments_{index} {end}"));
@@ -85,8 +92,15 @@ impl ToolSyntax {
                 Arguments::Json => {
                     lark.rule(&format!("arguments_{index}"), &format!("%json {}", written(&schema)))
                 }
-                Arguments::Python => lark.python(index, &schema),
+                Arguments::Python | Arguments::Tags | Arguments::Escapes => {
+                    let wrong = |reason| ToolsError::Schema { name: tool.name.clone(), reason };
+                    let parameters = Parameter::all(&schema, form.arguments).map_err(wrong)?;
+                    lark.named(index, &parameters, form.arguments);
+                }
             }
+        }
+        if form.id.is_some() {
+            lark.rule("ID", "/[a-zA-Z0-9]{9}/");
         }
         Ok(GrammarSource::Lark(lark.text))
     }
@@ -98,9 +112,6 @@ fn schema(tool: &Tool) -> Result<Json, ToolsError> {
         return Err(ToolsError::Tool { expected: "parameters that are a schema" });
     };
     let has = |fields: &[(String, Json)], name: &str| fields.iter().any(|(field, _)| field == name);
-    if has(&fields, "x-guidance") {
-        return Err(ToolsError::Options { name: tool.name.clone() });
-    }
     if !has(&fields, "type") {
         fields.push(("type".to_owned(), Json::from("object")));
     }
@@ -109,7 +120,14 @@ fn schema(tool: &Tool) -> Result<Json, ToolsError> {
     if is_plain && !has(&fields, "additionalProperties") {
         fields.push(("additionalProperties".to_owned(), Json::from(false)));
     }
-    Ok(Json::Object(with_options(fields)))
+    let wrong = |reason: String| ToolsError::Schema { name: tool.name.clone(), reason };
+    let unread = |error: serde_json::Error| wrong(error.to_string());
+    let mut schema = serde_json::to_value(Json::Object(fields)).map_err(unread)?;
+    prepare(&mut schema).map_err(wrong)?;
+    match serde_json::from_value(schema).map_err(unread)? {
+        Json::Object(fields) => Ok(Json::Object(with_options(fields))),
+        _ => Err(ToolsError::Tool { expected: "parameters that are a schema" }),
+    }
 }
 
 /// A schema with the white space that its JSON may have: one space, as templates write calls.
@@ -120,7 +138,7 @@ fn with_options(mut fields: Vec<(String, Json)>) -> Vec<(String, Json)> {
         pair("key_separator", Json::from(": ")),
         pair("whitespace_flexible", Json::from(false)),
     ];
-    fields.push(pair("x-guidance", Json::Object(options)));
+    fields.push(pair(OPTIONS, Json::Object(options)));
     fields
 }
 
@@ -128,6 +146,8 @@ fn with_options(mut fields: Vec<(String, Json)>) -> Vec<(String, Json)> {
 struct Lark<'t> {
     tokenizer: &'t Tokenizer,
     text: String,
+    /// How many rules there are for arguments by name: a number for each tool, and for each object within.
+    objects: usize,
 }
 
 impl Lark<'_> {
@@ -176,7 +196,9 @@ impl Lark<'_> {
         let marked = |lark: &Self, calls: &str| {
             let (start, end, close) =
                 (lark.literal(form.start), lark.literal(form.end), lark.literal(form.close));
-            format!("{start} {calls} {end} {close}")
+            let lead = form.lead.and_then(|lead| lark.control(lead));
+            let lead = lead.map(|id| format!("<[{id}]>?")).unwrap_or_default();
+            format!("{lead} {start} {calls} {end} {close}")
         };
         match (form.next, form.again) {
             (Some(next), _) if parallel => {
@@ -196,54 +218,101 @@ impl Lark<'_> {
         }
     }
 
-    /// Arguments as Python writes them: those that the schema names, in its order, those not required left out or not.
-    fn python(&mut self, tool: usize, schema: &Json) {
-        let properties = match field(schema, "properties") {
-            Some(Json::Object(properties)) => properties.as_slice(),
-            _ => &[],
-        };
-        let is_required = |name: &str| matches!(field(schema, "required"), Some(Json::Array(names)) if names.contains(&Json::from(name)));
+    /// Arguments by name: those that the schema names, those not required left out or not.
+    fn named(&mut self, tool: usize, parameters: &[Parameter], style: Arguments) {
         self.rule(&format!("arguments_{tool}"), &format!("first_{tool}_0"));
-        for (index, (name, of)) in properties.iter().enumerate() {
+        for (index, parameter) in parameters.iter().enumerate() {
             let value = format!("value_{tool}_{index}");
-            let given = quoted(&format!("{name}="));
-            let following = quoted(&format!(", {name}="));
+            let (given, following) = parameter.heads(style);
+            let (given, following) = (quoted(&given), quoted(&following));
             let next = index + 1;
             let (mut first, mut more) = (
                 format!("{given} {value} more_{tool}_{next}"),
                 format!("{following} {value} more_{tool}_{next}"),
             );
-            if !is_required(name) {
+            if !parameter.is_required {
                 first.push_str(&format!(" | first_{tool}_{next}"));
                 more.push_str(&format!(" | more_{tool}_{next}"));
             }
             self.rule(&format!("first_{tool}_{index}"), &first);
             self.rule(&format!("more_{tool}_{index}"), &more);
-            let is_truth = field(of, "type") == Some(&Json::from("boolean"));
-            let body = if is_truth {
-                "\"True\" | \"False\"".to_owned()
-            } else {
-                format!("%json {}", written(&of_property(of, schema)))
-            };
+            let body = self.value(&value, &parameter.value, style);
             self.rule(&value, &body);
         }
-        let last = properties.len();
+        let last = parameters.len();
         self.rule(&format!("first_{tool}_{last}"), "\"\"");
         self.rule(&format!("more_{tool}_{last}"), "\"\"");
     }
-}
 
-/// The schema of a property by itself, with the definitions that it may name.
-fn of_property(property: &Json, schema: &Json) -> Json {
-    let mut fields = match property {
-        Json::Object(fields) => fields.iter().filter(|(name, _)| name != "x-guidance").cloned().collect(),
-        _ => Vec::new(),
-    };
-    for name in ["$defs", "definitions"] {
-        let missing = fields.iter().all(|(field, _)| field != name);
-        fields.extend(field(schema, name).filter(|_| missing).map(|of| (name.to_owned(), of.clone())));
+    /// What a value is, with the mark behind it. Rules that it needs have names that begin with `name`.
+    fn value(&mut self, name: &str, value: &Value, style: Arguments) -> String {
+        let (before, behind) = match (style, value) {
+            (Arguments::Tags, _) => ("", TAG.2),
+            (Arguments::Escapes, Value::Text { .. } | Value::Texts(_)) => (ESCAPE, ESCAPE),
+            _ => ("", ""),
+        };
+        let (before, end) = (self.literal(before), self.literal(behind));
+        match value {
+            Value::Truth => {
+                let (yes, no) =
+                    if style == Arguments::Escapes { ("true", "false") } else { ("True", "False") };
+                format!("({} | {}) {end}", quoted(yes), quoted(no))
+            }
+            Value::Json(schema) => {
+                let mut schema = schema.clone();
+                schema.retain(|(field, _)| field != OPTIONS);
+                let rule = format!("{name}_json");
+                self.rule(&rule, &format!("%json {}", written(&Json::Object(with_options(schema)))));
+                format!("{rule} {end}")
+            }
+            Value::Exactly(texts) => {
+                let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+                format!("({}) {end}", texts.join(" | "))
+            }
+            Value::Texts(texts) => {
+                let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+                format!("{before} ({}) {end}", texts.join(" | "))
+            }
+            Value::Text { least, most } => {
+                let most = most.map(|most| most.to_string()).unwrap_or_default();
+                let (any, mark) = (format!("(?s:.){{{least},{most}}}"), regex(behind));
+                let terminal = name.to_uppercase();
+                // The mark ends the text, wherever it comes: no text has it in it. A control token is told from its text.
+                if self.control(behind).is_some() {
+                    self.rule(&terminal, &format!("/{any}/ & ~/(?s:.*){mark}(?s:.*)/"));
+                    format!("{before} {terminal} {end}")
+                } else {
+                    self.rule(&terminal, &format!("/{any}{mark}/ & ~/(?s:.*){mark}(?s:.+)/"));
+                    format!("{before} {terminal}")
+                }
+            }
+            Value::OneOf(values) => {
+                let of =
+                    |(index, value): (usize, &Value)| self.value(&format!("{name}_{index}"), value, style);
+                let values: Vec<String> = values.iter().enumerate().map(of).collect();
+                format!("({})", values.join(" | "))
+            }
+            Value::Array { items, least, most } => {
+                let item = format!("{name}_item");
+                let body = self.value(&item, items, style);
+                self.rule(&item, &body);
+                let (fewer, more) = (least.saturating_sub(1), most.map(|most| most.saturating_sub(1)));
+                let more = more.map(|more| more.to_string()).unwrap_or_default();
+                let some = format!("{item} (\",\" {item}){{{fewer},{more}}}");
+                match (least, most) {
+                    (_, Some(0)) => "\"[]\"".to_owned(),
+                    (0, _) => format!("\"[\" ({some})? \"]\""),
+                    _ => format!("\"[\" {some} \"]\""),
+                }
+            }
+            Value::Object(parameters) => {
+                let tool = self.objects;
+                self.objects += 1;
+                self.named(tool, parameters, style);
+                format!("\"{{\" arguments_{tool} \"}}\"")
+            }
+        }
     }
-    Json::Object(with_options(fields))
 }
 
 /// A text as Lark writes it.
@@ -254,9 +323,11 @@ fn quoted(text: &str) -> String {
 
 /// A text as a regular expression.
 fn regex(text: &str) -> String {
-    let escaped = |character: char| match character.is_ascii_alphanumeric() || "_<>".contains(character) {
-        true => character.to_string(),
-        false => format!("\\{character}"),
+    let escaped = |character: char| match character {
+        '\n' => "\\n".to_owned(),
+        '_' | '<' | '>' => character.to_string(),
+        _ if character.is_ascii_alphanumeric() => character.to_string(),
+        _ => format!("\\{character}"),
     };
     text.chars().map(escaped).collect()
 }

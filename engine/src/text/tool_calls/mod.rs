@@ -8,6 +8,7 @@
 
 mod arguments;
 mod grammar;
+mod parameters;
 mod reader;
 mod syntax;
 #[cfg(test)]

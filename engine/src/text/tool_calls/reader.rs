@@ -1,16 +1,24 @@
 //! Calls read out of an answer as it comes.
 
-use super::arguments::{Extent, json_extent, python};
+use super::arguments::{Extent, escapes, json_extent, python, tags};
+use super::parameters::Parameter;
 use super::syntax::{Arguments, Form};
-use super::{ToolSyntax, is_of_name};
+use super::{Tool, ToolSyntax, is_of_name};
 
 /// What is new of an answer that may call tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToolPiece {
     /// More of what is said.
     Text(String),
-    /// A call begins, of the tool with this name. Calls are numbered from 0.
-    Call(usize, String),
+    /// A call begins.
+    Call {
+        /// Its number among those of the answer, from 0.
+        number: usize,
+        /// The tool's name.
+        name: String,
+        /// What the model calls it, in a syntax that has such names.
+        id: Option<String>,
+    },
     /// More of the arguments of the call with this number, as JSON text. All of it together is an object.
     Arguments(usize, String),
 }
@@ -22,6 +30,8 @@ pub enum ToolPiece {
 #[derive(Clone, Debug)]
 pub struct ToolReader {
     form: Form,
+    /// Of each tool, the arguments whose texts are written as they are.
+    texts: Vec<(String, Vec<String>)>,
     /// All of the answer so far.
     seen: String,
     /// How much of it was told as text, in the front and behind the calls.
@@ -36,15 +46,28 @@ pub struct ToolReader {
 struct Reading {
     /// So many bytes are text.
     text: usize,
-    calls: Vec<(String, String)>,
+    calls: Vec<Call>,
     /// From here on it is in no known syntax.
     behind: Option<usize>,
 }
 
+#[derive(Debug)]
+struct Call {
+    name: String,
+    id: Option<String>,
+    arguments: String,
+}
+
 impl ToolReader {
-    /// Reads an answer from its beginning.
-    pub fn new(syntax: ToolSyntax) -> Self {
-        Self { form: syntax.form(), seen: String::new(), told: 0, told_behind: 0, calls: Vec::new() }
+    /// Reads an answer that may call these tools from its beginning.
+    pub fn new(syntax: ToolSyntax, tools: &[Tool]) -> Self {
+        let form = syntax.form();
+        let texts = |tool: &Tool| (tool.name.clone(), Parameter::texts(&tool.parameters));
+        let texts = match form.arguments {
+            Arguments::Tags => tools.iter().map(texts).collect(),
+            Arguments::Json | Arguments::Python | Arguments::Escapes => Vec::new(),
+        };
+        Self { form, texts, seen: String::new(), told: 0, told_behind: 0, calls: Vec::new() }
     }
 
     /// Takes up more of the answer.
@@ -64,8 +87,8 @@ impl ToolReader {
     }
 
     fn tell_new(&mut self, is_over: bool, mut tell: impl FnMut(ToolPiece)) {
-        let Self { form, seen, told, told_behind, calls } = self;
-        let reading = read(form, seen, is_over);
+        let Self { form, texts, seen, told, told_behind, calls } = self;
+        let reading = read(form, texts, seen, is_over);
         let mut tell_text = |told: &mut usize, up_to: usize| {
             if let Some(text) = seen.get(*told..up_to).filter(|text| !text.is_empty()) {
                 tell(ToolPiece::Text(text.to_owned()));
@@ -75,9 +98,9 @@ impl ToolReader {
         tell_text(told, reading.text);
         let mut behind = (*told_behind).max(reading.behind.unwrap_or(0));
         let has_behind = reading.behind.is_some();
-        for (index, (name, arguments)) in reading.calls.into_iter().enumerate() {
+        for (index, Call { name, id, arguments }) in reading.calls.into_iter().enumerate() {
             if index == calls.len() {
-                tell(ToolPiece::Call(index, name));
+                tell(ToolPiece::Call { number: index, name, id });
                 calls.push(0);
             }
             let Some(told) = calls.get_mut(index) else { continue };
@@ -97,13 +120,15 @@ impl ToolReader {
 }
 
 /// Reads as much of an answer as there is.
-fn read(form: &Form, text: &str, is_over: bool) -> Reading {
+fn read(form: &Form, texts: &[(String, Vec<String>)], text: &str, is_over: bool) -> Reading {
     let mut cursor = match begin(form, text, is_over) {
         Ok(at) => Cursor { text, at },
         Err(free) => return Reading { text: free, ..Reading::default() },
     };
-    let mut reading = Reading { text: cursor.at, ..Reading::default() };
-    if let Err(Stop::Wrong(at)) = calls(form, &mut cursor, &mut reading.calls) {
+    let lead = form.lead.filter(|lead| text.get(..cursor.at).is_some_and(|before| before.ends_with(lead)));
+    let said = cursor.at - lead.map_or(0, str::len);
+    let mut reading = Reading { text: said, ..Reading::default() };
+    if let Err(Stop::Wrong(at)) = calls(form, texts, &mut cursor, &mut reading.calls) {
         reading.behind = Some(at);
     }
     reading
@@ -115,10 +140,12 @@ fn begin(form: &Form, text: &str, is_over: bool) -> Result<usize, usize> {
     if form.open.is_empty() {
         // A call is the whole answer.
         let said = text.trim_start();
-        if said.starts_with(mark) {
-            return Ok(text.len() - said.len());
+        let behind = form.lead.and_then(|lead| said.strip_prefix(lead)).unwrap_or(said);
+        if behind.starts_with(mark) {
+            return Ok(text.len() - behind.len());
         }
-        return Err(if mark.starts_with(said) && !is_over { 0 } else { text.len() });
+        let may_be = mark.starts_with(behind) || form.lead.is_some_and(|lead| lead.starts_with(said));
+        return Err(if may_be && !is_over { 0 } else { text.len() });
     }
     if let Some(at) = text.find(mark) {
         return Ok(at);
@@ -136,12 +163,17 @@ enum Stop {
     Wrong(usize),
 }
 
-fn calls(form: &Form, cursor: &mut Cursor<'_>, calls: &mut Vec<(String, String)>) -> Result<(), Stop> {
+fn calls(
+    form: &Form,
+    texts: &[(String, Vec<String>)],
+    cursor: &mut Cursor<'_>,
+    calls: &mut Vec<Call>,
+) -> Result<(), Stop> {
     loop {
         cursor.literal(form.open)?;
         cursor.literal(form.start)?;
         loop {
-            call(form, cursor, calls)?;
+            call(form, texts, cursor, calls)?;
             match form.next {
                 Some(next) if cursor.is_at(next)? => cursor.at += next.len(),
                 _ => break,
@@ -157,11 +189,19 @@ fn calls(form: &Form, cursor: &mut Cursor<'_>, calls: &mut Vec<(String, String)>
     }
 }
 
-fn call(form: &Form, cursor: &mut Cursor<'_>, calls: &mut Vec<(String, String)>) -> Result<(), Stop> {
+fn call(
+    form: &Form,
+    texts: &[(String, Vec<String>)],
+    cursor: &mut Cursor<'_>,
+    calls: &mut Vec<Call>,
+) -> Result<(), Stop> {
     cursor.literal(form.call)?;
-    let rest = cursor.rest();
-    let name = rest.split(|character| !is_of_name(character)).next().unwrap_or_default();
-    cursor.at += name.len();
+    let name = cursor.name();
+    let mut id = None;
+    if let Some(mark) = form.id {
+        cursor.literal(mark)?;
+        id = Some(cursor.name().to_owned());
+    }
     cursor.literal(form.middle)?;
     let (arguments, extent) = match form.arguments {
         Arguments::Json => {
@@ -171,8 +211,13 @@ fn call(form: &Form, cursor: &mut Cursor<'_>, calls: &mut Vec<(String, String)>)
             (rest.get(..length).unwrap_or_default().to_owned(), extent)
         }
         Arguments::Python => python(cursor.rest()),
+        Arguments::Tags => {
+            let texts = texts.iter().find(|(tool, _)| tool == name);
+            tags(cursor.rest(), texts.map_or(&[][..], |(_, texts)| texts))
+        }
+        Arguments::Escapes => escapes(cursor.rest()),
     };
-    calls.push((name.to_owned(), arguments));
+    calls.push(Call { name: name.to_owned(), id, arguments });
     let Extent::Whole(length) = extent else { return Err(Stop::End) };
     cursor.at += length;
     cursor.literal(form.call_end)
@@ -187,6 +232,13 @@ struct Cursor<'t> {
 impl<'t> Cursor<'t> {
     fn rest(&self) -> &'t str {
         self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// The name that is next.
+    fn name(&mut self) -> &'t str {
+        let name = self.rest().split(|character| !is_of_name(character)).next().unwrap_or_default();
+        self.at += name.len();
+        name
     }
 
     /// Whether this is next.

@@ -10,28 +10,38 @@ pub enum ToolSyntax {
     /// `<tool_call>`, JSON with `name` and `arguments`, `</tool_call>`: Hermes, Qwen 2.5 and 3, SmolLM3, Granite 4; and all
     /// models whose template tells of no tools, which [`told`](super::told) tells of them.
     Hermes,
-    /// JSON with `name` and `parameters`, which is all of the answer: Llama 3.
+    /// JSON with `name` and `parameters`, which is all of the answer, but for a `<|python_tag|>` before it: Llama 3.
     Llama3,
     /// `[TOOL_CALLS]` and an array of JSON: Mistral's first models with tools.
     MistralArray,
     /// `[TOOL_CALLS]`, the name, `[ARGS]`, JSON: Mistral's later ones.
     Mistral,
+    /// The same with `[CALL_ID]` and nine letters and digits behind the name: Mistral Small 3.2.
+    MistralIds,
     /// `<|tool_call_start|>`, an array of calls as Python writes them, `<|tool_call_end|>`: LFM2.
     Lfm2,
     /// `<|tool_call|>` and an array of JSON: Granite 3.
     Granite,
     /// The same, and behind it `<|/tool_call|>`: Phi-4-mini.
     Phi4,
+    /// `<tool_call>`, `<function=NAME>`, arguments as they are between `<parameter=KEY>` and `</parameter>`: Qwen3-Coder,
+    /// Qwen 3.5, Nemotron 3.
+    Qwen3Coder,
+    /// `<start_function_call>call:NAME{key:value}<end_function_call>`, texts between two `<escape>`: FunctionGemma.
+    FunctionGemma,
 }
 
 /// What a syntax is made of: `open start CALL (next CALL)* end close`, again behind `again`, where a call is
-/// `call name middle arguments call_end`.
+/// `call name middle arguments call_end`, with `id` and the call's own name before `middle` where there is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
     /// What only a call begins with; empty where a call is the whole answer.
     pub(super) open: &'static str,
     pub(super) start: &'static str,
+    /// What may come before the only call.
+    pub(super) lead: Option<&'static str>,
     pub(super) call: &'static str,
+    pub(super) id: Option<&'static str>,
     pub(super) middle: &'static str,
     pub(super) arguments: Arguments,
     pub(super) call_end: &'static str,
@@ -50,18 +60,26 @@ pub(super) enum Arguments {
     Json,
     /// As `name=value`, with commas between.
     Python,
+    /// As `<parameter=name>`, the value in lines of its own, and `</parameter>`. Texts are as they are; which those are, the
+    /// tool's schema says.
+    Tags,
+    /// As `name:value`, with commas between, sorted by name.
+    Escapes,
 }
 
 impl ToolSyntax {
     /// All of them.
-    pub const ALL: [ToolSyntax; 7] = [
+    pub const ALL: [ToolSyntax; 10] = [
         ToolSyntax::Hermes,
         ToolSyntax::Llama3,
         ToolSyntax::MistralArray,
         ToolSyntax::Mistral,
+        ToolSyntax::MistralIds,
         ToolSyntax::Lfm2,
         ToolSyntax::Granite,
         ToolSyntax::Phi4,
+        ToolSyntax::Qwen3Coder,
+        ToolSyntax::FunctionGemma,
     ];
 
     /// The syntax of a model, by what its template spells and its vocabulary has; None where the template tells of no tools, or
@@ -73,10 +91,14 @@ impl ToolSyntax {
         let source = template.source_with_tools();
         let spells = |text: &str| source.contains(text);
         let has = |text: &str| tokenizer.find(text.as_bytes()).is_some_and(|id| tokenizer.is_special(id));
-        Some(if spells("[TOOL_CALLS]") && spells("[ARGS]") && !spells("[CALL_ID]") {
-            ToolSyntax::Mistral
-        } else if spells("[TOOL_CALLS]") && !spells("[ARGS]") {
-            ToolSyntax::MistralArray
+        Some(if spells("[TOOL_CALLS]") {
+            match (spells("[ARGS]"), spells("[CALL_ID]")) {
+                (true, true) => ToolSyntax::MistralIds,
+                (true, false) => ToolSyntax::Mistral,
+                (false, _) => ToolSyntax::MistralArray,
+            }
+        } else if spells("<start_function_call>") {
+            ToolSyntax::FunctionGemma
         } else if spells("<|tool_call_start|>") || spells("<|tool_list_start|>") || has("<|tool_call_start|>")
         {
             ToolSyntax::Lfm2
@@ -84,6 +106,8 @@ impl ToolSyntax {
             ToolSyntax::Phi4
         } else if spells("<|tool_call|>") {
             ToolSyntax::Granite
+        } else if spells("<tool_call>") && spells("<function=") && spells("<parameter=") {
+            ToolSyntax::Qwen3Coder
         } else if spells("<tool_call>") && !spells("<function=") {
             ToolSyntax::Hermes
         } else if spells("\"parameters\": ") && spells("ipython") {
@@ -98,7 +122,9 @@ impl ToolSyntax {
         const JSON: Form = Form {
             open: "<tool_call>",
             start: "\n",
+            lead: None,
             call: "{\"name\": \"",
+            id: None,
             middle: "\", \"arguments\": ",
             arguments: Arguments::Json,
             call_end: "}",
@@ -117,11 +143,24 @@ impl ToolSyntax {
             again: None,
             ..JSON
         };
+        /// JSON behind a name.
+        const MISTRAL: Form = Form {
+            open: "[TOOL_CALLS]",
+            start: "",
+            call: "",
+            middle: "[ARGS]",
+            call_end: "",
+            end: "",
+            close: "",
+            again: Some(""),
+            ..JSON
+        };
         match self {
             ToolSyntax::Hermes => JSON,
             ToolSyntax::Llama3 => Form {
                 open: "",
                 start: "",
+                lead: Some("<|python_tag|>"),
                 middle: "\", \"parameters\": ",
                 end: "",
                 close: "",
@@ -129,17 +168,8 @@ impl ToolSyntax {
                 ..JSON
             },
             ToolSyntax::MistralArray => Form { open: "[TOOL_CALLS]", ..ARRAY },
-            ToolSyntax::Mistral => Form {
-                open: "[TOOL_CALLS]",
-                start: "",
-                call: "",
-                middle: "[ARGS]",
-                call_end: "",
-                end: "",
-                close: "",
-                again: Some(""),
-                ..JSON
-            },
+            ToolSyntax::Mistral => MISTRAL,
+            ToolSyntax::MistralIds => Form { id: Some("[CALL_ID]"), ..MISTRAL },
             ToolSyntax::Lfm2 => Form {
                 open: "<|tool_call_start|>",
                 call: "",
@@ -151,6 +181,25 @@ impl ToolSyntax {
             },
             ToolSyntax::Granite => ARRAY,
             ToolSyntax::Phi4 => Form { close: "<|/tool_call|>", ..ARRAY },
+            ToolSyntax::Qwen3Coder => Form {
+                call: "<function=",
+                middle: ">\n",
+                arguments: Arguments::Tags,
+                call_end: "</function>",
+                ..JSON
+            },
+            ToolSyntax::FunctionGemma => Form {
+                open: "<start_function_call>",
+                start: "",
+                call: "call:",
+                middle: "{",
+                arguments: Arguments::Escapes,
+                call_end: "}",
+                end: "",
+                close: "<end_function_call>",
+                again: Some(""),
+                ..JSON
+            },
         }
     }
 }

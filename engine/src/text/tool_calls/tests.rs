@@ -21,22 +21,28 @@ fn read<'t>(
     let (mut text, mut calls): (String, Vec<(String, String)>) = Default::default();
     let mut take_up = |piece| match piece {
         ToolPiece::Text(more) => text.push_str(&more),
-        ToolPiece::Call(index, name) => {
-            assert_eq!(index, calls.len());
+        ToolPiece::Call { number, name, id } => {
+            assert_eq!(number, calls.len());
+            assert_eq!(id.is_some(), syntax == ToolSyntax::MistralIds);
             calls.push((name, String::new()));
         }
         ToolPiece::Arguments(index, more) => calls[index].1.push_str(&more),
     };
-    let mut reader = ToolReader::new(syntax);
+    let mut reader = ToolReader::new(syntax, &[tool("f", OF_F)]);
     pieces.into_iter().for_each(|piece| reader.push(piece, &mut take_up));
     reader.finish(&mut take_up);
     (text, calls)
 }
 
+/// What the tool `f` takes, of which `a` and `t` are texts.
+const OF_F: &str = r#"{"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}, "b": {"type": "boolean"},
+    "c": {"type": "integer", "minimum": 3}, "t": {"anyOf": [{"type": "string", "maxLength": 3}, {"type": "null"}]},
+    "d": {"type": "string", "format": "date"}, "l": {"type": "array", "items": {"type": "integer"}, "maxItems": 2}}}"#;
+
 /// An answer in a syntax, and what it comes to: its text, and the names and arguments of its calls.
 type Read = (ToolSyntax, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-const ANSWERS: [Read; 16] = [
+const ANSWERS: [Read; 26] = [
     (ToolSyntax::Hermes, "Hello <tool", "Hello <tool", &[]),
     (
         ToolSyntax::Hermes,
@@ -98,6 +104,61 @@ const ANSWERS: [Read; 16] = [
         &[("f", "{}")],
     ),
     (ToolSyntax::Granite, "<|tool_call|", "<|tool_call|", &[]),
+    (
+        ToolSyntax::Llama3,
+        "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"a\": 1}}",
+        "",
+        &[("f", "{\"a\": 1}")],
+    ),
+    (ToolSyntax::Llama3, "<|python_tag|>print(1)", "<|python_tag|>print(1)", &[]),
+    (
+        ToolSyntax::MistralIds,
+        "[TOOL_CALLS]f[CALL_ID]abcdefgh1[ARGS]{\"a\": 1}[TOOL_CALLS]g[CALL_ID]abcdefgh2[ARGS]{}",
+        "",
+        &[("f", "{\"a\": 1}"), ("g", "{}")],
+    ),
+    (
+        ToolSyntax::Qwen3Coder,
+        "Let me see.\n\n<tool_call>\n<function=f>\n<parameter=a>\n1 <b>\n\"é\"\n</parameter>\n<parameter=b>\nTrue\n\
+         </parameter>\n<parameter=l>\n[1, 2]\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=g>\n</function>\n\
+         </tool_call>",
+        "Let me see.\n\n",
+        &[("f", "{\"a\": \"1 <b>\\n\\\"é\\\"\", \"b\": true, \"l\": [1, 2]}"), ("g", "{}")],
+    ),
+    // Texts come as they are written, but for what may be the beginning of their end.
+    (
+        ToolSyntax::Qwen3Coder,
+        "<tool_call>\n<function=f>\n<parameter=c>\n7\n</parameter>\n<parameter=t>\nab\n</para",
+        "",
+        &[("f", "{\"c\": 7, \"t\": \"ab")],
+    ),
+    (
+        ToolSyntax::Qwen3Coder,
+        "<tool_call>\n<function=f>\n<parameter=d>\n\"2020-02-29\"\n</parameter>\n<parameter=c>\n12",
+        "",
+        &[("f", "{\"d\": \"2020-02-29\"")],
+    ),
+    (ToolSyntax::Qwen3Coder, "<tool_call>\n<fun", "", &[]),
+    (
+        ToolSyntax::FunctionGemma,
+        "<start_function_call>call:f{a:<escape>x, {y}: \"é\"<escape>,b:true,n:{k:-1.5,m:None,z:[1,<escape><escape>]}}\
+         <end_function_call><start_function_call>call:g{}<end_function_call>",
+        "",
+        &[
+            (
+                "f",
+                "{\"a\": \"x, {y}: \\\"é\\\"\", \"b\": true, \"n\": {\"k\": -1.5, \"m\": null, \"z\": [1, \"\"]}}",
+            ),
+            ("g", "{}"),
+        ],
+    ),
+    (
+        ToolSyntax::FunctionGemma,
+        "<start_function_call>call:f{a:<escape>Bern<esc",
+        "",
+        &[("f", "{\"a\": \"Bern")],
+    ),
+    (ToolSyntax::FunctionGemma, "Well <start_function_cal", "Well <start_function_cal", &[]),
 ];
 
 #[test]
@@ -158,7 +219,28 @@ fn what_is_no_tool_is_said() {
     assert_eq!(grammar(&[]), "expected one or more tools");
     assert_eq!(grammar(&[tool("f", "{}"), tool("f", "{}")]), "two tools are called \"f\"");
     let options = grammar(&[tool("f", r#"{"x-guidance": {"lenient": true}}"#)]);
-    assert!(options.starts_with("f: x-guidance"), "{options}");
+    assert!(options.starts_with("f: JSON schema: x-guidance"), "{options}");
+    for (syntax, parameters, expected) in [
+        (ToolSyntax::Hermes, r#"{"properties": {"a": {"multipleOf": 12345}}}"#, "multipleOf: 12345"),
+        (ToolSyntax::Lfm2, r#"{"required": ["a"]}"#, "required: \"a\" is no property"),
+        (ToolSyntax::Qwen3Coder, r#"{"anyOf": [{}]}"#, "anyOf: the model's syntax"),
+        (ToolSyntax::Qwen3Coder, r#"{"properties": {"a>": {}}}"#, "properties: \"a>\" cannot be written"),
+        (
+            ToolSyntax::FunctionGemma,
+            r#"{"properties": {"a": {"type": "string", "format": "uuid"}}}"#,
+            "format: the",
+        ),
+        (
+            ToolSyntax::FunctionGemma,
+            r##"{"properties": {"a": {"$ref": "#/properties/a"}}}"##,
+            "$ref: it leads back",
+        ),
+        (ToolSyntax::FunctionGemma, r#"{"properties": {"a": {}}}"#, "type: expected one"),
+    ] {
+        let made = syntax.grammar(&tokenizer(), &[tool("f", parameters)], ToolChoice::Auto, true);
+        let error = made.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("f: JSON schema: {expected}")), "{error}");
+    }
 }
 
 #[test]
@@ -174,6 +256,9 @@ fn a_template_s_syntax_is_what_it_spells() {
         ("<|tool_call|>", Some(ToolSyntax::Granite)),
         ("<|tool|> <|/tool|>", Some(ToolSyntax::Phi4)),
         ("ipython \"parameters\": ", Some(ToolSyntax::Llama3)),
+        ("[TOOL_CALLS] [CALL_ID] [ARGS]", Some(ToolSyntax::MistralIds)),
+        ("<tool_call> <function= <parameter=", Some(ToolSyntax::Qwen3Coder)),
+        ("<start_function_call>", Some(ToolSyntax::FunctionGemma)),
         ("<tool_call> <function=", None),
         ("", None),
     ] {
@@ -221,6 +306,16 @@ mod grammars {
             let source = syntax.grammar(&tokenizer(), &tools(), choice, parallel).unwrap();
             allows(&vocabulary, &source, text)
         };
+        // A date is text with a pattern, for which the one syntax has no place.
+        let with_f = |syntax: ToolSyntax, text: &str| {
+            let of_f = match syntax {
+                ToolSyntax::FunctionGemma => OF_F.replace(r#""format": "date""#, r#""maxLength": 9"#),
+                _ => OF_F.to_owned(),
+            };
+            let tools = [tool("f", &of_f), tool("g", "{}")];
+            let source = syntax.grammar(&tokenizer(), &tools, ToolChoice::Auto, true).unwrap();
+            allows(&vocabulary, &source, text)
+        };
         let hermes = |arguments: &str| {
             format!("<tool_call>\n{{\"name\": \"f\", \"arguments\": {arguments}}}\n</tool_call>")
         };
@@ -265,12 +360,55 @@ mod grammars {
         ] {
             assert_eq!(text(ToolSyntax::Llama3, auto, true, answer), expected, "{answer}");
         }
+        let tags =
+            |arguments: &str| format!("<tool_call>\n<function=f>\n{arguments}</function>\n</tool_call>");
+        let tag = |name: &str, value: &str| format!("<parameter={name}>\n{value}\n</parameter>\n");
+        let a = tag("a", "12 {\n\n} é");
+        for (answer, expected) in [
+            (tags(&a), true),
+            (format!("So.\n\n{}\n{}", tags(&a), tags(&tag("a", ""))), true),
+            (tags(&format!("{a}{}{}", tag("b", "False"), tag("c", "3"))), true),
+            (tags(&format!("{a}{}{}", tag("t", "abc"), tag("d", "\"2024-02-29\""))), true),
+            (tags(&format!("{a}{}", tag("l", "[1, 2]"))), true),
+            (tags(""), false),
+            (tags(&format!("{a}{}", tag("b", "false"))), false),
+            (tags(&format!("{a}{}", tag("c", "2"))), false),
+            (tags(&format!("{a}{}", tag("t", "abcd"))), false),
+            (tags(&format!("{a}{}", tag("d", "\"2023-02-29\""))), false),
+            (tags(&format!("{a}{}", tag("l", "[1,2]"))), false),
+            (tags(&format!("{}{a}", tag("b", "True"))), false),
+            (tags(&a).replace("=f>", "=h>"), false),
+        ] {
+            assert_eq!(with_f(ToolSyntax::Qwen3Coder, &answer), expected, "{answer}");
+        }
+        for (arguments, expected) in [
+            ("a:<escape>x}, y<escape>", true),
+            ("a:<escape><escape>,b:true,c:3,l:[1,2],t:None", true),
+            ("a:<escape><escape>,l:[],t:<escape>abc<escape>", true),
+            ("a:<escape><escape>,t:<escape>abcd<escape>", false),
+            ("a:<escape><escape>,c:2", false),
+            ("a:<escape><escape>,l:[1,2,3]", false),
+            ("b:true", false),
+            ("b:true,a:<escape><escape>", false),
+            ("a:x", false),
+        ] {
+            let answer = format!("<start_function_call>call:f{{{arguments}}}<end_function_call>");
+            assert_eq!(with_f(ToolSyntax::FunctionGemma, &answer), expected, "{answer}");
+        }
+        for (id, expected) in [("abcdefgh1", true), ("abcdefgh", false), ("abcdefg-1", false)] {
+            let answer = format!("[TOOL_CALLS]g[CALL_ID]{id}[ARGS]{{}}");
+            assert_eq!(text(ToolSyntax::MistralIds, auto, true, &answer), expected, "{answer}");
+        }
         // What each syntax reads, its grammar writes.
         for (syntax, answer, said, calls) in ANSWERS {
             let tools: Vec<Tool> =
                 calls.iter().map(|(name, _)| tool(name, "{\"additionalProperties\": true}")).collect();
             let is_whole = answer.ends_with(['>', ']', '}']) && !tools.is_empty();
-            if is_whole && syntax != ToolSyntax::Lfm2 {
+            // Arguments that no schema names are written as JSON alone.
+            let is_json = syntax.form().arguments == syntax::Arguments::Json;
+            // The vocabulary has no such control token.
+            let has_lead = answer.starts_with("<|python_tag|>");
+            if is_whole && is_json && !has_lead {
                 let source = syntax.grammar(&tokenizer(), &tools, auto, true).unwrap();
                 assert!(allows(&vocabulary, &source, answer), "{said} {answer}");
             }
