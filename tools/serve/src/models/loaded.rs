@@ -1,5 +1,6 @@
 //! A model in memory: how it is opened within what there is, and what it can be asked.
 
+use super::compiled::Compiled;
 use super::open_file;
 use crate::http::Room;
 use crate::options::{LogFormat, ModelSource, Pinned, ServeOptions};
@@ -40,6 +41,7 @@ pub(crate) struct Loaded {
     pub(crate) syntax: Option<ToolSyntax>,
     /// Whether answers may keep to grammars.
     grammars: bool,
+    compiled: Compiled,
 }
 
 impl Loaded {
@@ -106,7 +108,21 @@ impl Loaded {
         let grammars = options.grammars;
         let syntax = ToolSyntax::of(model.chat_template(), model.tokenizer());
         let name = name.to_owned();
-        Ok(Self { name, model, worker, plan, context, cache, threads, isa, adapters, syntax, grammars })
+        let compiled = Compiled::default();
+        Ok(Self {
+            name,
+            model,
+            worker,
+            plan,
+            context,
+            cache,
+            threads,
+            isa,
+            adapters,
+            syntax,
+            grammars,
+            compiled,
+        })
     }
 }
 
@@ -138,7 +154,7 @@ impl Loaded {
         Ok(found)
     }
 
-    /// Compiles a grammar.
+    /// A grammar, compiled unless it was not long ago.
     ///
     /// # Errors
     /// What is wrong with its source, and a server that has none.
@@ -146,7 +162,7 @@ impl Loaded {
         if !self.grammars {
             return Err(Refusal::new(Reason::Unsupported, "the server was started without grammars"));
         }
-        self.model.grammar(source).map_err(|error| match error {
+        self.compiled.get(source, |source| self.model.grammar(source)).map_err(|error| match error {
             GrammarError::NotBuilt | GrammarError::Vocabulary { .. } => {
                 Refusal::new(Reason::Unsupported, error)
             }

@@ -1,5 +1,6 @@
 //! The models that there are, and which of them are in memory.
 
+mod compiled;
 mod described;
 mod library;
 mod loaded;
