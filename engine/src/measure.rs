@@ -15,6 +15,8 @@ use crate::panel::Panels;
 use crate::state::kv_cache::InPages;
 use crate::state::{AttentionSpec, CacheTypes, KvStore, PAGE, Segment};
 use crate::team::Team;
+use crate::text::grammar::{Constraint, Grammar, GrammarError, GrammarStart};
+use crate::text::sampler::Sampler;
 
 /// A measurement cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,37 @@ pub enum MeasureError {
     /// The system starts no thread.
     #[error("cannot start the threads")]
     Threads(#[from] std::io::Error),
+}
+
+/// The picking of tokens that a grammar allows, without the model that says how likely each is.
+pub struct Picking(Constraint);
+
+impl Picking {
+    /// From the beginning of the grammar on.
+    pub fn new(grammar: &Grammar) -> Self {
+        Self(grammar.begin(GrammarStart::Now))
+    }
+
+    /// Whether the grammar allows no more text.
+    pub fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+
+    /// Picks a token by these logits among those that may follow.
+    ///
+    /// # Errors
+    /// [`GrammarError::Stuck`].
+    pub fn pick(&mut self, sampler: &mut Sampler, logits: &[f32]) -> Result<u32, GrammarError> {
+        self.0.pick(sampler, logits)
+    }
+
+    /// Goes on behind a token that was picked, and appends it to `run` with those that can only follow.
+    ///
+    /// # Errors
+    /// [`GrammarError::Stuck`].
+    pub fn accept(&mut self, token: u32, run: &mut Vec<u32>) -> Result<(), GrammarError> {
+        self.0.accept(token, usize::MAX, run)
+    }
 }
 
 /// The product of a weight matrix with the activations of some tokens, on the calling thread.
