@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod hours;
 
 use common::{here, peak, siskin, text};
 use serde_json::{Value, json};
@@ -156,18 +157,11 @@ fn memory_is_what_was_planned() {
     }
 }
 
-/// The mean KL divergence of files that the program makes of SmolLM2, from what they were made of.
-fn divergences(kinds: &[(&str, &[&str])]) -> Vec<f64> {
+/// The mean KL divergence of models from a reference, in nats.
+fn divergences(models: &[&Path], reference: &Path) -> Vec<f64> {
     let folder = tempfile::tempdir().unwrap();
-    let (text_file, reference) = (here("tests/goldens/eval/text.txt"), model("smollm2-f32.gguf"));
-    let made = kinds.iter().map(|(name, how)| {
-        let path = folder.path().join(name);
-        printed(&[&["quantize", text(&reference), text(&path)], *how].concat());
-        path
-    });
-    let made: Vec<PathBuf> = made.collect();
-    let files: Vec<&str> = made.iter().map(|path| text(path)).collect();
-    let cache = folder.path().join("logits");
+    let (text_file, cache) = (here("tests/goldens/eval/text.txt"), folder.path().join("logits"));
+    let models: Vec<&str> = models.iter().map(|path| text(path)).collect();
     let how = [
         "--text",
         text(&text_file),
@@ -181,24 +175,31 @@ fn divergences(kinds: &[(&str, &[&str])]) -> Vec<f64> {
         "1",
         "--json",
         "--against",
-        text(&reference),
+        text(reference),
         "--logits-cache",
         text(&cache),
     ];
-    let report: Value = serde_json::from_str(&printed(&[&["eval"], &files[..], &how[..]].concat())).unwrap();
-    report["models"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|model| model["metrics"]["kl"].as_f64().unwrap())
-        .collect()
+    let report: Value = serde_json::from_str(&printed(&[&["eval"], &models[..], &how].concat())).unwrap();
+    let models = report["models"].as_array().unwrap().iter();
+    models.map(|model| model["metrics"]["kl"].as_f64().unwrap()).collect()
+}
+
+/// Makes a file of a model.
+fn quantized(model: &Path, output: &Path, how: &[&str]) {
+    printed(&[&["quantize", text(model), text(output)], how].concat());
 }
 
 /// The figures of docs/quantization.md.
 #[test]
 #[ignore = "needs the models that ci/real fetches"]
 fn quantized_again_it_diverges_as_is_documented() {
-    let found = divergences(&[("q4_0.gguf", &["--type", "q4_0"]), ("q8_0.gguf", &["--type", "q8_0"])]);
+    let (folder, reference) = (tempfile::tempdir().unwrap(), model("smollm2-f32.gguf"));
+    let [q4_0, q8_0] = ["q4_0", "q8_0"].map(|name| {
+        let path = folder.path().join(name);
+        quantized(&reference, &path, &["--type", name]);
+        path
+    });
+    let found = divergences(&[&q4_0, &q8_0], &reference);
     let rounded: Vec<String> = found.iter().map(|kl| format!("{kl:.4}")).collect();
     assert_eq!(rounded, ["0.2582", "0.0036"]);
 }
