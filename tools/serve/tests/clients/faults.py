@@ -29,10 +29,15 @@ from server import Server
 
 SEED = 1
 CLIENTS = 6
-# Requests after which the server has had all that it needs once.
-FIRST = 200
-# How much more memory it may have in the end.
-MORE = 0.01
+# Requests from which on it is a long form.
+LONG = 1000
+
+
+def first_of(requests):
+    """Requests after which the server has had all that it needs once, and how much more memory it may have in the end: of a few
+    requests it shows less surely what most of them take at once."""
+    return (requests // 4, 0.01) if requests >= LONG else (200, 0.05)
+
 
 QUESTIONS = [
     Question("please turn on the kitchen light", tokens=24, seed=1, temperature=0),
@@ -349,10 +354,11 @@ def most_at_once(server):
                 statuses(stream, ANSWERED | REFUSED)
 
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
-        list(pool.map(ask, PATHS))
+        list(pool.map(ask, PATHS * 2))
 
 
 def clients_fail(program, requests):
+    first_requests, more = first_of(requests)
     # glibc has a heap for each of a dozen threads, and each keeps what is free between what is not, so that memory would grow until
     # all of them have had the largest requests at the same time. Of one heap that is soon so, and what grows then is what is lost.
     server = Server(program, "--ctx-size", "512", "--parallel", "4", "--queue", "32", "--log", "json", MALLOC_ARENA_MAX="1")
@@ -366,7 +372,7 @@ def clients_fail(program, requests):
         client.start()
     begun = time.monotonic()
     most_at_once(server)
-    wrong = fail(server, 0, FIRST)
+    wrong = fail(server, 0, first_requests)
     # The steady clients pause while it is looked at.
     for client in steady:
         client.over.set()
@@ -376,7 +382,7 @@ def clients_fail(program, requests):
     steady = [Steady(server, number, expected) for number in range(2)]
     for client in steady:
         client.start()
-    for part in range(FIRST, requests, 1000):
+    for part in range(first_requests, requests, 1000):
         wrong += fail(server, part, min(part + 1000, requests))
         print(f"{min(part + 1000, requests)} requests, {time.monotonic() - begun:.0f} s: {holds(server)}", flush=True)
     for client in steady:
@@ -392,8 +398,8 @@ def clients_fail(program, requests):
         wrong.append(f"the server ended with {status}")
     print(f"{requests} requests of failing clients, {answers} answers of steady ones, told {busy} times to ask again")
     for what, before, after in zip(("KiB of memory", "open files", "threads"), first, last):
-        print(f"{what}: {before} after {FIRST} requests, {after} in the end")
-        if after > before * (1 + MORE if what.startswith("KiB") else 1):
+        print(f"{what}: {before} after {first_requests} requests, {after} in the end")
+        if after > before * (1 + more if what.startswith("KiB") else 1):
             wrong.append(f"the server has {after} {what}, and had {before}")
     if answers < 20:
         wrong.append("the steady clients had no answers")
@@ -498,7 +504,7 @@ def end(server):
 
 def main(program, requests="1000"):
     program = str(pathlib.Path(program).resolve())
-    wrong = clients_fail(program, int(requests)) + cache_fails(program, int(requests) >= 1000)
+    wrong = clients_fail(program, int(requests)) + cache_fails(program, int(requests) >= LONG)
     if wrong:
         raise SystemExit("\n".join(wrong[:20]))
     print("nothing of it costs others anything")
