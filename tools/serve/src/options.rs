@@ -1,6 +1,7 @@
 //! What a server is told when it begins.
 
 use siskin::SessionOptions;
+use siskin::sampler::SamplerOverrides;
 use siskin::template::{Json, Message};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ pub struct ServeOptions {
     pub queue: usize,
     /// The sessions of models: context, threads, types of the cache.
     pub session: SessionOptions,
+    /// How tokens are picked where a request does not say it: laid over the settings of the model's file.
+    pub sampling: SamplerOverrides,
     /// Bytes that the whole program may take. None: what the machine and the control group have left.
     pub memory: Option<u64>,
     /// How long a model stays in memory that nobody asks. None: for good.
@@ -132,6 +135,7 @@ impl ServeOptions {
             idle: 8,
             queue: 64,
             session: SessionOptions::default(),
+            sampling: SamplerOverrides::default(),
             memory: None,
             keep_alive: Some(Duration::from_mins(5)),
             body: 2 << 20,

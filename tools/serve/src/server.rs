@@ -138,6 +138,11 @@ impl Server {
         })
     }
 
+    /// How tokens of a model are picked where a request says nothing of it.
+    pub(crate) fn sampling(&self, model: &Loaded) -> SamplerOptions {
+        SamplerOptions::default().overlay(model.model.sampling()).overlay(&self.options.sampling)
+    }
+
     /// Reads the keys again.
     pub(crate) fn reload(&self) {
         match self.keys.read_again() {
@@ -178,7 +183,7 @@ impl Server {
             None => None,
         };
 
-        let sampling = SamplerOptions::default().overlay(model.model.sampling()).overlay(&ask.sampling);
+        let sampling = self.sampling(&model).overlay(&ask.sampling);
         sampling.validate().map_err(Refusal::invalid)?;
         let vocabulary = model.model.vocabulary();
         if let Some((token, _)) = sampling.logit_bias.iter().find(|(token, _)| *token as usize >= vocabulary)

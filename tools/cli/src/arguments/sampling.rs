@@ -113,7 +113,8 @@ impl SamplingArguments {
         SamplerOptions::default().overlay(model.sampling()).overlay(task).overlay(&self.overrides())
     }
 
-    fn overrides(&self) -> SamplerOverrides {
+    /// What the flags say, and nothing else.
+    pub(crate) fn overrides(&self) -> SamplerOverrides {
         SamplerOverrides::default()
             .samplers(self.samplers.as_ref().map(|Samplers(chain)| chain.clone()))
             .seed(self.seed.map(Some))

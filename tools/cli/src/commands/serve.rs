@@ -3,7 +3,8 @@
 use crate::arguments::numbers::{count, whole};
 use crate::arguments::size::Size;
 use crate::arguments::{
-    InputPath, MemoryLimit, NeighbourArguments, OutputPath, SessionArguments, demo_model, names,
+    InputPath, MemoryLimit, NeighbourArguments, OutputPath, SamplingArguments, SessionArguments, demo_model,
+    names,
 };
 use crate::terminal::{Told, note};
 use anyhow::{Context, Result, bail, ensure};
@@ -112,6 +113,8 @@ pub(crate) struct Arguments {
     neighbour: NeighbourArguments,
     #[command(flatten)]
     session: SessionArguments,
+    #[command(flatten)]
+    sampling: SamplingArguments,
 }
 
 /// How it is told what happens.
@@ -159,6 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// What the server is told.
 fn options(arguments: &Arguments, log: LogFormat) -> Result<ServeOptions> {
+    arguments.sampling.check()?;
     let mut models = Vec::new();
     for path in &arguments.models {
         let name = model_name(path);
@@ -196,6 +200,7 @@ fn options(arguments: &Arguments, log: LogFormat) -> Result<ServeOptions> {
     options.idle = arguments.idle;
     options.queue = arguments.queue;
     options.session = arguments.neighbour.begin(arguments.session.options(arguments.ctx_size))?;
+    options.sampling = arguments.sampling.overrides();
     options.memory = arguments.memory.bytes();
     options.slowdown = arguments.slowdown;
     #[cfg(feature = "grammar")]

@@ -106,6 +106,27 @@ fn replay(log: &Path, model: &[&str], line: &str) -> std::process::Output {
 }
 
 #[test]
+fn how_tokens_are_picked_is_the_request_s_to_say_then_the_command_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let server = Server::start(&["--audit", text(&log), "--temp", "0", "--top-k", "7"]);
+    for options in [json!({}), json!({"temperature": 0.5, "min_p": 0.25})] {
+        let messages = json!([{"role": "user", "content": "hello"}]);
+        server.ask("/api/chat", &json!({"messages": messages, "options": options, "stream": false}));
+    }
+    server.end();
+    let lines = fs::read_to_string(&log).unwrap();
+    let sampling = |line: &str| serde_json::from_str::<Value>(line).unwrap()["sampling"].clone();
+    let found: Vec<Value> = lines.lines().map(sampling).collect();
+    let told = |index: usize, name: &str| found[index][name].as_f64().unwrap();
+    assert_eq!([told(0, "temperature"), told(0, "top_k")], [0.0, 7.0]);
+    assert_eq!([told(1, "temperature"), told(1, "min_p"), told(1, "top_k")], [0.5, 0.25, 7.0]);
+
+    let error = failure(&siskin(&["serve", "--top-p", "3"]));
+    assert!(error.contains("top_p"), "{error}");
+}
+
+#[test]
 fn an_answer_is_made_again_from_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");

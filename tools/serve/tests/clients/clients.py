@@ -4,6 +4,7 @@ The server is started here, and ended with it. Without a model's file it is that
 """
 
 import http.server
+import json
 import pathlib
 import sys
 import threading
@@ -169,6 +170,83 @@ class Ollama(Clients):
         self.assertEqual(missing.exception.status_code, 404)
         with self.assertRaisesRegex(ollama.ResponseError, "options.top_k: expected"):
             self.ollama.chat(self.model, MESSAGES, options={"top_k": "many"})
+
+
+class HomeAssistant(Clients):
+    """The calls of Home Assistant's integrations (homeassistant/components/ollama and llama_cpp, 2026.11), with all their
+    arguments. `ci/home-assistant` has Home Assistant itself."""
+
+    SYSTEM = {"role": "system", "content": "You are a voice assistant for Home Assistant.\nStatic Context: An overview of "
+              "the areas and the devices in this smart home:\n- names: Kitchen Light\n  domain: light\n  areas: Kitchen\n"}
+    QUESTION = {"role": "user", "content": "Turn on the kitchen light"}
+    RESULT = {"role": "tool", "content": '{"data":{"response_type":"action_done"},"error":false}'}
+    CALL = {"name": "intent__HassTurnOn", "arguments": {"name": "Kitchen Light", "domain": ["light"]}}
+
+    @staticmethod
+    def tools(**more):
+        """As probatio.to_openapi writes the schemas of intents."""
+        text, texts = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+        kinds = {"type": "array", "items": {"type": "string", "enum": ["blind", "outlet", "switch", "water"]}}
+        target = {"name": text, "area": text, "floor": text, "domain": texts, "device_class": kinds}
+        percent = {"allOf": [{"type": "integer"}, {"type": "number", "minimum": 0, "maximum": 100}]}
+        either = {"anyOf": [text, texts], "description": "Filter entities by domain (e.g. 'light', 'sensor')."}
+        for name, properties, required in (
+            ("homeassistant__GetLiveContext", {"name": text, "domain": either, "area": text}, None),
+            ("intent__HassTurnOn", target, None),
+            ("intent__HassSetPosition", {**target, "position": percent}, ["position"]),
+            ("llm__GetDateTime", {}, None),
+        ):
+            parameters = {"type": "object", "properties": properties, **more}
+            if required:
+                parameters["required"] = required
+            yield {"type": "function", "function": {"name": name, "parameters": parameters, "description": name}}
+
+    def check_calls(self, calls):
+        """What was called is a tool, with arguments that it has."""
+        tools = {tool["function"]["name"]: tool["function"]["parameters"] for tool in self.tools()}
+        for name, arguments in calls:
+            self.assertLessEqual(set(arguments), set(tools[name]["properties"]))
+
+    def test_ollama(self):
+        self.assertIn(self.model, {model["model"].removesuffix(":latest") for model in self.ollama.list()["models"]})
+        # The seed alone is not theirs: the answers are the same each time.
+        options = {"num_ctx": 8192.0, "seed": SEED}
+        common = dict(model=f"{self.model.removesuffix(':latest')}:latest", stream=True, options=options)
+        message = ollama.Message
+        call = message.ToolCall(function=message.ToolCall.Function(**self.CALL))
+        conversation = [message(**self.SYSTEM), message(**self.QUESTION),
+                        message(role="assistant", content="", thinking=None, tool_calls=[call]), message(**self.RESULT)]
+        for messages, keep_alive, think in ((conversation[:2], -1, False), (conversation, "300s", None)):
+            parts = list(self.ollama.chat(**common, messages=messages, tools=list(self.tools()), keep_alive=keep_alive,
+                                          think=think, format=None))
+            self.assertEqual([part.done for part in parts], [False] * (len(parts) - 1) + [True])
+            self.check_calls((call.function.name, call.function.arguments)
+                             for part in parts for call in part.message.tool_calls or [])
+        structure = {"type": "object", "properties": {"size": {"type": "number", "minimum": 0.0, "maximum": 100.0}},
+                     "required": ["size"]}
+        parts = self.ollama.chat(**common, messages=conversation[:2], tools=None, keep_alive=-1, think=None,
+                                 format=structure)
+        self.assertTrue(0 <= json.loads("".join(part.message.content for part in parts))["size"] <= 100)
+
+    def test_llama_cpp(self):
+        page = self.openai.with_options(timeout=10.0).models.list()
+        self.assertIn(self.model, [model.id for model in page])
+        create = self.openai.chat.completions.create
+        # What its config flow asks, by which it knows whether there are tools and streams.
+        asked = dict(model=self.model, max_tokens=3, seed=SEED, messages=[self.SYSTEM, self.QUESTION], tools=list(self.tools()))
+        self.assertEqual(create(**asked).choices[0].message.role, "assistant")
+        self.assertIn(list(create(**asked, stream=True))[-1].choices[0].finish_reason, ("length", "stop"))
+        function = {"name": self.CALL["name"], "arguments": json.dumps(self.CALL["arguments"])}
+        conversation = [self.SYSTEM, self.QUESTION,
+                        {"role": "assistant", "content": None,
+                         "tool_calls": [{"id": "call", "function": function, "type": "function"}]},
+                        {**self.RESULT, "tool_call_id": "call"}]
+        for messages in (conversation[:2], conversation):
+            parts = list(create(messages=messages, model=self.model, tools=list(self.tools(additionalProperties=False)),
+                                max_tokens=48, top_p=1.0, temperature=0.7, user="01M8MHV367PEW5C3ZF2JSMTPTZ", stream=True,
+                                seed=SEED))
+            self.assertEqual(parts[0].choices[0].delta.role, "assistant")
+            self.assertIsNotNone(parts[-1].choices[0].finish_reason)
 
 
 class Anthropic(Clients):

@@ -22,17 +22,16 @@ pub(super) async fn props(State(server): State<Arc<Server>>, asked: Asked) -> Re
     let props = async {
         let entry = server.models.find(named(asked)?.as_deref()).await?;
         let (model, _) = server.models.open(Some(&entry.name), None).await?;
-        Ok(http::json(200, &props_of(&model, entry.describe().await?)))
+        Ok(http::json(200, &props_of(&model, entry.describe().await?, &server.sampling(&model))))
     };
     respond(props.await)
 }
 
-fn props_of(model: &Loaded, described: &Described) -> Value {
+fn props_of(model: &Loaded, described: &Described, sampling: &SamplerOptions) -> Value {
     let tokenizer = model.model.tokenizer();
     let text = |token: Option<u32>| {
         token.map(|token| String::from_utf8_lossy(tokenizer.text(token)).into_owned()).unwrap_or_default()
     };
-    let sampling = SamplerOptions::default().overlay(model.model.sampling());
     let params: serde_json::Map<String, Value> =
         sampling.to_json().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     json!({
