@@ -17,9 +17,10 @@ pub use layout::{Layout, Mark};
 use crate::DocumentError;
 #[cfg(feature = "pdf")]
 use std::{
-    io::Write,
+    io::{Read, Write},
     os::unix::process::ExitStatusExt,
     process::{Command, ExitStatus, Stdio},
+    thread,
 };
 
 /// Memory that the process may have besides, and for each byte of the file.
@@ -30,6 +31,9 @@ const MEMORY_PER_BYTE: u64 = 16;
 /// Seconds that it may compute.
 #[cfg(feature = "pdf")]
 const SECONDS: u64 = 120;
+/// Bytes of its last words that are kept.
+#[cfg(feature = "pdf")]
+const LAST_WORDS: u64 = 64 << 10;
 
 /// Whether these are a PDF file's bytes. Some have others in front.
 pub fn is_pdf(bytes: &[u8]) -> bool {
@@ -46,6 +50,8 @@ pub struct Worker {
     pub prefix: &'static str,
     /// Arguments with which this program calls [`work`], and prints an error behind `prefix`.
     pub arguments: &'static [&'static str],
+    /// Bytes of text, at most.
+    pub most: u64,
 }
 
 impl Worker {
@@ -65,17 +71,40 @@ impl Worker {
             // If it has ended already, its last words say why.
             let _ = input.write_all(bytes);
         }
-        let run = process.wait_with_output()?;
-        if run.status.success() {
-            let text = String::from_utf8(run.stdout);
+        let (output, errors) = (process.stdout.take(), process.stderr.take());
+        let said = thread::spawn(move || {
+            let mut said = Vec::new();
+            // If it breaks off, what came until then is what there is.
+            let _ = errors.map(|errors| errors.take(LAST_WORDS).read_to_end(&mut said));
+            said
+        });
+        let mut text = Vec::new();
+        let read =
+            output.map(|output| output.take(self.most.saturating_add(1)).read_to_end(&mut text)).transpose();
+        let is_too_long = text.len() as u64 > self.most;
+        if read.is_err() || is_too_long {
+            // It has ended already where that fails.
+            let _ = process.kill();
+        }
+        let status = process.wait()?;
+        read?;
+        if is_too_long {
+            return Err(DocumentError::Worker(format!(
+                "a PDF file of more than {} bytes of text",
+                self.most
+            )));
+        }
+        if status.success() {
+            let text = String::from_utf8(text);
             return text
                 .map_err(|_| DocumentError::Worker("the process that read it printed no text".to_owned()));
         }
-        let said = String::from_utf8_lossy(&run.stderr);
+        let said = said.join().unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
         Err(DocumentError::Worker(
             match said.lines().last().and_then(|line| line.strip_prefix(self.prefix)) {
                 Some(line) => line.to_owned(),
-                None => end(run.status, &said),
+                None => end(status, &said),
             },
         ))
     }
@@ -107,14 +136,15 @@ fn end(status: ExitStatus, said: &str) -> String {
     format!("a damaged PDF file: the process that read it ended with {status}")
 }
 
-/// Reads a PDF file from standard input and prints its text, within limits of memory and time.
+/// Reads a PDF file from standard input and prints its text, within limits of memory and time. One of more than `pages` pages
+/// is refused.
 ///
 /// # Errors
 /// As [`extract`].
 #[cfg(feature = "pdf")]
-pub fn work() -> Result<(), DocumentError> {
+pub fn work(pages: Option<usize>) -> Result<(), DocumentError> {
     use rustix::process::{Resource, Rlimit, setrlimit};
-    use std::io::{self, Read};
+    use std::io;
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes)?;
     let limit_to =
@@ -124,7 +154,7 @@ pub fn work() -> Result<(), DocumentError> {
     // The first limit has a signal of its own; what ends a process at the second may be anything.
     limit_to(Resource::Cpu, SECONDS, SECONDS + 1).map_err(io::Error::from)?;
     limit(Resource::Core, 0).map_err(io::Error::from)?;
-    io::stdout().write_all(extract(bytes)?.as_bytes())?;
+    io::stdout().write_all(extract(bytes, pages)?.as_bytes())?;
     Ok(())
 }
 
@@ -133,7 +163,7 @@ pub fn work() -> Result<(), DocumentError> {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "pdf"))]
-pub fn work() -> Result<(), DocumentError> {
+pub fn work(_: Option<usize>) -> Result<(), DocumentError> {
     Err(DocumentError::NotBuilt("a PDF file"))
 }
 

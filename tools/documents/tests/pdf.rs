@@ -41,7 +41,7 @@ fn placed(texts: &[(u32, u32, &str)]) -> Vec<u8> {
 }
 
 fn parse(bytes: Vec<u8>) -> Result<Document, DocumentError> {
-    Document::parse(bytes, Path::new("a.pdf"), |bytes| pdf::extract(bytes.to_vec()))
+    Document::parse(bytes, Path::new("a.pdf"), |bytes| pdf::extract(bytes.to_vec(), None))
 }
 
 /// Lines of a page, one below the other.

@@ -29,5 +29,7 @@ mod tools;
 mod worker;
 
 pub use models::model_name;
-pub use options::{AuditOptions, Listen, LogFormat, ModelSource, Pinned, PrefixOptions, ServeOptions};
+pub use options::{
+    AuditOptions, DocumentReader, Listen, LogFormat, ModelSource, Pinned, PrefixOptions, ServeOptions,
+};
 pub use server::{Started, serve};

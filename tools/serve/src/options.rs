@@ -57,6 +57,10 @@ pub struct PrefixOptions {
     pub bytes: u64,
 }
 
+/// The text of a document, of which there are the bytes, the file's name, and how many bytes of text it may have; or what is
+/// wrong with it, in one line. It is to bound the memory and the time of hostile ones itself.
+pub type DocumentReader = fn(Vec<u8>, &str, usize) -> Result<String, String>;
+
 /// A beginning of prompts that is read before the first request, and kept for good.
 #[derive(Clone, Debug)]
 pub struct Pinned {
@@ -114,6 +118,10 @@ pub struct ServeOptions {
     pub prefixes: Option<PrefixOptions>,
     /// Beginnings of prompts that are there from the start, of each model whose template takes them.
     pub pinned: Vec<Pinned>,
+    /// Reads documents that are attached to questions; None: only texts are.
+    pub documents: Option<DocumentReader>,
+    /// A folder of what `siskin eval` wrote, which the page shows; None: there is none.
+    pub reports: Option<PathBuf>,
     /// How long an answer may take, the time in the queue included.
     pub answer_time: Duration,
 }
@@ -143,6 +151,8 @@ impl ServeOptions {
             grammars: true,
             prefixes: None,
             pinned: Vec::new(),
+            documents: None,
+            reports: None,
             answer_time: Duration::from_mins(30),
         }
     }

@@ -28,7 +28,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 /// What all requests share.
 pub(crate) struct Server {
@@ -46,6 +46,8 @@ pub(crate) struct Server {
     pub(crate) room: Room,
     /// What was refused lately.
     pub(crate) refusals: Refusals,
+    /// A place for a document that is being read.
+    pub(crate) reading: Arc<Semaphore>,
 }
 
 /// A server that clients can connect to.
@@ -135,6 +137,7 @@ impl Server {
             origins,
             is_local,
             refusals: Refusals::default(),
+            reading: Arc::new(Semaphore::new(1)),
         })
     }
 

@@ -104,6 +104,9 @@ pub(crate) struct Arguments {
     /// Tokens of a prompt with its answer, at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
+    /// Show what siskin eval --json and --html have written into this folder, on the page
+    #[arg(long, value_name = "FOLDER")]
+    reports: Option<InputPath>,
     /// Seconds that a model stays in memory which nobody asks, -1 for good
     #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true)]
     keep_alive: i64,
@@ -211,8 +214,29 @@ fn options(arguments: &Arguments, log: LogFormat) -> Result<ServeOptions> {
     let folder = arguments.cache_dir.as_ref().map(|folder| folder.to_path_buf());
     options.prefixes = folder.map(|folder| PrefixOptions { folder, bytes });
     options.pinned = arguments.pin_prompt.iter().map(|path| pinned(path)).collect::<Result<_>>()?;
+    options.reports = arguments.reports.as_ref().map(|folder| folder.to_path_buf());
+    #[cfg(feature = "pdf")]
+    {
+        options.documents = Some(document_text);
+    }
     options.keep_alive = u64::try_from(arguments.keep_alive).ok().map(Duration::from_secs);
     Ok(options)
+}
+
+/// The text of a PDF file that is attached to a question, read by a process of its own.
+#[cfg(feature = "pdf")]
+fn document_text(bytes: Vec<u8>, name: &str, most: usize) -> Result<String, String> {
+    use siskin_documents::{Document, pdf};
+    let worker = pdf::Worker {
+        prefix: "siskin: ",
+        arguments: &["summarize", "--pdf-worker", "--pdf-pages", "2000"],
+        most: most as u64,
+    };
+    if !pdf::is_pdf(&bytes) {
+        return Err("expected a PDF file".to_owned());
+    }
+    let document = Document::parse(bytes, Path::new(name), |bytes| worker.text(bytes));
+    document.map(|document| document.text).map_err(|error| error.to_string())
 }
 
 /// A time that is no less than one without others.

@@ -92,6 +92,9 @@ pub(crate) struct Arguments {
     /// Read a PDF file from standard input and print its text
     #[arg(long, hide = true)]
     pdf_worker: bool,
+    /// Refuse one of more pages
+    #[arg(long, hide = true, value_name = "N", requires = "pdf_worker")]
+    pdf_pages: Option<usize>,
 }
 
 const EXAMPLES: &str = "\
@@ -103,7 +106,7 @@ Examples:
 /// Summarizes the texts.
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     if arguments.pdf_worker {
-        return Ok(siskin_documents::pdf::work()?);
+        return Ok(siskin_documents::pdf::work(arguments.pdf_pages)?);
     }
     arguments.sampling.check()?;
     let sources = arguments.files.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>>>()?;

@@ -10,8 +10,8 @@ use hayro_interpret::{Context, InterpreterCache, InterpreterSettings, interpret_
 /// The text of all pages of a PDF file, read in this process: memory and time are bounded by [`super::work`] alone.
 ///
 /// # Errors
-/// A file that is damaged, needs a password to be opened, or holds no text.
-pub fn extract(bytes: Vec<u8>) -> Result<String, DocumentError> {
+/// A file that is damaged, needs a password to be opened, holds no text, or has more than `most` pages.
+pub fn extract(bytes: Vec<u8>, most: Option<usize>) -> Result<String, DocumentError> {
     let pdf = Pdf::new(bytes).map_err(|error| match error {
         LoadPdfError::Decryption(DecryptionError::PasswordProtected) => {
             DocumentError::Password { what: "a PDF file" }
@@ -21,6 +21,10 @@ pub fn extract(bytes: Vec<u8>) -> Result<String, DocumentError> {
         }
         LoadPdfError::Invalid => DocumentError::Worker("a damaged PDF file".to_owned()),
     })?;
+    let pages = pdf.pages().len();
+    if let Some(most) = most.filter(|most| pages > *most) {
+        return Err(DocumentError::Worker(format!("a PDF file of {pages} pages, expected {most} at most")));
+    }
     let mut drawn = Drawn::default();
     let cache = InterpreterCache::new();
     for page in pdf.pages().iter() {

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod content;
+mod documents;
 mod fields;
 mod format;
 mod llama_cpp;
@@ -10,6 +11,7 @@ mod ollama;
 mod openai;
 mod openapi;
 mod prompts;
+mod reports;
 mod routes;
 mod sampling;
 mod status;
@@ -42,6 +44,8 @@ fn routes() -> Routes {
         .merge(llama_cpp::routes())
         .merge(status::routes())
         .merge(openapi::routes())
+        .merge(documents::routes())
+        .merge(reports::routes())
         .merge(page::routes())
 }
 

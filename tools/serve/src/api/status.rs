@@ -35,6 +35,8 @@ async fn status(State(server): State<Arc<Server>>, Extension(client): Extension<
             "machine": machine,
             "memory": memory(&server),
             "models": models,
+            "documents": server.options.documents.is_some(),
+            "reports": server.options.reports.is_some(),
             "errors": server.refusals.of(own.as_deref()),
         }),
     )

@@ -15,12 +15,11 @@ const BODY_TIME: Duration = Duration::from_mins(1);
 /// How long it waits for memory.
 const ROOM_TIME: Duration = Duration::from_mins(1);
 
-/// The body of a request.
+/// The body of a request, of `most` bytes at most.
 ///
 /// # Errors
 /// One that is too long, comes too slowly, or breaks off, and one that there is no memory for in time.
-pub(crate) async fn read(server: &Server, request: Request<Body>) -> Result<Bytes, Refusal> {
-    let most = server.options.body;
+pub(crate) async fn read(server: &Server, request: Request<Body>, most: usize) -> Result<Bytes, Refusal> {
     let too_large = || {
         let said = format!("the body has more than {most} bytes, which is the most that is taken");
         Refusal::new(Reason::TooLarge, said)
@@ -50,7 +49,7 @@ pub(crate) async fn read(server: &Server, request: Request<Body>) -> Result<Byte
 /// # Errors
 /// As for [`read`]; another body.
 pub(crate) async fn read_json(server: &Server, request: Request<Body>) -> Result<Object, Refusal> {
-    let body = read(server, request).await?;
+    let body = read(server, request, server.options.body).await?;
     let text = str::from_utf8(&body).map_err(|_| Refusal::invalid("the body: expected JSON in UTF-8"))?;
     let text = if text.trim().is_empty() { "{}" } else { text };
     server.room.take_for_values(text)?;

@@ -7,7 +7,7 @@ mod listen;
 mod room;
 mod stream;
 
-pub(crate) use body::read_json;
+pub(crate) use body::{read, read_json};
 pub(crate) use connections::accept;
 pub(crate) use guard::guard;
 pub(crate) use listen::Listener;

@@ -4,9 +4,11 @@ import * as kept from "./conversations.js";
 import { announce, button, closeDialog, dialog, download, el, find, iconButton } from "./dom.js";
 import { view } from "./message.js";
 import * as server from "./server.js";
-import { say } from "./words.js";
+import { number, say } from "./words.js";
 
-const LARGEST_FILE = 4e6;
+// Bytes of a text, which is read here, and of a document, which the server reads.
+const LARGEST_TEXT = 1e6;
+const LARGEST_DOCUMENT = 4e6;
 
 let conversation = kept.begin();
 let models = [];
@@ -92,7 +94,7 @@ function drawHead() {
 }
 
 function drawFiles() {
-  parts.chips.replaceChildren(...files.map((file) => el("li", {}, file.name,
+  parts.chips.replaceChildren(...files.map((file) => el("li", { className: file.isRead ? "" : "busy", title: file.isRead ? "" : say("reading", file.name) }, file.name,
     el("button", { type: "button", className: "quiet icon", icon: "close", "aria-label": say("remove", file.name), on: { click: () => {
       files = files.filter((other) => other !== file);
       drawFiles();
@@ -126,13 +128,34 @@ function typed(event) {
 }
 
 async function attach(chosenFiles) {
-  for (const file of chosenFiles) {
-    const text = file.size > LARGEST_FILE ? null : await decoded(file);
-    if (text === null) tell(say(file.size > LARGEST_FILE ? "too-large" : "no-text", file.name));
-    else files.push({ name: file.name, text });
-  }
+  const attached = [...chosenFiles].map((file) => ({ file, entry: { name: file.name, isRead: false } }));
+  files.push(...attached.map(({ entry }) => entry));
   drawFiles();
   focus();
+  for (const { file, entry } of attached) {
+    try {
+      entry.text = await textOf(file);
+      entry.isRead = true;
+      announce(say("attached", file.name));
+      untell(say("reading", file.name));
+    } catch (error) {
+      files = files.filter((other) => other !== entry);
+      tell(error.message);
+    }
+    drawFiles();
+  }
+}
+
+// The text of a file. PDF files are read by the server.
+async function textOf(file) {
+  const head = new TextDecoder("latin1").decode(await file.slice(0, 1024).arrayBuffer());
+  const isDocument = head.includes("%PDF-");
+  const most = isDocument ? LARGEST_DOCUMENT : LARGEST_TEXT;
+  if (file.size > most) throw new Error(say("too-large", file.name, number(most / 1e6)));
+  if (isDocument) return (await server.json(`siskin/text?name=${encodeURIComponent(file.name)}`, file)).text;
+  const text = await decoded(file);
+  if (text === null) throw new Error(say("no-text", file.name));
+  return text;
 }
 
 // The text of a file: UTF-8, or what Japanese files may have in its place; null of what is none.
@@ -158,11 +181,18 @@ function tell(text) {
   parts.scroll.scrollTop = parts.scroll.scrollHeight;
 }
 
+function untell(text) {
+  const notice = parts.log.querySelector(".notice");
+  if (notice?.textContent === text) notice.remove();
+}
+
 function submit() {
   const content = parts.input.value.trim();
   if ((!content && !files.length) || running.has(conversation.id)) return;
+  const unread = files.find(({ isRead }) => !isRead);
+  if (unread) return tell(say("reading", unread.name));
   parts.input.value = "";
-  post(content || say("summarize"), files.splice(0));
+  post(content || say("summarize"), files.splice(0).map(({ name, text }) => ({ name, text })));
 }
 
 function post(content, files) {

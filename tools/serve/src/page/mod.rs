@@ -37,7 +37,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The first is the page itself.
-static FILES: [File; 12] = files! {
+static FILES: [File; 13] = files! {
     "index.html": HTML,
     "style.css": CSS,
     "icon.svg": "image/svg+xml",
@@ -48,6 +48,7 @@ static FILES: [File; 12] = files! {
     "markdown.js": SCRIPT,
     "message.js": SCRIPT,
     "operation.js": SCRIPT,
+    "reports.js": SCRIPT,
     "server.js": SCRIPT,
     "words.js": SCRIPT,
 };

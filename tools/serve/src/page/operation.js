@@ -1,6 +1,7 @@
 // How the server does: models, memory, speed, heat, errors. It is asked every two seconds while the page is looked at.
 
 import { announce, button, el, find } from "./dom.js";
+import * as reports from "./reports.js";
 import * as server from "./server.js";
 import { bytes, duration, number, say, spoken } from "./words.js";
 
@@ -27,7 +28,7 @@ export function make(menu) {
   find("operation").append(
     el("header", { className: "bar" }, menu, el("h1", { t: "operation" })),
     el("div", { className: "page" }, alarm, el("div", { className: "tiles" }, ...names.map((name) => tiles[name].element)),
-      el("h2", { t: "models" }), models, form, el("h2", { t: "errors" }), errors, up));
+      el("h2", { t: "models" }), models, form, reports.make(), el("h2", { t: "errors" }), errors, up));
   parts = { up, alarm, models, name, progress, pulled, errors };
 }
 
@@ -45,7 +46,9 @@ async function look() {
   const own = (timer = -1);
   if (document.visibilityState === "visible") {
     try {
-      draw(await server.json("siskin/status"));
+      const status = await server.json("siskin/status");
+      draw(status);
+      if (status.reports) await reports.look();
       parts.alarm.hidden = true;
     } catch (error) {
       parts.alarm.textContent = error.message;

@@ -6,13 +6,17 @@ import { say } from "./words.js";
 const KEY = "siskin.key";
 let asking = null;
 
-// A request; one for a key is answered with what the user gives, and asked again. Errors are what the server says.
+// Whether requests have a key, which links have not.
+export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
+
+// A request, with JSON or a file; one for a key is answered with what the user gives, and asked again. Errors are what the server says.
 export async function ask(path, body, signal) {
   for (;;) {
     const key = sessionStorage.getItem(KEY);
     const headers = key ? { authorization: `Bearer ${key}` } : {};
-    if (body) headers["content-type"] = "application/json";
-    const options = { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal };
+    const isFile = body instanceof Blob;
+    if (body) headers["content-type"] = isFile ? "application/octet-stream" : "application/json";
+    const options = { method: body ? "POST" : "GET", headers, body: isFile ? body : body && JSON.stringify(body), signal };
     const response = await fetch(path, options).catch((error) => {
       throw error.name === "AbortError" ? error : new Error(say("no-server"));
     });

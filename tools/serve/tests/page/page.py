@@ -1,7 +1,11 @@
 """Uses the server's page in a browser as people do: `python page.py SISKIN`. The demo model answers."""
 
+import contextlib
 import json
+import pathlib
+import subprocess
 import sys
+import tempfile
 import traceback
 
 from browser import ask, browser, keys, server, visit
@@ -110,6 +114,61 @@ def texts_are_attached_and_conversations_exported(shown, address):
             assert json.loads(text)["messages"][0]["role"] == "user"
 
 
+def pdf(*lines):
+    """A PDF file of a page with these lines."""
+    content = "".join(f"BT /F 12 Tf 72 {720 - 14 * row} Td ({line}) Tj ET\n" for row, line in enumerate(lines))
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+               "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>",
+               f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+               "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"]
+    file, places = "%PDF-1.4\n", []
+    for index, written in enumerate(objects):
+        places.append(len(file))
+        file += f"{index + 1} 0 obj\n{written}\nendobj\n"
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    file += (f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\n"
+             f"startxref\n{len(file)}\n%%EOF\n")
+    return file.encode()
+
+
+def documents_are_attached(shown, address):
+    page = visit(shown, address)
+    files = page.locator("input[type=file]")
+    letter = {"name": "letter of May.pdf", "mimeType": "application/pdf", "buffer": pdf("The siskin sings.", "It is small.")}
+    files.set_input_files([letter, {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4\nnothing"}])
+    expect(page.get_by_role("alert")).to_contain_text("broken.pdf: a damaged PDF file")
+    expect(page.get_by_role("button", name="Remove broken.pdf")).to_have_count(0)
+    expect(page.get_by_role("button", name="Remove letter of May.pdf")).to_be_visible()
+    expect(page.locator("#composer .busy")).to_have_count(0)
+    expect(page.locator("#said")).to_have_text("letter of May.pdf is attached")
+    page.locator("#input").fill("What does it do?")
+    with page.expect_request("**/v1/chat/completions") as asked:
+        page.keyboard.press("Enter")
+    content = asked.value.post_data_json["messages"][0]["content"]
+    assert content == "letter of May.pdf:\n\nThe siskin sings.\nIt is small.\n\n---\n\nWhat does it do?", content
+    expect(page.locator("#send")).to_be_visible(timeout=60000)
+    page.locator(".file summary").click()
+    expect(page.locator(".file pre")).to_contain_text("The siskin sings.")
+
+
+def what_is_being_read_is_waited_for(shown, address):
+    page = visit(shown, address, locale="ja-JP")
+    held = []
+    page.route("**/siskin/text*", lambda route: held.append(route))
+    page.locator("input[type=file]").set_input_files({"name": "a.pdf", "mimeType": "application/pdf", "buffer": pdf("One.")})
+    expect(page.locator("#composer .busy")).to_contain_text("a.pdf")
+    page.locator("#input").fill("要約")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("a.pdf を読み込んでいます")
+    assert not page.locator(".message").count()
+    held[0].continue_()
+    expect(page.locator("#said")).to_have_text("a.pdf を添付しました")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    # Who takes it away while it is read has it no more.
+    page.get_by_role("button", name="a.pdf を外す").click()
+    expect(page.locator("#composer .chips li")).to_have_count(0)
+
+
 def what_a_model_writes_is_shown_and_does_nothing(shown, address):
     page = visit(shown, address)
     # What is shown now is not drawn anew.
@@ -169,6 +228,67 @@ def models_are_unloaded_and_loaded(shown, address):
     assert not page.complaints and not page.foreign, (page.complaints, page.foreign)
     page.evaluate("fetch('/v1/chat/completions', {method: 'POST', body: '{}'})")
     expect(page.locator(".errors")).to_contain_text("messages: expected an array")
+
+
+@contextlib.contextmanager
+def evaluated(program):
+    """A folder with what `siskin eval` writes of the demo model, and with what is no report of it."""
+    model = pathlib.Path(__file__).resolve().parents[3] / "demo/siskin-demo.gguf"
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        (folder / "other.gguf").symlink_to(model)
+        command = [program, "eval", model, folder / "other.gguf", "--runs", "1", "--n-prompt", "16", "-n", "4", "--json",
+                   "--html", folder / "demo & other.html", "--require", "peak_mib<=1", "--require", "file_mib<=9"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        (folder / "demo & other.json").write_text(run.stdout)
+        (folder / "shopping.json").write_text('{"models": [{"metrics": 3}, null]}')
+        (folder / "broken.json").write_text("{")
+        yield folder
+
+
+def reports_are_shown(shown, address):
+    for settings in ({}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 720}}):
+        page = visit(shown, f"{address}/#/operation", **settings)
+        reports = page.get_by_role("region", name="Evaluation reports")
+        expect(reports.get_by_role("listitem")).to_have_count(3)
+        opened = reports.locator("summary", has_text="demo & other")
+        # With the keyboard alone.
+        opened.focus()
+        page.keyboard.press("Enter")
+        row = reports.get_by_role("row", name="file, MiB").first
+        expect(row).to_be_visible()
+        expect(row.get_by_role("cell")).to_have_text(["4.6", "4.6"])
+        expect(reports.get_by_role("columnheader", name="siskin-demo").first).to_be_visible()
+        expect(reports.get_by_role("row", name="file_mib<=9").get_by_role("cell")).to_have_text(["kept", "kept"])
+        expect(reports.get_by_role("row", name="peak_mib<=1").get_by_role("cell")).to_have_text(["not kept", "not kept"])
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        for name in ("shopping", "broken"):
+            reports.locator("summary", has_text=name).click()
+            expect(reports.get_by_role("listitem").filter(has_text=name).get_by_role("alert")).to_have_text("This is no report of siskin eval.")
+        if not settings:
+            # The list is asked for again, and what is open stays open.
+            with page.expect_response("**/siskin/reports"):
+                pass
+            expect(row).to_be_visible()
+        with page.context.expect_page() as plots:
+            reports.get_by_role("link", name="Page with plots: demo & other").click()
+        expect(plots.value.get_by_role("heading", name="Models compared")).to_be_visible()
+        expect(plots.value.locator("svg").first).to_be_visible()
+        assert not page.complaints, page.complaints
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_label("Language").select_option("ja")
+    expect(page.get_by_role("heading", name="評価レポート")).to_be_visible()
+    page.keyboard.press("Escape")
+
+
+def reports_need_the_key(shown, address):
+    page = visit(shown, f"{address}/#/operation")
+    page.get_by_role("dialog").get_by_label("API key").fill("the-right-key")
+    page.keyboard.press("Enter")
+    # A link has no key, so that the page is saved instead.
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Page with plots: demo & other").click()
+    assert "Models compared" in open(saved.value.path(), encoding="utf-8").read()
 
 
 def keys_do_all(shown, address):
@@ -244,14 +364,18 @@ def a_key_is_asked_for(shown, address):
 
 
 TESTS = [answers_come_and_are_kept, an_answer_is_stopped_tried_again_and_its_question_changed, settings_reach_the_model,
-         texts_are_attached_and_conversations_exported, what_a_model_writes_is_shown_and_does_nothing, thoughts_and_calls_are_shown,
+         texts_are_attached_and_conversations_exported, documents_are_attached, what_is_being_read_is_waited_for, what_a_model_writes_is_shown_and_does_nothing, thoughts_and_calls_are_shown,
          models_are_unloaded_and_loaded, keys_do_all, it_speaks_japanese_and_is_dark, it_fits_a_phone]
 
 
 def main(program, *wanted):
     failed = 0
-    with browser() as shown, keys("the-right-key") as file, server(program) as address, server(program, "--keys", file) as locked:
-        for test, place in [(test, address) for test in TESTS] + [(a_key_is_asked_for, locked)]:
+    with contextlib.ExitStack() as ends:
+        begin = ends.enter_context
+        shown, file, folder = begin(browser()), begin(keys("the-right-key")), begin(evaluated(program))
+        address, locked = begin(server(program, "--reports", folder)), begin(server(program, "--keys", file, "--reports", folder))
+        places = [(test, address) for test in [*TESTS, reports_are_shown]] + [(test, locked) for test in (a_key_is_asked_for, reports_need_the_key)]
+        for test, place in places:
             if wanted and test.__name__ not in wanted:
                 continue
             try:

@@ -5,6 +5,7 @@
 
 mod adapters;
 mod anthropic;
+mod attached;
 mod client;
 mod embeddings;
 mod formats;

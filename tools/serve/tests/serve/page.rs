@@ -9,7 +9,7 @@ use ureq::http::Request;
 const BROWSER: [(&str, &str); 1] = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 
 /// A header of the answer to a GET.
-fn header(url: &str, headers: &[(&str, &str)], name: &str) -> (u16, String) {
+pub(crate) fn header(url: &str, headers: &[(&str, &str)], name: &str) -> (u16, String) {
     let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
     let mut request = Request::builder().uri(url);
     for (name, value) in headers {

@@ -6,7 +6,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// How this program reads PDF files.
-const WORKER: pdf::Worker = pdf::Worker { prefix: "siskin: ", arguments: &["summarize", "--pdf-worker"] };
+const WORKER: pdf::Worker = pdf::Worker {
+    prefix: "siskin: ",
+    arguments: &["summarize", "--pdf-worker"],
+    most: siskin_documents::LARGEST,
+};
 
 /// A document's prose, and what messages call it.
 pub(super) struct Source {
