@@ -4,7 +4,7 @@ use crate::answers::Answers;
 use crate::api;
 use crate::ask::{Ask, Chat, Format, Part, Prompt};
 use crate::audit::{Audit, Manner, Record};
-use crate::http::{self, Listener, Room};
+use crate::http::{self, Listener, Room, Signals};
 use crate::infill;
 use crate::keys::Keys;
 use crate::models::{Loaded, Models};
@@ -90,14 +90,16 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(&Started)) -> Result<()> 
         let (first, _) = first.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
         first.tell(server.options.log);
         drop(first);
+        // Who is told that clients can connect may end it at once.
+        let signals = Signals::hear()?;
         let started = Started { address: listener.name(), stop: Arc::default() };
         ready(&started);
         systemd::is_ready();
         let tidy = tokio::spawn(tidy(Arc::clone(&server)));
         let router = api::router(Arc::clone(&server));
-        let done = http::accept(listener, Arc::clone(&server), router, &started.stop).await;
+        http::accept(listener, Arc::clone(&server), router, signals, &started.stop).await;
         tidy.abort();
-        done
+        Ok(())
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     done

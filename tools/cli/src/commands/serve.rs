@@ -104,7 +104,7 @@ pub(crate) struct Arguments {
     /// Tokens of a prompt with its answer, at most [default: what the model was made for, up to 4096]
     #[arg(short, long, visible_alias = "context", value_name = "N", value_parser = count)]
     ctx_size: Option<usize>,
-    /// Show what siskin eval --json and --html have written into this folder, on the page
+    /// Show the reports of siskin eval in this folder, JSON and HTML, on the page
     #[arg(long, value_name = "FOLDER")]
     reports: Option<InputPath>,
     /// Seconds that a model stays in memory which nobody asks, -1 for good

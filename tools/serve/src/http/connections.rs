@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
@@ -26,19 +26,35 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way have when the server ends.
 const DRAIN_TIME: Duration = Duration::from_secs(4);
 
+/// The signals that a server heeds, from the moment that there is one of these.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    /// Hears them from now on.
+    ///
+    /// # Errors
+    /// Signals that cannot be heard.
+    pub(crate) fn hear() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+            reload: signal(SignalKind::hangup()).context("SIGHUP")?,
+        })
+    }
+}
+
 /// Serves connections until the process, or the server alone, is asked to end. What is under way then may go on for some seconds.
-///
-/// # Errors
-/// Signals that cannot be heard.
 pub(crate) async fn accept(
     listener: Listener,
     server: Arc<Server>,
     router: Router,
+    mut signals: Signals,
     stop: &Notify,
-) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let (ending, _) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -49,9 +65,9 @@ pub(crate) async fn accept(
         };
         tokio::select! {
             _ = stop.notified() => break,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = reload.recv() => server.reload(),
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.reload.recv() => server.reload(),
             Some(_) = connections.join_next() => {}
             (accepted, place) = accepted => match accepted {
                 Ok((stream, peer)) => {
@@ -76,7 +92,6 @@ pub(crate) async fn accept(
     let _ = ending.send(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
-    Ok(())
 }
 
 /// Serves a connection to its end. A request that is under way when the server is asked to end is answered first.

@@ -8,7 +8,7 @@ mod room;
 mod stream;
 
 pub(crate) use body::{read, read_json};
-pub(crate) use connections::accept;
+pub(crate) use connections::{Signals, accept};
 pub(crate) use guard::guard;
 pub(crate) use listen::Listener;
 pub(crate) use room::{Room, give_back};
