@@ -465,6 +465,8 @@ impl Sequences {
         if tokens.end >= len {
             return self.truncate(id, tokens.start);
         }
+        // What a long cut left nothing of is there again before any of it moves.
+        self.work_again(id)?;
         while self.members[place].waiting() > 0 {
             self.advance(&mut (), LogitsOf::Ends)?;
         }
