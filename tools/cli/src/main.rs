@@ -21,7 +21,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
 use siskin::Isa;
 use siskin::gguf::exit_on_bus_error;
-use siskin_kit::Inputs;
+use siskin_kit::{Inputs, one_line};
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -107,22 +107,6 @@ fn report(error: &Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// An error and its causes, nothing twice: a cause may be quoted by the one before, or begin with it, as those do that
-/// name the file which whoever asked for it has named too.
-fn one_line(error: &Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain().map(|cause| cause.to_string().replace(['\n', '\r'], " ")) {
-        if parts.last().is_some_and(|last| last.ends_with(&cause)) {
-            continue;
-        }
-        parts.pop_if(|last| {
-            cause.strip_prefix(last.as_str()).is_some_and(|rest| rest.starts_with([':', ',', '/']))
-        });
-        parts.push(cause);
-    }
-    parts.join(": ")
-}
-
 fn is_broken_pipe(error: &Error) -> bool {
     let io_error = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref().is_some_and(|error: &io::Error| error.kind() == ErrorKind::BrokenPipe)
@@ -133,18 +117,6 @@ fn is_broken_pipe(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_is_one_line_and_says_nothing_twice() {
-        let cause = || Error::msg("no such\nfile");
-        assert_eq!(one_line(&cause().context("a").context("b")), "b: a: no such file");
-        assert_eq!(
-            one_line(&cause().context("cannot open a: no such file").context("b")),
-            "b: cannot open a: no such file"
-        );
-        let named = Error::msg("a.gguf: expected a model").context("a.gguf").context("b");
-        assert_eq!(one_line(&named), "b: a.gguf: expected a model");
-    }
 
     #[test]
     fn a_broken_pipe_is_found_among_the_causes() {

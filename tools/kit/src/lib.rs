@@ -38,3 +38,36 @@ pub fn in_file(file: &Gguf, error: impl Into<Error>) -> Error {
     let error = error.into();
     if error.to_string().starts_with(file.name()) { error } else { error.context(file.name().to_owned()) }
 }
+
+/// An error and its causes in one line, nothing twice: a cause may be quoted by the one before, or begin with it, as those do that
+/// name the file which whoever asked for it has named too.
+pub fn one_line(error: &Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain().map(|cause| cause.to_string().replace(['\n', '\r'], " ")) {
+        if parts.last().is_some_and(|last| last.ends_with(&cause)) {
+            continue;
+        }
+        parts.pop_if(|last| {
+            cause.strip_prefix(last.as_str()).is_some_and(|rest| rest.starts_with([':', ',', '/']))
+        });
+        parts.push(cause);
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_and_says_nothing_twice() {
+        let cause = || Error::msg("no such\nfile");
+        assert_eq!(one_line(&cause().context("a").context("b")), "b: a: no such file");
+        assert_eq!(
+            one_line(&cause().context("cannot open a: no such file").context("b")),
+            "b: cannot open a: no such file"
+        );
+        let named = Error::msg("a.gguf: expected a model").context("a.gguf").context("b");
+        assert_eq!(one_line(&named), "b: a.gguf: expected a model");
+    }
+}

@@ -91,6 +91,8 @@ pub(crate) struct Chat {
     pub(crate) one_call: bool,
     /// Whether the model is to think first, where its template has a switch for that.
     pub(crate) think: Option<bool>,
+    /// Whether its oldest turns are left out where the context has no room for them.
+    pub(crate) forgets: bool,
     /// Further variables of the template.
     pub(crate) variables: Vec<(String, Json)>,
 }

@@ -26,6 +26,7 @@ mod refusals;
 mod server;
 mod systemd;
 mod tools;
+mod truncation;
 mod worker;
 
 pub use models::model_name;

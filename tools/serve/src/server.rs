@@ -13,6 +13,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::refusals::Refusals;
 use crate::systemd;
 use crate::tools;
+use crate::truncation;
 use crate::worker::{Client, Job, Task};
 use anyhow::{Context, Result};
 use axum::http::HeaderValue;
@@ -23,6 +24,7 @@ use siskin::sampler::SamplerOptions;
 use siskin::template::{Json, Rendering};
 use siskin::tokenizer::Special;
 use siskin::{Error, Model, SessionError};
+use siskin_kit::one_line;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -153,7 +155,7 @@ impl Server {
         match self.keys.read_again() {
             Ok(()) => self.options.log.info("keys-read", "the keys were read again", json!({})),
             Err(error) => {
-                let said = format!("the keys stay what they were: {error:#}");
+                let said = format!("the keys stay what they were: {}", one_line(&error));
                 self.options.log.warn("keys-refused", said, json!({}));
             }
         }
@@ -258,19 +260,22 @@ async fn compiled(model: &Arc<Loaded>, format: Format, thinks: bool) -> Result<G
 /// # Errors
 /// A prompt that the model takes none of.
 pub(crate) async fn prompt_tokens(model: &Loaded, prompt: Prompt) -> Result<Vec<u32>, Refusal> {
-    let (model, syntax) = (model.model.clone(), model.syntax);
+    let (context, model, syntax) = (model.context, model.model.clone(), model.syntax);
     let prompt = match prompt {
         Prompt::Chat(chat) => Prompt::Chat(tools::placed(syntax, chat)),
         other => other,
     };
-    let tokens = tokio::task::spawn_blocking(move || tokens(&model, &prompt)).await;
+    let tokens = tokio::task::spawn_blocking(move || tokens(&model, &prompt, context)).await;
     tokens.map_err(Refusal::internal)?
 }
 
-fn tokens(model: &Model, prompt: &Prompt) -> Result<Vec<u32>, Refusal> {
+fn tokens(model: &Model, prompt: &Prompt, context: usize) -> Result<Vec<u32>, Refusal> {
     match prompt {
         Prompt::Chat(chat) => {
-            let tokens = model.chat_tokens_with(&chat.messages, &rendering(model, chat));
+            let tokens = match chat.forgets {
+                true => truncation::tokens(model, chat, context),
+                false => model.chat_tokens_with(&chat.messages, &rendering(model, chat)),
+            };
             tokens.map_err(|error| Refusal::invalid(format_args!("messages: {error}")))
         }
         Prompt::Given(text) => Ok(model.text_tokens(text)),

@@ -16,6 +16,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::worker::Figures;
 use serde_json::json;
 use siskin::plan::PlanError;
+use siskin_kit::one_line;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -77,7 +78,7 @@ pub(crate) enum LoadFailure {
 
 impl From<anyhow::Error> for LoadFailure {
     fn from(error: anyhow::Error) -> Self {
-        let said = format!("{error:#}").replace('\n', " ");
+        let said = one_line(&error);
         match error.downcast_ref::<PlanError>() {
             Some(PlanError::Memory { .. }) => LoadFailure::Memory(said),
             _ => LoadFailure::Other(said),

@@ -83,6 +83,32 @@ fn an_answer_ends_with_what_it_took() {
 }
 
 #[test]
+fn a_conversation_that_outgrows_the_context_loses_its_oldest_turns() {
+    let turn = |n: usize| {
+        let said = format!("This is number {n} of what we said. ").repeat(4);
+        [json!({"role": "user", "content": said}), json!({"role": "assistant", "content": said})]
+    };
+    let ask = |turns: usize, more: Value| {
+        let system = json!({"role": "system", "content": "You are a bird."});
+        let question = json!({"role": "user", "content": "who are you"});
+        let messages: Vec<Value> =
+            [system].into_iter().chain((0..turns).flat_map(turn)).chain([question]).collect();
+        let mut body = json!({"messages": messages, "stream": false, "options": {"num_predict": 4}});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(&at("/api/chat"), &body)
+    };
+    let long = ask(40, json!({})).ok();
+    let tokens = long["prompt_eval_count"].as_u64().unwrap();
+    assert!((128..512).contains(&tokens), "{long}");
+    // The next question finds there what this one began with.
+    let next = ask(40, json!({"options": {"num_predict": 5}})).ok();
+    assert!(next["cached_tokens"].as_u64().unwrap() >= tokens - 1, "{next}");
+    let refused = ask(40, json!({"truncate": false}));
+    assert!(refused.status == 400 && refused.body.contains("the context has room for 512"), "{refused:?}");
+    assert_eq!(ask(0, json!({"truncate": 3})).status, 400);
+}
+
+#[test]
 fn probabilities_come_with_the_text() {
     let body = json!({"model": "demo", "prompt": "Hello", "logprobs": true, "top_logprobs": 2,
         "options": {"num_predict": 4, "temperature": 0}});

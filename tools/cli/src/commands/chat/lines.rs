@@ -64,7 +64,7 @@ impl Terminal {
         let history = match folders::state() {
             Ok(folder) => Some(folder.join("history")),
             Err(error) => {
-                note(format_args!("lines are not kept for later: {}", crate::one_line(&error)));
+                note(format_args!("lines are not kept for later: {}", siskin_kit::one_line(&error)));
                 None
             }
         };

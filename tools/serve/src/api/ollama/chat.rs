@@ -43,7 +43,8 @@ fn ask(mut fields: Object) -> Result<Ask, Refusal> {
     // Ollama has no such fields; they are OpenAI's.
     let (tool_choice, one_call) = (fields::tool_choice(&mut fields)?, fields::one_call(&mut fields)?);
     let think = think(&mut fields)?;
-    let chat = Chat { messages, tools, tool_choice, one_call, think, ..Chat::default() };
+    let forgets = fields.flag("truncate")?.unwrap_or(true);
+    let chat = Chat { messages, tools, tool_choice, one_call, think, forgets, ..Chat::default() };
     let (sampling, limits) = options(&mut fields)?;
     Ok(Ask {
         model: fields.text("model")?,

@@ -74,7 +74,7 @@ fn ask(mut fields: Object, adapters: &[(String, PathBuf)]) -> Result<Ask, Refusa
     let think = fields::effort(&mut fields, "reasoning_effort")?;
     let (tool_choice, one_call) = (fields::tool_choice(&mut fields)?, fields::one_call(&mut fields)?);
     let variables = variables.unwrap_or_default();
-    let chat = Chat { messages, tools, tool_choice, one_call, think, variables };
+    let chat = Chat { messages, tools, tool_choice, one_call, think, variables, forgets: false };
     Ok(Ask {
         model: fields.text("model")?,
         prompt: Prompt::Chat(chat),

@@ -305,10 +305,10 @@ fn what_is_no_conversation_is_refused_in_one_line() {
     ] {
         std::fs::write(&path, text).unwrap();
         let error = Talk::load(&path).err().unwrap();
-        let said = crate::one_line(&error);
+        let said = siskin_kit::one_line(&error);
         assert!(said.contains(problem) && !said.contains('\n'), "{said}");
     }
-    assert!(crate::one_line(&Talk::load(folder.path()).err().unwrap()).contains("regular file"));
+    assert!(siskin_kit::one_line(&Talk::load(folder.path()).err().unwrap()).contains("regular file"));
     std::fs::write(&path, "[{\"role\": \"user\", \"content\": \"hello\"}]").unwrap();
     let mut conversation = conversation(512);
     conversation.load(Talk::load(&path).unwrap()).unwrap();
