@@ -448,8 +448,8 @@ impl Ops {
     }
 
     /// Takes some tokens out of a sequence, which ends where the segment starts, as if the later ones had stood nearer:
-    /// they keep what they know of those that are gone.
-    pub(crate) fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>) {
+    /// they keep what they know of those that are gone. Its first `pristine` tokens follow from each other alone.
+    pub(crate) fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>, pristine: usize) {
         for RopeTable { rope, numbers } in &mut self.ropes {
             rope.fill_back(&mut numbers[..rope.len()], tokens.len());
         }
@@ -460,7 +460,7 @@ impl Ops {
         };
         let mut keys = KeyShift { team: &mut self.team, scratch: &mut self.head, turn: &turn };
         for state in self.states.iter_mut() {
-            state.forget(segment, tokens.clone(), &mut keys);
+            state.forget(segment, tokens.clone(), pristine, &mut keys);
         }
     }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::machine::Machine;
 use crate::model::{Adapter, Attached, Context, Model};
 use crate::sampler::{Breakers, Sampler, SamplerOptions};
-use crate::state::{CacheTypes, PAGE, Segment};
+use crate::state::{CacheTypes, Cut, PAGE, Segment};
 use crate::team::Team;
 use crate::tokenizer::Special;
 pub(crate) use decoding::Decoding;
@@ -295,7 +295,7 @@ impl Sequences {
             Some(attached) => attached.scale = scale,
             None => member.adapters.push(Attached { adapter: adapter.clone(), scale }),
         }
-        member.adapters_changed();
+        self.adapters_changed(place);
         Ok(())
     }
 
@@ -310,7 +310,7 @@ impl Sequences {
         member.adapters.retain(|attached| !attached.adapter.is(adapter));
         let was_there = member.adapters.len() < count;
         if was_there {
-            member.adapters_changed();
+            self.adapters_changed(place);
         }
         Ok(was_there)
     }
@@ -421,12 +421,19 @@ impl Sequences {
     /// # Errors
     /// [`SessionError::NoSequence`].
     pub fn truncate(&mut self, id: SequenceId, len: usize) -> Result<(), SessionError> {
+        self.cut(id, usize::MAX, len)
+    }
+
+    /// The same of a sequence that was fed so many tokens, and then some that nobody may notice, as drafts.
+    pub(crate) fn cut(&mut self, id: SequenceId, fed: usize, len: usize) -> Result<(), SessionError> {
         let place = self.place(id)?;
-        if len >= self.members[place].tokens.len() {
+        let member = &self.members[place];
+        if len >= member.tokens.len() {
             return Ok(());
         }
+        let cut = Cut { fed: fed.min(member.tokens.len()), pristine: member.pristine(), len };
         self.hand_over(id, len);
-        self.context.ops.states.iter_mut().for_each(|state| state.truncate(place, len));
+        self.context.ops.states.iter_mut().for_each(|state| state.truncate(place, &cut));
         let member = &mut self.members[place];
         member.tokens.truncate(len);
         member.worked = member.worked.min(len);
@@ -446,7 +453,7 @@ impl Sequences {
     /// [`SessionError::NoSequence`].
     pub fn drop_waiting(&mut self, id: SequenceId) -> Result<usize, SessionError> {
         let worked = self.members[self.place(id)?].worked;
-        self.truncate(id, worked)?;
+        self.cut(id, worked, worked)?;
         Ok(worked)
     }
 
@@ -467,9 +474,10 @@ impl Sequences {
         }
         // What a long cut left nothing of is there again before any of it moves.
         self.work_again(id)?;
-        while self.members[place].waiting() > 0 {
-            self.advance(&mut (), LogitsOf::Ends)?;
-        }
+        self.catch_up(place)?;
+        let pristine = self.members[place].pristine();
+        self.go_back(place, self.context.ops.states.resume_to_forget(place, len, pristine));
+        self.catch_up(place)?;
         self.hand_over(id, tokens.start);
         let first = tokens.start / PAGE;
         let shared = |page: &&u32| self.pages.is_shared(**page);
@@ -477,7 +485,7 @@ impl Sequences {
         (first..self.members[place].pages.len()).for_each(|page| self.own_page(place, page));
         let member = &mut self.members[place];
         let segment = Segment { sequence: place, start: len, tokens: 0, pages: &member.pages };
-        self.context.ops.forget(&segment, tokens.clone());
+        self.context.ops.forget(&segment, tokens.clone(), member.pristine());
         member.first_after_gap = Some(member.pristine().min(tokens.start));
         member.tokens.drain(tokens);
         member.worked = member.tokens.len();
@@ -495,6 +503,22 @@ impl Sequences {
     /// change at any moment, and changes no bit of the results. While it is 0 the work rests.
     pub fn limit_threads(&mut self, limit: Arc<AtomicUsize>) {
         self.context.ops.limit_threads(limit);
+    }
+
+    /// What a sequence holds was not worked out with the adapters of now.
+    fn adapters_changed(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        let len = member.tokens.len();
+        member.first_after_gap = (len > 0).then_some(0);
+        self.context.ops.states.iter_mut().for_each(|state| state.part(place, len));
+    }
+
+    /// Works until no token of a member waits.
+    fn catch_up(&mut self, place: usize) -> Result<(), SessionError> {
+        while self.members[place].waiting() > 0 {
+            self.advance(&mut (), LogitsOf::Ends)?;
+        }
+        Ok(())
     }
 
     /// Tokens of a sequence that wait to be worked on.
@@ -551,10 +575,5 @@ impl Member {
     /// As [`Sequences::pristine`].
     fn pristine(&self) -> usize {
         self.first_after_gap.unwrap_or(self.tokens.len())
-    }
-
-    /// What the sequence holds was not worked out with the adapters of now.
-    fn adapters_changed(&mut self) {
-        self.first_after_gap = (!self.tokens.is_empty()).then_some(0);
     }
 }

@@ -345,9 +345,9 @@ impl Session {
     /// Keeps the first `len` tokens alone, those that wait and drafts not among them.
     fn keep(&mut self, len: usize) {
         self.drafted.clear();
-        self.len = len;
         // The only member is there.
-        let _ = self.sequences.truncate(self.id, len);
+        let _ = self.sequences.cut(self.id, self.len.max(len), len);
+        self.len = len;
     }
 
     /// Takes back the drafts that nobody has accepted.

@@ -121,22 +121,26 @@ impl Sequences {
     }
 
     /// Has those tokens of a member wait again whose successors look back at what is gone, as after a long cut.
-    pub(super) fn resume(&mut self, place: usize) {
+    fn resume(&mut self, place: usize) {
+        let member = &self.members[place];
+        self.go_back(place, self.context.ops.states.resume(place, member.worked, member.pristine()));
+    }
+
+    /// Has the tokens of a member from `start` on wait again.
+    pub(super) fn go_back(&mut self, place: usize, start: usize) {
         let member = &mut self.members[place];
-        let start = self.context.ops.states.resume(place, member.worked, member.pristine());
         if start < member.worked {
             // What is worked on again follows from all that is before it.
             (member.worked, member.first_after_gap) = (start, None);
+            if !self.queue.contains(&place) {
+                self.queue.push(place);
+            }
         }
     }
 
-    /// The same for a sequence that may have no others that wait.
+    /// As [`resume`](Self::resume), of a sequence that may have no others that wait.
     pub(super) fn work_again(&mut self, id: SequenceId) -> Result<(), SessionError> {
-        let place = self.place(id)?;
-        self.resume(place);
-        if self.members[place].waiting() > 0 && !self.queue.contains(&place) {
-            self.queue.push(place);
-        }
+        self.resume(self.place(id)?);
         Ok(())
     }
 

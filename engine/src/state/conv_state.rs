@@ -2,12 +2,17 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::recent::Recent;
-use super::{KeyShift, PAGE, Segment, SequenceState, StateRoom, read_flag};
+use super::{Cut, KeyShift, PAGE, Segment, SequenceState, StateRoom, TAKEN_BACK, read_flag};
 use crate::arena::{Arena, Buf, OutOfMemory};
 
-/// Positions of a sequence whose inputs are at hand: those that are looked back at, behind as many as are taken back at
-/// once where draft tokens were wrong.
+/// Positions of a sequence whose inputs are at hand.
 const RECENT: usize = 64;
+
+/// Those of them that a sequence may be cut by, with what is looked back at, wherever it goes on from; the others are behind
+/// as many drafts as are ever taken back at once.
+const KEPT: usize = RECENT - TAKEN_BACK;
+
+const _: () = assert!(KEPT > ConvSpec::MOST);
 
 /// What a layer with a short convolution needs kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +48,7 @@ impl ConvSpec {
             layers,
             ring: arena.buf(sequences.saturating_mul(layers.saturating_mul(RECENT * stride)))?,
             ends: arena.buf(pages.saturating_mul(end))?,
-            recent: Recent::new(positions, sequences, self.lookback, RECENT, RECENT),
+            recent: Recent::new(positions, sequences, self.lookback, KEPT, RECENT),
             shifts,
             zeros: arena.buf(stride)?,
         }))
@@ -147,18 +152,35 @@ impl SequenceState for ConvState {
     }
 
     fn resume(&self, sequence: usize, len: usize, pristine: usize) -> usize {
-        match self.recent.reaches(sequence, len, pristine) {
+        match self.recent.has(sequence, len) {
             true => len,
             false => len.min(pristine) / PAGE * PAGE,
         }
     }
 
-    fn truncate(&mut self, sequence: usize, len: usize) {
-        self.recent.truncate(sequence, len);
+    fn resume_to_forget(&self, sequence: usize, len: usize, pristine: usize) -> usize {
+        match self.recent.lacks(sequence, len, pristine) {
+            None => self.resume(sequence, len, pristine),
+            Some(first) => (first + self.spec.lookback).min(pristine) / PAGE * PAGE,
+        }
     }
 
-    fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>, _: &mut KeyShift<'_>) {
-        self.recent.forget(segment.sequence, &tokens);
+    fn truncate(&mut self, sequence: usize, cut: &Cut) {
+        self.recent.truncate(sequence, cut);
+    }
+
+    fn part(&mut self, sequence: usize, len: usize) {
+        self.recent.part(sequence, len);
+    }
+
+    fn forget(
+        &mut self,
+        segment: &Segment<'_>,
+        tokens: Range<usize>,
+        pristine: usize,
+        _: &mut KeyShift<'_>,
+    ) {
+        self.recent.forget(segment.sequence, &tokens, segment.start, pristine);
         self.shifts[segment.sequence] += tokens.len();
     }
 

@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use super::kv_store::{KvStore, SLOTS_SAVED};
 use super::window_cache::WindowCache;
-use super::{KeyShift, PAGE, Segment, SequenceState, StateId, StateRoom, States};
+use super::{Cut, KeyShift, PAGE, Segment, SequenceState, StateId, StateRoom, States};
 use crate::arena::{Arena, OutOfMemory};
 
 /// What a layer with attention needs kept.
@@ -118,9 +118,15 @@ impl SequenceState for KvCache {
         len
     }
 
-    fn truncate(&mut self, _: usize, _: usize) {}
+    fn truncate(&mut self, _: usize, _: &Cut) {}
 
-    fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>, keys: &mut KeyShift<'_>) {
+    fn forget(
+        &mut self,
+        segment: &Segment<'_>,
+        tokens: Range<usize>,
+        _pristine: usize,
+        keys: &mut KeyShift<'_>,
+    ) {
         let (slots, count) = (Slots::Pages(segment.pages), tokens.len());
         let moves = (tokens.end..segment.start).map(|from| (slots.of(from), slots.of(from - count)));
         self.store.relocate(moves, self.rope, keys);

@@ -25,6 +25,9 @@ pub use kv_store::{CacheType, CacheTypes};
 /// Positions that a page of the cache holds: those whose attention is worked out together.
 pub(crate) const PAGE: usize = SPAN;
 
+/// Positions that a sequence goes back by at most where nobody may notice: those of drafts that turned out wrong.
+pub(crate) const TAKEN_BACK: usize = 32;
+
 /// Consecutive tokens of one sequence in a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment<'a> {
@@ -42,6 +45,17 @@ impl Segment<'_> {
     pub(crate) fn end(&self) -> usize {
         self.start + self.tokens
     }
+}
+
+/// How a sequence is cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// Tokens that it was fed until now, whether or not they were worked on. Drafts that nobody accepted are not among them.
+    pub(crate) fed: usize,
+    /// The first of them, which follow from each other alone.
+    pub(crate) pristine: usize,
+    /// How many it keeps.
+    pub(crate) len: usize,
 }
 
 /// What the layers of one kind keep of all sequences.
@@ -62,11 +76,26 @@ pub(crate) trait SequenceState: Any + Send {
     /// at `len`, or before it where what the next token looks back at is gone.
     fn resume(&self, sequence: usize, len: usize, pristine: usize) -> usize;
 
-    /// Forgets all of a sequence behind its first `len` tokens.
-    fn truncate(&mut self, sequence: usize, len: usize);
+    /// The same so that [`forget`](Self::forget) finds all that it is to move.
+    fn resume_to_forget(&self, sequence: usize, len: usize, pristine: usize) -> usize {
+        self.resume(sequence, len, pristine)
+    }
 
-    /// Takes `tokens` out of a sequence, which ends where the segment starts: those behind move up.
-    fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>, keys: &mut KeyShift<'_>);
+    /// Forgets all of a sequence behind its first tokens.
+    fn truncate(&mut self, sequence: usize, cut: &Cut);
+
+    /// From here on the tokens of a sequence, which are so many, do not follow from each other alone.
+    fn part(&mut self, _sequence: usize, _len: usize) {}
+
+    /// Takes `tokens` out of a sequence, which ends where the segment starts and whose first `pristine` follow from each
+    /// other alone: those behind move up.
+    fn forget(
+        &mut self,
+        segment: &Segment<'_>,
+        tokens: Range<usize>,
+        pristine: usize,
+        keys: &mut KeyShift<'_>,
+    );
 
     /// Gives one sequence what another one keeps of its first `len` tokens, beside the pages.
     fn share(&mut self, from: usize, to: usize, len: usize);
@@ -189,6 +218,12 @@ impl States {
                 _ => return start,
             }
         }
+    }
+
+    /// The same before tokens of the sequence are forgotten: see [`SequenceState::resume_to_forget`].
+    pub(crate) fn resume_to_forget(&self, sequence: usize, len: usize, pristine: usize) -> usize {
+        let earliest = self.iter().map(|state| state.resume_to_forget(sequence, len, pristine)).min();
+        self.resume(sequence, earliest.unwrap_or(len), pristine)
     }
 
     /// The state of a layer that knows its kind.

@@ -1,12 +1,14 @@
 use std::ops::Range;
 
-use super::Segment;
+use super::{Cut, Segment};
 
 /// Which positions of each sequence are still at hand where only the last ones are kept, in a ring.
 ///
-/// Behind the last position `kept` ones are promised, however the tokens were cut into batches. The ring has room for more,
-/// as a batch writes over the oldest ones before it is through. What is there by that chance may only save work that would
-/// come to the same: see [`Recent::reaches`].
+/// As long as the tokens of a sequence all follow from each other, whatever is gone can be worked out again, and comes to
+/// the same. Behind a gap it cannot: there bits depend on what is still at hand, so that must not depend on batches, on
+/// what was worked on yet, or on what came from other sequences. So the last `kept` positions before the longest end that a
+/// sequence had are promised, by the tokens that it was fed, and nothing else counts; the ring has room for as many drafts
+/// more as are ever taken back, and for what a batch writes over.
 pub(super) struct Recent {
     /// Positions before its own that a token looks back at.
     lookback: usize,
@@ -20,7 +22,7 @@ pub(super) struct Recent {
 #[derive(Clone, Default)]
 pub(super) struct Held {
     positions: Range<usize>,
-    /// The first of them that is promised.
+    /// The first one that is promised behind a gap, as of the last cut behind it.
     promised: usize,
 }
 
@@ -44,13 +46,6 @@ impl Recent {
         len == 0 || (positions.start <= self.first(len) && len <= positions.end)
     }
 
-    /// The same, but of a sequence whose tokens do not all follow from each other, the `pristine` first alone: what these
-    /// look back at is not what it would be if they were worked on again, so only what is promised counts.
-    pub(super) fn reaches(&self, sequence: usize, len: usize, pristine: usize) -> bool {
-        let promised = len <= pristine || self.held[sequence].promised <= self.first(len);
-        self.has(sequence, len) && (len == 0 || promised)
-    }
-
     /// The first position that is looked back at from behind `len` tokens.
     pub(super) fn first(&self, len: usize) -> usize {
         len.saturating_sub(self.lookback)
@@ -64,47 +59,72 @@ impl Recent {
     /// A segment is begun: its positions take the place of the oldest. What it starts from is there, or is put there now.
     pub(super) fn begin(&mut self, segment: &Segment<'_>) {
         let &Segment { sequence, start, .. } = segment;
-        let held = match self.has(sequence, start) {
-            true => self.held[sequence].clone(),
-            false => Held { positions: self.looked_at(start), promised: self.first(start) },
+        let first = match self.has(sequence, start) {
+            true => self.held[sequence].positions.start.min(start),
+            false => self.first(start),
         };
-        let first = held.positions.start.min(start).max(segment.end().saturating_sub(self.ring));
-        self.held[sequence] = Held { positions: first..start.max(first), promised: held.promised.min(start) };
+        let first = first.max(segment.end().saturating_sub(self.ring));
+        self.held[sequence].positions = first..start.max(first);
     }
 
     /// A segment's positions are there.
     pub(super) fn finish(&mut self, segment: &Segment<'_>) {
-        let (held, end) = (&mut self.held[segment.sequence], segment.end());
-        held.positions.end = end;
-        held.promised = held.promised.max(end.saturating_sub(self.kept));
+        self.held[segment.sequence].positions.end = segment.end();
     }
 
-    pub(super) fn truncate(&mut self, sequence: usize, len: usize) {
-        let Held { positions, promised } = &mut self.held[sequence];
-        *positions = positions.start.min(len)..positions.end.min(len);
-        *promised = len.min(*promised);
+    /// Behind a gap, what is looked back at from the cut is there as it was promised, or nothing is.
+    pub(super) fn truncate(&mut self, sequence: usize, cut: &Cut) {
+        let &Cut { fed, pristine, len } = cut;
+        let promised = self.promised(sequence, fed, pristine);
+        let (first, held) = (self.first(len), &mut self.held[sequence]);
+        if len <= pristine {
+            held.promised = 0;
+        } else if promised <= first {
+            held.promised = promised;
+        } else {
+            *held = Held { positions: len..len, promised: len };
+        }
+        held.positions = held.positions.start.min(len)..held.positions.end.min(len);
     }
 
-    /// Takes some tokens out of a sequence: those behind them that are there move up, and they alone are there then.
-    /// Returns where they were.
-    pub(super) fn forget(&mut self, sequence: usize, tokens: &Range<usize>) -> Range<usize> {
-        let Held { positions, promised } = self.held[sequence].clone();
-        // Only what is promised, so that batches do not matter.
-        let moved = positions.start.max(promised).max(tokens.end)..positions.end;
-        self.held[sequence] = match moved.is_empty() {
-            true => Held::default(),
-            false => {
-                let first = moved.start - tokens.len();
-                Held { positions: first..moved.end - tokens.len(), promised: first }
-            }
-        };
+    /// The first position that is promised of a sequence of `len` tokens, of which the first `pristine` follow from each
+    /// other alone.
+    fn promised(&self, sequence: usize, len: usize, pristine: usize) -> usize {
+        let last = len.saturating_sub(self.kept);
+        if pristine < len { last.max(self.held[sequence].promised) } else { last }
+    }
+
+    /// Of a sequence of which all is there that the next token looks back at: what else has to be, before tokens are
+    /// forgotten. That is the first position of what is promised, where it is not there.
+    pub(super) fn lacks(&self, sequence: usize, len: usize, pristine: usize) -> Option<usize> {
+        let promised = self.promised(sequence, len, pristine);
+        (promised < self.held[sequence].positions.start).then_some(promised)
+    }
+
+    /// The tokens of a sequence no longer follow from each other alone, those that it is fed from now on from all of them.
+    pub(super) fn part(&mut self, sequence: usize, len: usize) {
+        self.held[sequence].promised = self.first(len);
+    }
+
+    /// Takes some tokens out of a sequence of `len`: those behind them that are promised move up, and they alone are there
+    /// then. Returns where they were.
+    pub(super) fn forget(
+        &mut self,
+        sequence: usize,
+        tokens: &Range<usize>,
+        len: usize,
+        pristine: usize,
+    ) -> Range<usize> {
+        let moved = self.promised(sequence, len, pristine).max(tokens.end)..len;
+        let first = moved.start - tokens.len();
+        self.held[sequence] = Held { positions: first..len - tokens.len(), promised: first };
         moved
     }
 
     /// Has a sequence know what another one does of its first `len` positions.
     pub(super) fn share(&mut self, from: usize, to: usize, len: usize) {
         self.held[to] = self.held[from].clone();
-        self.truncate(to, len);
+        self.truncate(to, &Cut { fed: len, pristine: len, len });
     }
 
     /// What is looked back at from behind `len` tokens is there, or nothing is.

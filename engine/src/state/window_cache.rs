@@ -4,7 +4,7 @@ use std::ops::Range;
 use super::kv_cache::{AttentionCache, AttentionSpec, Placement, Slots};
 use super::kv_store::{KvStore, SLOTS_SAVED, starts};
 use super::recent::Recent;
-use super::{KeyShift, PAGE, Segment, SequenceState, StateRoom, read_flag};
+use super::{Cut, KeyShift, PAGE, Segment, SequenceState, StateRoom, TAKEN_BACK, read_flag};
 use crate::arena::{Arena, OutOfMemory};
 
 /// The keys and values of a sliding window (Beltagy et al. 2020, arXiv 2004.05150): of each sequence the last positions
@@ -157,15 +157,25 @@ impl SequenceState for WindowCache {
 
     fn resume(&self, sequence: usize, len: usize, pristine: usize) -> usize {
         let Anchor { kept, .. } = self.anchors[sequence];
-        match self.rings.recent.reaches(sequence, len, pristine) {
+        match self.rings.recent.has(sequence, len) {
             true => len,
             false if kept <= len.min(pristine) => kept,
             false => 0,
         }
     }
 
-    fn truncate(&mut self, sequence: usize, len: usize) {
-        self.rings.recent.truncate(sequence, len);
+    fn resume_to_forget(&self, sequence: usize, len: usize, pristine: usize) -> usize {
+        let Anchor { kept, .. } = self.anchors[sequence];
+        match self.rings.recent.lacks(sequence, len, pristine) {
+            None => self.resume(sequence, len, pristine),
+            Some(first) if kept <= pristine && self.rings.recent.first(kept) <= first => kept,
+            Some(_) => 0,
+        }
+    }
+
+    fn truncate(&mut self, sequence: usize, cut: &Cut) {
+        let len = cut.len;
+        self.rings.recent.truncate(sequence, cut);
         let reached = self.rings.recent.has(sequence, len);
         let anchor = &mut self.anchors[sequence];
         anchor.truncate(len);
@@ -174,11 +184,21 @@ impl SequenceState for WindowCache {
         }
     }
 
-    fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>, keys: &mut KeyShift<'_>) {
+    fn part(&mut self, sequence: usize, len: usize) {
+        self.rings.recent.part(sequence, len);
+    }
+
+    fn forget(
+        &mut self,
+        segment: &Segment<'_>,
+        tokens: Range<usize>,
+        pristine: usize,
+        keys: &mut KeyShift<'_>,
+    ) {
         let (sequence, count) = (segment.sequence, tokens.len());
         self.anchors[sequence].truncate(tokens.start);
         let before = self.rings.slots(sequence);
-        let moved = self.rings.recent.forget(sequence, &tokens);
+        let moved = self.rings.recent.forget(sequence, &tokens, segment.start, pristine);
         // Whole pages move by what they count from, so that keys move by less than a page within a ring that goes round.
         if self.rings.copied > 0 {
             let turn = &mut self.rings.turns[sequence];
@@ -238,3 +258,5 @@ impl SequenceState for WindowCache {
 
 /// What a ring is saved in begins where its pages do.
 const _: () = assert!(PAGE.is_multiple_of(SLOTS_SAVED));
+/// Behind what is kept the ring has room for drafts.
+const _: () = assert!(PAGE >= TAKEN_BACK);

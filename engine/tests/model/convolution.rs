@@ -55,24 +55,6 @@ fn a_session_goes_on_wherever_it_was_cut() {
     }
 }
 
-/// What a cut is behind was worked on or not: tokens that are forgotten afterwards leave the same.
-#[test]
-fn a_long_cut_changes_nothing_of_what_is_forgotten_then() {
-    let (model, text) = (model(), text(LEN));
-    for (fed, cut) in [(162, 97), (97, 97), (600, 300), (301, 300)] {
-        let mut session = model.session(&options()).unwrap();
-        session.feed(&text[..fed]).unwrap();
-        session.truncate(cut);
-        session.forget(0..7);
-        session.feed(&text[..1]).unwrap();
-        let mut whole = model.session(&options().batch(1)).unwrap();
-        whole.feed(&text[..cut]).unwrap();
-        whole.forget(0..7);
-        whole.feed(&text[..1]).unwrap();
-        assert!(bits(&session) == bits(&whole), "{fed} tokens, cut to {cut}");
-    }
-}
-
 #[test]
 fn a_saved_state_has_what_is_looked_back_at() {
     let (model, text) = (model(), text(LEN));

@@ -10,6 +10,7 @@ mod answer;
 mod bits;
 mod context;
 mod convolution;
+mod cuts;
 mod families;
 mod forgetting;
 #[cfg(feature = "grammar")]

@@ -1,3 +1,5 @@
+use crate::state::TAKEN_BACK;
+
 /// How many drafts pay, by what passes take and by how likely a draft is right.
 ///
 /// With n drafts, each right with chance c if those before it are, a pass comes to 1 + c + … + cⁿ tokens. What it takes
@@ -15,7 +17,7 @@ pub(super) struct Pace {
 }
 
 /// Drafts at a time, at most.
-pub(crate) const MOST: usize = 31;
+pub(crate) const MOST: usize = TAKEN_BACK - 1;
 /// Drafts of a try.
 const TRIED: usize = 2;
 /// The part of the time that tries may cost.
