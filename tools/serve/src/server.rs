@@ -80,6 +80,7 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(&Started)) -> Result<()> 
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(KEEP_ALIVE)
         .thread_name("http")
         .enable_all()
         .build()
@@ -106,6 +107,9 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(&Started)) -> Result<()> 
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
 }
+
+/// How long a thread that reads and writes files waits for more to do, before it ends and gives back what it took.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Threads for connections. They only parse and write; models have threads of their own.
 const HTTP_THREADS: usize = 2;
