@@ -398,13 +398,7 @@ impl Products for Maddubs {
         x: [&[[i8; 4]; G]; T],
         range: Range,
     ) -> [__m256i; T] {
-        // As many steps as 16 bits hold: 2 · 15 · 127 · 8 and so on stay below 2¹⁵.
-        let steps = match range {
-            Range::U4 => G,
-            Range::U5 => 4,
-            Range::U6 => 2,
-            Range::S8 => 1,
-        };
+        let steps = range.products_in_i16(G);
         // SAFETY: `self` proves AVX2.
         unsafe {
             let ones = _mm256_set1_epi16(1);

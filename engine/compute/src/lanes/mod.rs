@@ -14,6 +14,8 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod ssse3;
 #[cfg(test)]
 mod tests;
 mod tier;
@@ -35,6 +37,20 @@ pub(crate) enum Range {
     U6,
     /// -128 to 127.
     S8,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Range {
+    /// Of how many groups, of `all`, the sums of two products each fit 16 bits: 2 · 15 · 127 · 8 and so on stay below 2¹⁵.
+    #[inline(always)]
+    const fn products_in_i16(self, all: usize) -> usize {
+        match self {
+            Range::U4 => all,
+            Range::U5 => 4,
+            Range::U6 => 2,
+            Range::S8 => 1,
+        }
+    }
 }
 
 /// Weights in groups of four of each row, unpacked when they are asked for. Who has registers for those of some rows

@@ -93,6 +93,30 @@ fn floats<L: ByteLanes>(l: L) {
     }
 }
 
+/// Products and sums that come to something else when they are rounded twice, as by way of double precision.
+fn sums_near_the_middle<L: ByteLanes>(l: L) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    let power = |exponent: i32| 2f32.powi(exponent);
+    let mut random = Random(13);
+    for round in 0..if cfg!(miri) { 4 } else { 2000 } {
+        // (1 + d)(1 − d) is short of 1 by d², which double precision has no place for beside a number of 2²⁴.
+        let shift = (round % 100) - 50;
+        let d: [f32; 16] = std::array::from_fn(|_| power(-13 - (random.bits() % 7) as i32));
+        let a: [f32; 16] = std::array::from_fn(|i| (1.0 + d[i]) * power(shift));
+        let b: [f32; 16] = std::array::from_fn(|i| if i % 3 == 0 { 1.0 + d[i] } else { 1.0 - d[i] });
+        let c: [f32; 16] = std::array::from_fn(|_| {
+            let whole = ((1 << 23) + random.bits() % (1 << 23)) as f32;
+            whole * power(shift + 1) * if random.bits() % 2 == 0 { -1.0 } else { 1.0 }
+        });
+        assert_eq!(p.out(l.fma(p.f(&a), p.f(&b), p.f(&c))), s.out(Scalar.fma(a, b, c)), "{a:?} {b:?} {c:?}");
+        // And where the sum is subnormal, or nearly so.
+        let tiny = power(-126 + shift % 8);
+        let (b, c) = (b.map(|x| x * tiny), c.map(|x| x * power(-151 - shift + shift % 3)));
+        let a = a.map(|x| x * power(-shift));
+        assert_eq!(p.out(l.fma(p.f(&a), p.f(&b), p.f(&c))), s.out(Scalar.fma(a, b, c)), "{a:?} {b:?} {c:?}");
+    }
+}
+
 fn integers<L: ByteLanes>(l: L) {
     let (p, s) = (Pair(l), Pair(Scalar));
     for a in vectors() {
@@ -264,6 +288,7 @@ impl Op for Everything {
 
     fn run<L: Tier>(self, l: L) {
         floats(l);
+        sums_near_the_middle(l);
         integers(l);
         loads(l);
         bytes(l);

@@ -78,7 +78,7 @@ fn multiply(kernels: Kernels, weights: &Panels, x: &[f32], output: Output) -> Ve
 #[test]
 fn the_tiers_that_must_be_here_are() {
     #[cfg(target_arch = "x86_64")]
-    const TIERS: &[&str] = &["avx2", "avx-vnni", "avx512-vnni"];
+    const TIERS: &[&str] = &["ssse3", "avx2", "avx-vnni", "avx512-vnni"];
     #[cfg(target_arch = "aarch64")]
     const TIERS: &[&str] = &["neon", "neon-dotprod", "neon-i8mm"];
     let here: Vec<_> = all().map(Kernels::name).collect();

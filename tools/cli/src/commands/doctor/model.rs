@@ -16,8 +16,18 @@ pub(super) struct Features {
     pub(super) missing: Vec<&'static str>,
 }
 
-const X86: [&str; 9] =
-    ["avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"];
+const X86: [&str; 10] = [
+    "ssse3",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx_vnni",
+    "avx512f",
+    "avx512bw",
+    "avx512dq",
+    "avx512vl",
+    "avx512_vnni",
+];
 const ARM: [&str; 7] = ["asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"];
 
 impl Features {

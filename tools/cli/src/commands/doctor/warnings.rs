@@ -20,9 +20,12 @@ pub(super) fn warnings(report: &Report, under_voltage: bool) -> Vec<String> {
 fn tiers(tiers: &Tiers) -> Option<String> {
     match tiers.available.first() {
         Some(&"scalar") if cfg!(target_arch = "x86_64") => Some(
-            "this CPU lacks AVX2 or FMA: there are no kernels for what it has, and it computes one number at a time"
+            "this CPU lacks SSSE3: there are no kernels for what it has, and it computes one number at a time"
                 .into(),
         ),
+        Some(&"ssse3") if tiers.chosen == "ssse3" => {
+            Some("this CPU lacks AVX2, FMA or F16C: sums that are rounded once take several instructions".into())
+        }
         Some(&"scalar") => Some("there are no kernels for this CPU's vector instructions".into()),
         Some(&"neon") if tiers.chosen == "neon" => {
             Some("this CPU has no instruction for dot products (dotprod, from Armv8.2 on)".into())
@@ -154,6 +157,7 @@ mod tests {
         assert_eq!(of(&["avx2", "scalar"], "avx2"), None);
         assert!(of(&["avx2", "scalar"], "scalar").unwrap().contains("avx2 is the fastest"));
         assert!(of(&["scalar"], "scalar").unwrap().contains("no kernels"));
+        assert!(of(&["ssse3", "scalar"], "ssse3").unwrap().contains("lacks AVX2"));
         assert!(of(&["neon", "scalar"], "neon").unwrap().contains("no instruction for dot products"));
         assert_eq!(of(&["neon-dotprod", "neon", "scalar"], "neon-dotprod"), None);
     }
