@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use super::Scheduler;
 use crate::error::Error;
 use crate::model::Adapter;
-use crate::sequences::{SequenceId, SessionError, StateError, StateFile};
+use crate::sequences::{Restored, SequenceId, SessionError, StateError, StateFile};
 use crate::state::PAGE;
 
 impl Scheduler {
@@ -79,8 +79,8 @@ impl Scheduler {
         let found = StateFile::check(state)?;
         let id = self.join(adapters)?;
         loop {
-            match self.sequences.restore_from(id, &found, state) {
-                Ok(()) => break,
+            match self.sequences.restore_from(id, &found, state, Restored::State) {
+                Ok(_) => break,
                 // What no room would be enough for costs no other its place.
                 Err(StateError::TooLong { .. })
                     if !self.idle.is_empty() && found.tokens() <= self.sequences.context() =>

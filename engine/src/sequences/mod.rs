@@ -26,7 +26,7 @@ pub use error::SessionError;
 pub(crate) use options::For;
 pub use options::{SequencesOptions, SessionOptions, WhenFull};
 use pages::Pages;
-pub(crate) use saved_state::StateFile;
+pub(crate) use saved_state::{Restored, StateFile};
 pub use saved_state::{STATE_MAGIC, SavedHead, StateError};
 pub use session::{Generation, Session};
 pub use speculation::{Score, Speculation};

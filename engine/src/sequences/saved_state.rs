@@ -24,7 +24,7 @@ pub enum StateError {
     #[error("cannot be read: {0}")]
     Unreadable(ErrorKind),
     /// A state of other weights or of another shape.
-    #[error("the state of a session of another model")]
+    #[error("the state of a session of another model, or with other adapters")]
     OtherModel,
     /// A state whose keys or values are kept in other types.
     #[error("saved with a cache of {found}, expected {expected}")]
@@ -163,6 +163,14 @@ impl Header {
     fn logits(&self, expected: &Expected) -> usize {
         if self.has_logits { expected.vocabulary } else { 0 }
     }
+}
+
+/// What of a state is taken up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// All but the logits.
+    State,
+    WithLogits,
 }
 
 /// A state in a file that was found to be whole.
@@ -347,14 +355,16 @@ impl Sequences {
         Ok(saved.logits().next().is_some())
     }
 
-    /// Takes up a saved state piece by piece, so that it is not in memory twice, but for the logits that it may have. One that
-    /// changed after it was [checked](StateFile::check) leaves the sequence with nothing.
+    /// Takes up a saved state piece by piece, so that it is not in memory twice; whether it has logits, which are those of
+    /// number 0 then, if they are wanted. One that changed after it was [checked](StateFile::check) leaves the sequence with
+    /// nothing.
     pub(crate) fn restore_from(
         &mut self,
         id: SequenceId,
         state: &StateFile,
         file: &mut (impl Read + Seek),
-    ) -> Result<(), StateError> {
+        logits: Restored,
+    ) -> Result<bool, StateError> {
         let (expected, StateFile { header }) = (self.expected(id), state);
         header.fits(&expected)?;
         file.rewind().map_err(unreadable)?;
@@ -362,20 +372,42 @@ impl Sequences {
         let mut numbers = vec![[0; 4]; header.tokens];
         io::copy(&mut (&mut body).take(HEADER as u64), &mut io::sink()).map_err(unreadable)?;
         body.read_exact(numbers.as_flattened_mut()).map_err(unreadable)?;
-        let logits = 4 * header.logits(&expected) as u64;
-        io::copy(&mut (&mut body).take(logits), &mut io::sink()).map_err(unreadable)?;
         if numbers.iter().any(|&token| u32::from_le_bytes(token) as usize >= expected.vocabulary) {
             return Err(StateError::Damaged);
         }
         self.begin_restored(id, numbers.into_iter().map(u32::from_le_bytes), header.pristine);
+        let has_logits = header.has_logits && logits == Restored::WithLogits;
+        let logits = match has_logits {
+            true => self.read_logits(&mut body),
+            false => {
+                let logits = 4 * header.logits(&expected) as u64;
+                io::copy(&mut (&mut body).take(logits), &mut io::sink()).map(drop)
+            }
+        };
         let segment = Self::restored(id, &self.members);
         let states = &mut self.context.ops.states;
-        let read = states.iter_mut().try_for_each(|state| state.load(&segment, &mut body));
+        let read =
+            logits.and_then(|()| states.iter_mut().try_for_each(|state| state.load(&segment, &mut body)));
         let whole = read.map_err(unreadable).and_then(|()| body.check());
         if whole.is_err() {
             let _ = self.truncate(id, 0);
         }
-        whole
+        whole.map(|()| has_logits)
+    }
+
+    /// Reads the logits of number 0.
+    fn read_logits(&mut self, from: &mut impl Read) -> io::Result<()> {
+        let logits = self.context.buffers.logits_mut(0, self.model.vocabulary());
+        for logit in logits.iter_mut() {
+            let mut bytes = [0; 4];
+            from.read_exact(&mut bytes)?;
+            *logit = f32::from_le_bytes(bytes);
+        }
+        self.not_finite.clear();
+        if !finite(logits) {
+            self.not_finite.push(0);
+        }
+        Ok(())
     }
 
     /// What a state must be of that is to be taken up by a sequence.

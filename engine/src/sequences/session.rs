@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::decoding::{Decoding, End};
 use super::speculation::{Score, Speculation};
 use super::step::LogitsOf;
-use super::{For, SequenceId, Sequences, SessionOptions, StateError, WhenFull};
+use super::{For, Restored, SequenceId, Sequences, SessionOptions, StateError, StateFile, WhenFull};
 use crate::grammar::Constraint;
 use crate::model::{Adapter, Model, Observer};
 use crate::sampler::{Sampler, SamplerOptions};
@@ -285,6 +285,23 @@ impl Session {
         self.len = self.sequences.position(self.id).unwrap_or(0);
         self.logits = has_logits.then_some(0);
         Ok(())
+    }
+
+    /// The same from a file, a piece at a time: it is read twice, and in memory only once. A file that changes meanwhile
+    /// leaves the session with nothing.
+    ///
+    /// # Errors
+    /// As for [`Session::restore`], and what cannot be read.
+    pub fn restore_from(&mut self, state: &mut (impl Read + Seek)) -> Result<(), StateError> {
+        let found = StateFile::check(state)?;
+        let restored = self.sequences.restore_from(self.id, &found, state, Restored::WithLogits);
+        let held = self.sequences.position(self.id).unwrap_or(0);
+        if restored.is_ok() || held == 0 {
+            self.drafted.clear();
+            self.len = held;
+            self.logits = (restored == Ok(true)).then_some(0);
+        }
+        restored.map(drop)
     }
 
     /// Generates at most `limit` tokens from where the session stands, until the model ends its turn. The sampler's

@@ -173,13 +173,7 @@ impl SequenceState for ConvState {
         self.recent.part(sequence, len);
     }
 
-    fn forget(
-        &mut self,
-        segment: &Segment<'_>,
-        tokens: Range<usize>,
-        pristine: usize,
-        _: &mut KeyShift<'_>,
-    ) {
+    fn forget(&mut self, segment: &Segment<'_>, tokens: Range<usize>, pristine: usize, _: &mut KeyShift<'_>) {
         self.recent.forget(segment.sequence, &tokens, segment.start, pristine);
         self.shifts[segment.sequence] += tokens.len();
     }

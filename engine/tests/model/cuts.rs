@@ -7,7 +7,9 @@ use crate::parts::{Parts, family, ids_in};
 use proptest::prelude::*;
 use siskin::gguf::write::OwnedValue;
 use siskin::sampler::SamplerOptions;
-use siskin::{CacheType, Model, SequenceId, Sequences, SequencesOptions, Session, SessionOptions, Speculation};
+use siskin::{
+    CacheType, Model, SequenceId, Sequences, SequencesOptions, Session, SessionOptions, Speculation,
+};
 
 const CONTEXT: usize = 2048;
 
@@ -20,7 +22,8 @@ static MODELS: LazyLock<[(Model, Vec<u32>); 3]> = LazyLock::new(|| {
             parts = parts.key(&format!("{name}.attention.sliding_window"), Some(OwnedValue::U32(window)));
         }
         // Not the same again and again.
-        let ids = ids_in(&family(name)).into_iter().cycle().enumerate().map(|(i, id)| (id + i as u32 / 60) % 128);
+        let ids =
+            ids_in(&family(name)).into_iter().cycle().enumerate().map(|(i, id)| (id + i as u32 / 60) % 128);
         (Model::from_gguf(&parts.gguf()).unwrap(), ids.take(CONTEXT).collect())
     };
     [long("lfm2", None), long("gemma3", Some(40)), long("gemma3", Some(900))]

@@ -1,13 +1,14 @@
 //! Answers as they come from a worker, in no API's own words.
 
 use crate::audit::Record;
+use crate::http::Told;
 use crate::models::Loaded;
 use crate::refusal::Refusal;
 use crate::tools::call_id;
 use crate::worker::Event;
 use serde_json::{Map, Value};
 use siskin::tool_calls::{ToolPiece, ToolReader};
-use siskin::{Channel, Ending, Logprobs};
+use siskin::{Channel, Ending};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(crate) enum Delta {
     /// More of the arguments of the call with this number, a text that is JSON once it is whole.
     Arguments(usize, String),
     /// A token of either, for whoever asked for probabilities.
-    Token(u32, Box<Logprobs>),
+    Token(u32, Arc<Told>),
     /// There is no more.
     Over(Outcome),
 }
@@ -43,7 +44,7 @@ pub(crate) enum Finish {
     Stop,
     /// The model ended its turn with calls of tools.
     ToolCalls,
-    /// There were as many tokens as were asked for, or as the context has room for.
+    /// There were as many tokens as were asked for, or as the context has room for; or a stop string cut a call.
     Length,
 }
 
@@ -125,12 +126,14 @@ impl Answers {
                 Event::Token(token, logprobs) => Delta::Token(token, logprobs),
                 Event::Over(over) => {
                     self.unfinished -= 1;
-                    let mut has_calls = false;
+                    let (mut has_calls, mut is_cut) = (false, false);
                     if let Some(reader) = self.readers.get_mut(index) {
                         reader.finish(|piece| self.waiting.push_back((index, read(piece))));
-                        has_calls = reader.calls() > 0;
+                        (has_calls, is_cut) = (reader.calls() > 0, reader.is_cut());
                     }
                     let finish = match over.ending {
+                        // A stop string came in the midst of a call.
+                        Ending::Complete if is_cut => Finish::Length,
                         Ending::Complete if has_calls => Finish::ToolCalls,
                         Ending::Complete => Finish::Stop,
                         Ending::Limit | Ending::ContextFull => Finish::Length,
@@ -196,7 +199,7 @@ pub(crate) struct Whole {
     pub(crate) text: String,
     pub(crate) thoughts: String,
     pub(crate) calls: Vec<Call>,
-    pub(crate) logprobs: Vec<(u32, Logprobs)>,
+    pub(crate) logprobs: Vec<(u32, Arc<Told>)>,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -220,7 +223,7 @@ impl Answers {
                         call.arguments.push_str(&more);
                     }
                 }
-                Delta::Token(token, logprobs) => whole.logprobs.push((token, *logprobs)),
+                Delta::Token(token, logprobs) => whole.logprobs.push((token, logprobs)),
                 Delta::Over(outcome) => whole.outcome = Some(outcome),
             }
         }

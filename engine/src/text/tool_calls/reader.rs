@@ -39,6 +39,8 @@ pub struct ToolReader {
     told_behind: usize,
     /// Of each call, how many bytes of its arguments were told.
     calls: Vec<usize>,
+    /// Whether the answer ended before the arguments of its last call did.
+    is_cut: bool,
 }
 
 /// What there is of an answer.
@@ -67,7 +69,7 @@ impl ToolReader {
             Arguments::Tags => tools.iter().map(texts).collect(),
             Arguments::Json | Arguments::Python | Arguments::Escapes => Vec::new(),
         };
-        Self { form, texts, seen: String::new(), told: 0, told_behind: 0, calls: Vec::new() }
+        Self { form, texts, seen: String::new(), told: 0, told_behind: 0, calls: Vec::new(), is_cut: false }
     }
 
     /// Takes up more of the answer.
@@ -86,9 +88,17 @@ impl ToolReader {
         self.calls.len()
     }
 
+    /// Whether the answer [ended](Self::finish) in the midst of a call, by a limit or a stop string: the arguments of the last
+    /// one are no JSON then.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     fn tell_new(&mut self, is_over: bool, mut tell: impl FnMut(ToolPiece)) {
-        let Self { form, texts, seen, told, told_behind, calls } = self;
+        let Self { form, texts, seen, told, told_behind, calls, is_cut } = self;
         let reading = read(form, texts, seen, is_over);
+        let is_json = |call: &Call| serde_json::from_str::<serde_json::Value>(&call.arguments).is_ok();
+        *is_cut = is_over && reading.calls.last().is_some_and(|last| !is_json(last));
         let mut tell_text = |told: &mut usize, up_to: usize| {
             if let Some(text) = seen.get(*told..up_to).filter(|text| !text.is_empty()) {
                 tell(ToolPiece::Text(text.to_owned()));

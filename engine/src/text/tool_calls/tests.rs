@@ -31,6 +31,8 @@ fn read<'t>(
     let mut reader = ToolReader::new(syntax, &[tool("f", OF_F)]);
     pieces.into_iter().for_each(|piece| reader.push(piece, &mut take_up));
     reader.finish(&mut take_up);
+    let is_cut = calls.last().is_some_and(|(_, arguments)| serde_json::from_str::<Json>(arguments).is_err());
+    assert_eq!(reader.is_cut(), is_cut, "{calls:?}");
     (text, calls)
 }
 

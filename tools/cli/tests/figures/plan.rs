@@ -97,6 +97,26 @@ fn a_plan_of_a_model_that_counts_is_what_is_measured() {
     assert!(line.contains("out of memory"), "{line}");
 }
 
+/// A prompt that was kept is read into the cache a piece at a time: it is never there beside it.
+#[test]
+fn a_prompt_from_a_file_is_in_memory_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let sizes = ["-c", "2000", "-t", "2", "--cache-type", "f32"];
+    let planned = number(&plan(&sizes), "peak_bytes");
+    let prompt = "light ".repeat(1900);
+    let asked = ["--raw", "-p", &prompt, "-n", "1", "--prompt-cache", text(&state)];
+    let [written, read] = [(); 2].map(|()| peak(&[&["run"], &sizes[..], &asked].concat()));
+    let kept = state.metadata().unwrap().len();
+    assert!(kept > planned / 5, "{kept} bytes are too few to tell, of {planned}");
+    for measured in [written, read] {
+        assert!(
+            measured as f64 <= 1.05 * planned as f64,
+            "{measured} measured, {planned} planned, {kept} kept"
+        );
+    }
+}
+
 #[test]
 fn caches_grow_with_sessions_contexts_and_types() {
     let model = goldens().join("gqa.gguf");

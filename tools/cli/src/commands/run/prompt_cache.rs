@@ -3,9 +3,9 @@
 use crate::terminal::{self, note};
 use anyhow::{Context, Result, bail};
 use siskin::{Answer, STATE_MAGIC, Session, StateError};
-use siskin_kit::{Inputs, Output, read_at_most};
+use siskin_kit::{Inputs, Output};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
 /// Reads the prompt that `answer` is asked. What it begins with in common with the one whose state is in the file at `path`
@@ -43,11 +43,11 @@ fn restore(session: &mut Session, path: &Path) -> Result<()> {
             return Ok(());
         }
         Ok(found) if found.len() > most(session) => Err(StateError::Foreign),
-        Ok(_) => Ok(read_at_most(path, most(session)).with_context(|| name.to_string())?),
+        Ok(_) => Ok(File::open(path).with_context(|| name.to_string())?),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).context(name.to_string()),
     };
-    match state.and_then(|state| session.restore(&state)) {
+    match state.and_then(|state| session.restore_from(&mut BufReader::new(state))) {
         Ok(()) => Ok(()),
         // It may be anything, also what somebody cannot do without.
         Err(error @ StateError::Foreign) => {
