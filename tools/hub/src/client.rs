@@ -4,26 +4,28 @@ use crate::address::Address;
 use crate::digest::as_sha256;
 use crate::settings::Settings;
 use crate::shown::shown;
+use crate::stop::Stop;
 use anyhow::{Error, anyhow};
 use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::http::HeaderMap;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, BodyReader, ProxyProtocol};
 
 /// Redirects in a row, as in browsers.
 const REDIRECTS: usize = 20;
-/// Times that a server is asked again when it fails and nothing came meanwhile.
+/// Times that a server is asked again when it fails and hardly anything came meanwhile.
 const TRIES: u32 = 5;
 /// The longest that a server may ask us to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What asks servers.
 pub(crate) struct Client<'s> {
-    settings: &'s Settings,
+    pub(crate) settings: &'s Settings,
+    stop: &'s Stop,
     roots: OnceCell<RootCerts>,
     /// Whether any server has answered, so that there is a network.
     reached: Cell<bool>,
@@ -105,33 +107,29 @@ impl Response {
 }
 
 impl<'s> Client<'s> {
-    pub(crate) fn new(settings: &'s Settings) -> Client<'s> {
-        Client { settings, roots: OnceCell::new(), reached: Cell::new(false) }
+    pub(crate) fn new(settings: &'s Settings, stop: &'s Stop) -> Client<'s> {
+        Client { settings, stop, roots: OnceCell::new(), reached: Cell::new(false) }
     }
 
-    /// What `work` comes to, which is begun again while its failures pass and `progress` says that something came.
+    /// What `work` comes to, which is begun again after a pause while its failures pass. There are as many tries again as at
+    /// first where `progress` says that enough came since it was asked last: it must be so that it says that only so often.
     pub(crate) fn patiently<T>(
         &self,
-        mut progress: impl FnMut() -> u64,
+        mut progress: impl FnMut() -> bool,
         mut waiting: impl FnMut(&str, Duration),
         mut work: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (mut last, mut tries) = (progress(), 0);
+        let mut tries = 0;
         loop {
+            self.go_on()?;
             let (said, wait) = match work() {
                 Err(Failure::Passing { said, wait }) => (said, wait),
                 done => return done,
             };
-            let now = progress();
-            if now > last {
+            if progress() {
                 tries = 0;
             }
-            last = now;
-            // What was cut off is gone on with at once.
-            let own = match tries {
-                0 if now > 0 => Duration::ZERO,
-                _ => self.settings.wait.saturating_mul(1 << tries.min(TRIES)),
-            };
+            let own = self.settings.wait.saturating_mul(1 << tries.min(TRIES));
             let wait = wait.map_or(own, |wait| wait.max(own));
             if wait > LONGEST_WAIT {
                 return Err(anyhow!("{said}: try again in {} s", wait.as_secs()).into());
@@ -141,7 +139,29 @@ impl<'s> Client<'s> {
             }
             tries += 1;
             waiting(&said, wait);
-            thread::sleep(wait);
+            self.pause(wait)?;
+        }
+    }
+
+    /// Fails where whoever wanted it does not want it any more.
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        if self.stop.is_set() {
+            return Err(anyhow!("it was stopped"));
+        }
+        Ok(())
+    }
+
+    /// Waits, unless it is stopped meanwhile.
+    fn pause(&self, wait: Duration) -> Result<(), Error> {
+        const GLANCE: Duration = Duration::from_millis(100);
+        let end = Instant::now() + wait;
+        loop {
+            self.go_on()?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(GLANCE));
         }
     }
 

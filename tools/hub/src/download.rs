@@ -9,9 +9,15 @@ use indicatif::ProgressBar;
 use siskin_kit::GrowingFile;
 use std::cell::Cell;
 use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
 
 /// What GGUF files begin with.
 const MAGIC: &[u8] = b"GGUF";
+/// What must have come beyond all that was there before, so that a server is asked as often again as at first: a part of the
+/// file, or so many bytes of a large one.
+const PROGRESS: (u64, u64) = (128, 1 << 20);
+/// Bytes a second that must come on average, within the time that a server may say nothing.
+const LEAST_RATE: u64 = 1 << 10;
 
 /// A file on its way.
 struct Download<'d> {
@@ -68,18 +74,29 @@ pub(crate) fn download(
 impl Download<'_> {
     /// Fetches until all is there.
     fn fetch(&mut self, mut answer: Option<Response>) -> Result<(), Failure> {
-        let came = Cell::new(0);
+        let (part, most) = PROGRESS;
+        let enough = (self.remote.bytes / part).min(most).max(1);
+        let furthest = Cell::new(self.growing.length());
+        let counted = Cell::new(furthest.get());
+        // It is true at most `part` times, or once for so many bytes.
+        let progress = || {
+            let is_enough = furthest.get() - counted.get() >= enough;
+            if is_enough {
+                counted.set(furthest.get());
+            }
+            is_enough
+        };
         let bar = self.bar.clone();
         let waiting = |said: &str, wait: std::time::Duration| match wait.as_secs() {
             0 => {}
             seconds => bar.set_message(format!("{said}: again in {seconds} s")),
         };
         let client = self.client;
-        client.patiently(|| came.get(), waiting, || self.piece(answer.take(), &came))
+        client.patiently(progress, waiting, || self.piece(answer.take(), &furthest))
     }
 
-    /// Fetches what one answer gives. `came` counts the bytes.
-    fn piece(&mut self, answer: Option<Response>, came: &Cell<u64>) -> Result<(), Failure> {
+    /// Fetches what one answer gives. `furthest` is how much of the file there was at most.
+    fn piece(&mut self, answer: Option<Response>, furthest: &Cell<u64>) -> Result<(), Failure> {
         let from = self.growing.length();
         if from == self.remote.bytes {
             return Ok(());
@@ -107,7 +124,7 @@ impl Download<'_> {
             self.validator = answer.validator();
         }
         self.bar.set_message("");
-        self.copy(&mut answer, came)
+        self.copy(&mut answer, furthest)
     }
 
     /// Whether an answer is to what was asked.
@@ -147,8 +164,9 @@ impl Download<'_> {
     }
 
     /// Takes what comes, and never more than was announced.
-    fn copy(&mut self, answer: &mut Response, came: &Cell<u64>) -> Result<(), Failure> {
+    fn copy(&mut self, answer: &mut Response, furthest: &Cell<u64>) -> Result<(), Failure> {
         let mut buffer = vec![0; 1 << 17];
+        let mut pace = Pace::new(self.client.settings.silence);
         loop {
             let left = self.remote.bytes - self.growing.length();
             if left == 0 {
@@ -168,8 +186,37 @@ impl Download<'_> {
             self.growing.append(bytes)?;
             self.digest.update(bytes, &self.remote.proof);
             self.bar.inc(count as u64);
-            came.set(came.get() + count as u64);
+            furthest.set(furthest.get().max(self.growing.length()));
+            self.client.go_on()?;
+            if !pace.is_kept(count) {
+                return Err(again("hardly anything comes any more"));
+            }
         }
+    }
+}
+
+/// How fast bytes come: a server that gives one now and then would never be done.
+struct Pace {
+    window: Duration,
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(window: Duration) -> Pace {
+        Pace { window, since: Instant::now(), bytes: 0 }
+    }
+
+    /// Whether they come fast enough, these `count` included.
+    fn is_kept(&mut self, count: usize) -> bool {
+        self.bytes += count as u64;
+        let elapsed = self.since.elapsed();
+        if elapsed < self.window {
+            return true;
+        }
+        let is_kept = self.bytes >= LEAST_RATE.saturating_mul(elapsed.as_secs());
+        (self.since, self.bytes) = (Instant::now(), 0);
+        is_kept
     }
 }
 
@@ -220,6 +267,14 @@ mod tests {
         ] {
             assert_eq!(range_of(header), None, "{header}");
         }
+    }
+
+    #[test]
+    fn what_hardly_comes_is_as_nothing() {
+        let window = Duration::from_secs(1);
+        let begun = |bytes| Pace { window, since: Instant::now() - window, bytes };
+        assert!(!begun(0).is_kept(1) && !begun(1000).is_kept(20));
+        assert!(begun(1000).is_kept(100) && Pace::new(window).is_kept(1));
     }
 
     #[test]

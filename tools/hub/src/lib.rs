@@ -20,10 +20,12 @@ mod remote;
 mod repository;
 mod settings;
 mod shown;
+mod stop;
 mod store;
 
 pub use address::Address;
 pub use name::{HubName, Name};
 pub use pull::{Options, Pulled, pull};
 pub use settings::Settings;
+pub use stop::Stop;
 pub use store::{Found, Model, Part, Removed, Store};

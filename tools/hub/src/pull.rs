@@ -7,6 +7,7 @@ use crate::name::{HubName, Name};
 use crate::remote::{Remote, RemoteFile, local_name, set_of};
 use crate::repository;
 use crate::settings::Settings;
+use crate::stop::Stop;
 use crate::store::{Described, Found, Model, Part, Store};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use indicatif::{DecimalBytes, ProgressBar};
@@ -24,6 +25,8 @@ pub struct Options {
     pub sha256: Option<String>,
     /// A bar on which progress is told, in bytes, in place of one on standard error.
     pub bar: Option<ProgressBar>,
+    /// What ends it before it is done.
+    pub stop: Stop,
 }
 
 /// What came of it.
@@ -59,7 +62,7 @@ pub fn pull(
         };
         return Ok(Pulled { model, was_here: true });
     }
-    let client = Client::new(settings);
+    let client = Client::new(settings, &options.stop);
     let mut remote = match name {
         Name::Hub(name) if options.sha256.is_some() => {
             bail!("{name}: a SHA-256 can be given for an address; the hub says its own")
@@ -118,7 +121,7 @@ fn ask(client: &Client<'_>, address: &Address, options: &Options) -> Result<Remo
     let mut files = Vec::new();
     for address in addresses {
         let answer = client.patiently(
-            || 0,
+            || false,
             |_, _| (),
             || client.get(Request { address: &address, from: 0, validator: None }),
         );
@@ -171,18 +174,32 @@ fn fetch(
         growing.push(one);
     }
     let kept = growing.iter().fold(0u64, |sum, file| sum.saturating_add(file.length()));
-    check_room(folder.path(), remote.bytes().saturating_sub(kept))?;
-    let bar = progress_of(remote, kept, bar, note);
-    let mut hashes = Vec::new();
-    for (file, growing) in remote.files.iter_mut().zip(&mut growing) {
-        let called = file.file.clone();
-        let hash = download(client, file, growing, &bar).map_err(|failure| match (failure, of_hub) {
-            (failure @ Failure::Refused(_), Some(name)) => repository::explain(settings, name, failure),
-            (failure, _) => Error::from(failure).context(format!("{name}: {called}")),
-        })?;
-        hashes.push(hash);
-    }
-    bar.finish_and_clear();
+    let mut grow = || {
+        check_room(folder.path(), remote.bytes().saturating_sub(kept))?;
+        let bar = progress_of(remote, kept, bar, note);
+        let mut hashes = Vec::new();
+        for (file, growing) in remote.files.iter_mut().zip(&mut growing) {
+            let called = file.file.clone();
+            let hash = download(client, file, growing, &bar).map_err(|failure| match (failure, of_hub) {
+                (failure @ Failure::Refused(_), Some(name)) => repository::explain(settings, name, failure),
+                (failure, _) => Error::from(failure).context(format!("{name}: {called}")),
+            })?;
+            hashes.push(hash);
+        }
+        bar.finish_and_clear();
+        Ok(hashes)
+    };
+    let hashes = match grow() {
+        Ok(hashes) => hashes,
+        Err(error) => {
+            let of_use = remote.files.iter().zip(&growing).any(|(f, one)| certain(f) && one.length() > 0);
+            if !of_use {
+                // That it fails is told, and not that it leaves something.
+                let _ = folder.discard();
+            }
+            return Err(error);
+        }
+    };
     let quantization = match check(folder.path(), remote) {
         Ok(quantization) => quantization,
         Err(error) => {

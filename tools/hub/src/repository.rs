@@ -42,7 +42,7 @@ struct Lfs {
 pub(crate) fn look_up(client: &Client<'_>, settings: &Settings, name: &HubName) -> Result<Remote> {
     let address = settings.of_hub(&format!("api/models/{}?blobs=true", name.repository()))?;
     let answer = client.patiently(
-        || 0,
+        || false,
         |_: &str, _: Duration| (),
         || {
             let response = client.get(Request { address: &address, from: 0, validator: None })?;

@@ -2,8 +2,10 @@
 
 use super::User;
 use super::hub::{Repository, model};
-use super::server::Reply;
+use super::server::{Reply, Request, Server};
+use siskin_hub::{Name, Options, pull};
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "hf.co/Org/Repo";
@@ -23,6 +25,58 @@ fn what_was_cut_is_gone_on_with() {
     assert_eq!(ranges.len(), 7);
     assert_eq!((ranges[0].as_str(), ranges[6].as_str()), ("bytes=10000-", "bytes=70000-"));
     assert!(hub.seen().iter().skip(2).all(|request| request.header("if-range") == Some("\"same\"")));
+}
+
+/// Bytes that came before already are no progress, and hardly any are too little.
+#[test]
+fn a_server_that_always_cuts_early_is_given_up() {
+    let cut = |request: &Request, cut| Reply { cut: Some(cut), ..Reply::file(request, &model()) };
+    let begun = Instant::now();
+    let anew = Server::start(move |_| Reply { cut: Some(8), ..Reply::status(200).body(model()) });
+    let parts = Server::start(move |request| cut(request, 1).with("etag", "\"same\""));
+    let empty = Server::start(move |request| cut(request, 0));
+    for (server, tries) in [(&anew, 6), (&parts, 6), (&empty, 6)] {
+        let user = User::of(server);
+        let said = user.refusal(&format!("{}/m.gguf", server.address()));
+        assert!(said.ends_with("the connection was cut, also when asked again"), "{said}");
+        assert_eq!(server.seen().len(), tries);
+    }
+    // Each time a pause, and each twice as long.
+    assert!(begun.elapsed() >= Duration::from_millis(3 * 62), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_pull_can_be_stopped() {
+    let server = Server::start(|_| Reply::status(503));
+    let user = User::of(&server);
+    let name = Name::parse(&format!("{}/m.gguf", server.address())).unwrap().unwrap();
+    let options = Options::default();
+    let stop = options.stop.clone();
+    let settings = user.settings().waiting(Duration::from_secs(2));
+    let begun = Instant::now();
+    let pulling = thread::spawn({
+        let store = user.store();
+        move || pull(&store, &name, &settings, &options, &|_| ()).map(|_| ()).unwrap_err().to_string()
+    });
+    while server.seen().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    stop.set();
+    let said = pulling.join().unwrap();
+    assert!(said.contains("m.gguf"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn what_is_refused_leaves_nothing() {
+    let huge = |_: &Request| Reply { announced: Some(1 << 60), ..Reply::status(200) };
+    let junk = |_: &Request| Reply::status(200).body("hello".repeat(100));
+    for server in [Server::start(huge), Server::start(junk)] {
+        let user = User::of(&server);
+        user.refusal(&format!("{}/m.gguf", server.address()));
+        let growing = user.store().folder().join("growing");
+        assert_eq!(fs::read_dir(growing).unwrap().count(), 0);
+    }
 }
 
 #[test]
