@@ -113,6 +113,9 @@ impl Answers {
                 self.unfinished = 0;
                 return Err(Refusal::internal("the model's thread has ended"));
             };
+            if let Event::Piece(..) = event {
+                self.record.came(index);
+            }
             let delta = match event {
                 Event::Piece(Channel::Text, text) => match self.readers.get_mut(index) {
                     Some(reader) => {

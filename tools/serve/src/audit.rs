@@ -3,9 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "the log's files are written and rotated here")]
 
 use crate::answers::{Finish, Outcome};
-use crate::keys::Client;
+use crate::keys::{Client, Reserved};
 use crate::models::Loaded;
 use crate::options::{AuditOptions, LogFormat};
+use crate::refusal::Refusal;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use siskin::AnswerLimits;
@@ -134,7 +135,10 @@ fn append(path: &Path) -> io::Result<File> {
 
 /// What a request's answers depend on. Each answer is written down when it is over, or when nobody waits for it any more.
 pub(crate) struct Record {
-    client: Client,
+    /// What the key has for them.
+    reserved: Reserved,
+    /// Pieces of answers that are not over, each of about a token.
+    pieces: Vec<usize>,
     model: Arc<Loaded>,
     prompt_tokens: usize,
     seed: u64,
@@ -158,7 +162,10 @@ pub(crate) struct Manner<'a> {
 }
 
 impl Record {
-    /// The record of `count` answers to a prompt.
+    /// The record of `count` answers to a prompt, which are among those of the key from now on.
+    ///
+    /// # Errors
+    /// More than the key may have.
     pub(crate) fn new(
         audit: Option<&Arc<Audit>>,
         client: &Client,
@@ -166,7 +173,10 @@ impl Record {
         prompt: &[u32],
         manner: &Manner<'_>,
         count: usize,
-    ) -> Self {
+    ) -> Result<Self, Refusal> {
+        let room = model.context.saturating_sub(prompt.len());
+        let longest = manner.limits.tokens.map_or(room, |tokens| tokens.min(room));
+        let reserved = client.reserve(count, prompt.len().saturating_add(longest.saturating_mul(count)))?;
         let audit = audit.map(|audit| {
             let mut common = common(client, model, prompt, manner);
             if audit.texts {
@@ -177,20 +187,32 @@ impl Record {
             }
             (Arc::clone(audit), common)
         });
-        Self {
-            client: Arc::clone(client),
+        Ok(Self {
+            reserved,
+            pieces: vec![0; count],
             model: Arc::clone(model),
             prompt_tokens: prompt.len(),
             seed: manner.seed,
             unfinished: (0..count).collect(),
             audit,
+        })
+    }
+
+    /// Takes up that a piece of an answer came.
+    pub(crate) fn came(&mut self, index: usize) {
+        if let Some(pieces) = self.pieces.get_mut(index) {
+            *pieces += 1;
         }
+    }
+
+    /// Tokens of the prompt, for the first of its answers.
+    fn prompt_of(&self, index: usize) -> usize {
+        if index == 0 { self.prompt_tokens } else { 0 }
     }
 
     /// Takes up that an answer is over.
     pub(crate) fn over(&mut self, index: usize, outcome: &Outcome) {
-        let prompt = if index == 0 { self.prompt_tokens } else { 0 };
-        self.client.count(prompt + outcome.tokens);
+        self.reserved.count(self.prompt_of(index) + outcome.tokens);
         self.unfinished.retain(|&other| other != index);
         let Some((audit, common)) = &self.audit else { return };
         let finish = match outcome.finish {
@@ -229,6 +251,13 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        // Who goes away has used what came.
+        for &index in &self.unfinished {
+            let pieces = self.pieces.get(index).copied().unwrap_or_default();
+            if pieces > 0 {
+                self.reserved.count(self.prompt_of(index) + pieces);
+            }
+        }
         if let Some((audit, common)) = &self.audit {
             for &index in &self.unfinished {
                 audit.write(&Value::Object(self.line(common, index, "broken off")));

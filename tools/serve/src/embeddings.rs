@@ -50,8 +50,9 @@ impl Server {
             texts.push(tokens);
         }
         model.worker.check_room(texts.len())?;
-        let (sender, mut events) = mpsc::unbounded_channel();
         let all: usize = texts.iter().map(Vec::len).sum();
+        let mut reserved = client.reserve(1, all)?;
+        let (sender, mut events) = mpsc::unbounded_channel();
         let mut vectors = vec![Vec::new(); texts.len()];
         for (index, tokens) in texts.into_iter().enumerate() {
             let task = Task::Embed { tokens, adapters: adapters.clone() };
@@ -78,7 +79,7 @@ impl Server {
                 None => return Err(Refusal::internal("the model's thread has ended")),
             }
         }
-        client.count(all);
+        reserved.count(all);
         Ok(Embeddings { name, vectors, tokens: all, loading, all: asked.elapsed() })
     }
 }

@@ -30,7 +30,7 @@ struct Key {
 /// How much a key may ask. None: as much as it wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Limits {
-    /// Requests that are answered at a time.
+    /// Answers that are worked on, or wait, at a time.
     parallel: Option<usize>,
     requests_per_minute: Option<u32>,
     /// Tokens of prompts and answers.
@@ -40,7 +40,10 @@ struct Limits {
 /// What a key has used.
 #[derive(Debug, Default)]
 struct Used {
+    /// Answers at a time.
     parallel: usize,
+    /// Tokens that these may take yet, at most.
+    reserved: u64,
     /// Requests that it may begin now, as far as they were counted, and when that was.
     requests: Option<(f64, Instant)>,
     /// Tokens, and since when they are counted.
@@ -50,10 +53,19 @@ struct Used {
 /// Who asks: those of one client wait for each other before those of others do.
 pub(crate) type Client = Arc<Visitor>;
 
-/// Somebody who may ask. As long as it lives, it counts among those of its key that ask at a time.
+/// Somebody who may ask.
 pub(crate) struct Visitor {
     keys: Arc<Keys>,
     name: Arc<str>,
+    limits: Limits,
+}
+
+/// What is kept for a request of a key, until it is over: its answers are among those at a time, and the tokens that they may
+/// take at most are as if they were used.
+pub(crate) struct Reserved {
+    client: Client,
+    answers: usize,
+    tokens: u64,
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -92,9 +104,17 @@ impl Keys {
     /// No key or a wrong one, and one that has asked for as much as it may.
     pub(crate) fn admit(self: &Arc<Self>, key: Option<&str>, otherwise: &str) -> Result<Visitor, Refusal> {
         let (name, limits) = self.find(key, otherwise)?;
+        self.change(&name, |used| used.begin(limits, Instant::now())).unwrap_or(Ok(()))?;
+        Ok(Visitor { keys: Arc::clone(self), name, limits })
+    }
+
+    /// Changes what a key has used. Without keys nothing is counted, as addresses come and go.
+    fn change<T>(&self, name: &Arc<str>, change: impl FnOnce(&mut Used) -> T) -> Option<T> {
+        if !self.are_wanted() {
+            return None;
+        }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.entry(Arc::clone(&name)).or_default().begin(limits, Instant::now())?;
-        Ok(Visitor { keys: Arc::clone(self), name })
+        Some(change(used.entry(Arc::clone(name)).or_default()))
     }
 
     fn find(&self, key: Option<&str>, otherwise: &str) -> Result<(Arc<str>, Limits), Refusal> {
@@ -120,56 +140,90 @@ impl Visitor {
         &self.name
     }
 
-    /// Counts tokens that were read or answered.
-    pub(crate) fn count(&self, tokens: usize) {
-        let mut used = self.keys.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((count, _)) = used.get_mut(&self.name).and_then(|used| used.tokens.as_mut()) {
-            *count = count.saturating_add(tokens as u64);
-        }
+    /// Keeps places for so many answers, and the tokens that a request may take at most, until it is over.
+    ///
+    /// # Errors
+    /// More answers at a time than the key may have, and more tokens than are left of the day's.
+    pub(crate) fn reserve(self: &Arc<Self>, answers: usize, tokens: usize) -> Result<Reserved, Refusal> {
+        let tokens = tokens as u64;
+        let reserve = |used: &mut Used| used.reserve(self.limits, answers, tokens, Instant::now());
+        self.keys.change(&self.name, reserve).unwrap_or(Ok(()))?;
+        Ok(Reserved { client: Arc::clone(self), answers, tokens })
     }
 }
 
-impl Drop for Visitor {
+impl Reserved {
+    /// Counts tokens that were read or answered.
+    pub(crate) fn count(&mut self, tokens: usize) {
+        let tokens = tokens as u64;
+        let kept = tokens.min(self.tokens);
+        self.tokens -= kept;
+        self.client.keys.change(&self.client.name, |used| {
+            used.reserved = used.reserved.saturating_sub(kept);
+            if let Some((count, _)) = &mut used.tokens {
+                *count = count.saturating_add(tokens);
+            }
+        });
+    }
+}
+
+impl Drop for Reserved {
     fn drop(&mut self) {
-        let mut used = self.keys.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = used.get_mut(&self.name) {
-            used.parallel = used.parallel.saturating_sub(1);
-        }
-        // Addresses come and go where there are no keys.
-        if !self.keys.are_wanted() {
-            used.retain(|_, used| used.parallel > 0);
-        }
+        self.client.keys.change(&self.client.name, |used| {
+            used.parallel = used.parallel.saturating_sub(self.answers);
+            used.reserved = used.reserved.saturating_sub(self.tokens);
+        });
     }
 }
 
 impl Used {
     /// Counts a request that begins now.
     fn begin(&mut self, limits: Limits, now: Instant) -> Result<(), Refusal> {
-        let busy = |said: String, after: Duration| {
-            Err(Refusal { retry_after: Some(after), ..Refusal::new(Reason::Busy, said) })
-        };
-        if let Some(most) = limits.parallel.filter(|&most| self.parallel >= most) {
-            return busy(format!("the key may have {most} requests at a time"), Duration::from_secs(1));
-        }
-        let (tokens, since) = self.tokens.filter(|(_, since)| now - *since < DAY).unwrap_or((0, now));
-        if let Some(most) = limits.tokens_per_day.filter(|&most| tokens >= most) {
-            let said = format!("the key may use {most} tokens a day, and has used {tokens}");
-            return busy(said, DAY.saturating_sub(now - since));
-        }
         if let Some(most) = limits.requests_per_minute {
             let rate = f64::from(most) / 60.0;
             let (left, then) = self.requests.unwrap_or((f64::from(most), now));
             let left = (left + rate * (now - then).as_secs_f64()).min(f64::from(most));
             if left < 1.0 {
                 let said = format!("the key may begin {most} requests a minute");
-                return busy(said, Duration::from_secs_f64((1.0 - left) / rate));
+                return Err(busy(said, Duration::from_secs_f64((1.0 - left) / rate)));
             }
             self.requests = Some((left - 1.0, now));
         }
-        self.tokens = Some((tokens, since));
-        self.parallel += 1;
         Ok(())
     }
+
+    /// Keeps places for answers, and tokens.
+    fn reserve(&mut self, limits: Limits, answers: usize, tokens: u64, now: Instant) -> Result<(), Refusal> {
+        if let Some(most) = limits.parallel {
+            if answers > most {
+                let said = format!("the key may have {most} answers at a time, and {answers} are asked for");
+                return Err(Refusal::invalid(said));
+            }
+            if self.parallel.saturating_add(answers) > most {
+                let said = format!("the key may have {most} answers at a time");
+                return Err(busy(said, Duration::from_secs(1)));
+            }
+        }
+        let (count, since) = self.tokens.filter(|(_, since)| now - *since < DAY).unwrap_or((0, now));
+        if let Some(most) = limits.tokens_per_day {
+            let used = count.saturating_add(self.reserved);
+            if used.saturating_add(tokens) > most {
+                let said = format!(
+                    "the key may use {most} tokens a day, of which {used} are used or kept for answers under way, and \
+                     this request may take {tokens}, prompt and answers"
+                );
+                return Err(busy(said, DAY.saturating_sub(now - since)));
+            }
+        }
+        self.tokens = Some((count, since));
+        self.parallel = self.parallel.saturating_add(answers);
+        self.reserved = self.reserved.saturating_add(tokens);
+        Ok(())
+    }
+}
+
+fn busy(said: String, after: Duration) -> Refusal {
+    Refusal { retry_after: Some(after), ..Refusal::new(Reason::Busy, said) }
 }
 
 /// Reads a file of keys.
@@ -201,11 +255,10 @@ fn read(path: &str, value: Json) -> Result<Key> {
     ensure!(!name.is_empty(), "{path}.name: expected a text that is not empty");
     let printable = secret.bytes().all(|byte| byte.is_ascii_graphic());
     ensure!(secret.len() >= LEAST && printable, "{path}.key: expected {LEAST} or more printable characters");
-    const COUNT: &str = "a whole number of at least 1";
     let limits = Limits {
-        parallel: fields.whole("parallel", COUNT)?.filter(|&most| most > 0),
-        requests_per_minute: fields.whole("requests_per_minute", COUNT)?.filter(|&most| most > 0),
-        tokens_per_day: fields.whole("tokens_per_day", COUNT)?.filter(|&most| most > 0),
+        parallel: limit(&mut fields, "parallel")?,
+        requests_per_minute: limit(&mut fields, "requests_per_minute")?,
+        tokens_per_day: limit(&mut fields, "tokens_per_day")?,
     };
     match fields.rest().first() {
         Some((name, value)) => bail!(
@@ -215,6 +268,14 @@ fn read(path: &str, value: Json) -> Result<Key> {
         ),
         None => Ok(Key { name: name.into(), secret, limits }),
     }
+}
+
+/// A limit; none is no limit, and 0 would be a key that nobody can use.
+fn limit<T: TryFrom<i128>>(fields: &mut Object, name: &str) -> Result<Option<T>> {
+    fields.typed(name, "a whole number of at least 1", |value| match value {
+        Json::Integer(number) if *number > 0 => T::try_from(*number).ok(),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -251,35 +312,65 @@ mod tests {
             |limits: &str| keys(&format!(r#"{{"keys": [{{"name": "a", "key": "12345678", {limits}}}]}}"#));
         let ask = |keys: &Arc<Keys>| keys.admit(Some("12345678"), "");
         let parallel = limited(r#""parallel": 2"#);
-        let (one, two) = (ask(&parallel).unwrap(), ask(&parallel).unwrap());
-        assert_eq!(refused(ask(&parallel)).message, "the key may have 2 requests at a time");
+        let visitor = Arc::new(ask(&parallel).unwrap());
+        let refusal = |reserved: Result<Reserved, Refusal>| reserved.err().unwrap();
+        let (one, two) = (visitor.reserve(1, 5).unwrap(), visitor.reserve(1, 5).unwrap());
+        let refused_now = refusal(visitor.reserve(1, 5));
+        assert_eq!(
+            (refused_now.reason, refused_now.message.as_str()),
+            (Reason::Busy, "the key may have 2 answers at a time")
+        );
+        // Who asks for none is not among them.
+        assert!(ask(&parallel).is_ok());
         drop(one);
-        let _three = ask(&parallel).unwrap();
+        let _three = visitor.reserve(1, 5).unwrap();
         drop(two);
+        assert_eq!(refusal(visitor.reserve(3, 5)).reason, Reason::Invalid);
         let minute = limited(r#""requests_per_minute": 2"#);
         assert!(ask(&minute).is_ok() && ask(&minute).is_ok());
         let after = refused(ask(&minute)).retry_after.unwrap();
         assert!(after > Duration::from_secs(25) && after <= Duration::from_secs(30), "{after:?}");
         let tokens = limited(r#""tokens_per_day": 100"#);
-        let visitor = ask(&tokens).unwrap();
-        visitor.count(99);
-        assert!(ask(&tokens).is_ok());
-        visitor.count(1);
-        assert_eq!(refused(ask(&tokens)).message, "the key may use 100 tokens a day, and has used 100");
+        let visitor = Arc::new(ask(&tokens).unwrap());
+        let mut one = visitor.reserve(1, 60).unwrap();
+        assert!(visitor.reserve(1, 41).is_err());
+        one.count(20);
+        assert!(visitor.reserve(1, 41).is_err());
+        // What was not taken is given back.
+        drop(one);
+        let mut two = visitor.reserve(1, 80).unwrap();
+        two.count(80);
+        drop(two);
+        let refused = refusal(visitor.reserve(1, 1));
+        assert!(refused.message.starts_with("the key may use 100 tokens a day, of which 100 are used"));
+        assert!(refused.retry_after.is_some_and(|after| after > Duration::from_hours(23)));
     }
 
     #[test]
     fn counts_start_again_with_the_day_and_go_on_through_the_minute() {
         let limits = Limits { requests_per_minute: Some(60), tokens_per_day: Some(10), ..Limits::default() };
         let (mut used, begun) = (Used::default(), Instant::now());
-        used.begin(limits, begun).unwrap();
         used.tokens = Some((10, begun));
-        assert!(used.begin(limits, begun + DAY / 2).is_err());
-        used.begin(limits, begun + DAY).unwrap();
+        assert!(used.reserve(limits, 1, 1, begun + DAY / 2).is_err());
+        used.reserve(limits, 1, 10, begun + DAY).unwrap();
         let later = begun + DAY;
-        (0..59).for_each(|_| used.begin(limits, later).unwrap());
+        (0..60).for_each(|_| used.begin(limits, later).unwrap());
         assert!(used.begin(limits, later).is_err());
         used.begin(limits, later + Duration::from_secs(1)).unwrap();
+    }
+
+    #[test]
+    fn a_limit_of_none_is_refused() {
+        for limit in ["parallel", "requests_per_minute", "tokens_per_day"] {
+            for wrong in ["0", "-1", "1.5"] {
+                let text = format!(r#"{{"keys": [{{"name": "a", "key": "12345678", "{limit}": {wrong}}}]}}"#);
+                let said = parse(&text).unwrap_err().to_string();
+                assert!(
+                    said.starts_with(&format!("keys[0].{limit}: expected a whole number of at least 1")),
+                    "{said}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -16,6 +16,16 @@ pub enum ModelSource {
     BuiltIn(&'static [u8]),
 }
 
+impl ModelSource {
+    /// The file; None: it is in the program.
+    pub(crate) fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            ModelSource::File(path) => Some(path),
+            ModelSource::BuiltIn(_) => None,
+        }
+    }
+}
+
 /// Where clients connect.
 #[derive(Clone, Debug)]
 pub enum Listen {

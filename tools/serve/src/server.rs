@@ -89,8 +89,7 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(&Started)) -> Result<()> 
         let listener = Listener::open(&options.listen).await?;
         let server = Arc::new(Server::new(options, listener.is_local())?);
         // What is wrong with the first model shows before anybody asks.
-        let first = server.models.open(None, None).await;
-        let (first, _) = first.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
+        let first = server.models.open_first().await?;
         first.tell(server.options.log);
         drop(first);
         // Who is told that clients can connect may end it at once.
@@ -126,11 +125,11 @@ async fn tidy(server: Arc<Server>) {
 
 impl Server {
     fn new(options: ServeOptions, is_local: bool) -> Result<Self> {
-        let origin = |origin: &String| {
-            HeaderValue::from_str(origin)
-                .with_context(|| format!("{origin:?} is no origin, expected https://HOST"))
-        };
-        let origins = options.origins.iter().map(origin).collect::<Result<_>>()?;
+        let origins =
+            options.origins.iter().map(|origin| http::named_origin(origin)).collect::<Result<_>>()?;
+        if let Some(folder) = options.reports.as_ref().filter(|folder| !folder.is_dir()) {
+            anyhow::bail!("--reports {}: there is no such folder", folder.display());
+        }
         let keys = Arc::new(Keys::open(options.keys.clone())?);
         let audit =
             options.audit.as_ref().map(|audit| Audit::open(audit, options.log)).transpose()?.map(Arc::new);
@@ -157,6 +156,8 @@ impl Server {
     /// Reads the keys again.
     pub(crate) fn reload(&self) {
         match self.keys.read_again() {
+            // There are none to read.
+            Ok(()) if !self.keys.are_wanted() => {}
             Ok(()) => self.options.log.info("keys-read", "the keys were read again", json!({})),
             Err(error) => {
                 let said = format!("the keys stay what they were: {}", one_line(&error));
@@ -206,7 +207,7 @@ impl Server {
         let (limits, special) = (&ask.limits, ask.special);
         let format = ask.format.as_ref().map(|format| (&format.source, thinks));
         let manner = Manner { sampling: &sampling, seed, limits, special, adapters: &names, format };
-        let record = Record::new(self.audit.as_ref(), &client, &model, &prompt, &manner, count);
+        let record = Record::new(self.audit.as_ref(), &client, &model, &prompt, &manner, count)?;
         let (sender, events) = mpsc::unbounded_channel();
         let prompt_tokens = prompt.len();
         for index in 0..count {

@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
     /// How to tell on standard error what happens
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: Log,
-    /// Let the pages of this origin ask, such as https://example.com; may be given several times
+    /// Let the pages of this origin ask, such as https://example.com, or * for those of anybody; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
     /// Answers of a model that are worked on at once, at most

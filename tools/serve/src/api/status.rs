@@ -90,7 +90,7 @@ fn figures(figures: &Figures) -> Value {
 fn memory(server: &Server) -> Value {
     let Memory { total, available, resident, .. } = Memory::here();
     let models: u64 =
-        server.models.entries().iter().filter_map(|entry| Some(entry.loaded()?.0.plan.peak())).sum();
+        server.models.distinct().iter().filter_map(|entry| Some(entry.loaded()?.0.plan.peak())).sum();
     json!({
         "total": total,
         "available": available,

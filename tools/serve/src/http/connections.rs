@@ -1,7 +1,7 @@
 //! Connections: how many there may be, how long they may say nothing, and how they end with the server.
 
 use super::guard::Address;
-use super::listen::{Listener, Peer, Stream};
+use super::listen::{Listener, Stream};
 use crate::server::Server;
 use anyhow::{Context, Result};
 use axum::{Extension, Router};
@@ -71,10 +71,8 @@ pub(crate) async fn accept(
             Some(_) = connections.join_next() => {}
             (accepted, place) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let address = Address(match peer {
-                        Peer::Address(address) => address.ip().to_string().into(),
-                        Peer::Local => "local".into(),
-                    });
+                    let name = peer.address.map_or_else(|| "local".into(), |address| address.to_string().into());
+                    let address = Address { name, is_local: peer.is_local };
                     let service = router.clone().layer(Extension(address));
                     let ending = ending.subscribe();
                     connections.spawn(async move {

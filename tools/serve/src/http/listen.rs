@@ -3,7 +3,7 @@
 use crate::options::Listen;
 use anyhow::{Context, Result, ensure};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -20,10 +20,20 @@ impl<T: AsyncRead + AsyncWrite + Send> Connection for T {}
 
 /// Whom a connection is with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
-    Address(SocketAddr),
-    /// A process of this machine.
-    Local,
+pub(super) struct Peer {
+    /// None: it came through a socket in the file system.
+    pub(super) address: Option<IpAddr>,
+    /// Whether it is a process of this machine.
+    pub(super) is_local: bool,
+}
+
+impl Peer {
+    /// Who comes from `peer` to the address `own` of this machine: what has the same address is the machine itself.
+    fn of(peer: SocketAddr, own: Option<SocketAddr>) -> Self {
+        let address = peer.ip().to_canonical();
+        let is_own = own.is_some_and(|own| own.ip().to_canonical() == address);
+        Self { address: Some(address), is_local: is_own || address.is_loopback() }
+    }
 }
 
 /// What clients connect to.
@@ -87,11 +97,12 @@ impl Listener {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 let _ = stream.set_nodelay(true);
-                Ok((Box::pin(stream), Peer::Address(peer)))
+                let peer = Peer::of(peer, stream.local_addr().ok());
+                Ok((Box::pin(stream), peer))
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::pin(stream), Peer::Local))
+                Ok((Box::pin(stream), Peer { address: None, is_local: true }))
             }
         }
     }
@@ -119,5 +130,22 @@ fn remove(path: &std::path::Path) -> io::Result<()> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let _ = remove(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_an_address_of_this_machine_is_on_it() {
+        let is_local = |peer: &str, own: &str| {
+            let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 1);
+            Peer::of(at(peer), Some(at(own))).is_local
+        };
+        assert!(is_local("127.0.0.1", "127.0.0.1") && is_local("127.3.2.1", "127.0.0.1"));
+        assert!(is_local("::1", "::1") && is_local("::ffff:127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(is_local("192.168.0.2", "192.168.0.2") && is_local("::ffff:10.0.0.1", "10.0.0.1"));
+        assert!(!is_local("192.168.0.3", "192.168.0.2") && !is_local("::ffff:10.0.0.2", "::ffff:10.0.0.1"));
     }
 }

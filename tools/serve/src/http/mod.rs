@@ -9,7 +9,7 @@ mod stream;
 
 pub(crate) use body::{read, read_json};
 pub(crate) use connections::{Signals, accept};
-pub(crate) use guard::guard;
+pub(crate) use guard::{guard, is_of_this_machine, named_origin};
 pub(crate) use listen::Listener;
 pub(crate) use room::{Room, give_back};
 pub(crate) use stream::{events, json, lines, text};

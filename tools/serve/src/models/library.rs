@@ -6,15 +6,21 @@ use crate::refusal::{Reason, Refusal};
 use anyhow::{Context, Result};
 use serde_json::json;
 use siskin::gguf::ShardName;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Where they are.
 pub(crate) struct Library {
     /// Those that may be pulled at a time: each takes a thread and a part of the network.
     pulls: Arc<Semaphore>,
+    /// Those on their way, by what they were asked for as.
+    #[cfg(feature = "hub")]
+    pulling: Mutex<Vec<(String, siskin_hub::Stop)>>,
+    /// Pulled models that were deleted, and whose files stay as long as copies of them: their names.
+    hidden: Mutex<BTreeSet<String>>,
     folder: Option<PathBuf>,
     log: LogFormat,
     #[cfg(feature = "hub")]
@@ -33,6 +39,9 @@ impl Library {
         const PULLS: usize = 4;
         Self {
             pulls: Arc::new(Semaphore::new(PULLS)),
+            #[cfg(feature = "hub")]
+            pulling: Mutex::default(),
+            hidden: Mutex::default(),
             folder: options.folder.clone(),
             log: options.log,
             #[cfg(feature = "hub")]
@@ -61,7 +70,40 @@ impl Library {
                 Err(error) => self.log.warn("models-unreadable", format_args!("{error:#}"), json!({})),
             }
         }
+        let hidden = self.hidden();
+        models.retain(|(name, ..)| !hidden.contains(name));
         models
+    }
+
+    fn hidden(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.hidden.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a model that was pulled be none any more, by its full name, while its files stay.
+    pub(super) fn hide(&self, name: &str) {
+        self.hidden().insert(name.to_owned());
+        self.log.info(
+            "model-removed",
+            format_args!("{name} was removed, but for its copies"),
+            json!({"model": name}),
+        );
+    }
+
+    /// Those that are hidden.
+    pub(super) fn all_hidden(&self) -> Vec<String> {
+        self.hidden().iter().cloned().collect()
+    }
+
+    /// The file of a model that was pulled, by its full name.
+    #[cfg(feature = "hub")]
+    pub(super) fn file_of(&self, name: &str) -> Option<PathBuf> {
+        let models = self.store.as_ref()?.models().ok()?;
+        models.into_iter().find(|model| model.name == name).map(|model| model.path())
+    }
+
+    #[cfg(not(feature = "hub"))]
+    pub(super) fn file_of(&self, _name: &str) -> Option<PathBuf> {
+        None
     }
 
     /// The full name of a model that was pulled, by what else it may be called.
@@ -101,12 +143,14 @@ impl Library {
             return Err(Refusal::invalid(said));
         };
         let options = Options { bar: progress.bar.clone(), ..Options::default() };
+        let _under_way = self.under_way(text, options.stop.clone());
         let settings =
             Settings::from_environment().map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
         let told = |line: &str| self.log.info("pull", line, json!({"model": text}));
         let pulled = pull(store, &name, &settings, &options, &told);
         let pulled = pulled.map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
         let name = &pulled.model.name;
+        self.hidden().remove(name);
         self.log.info("model-pulled", format_args!("{name} was pulled"), json!({"model": name}));
         Ok(())
     }
@@ -116,6 +160,32 @@ impl Library {
         Err(no_store())
     }
 
+    /// Has a pull be one that can be ended, as long as what is returned lives.
+    #[cfg(feature = "hub")]
+    fn under_way(&self, name: &str, stop: siskin_hub::Stop) -> impl Drop + '_ {
+        let lock = || self.pulling.lock().unwrap_or_else(PoisonError::into_inner);
+        lock().push((name.to_owned(), stop.clone()));
+        OnDrop(move || {
+            // Its own alone: others may fetch the same.
+            stop.set();
+            lock().retain(|(_, other)| !other.is_set());
+        })
+    }
+
+    /// Ends the pulls of a model, and says whether there were any.
+    #[cfg(feature = "hub")]
+    pub(super) fn stop_pulls(&self, name: &str) -> bool {
+        let name = name.strip_suffix(":latest").unwrap_or(name);
+        let pulling = self.pulling.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = pulling.iter().filter(|(other, _)| other == name);
+        own.map(|(_, stop)| stop.set()).count() > 0
+    }
+
+    #[cfg(not(feature = "hub"))]
+    pub(super) fn stop_pulls(&self, _name: &str) -> bool {
+        false
+    }
+
     /// Removes a model that was pulled, by its full name.
     #[cfg(feature = "hub")]
     pub(super) fn remove(&self, name: &str) -> Result<()> {
@@ -123,6 +193,7 @@ impl Library {
         let mut models = store.models()?;
         models.retain(|model| model.name == name);
         store.remove(&models)?;
+        self.hidden().remove(name);
         self.log.info("model-removed", format_args!("{name} was removed"), json!({"model": name}));
         Ok(())
     }
@@ -130,6 +201,17 @@ impl Library {
     #[cfg(not(feature = "hub"))]
     pub(super) fn remove(&self, _name: &str) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Does something when it goes.
+#[cfg(feature = "hub")]
+struct OnDrop<F: FnMut()>(F);
+
+#[cfg(feature = "hub")]
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -158,7 +240,7 @@ impl Progress {
     }
 }
 
-/// The GGUF files of a folder; of one in parts the first.
+/// The GGUF files of a folder; of one in parts the first. Hidden ones are none: programs that copy call what is not whole so.
 fn in_folder(folder: &Path) -> Result<Vec<(String, ModelSource, Origin)>> {
     let mut models = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -168,7 +250,8 @@ fn in_folder(folder: &Path) -> Result<Vec<(String, ModelSource, Origin)>> {
             .to_str()
             .and_then(ShardName::parse)
             .is_none_or(|part| part.other(1) == path.to_string_lossy());
-        if is_gguf && is_first && path.is_file() {
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_gguf && is_first && !is_hidden && path.is_file() {
             models.push((model_name(&path), ModelSource::File(path), Origin::Folder));
         }
     }
@@ -206,7 +289,9 @@ mod tests {
     #[test]
     fn the_gguf_files_of_a_folder_are_models() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.gguf", "a.GGUF", "c-00001-of-00002.gguf", "c-00002-of-00002.gguf", "notes.txt"] {
+        for name in
+            ["b.gguf", "a.GGUF", ".0.gguf", "c-00001-of-00002.gguf", "c-00002-of-00002.gguf", "notes.txt"]
+        {
             fs::write(folder.path().join(name), "").unwrap();
         }
         fs::create_dir(folder.path().join("d.gguf")).unwrap();

@@ -183,6 +183,32 @@ impl Loaded {
     }
 }
 
+/// Refuses adapters that are for none of the models that were named. Those of a folder may come later.
+pub(super) fn check_adapters(options: &ServeOptions) -> Result<()> {
+    if options.adapters.is_empty() || options.models.is_empty() || options.folder.is_some() {
+        return Ok(());
+    }
+    for (_, path) in &options.adapters {
+        let adapter = AdapterOutline::of(&Gguf::open(path)?)?;
+        let mut why = None;
+        for (name, source) in &options.models {
+            let file = open_file(name, source)?;
+            let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+            match outline.add_adapter(&adapter) {
+                Ok(()) => {
+                    why = None;
+                    break;
+                }
+                Err(error) => why = why.or_else(|| Some(format!("model {name}: {error}"))),
+            }
+        }
+        if let Some(why) = why {
+            bail!("{}: the adapter is for none of the models: {why}", path.display());
+        }
+    }
+    Ok(())
+}
+
 /// The files of the adapters that are for a model of this shape, which are counted among what it takes.
 fn adapter_files(outline: &mut Outline, options: &ServeOptions) -> Result<Vec<(String, Gguf)>> {
     let mut files = Vec::new();

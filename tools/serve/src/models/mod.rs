@@ -14,9 +14,11 @@ use crate::ask::KeepAlive;
 use crate::options::{ModelSource, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use crate::worker::Figures;
+use anyhow::bail;
 use serde_json::json;
 use siskin::plan::PlanError;
 use siskin_kit::one_line;
+use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -24,6 +26,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 /// All models by name, each loaded when it is first asked.
 pub(crate) struct Models {
     entries: RwLock<Vec<Arc<Entry>>>,
+    /// The model that is meant where none is named; None: the first.
+    default: OnceLock<Arc<Entry>>,
     pub(crate) library: Arc<Library>,
     options: Arc<ServeOptions>,
 }
@@ -76,6 +80,19 @@ pub(crate) enum LoadFailure {
     Other(String),
 }
 
+/// Why a model is not opened.
+enum OpenFailure {
+    Refused(Refusal),
+    /// What is wrong with it, for whoever looks after the server.
+    Unusable(String),
+}
+
+impl From<Refusal> for OpenFailure {
+    fn from(refusal: Refusal) -> Self {
+        OpenFailure::Refused(refusal)
+    }
+}
+
 impl From<anyhow::Error> for LoadFailure {
     fn from(error: anyhow::Error) -> Self {
         let said = one_line(&error);
@@ -91,7 +108,8 @@ impl Models {
         let entry =
             |(name, source): &(String, ModelSource)| Arc::new(Entry::new(name, source, Origin::Named));
         let entries = RwLock::new(options.models.iter().map(entry).collect());
-        Self { entries, library: Arc::new(Library::new(options)), options: Arc::clone(options) }
+        let library = Arc::new(Library::new(options));
+        Self { entries, default: OnceLock::new(), library, options: Arc::clone(options) }
     }
 
     /// All models, those that came since included.
@@ -114,9 +132,16 @@ impl Models {
             }
         });
         for (name, source, origin) in found {
-            if entries.iter().all(|entry| entry.name != name) {
-                entries.push(Arc::new(Entry::new(&name, &source, origin)));
+            if entries.iter().any(|entry| entry.name == name) {
+                continue;
             }
+            // The same file by another name is in memory once.
+            let twin = entries.iter().find(|entry| entry.file().is_some() && entry.file() == source.file());
+            let entry = match twin {
+                Some(twin) => twin.called(&name, origin),
+                None => Entry::new(&name, &source, origin),
+            };
+            entries.push(Arc::new(entry));
         }
     }
 
@@ -126,20 +151,82 @@ impl Models {
     /// No such model, and a name that another has.
     pub(crate) async fn copy(&self, name: &str, other: &str) -> Result<(), Refusal> {
         let other = other.strip_suffix(":latest").unwrap_or(other);
-        if other.is_empty() {
-            return Err(Refusal::invalid("destination: expected a name"));
-        }
+        check_copy(other)?;
         let entry = self.find(Some(name)).await?;
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        match entries.iter().position(|entry| entry.name == other) {
-            Some(at) if entries[at].origin != Origin::Copy => {
-                return Err(Refusal::invalid(format_args!("destination: there is a model {other:?}")));
+        {
+            let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+            match entries.iter().position(|entry| entry.name == other) {
+                Some(at) if entries.get(at).is_some_and(|entry| entry.origin != Origin::Copy) => {
+                    return Err(Refusal::invalid(format_args!("destination: there is a model {other:?}")));
+                }
+                Some(at) => drop(entries.remove(at)),
+                None => {}
             }
-            Some(at) => drop(entries.remove(at)),
-            None => {}
+            if entries.iter().filter(|entry| entry.origin == Origin::Copy).count() >= COPIES {
+                let said = format!("destination: there are {COPIES} copies, which is as many as may be");
+                return Err(Refusal::invalid(said));
+            }
+            entries.push(Arc::new(entry.called(other, Origin::Copy)));
         }
-        entries.push(Arc::new(entry.copied(other)));
+        self.remove_hidden().await
+    }
+
+    /// Removes the files of pulled models that were deleted, once no copy of them is left.
+    ///
+    /// # Errors
+    /// What the file system says.
+    async fn remove_hidden(&self) -> Result<(), Refusal> {
+        for name in self.library.all_hidden() {
+            let (library, entries) = (Arc::clone(&self.library), self.entries());
+            let remove = move || {
+                let file = library.file_of(&name);
+                let is_used =
+                    entries.iter().any(|entry| entry.file().is_some() && entry.file() == file.as_deref());
+                if is_used { Ok(()) } else { library.remove(&name) }
+            };
+            let removed = tokio::task::spawn_blocking(remove).await.map_err(Refusal::internal)?;
+            removed.map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
+        }
         Ok(())
+    }
+
+    /// All models by their first names: others are names of the same.
+    pub(crate) fn distinct(&self) -> Vec<Arc<Entry>> {
+        let mut distinct: Vec<Arc<Entry>> = Vec::new();
+        for entry in self.entries() {
+            if distinct.iter().all(|other| !Arc::ptr_eq(&other.place, &entry.place)) {
+                distinct.push(entry);
+            }
+        }
+        distinct
+    }
+
+    /// Loads the model that is meant where a request names none: the first that was named, or else the first that can be
+    /// opened.
+    ///
+    /// # Errors
+    /// What is wrong with the first that was named; no model that can be opened; adapters that are for none that was named.
+    pub(crate) async fn open_first(&self) -> anyhow::Result<Arc<Loaded>> {
+        let options = Arc::clone(&self.options);
+        tokio::task::spawn_blocking(move || loaded::check_adapters(&options)).await??;
+        let is_named = !self.options.models.is_empty();
+        let mut last = "there are no models".to_owned();
+        for entry in self.all().await {
+            let said = match self.open_entry(&entry, None).await {
+                Ok((model, _)) => {
+                    let _ = self.default.set(entry);
+                    return Ok(model);
+                }
+                Err(OpenFailure::Refused(refusal)) => refusal.message,
+                Err(OpenFailure::Unusable(said)) => said,
+            };
+            if is_named {
+                bail!("{said}");
+            }
+            self.unusable(&entry, &said);
+            last = said;
+        }
+        bail!("{last}")
     }
 
     /// Removes a model that was pulled, with its file, or a name that is a copy.
@@ -147,9 +234,14 @@ impl Models {
     /// # Errors
     /// No such model, and one that is not the server's to remove.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), Refusal> {
-        let entry = self.find(Some(name)).await?;
+        let is_stopped = self.library.stop_pulls(name);
+        let entry = match self.find(Some(name)).await {
+            Err(_) if is_stopped => return Ok(()),
+            found => found?,
+        };
         match entry.origin {
             Origin::Copy => {}
+            Origin::Pulled if self.has_copies(&entry) => self.library.hide(&entry.name),
             Origin::Pulled => {
                 self.unload(&entry.name).await?;
                 let (library, name) = (Arc::clone(&self.library), entry.name.clone());
@@ -162,9 +254,15 @@ impl Models {
                 return Err(Refusal::new(Reason::Forbidden, said));
             }
         }
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|other| !Arc::ptr_eq(other, &entry));
-        Ok(())
+        let keep = |other: &Arc<Entry>| !Arc::ptr_eq(other, &entry);
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).retain(keep);
+        self.remove_hidden().await
+    }
+
+    fn has_copies(&self, entry: &Entry) -> bool {
+        let is_copy =
+            |other: &Arc<Entry>| other.origin == Origin::Copy && Arc::ptr_eq(&other.place, &entry.place);
+        self.entries().iter().any(is_copy)
     }
 
     /// All models that are known so far.
@@ -187,28 +285,46 @@ impl Models {
 
     fn find_among(&self, entries: Vec<Arc<Entry>>, name: Option<&str>) -> Result<Arc<Entry>, Refusal> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
-            let first = entries.into_iter().next();
+            let default =
+                self.default.get().filter(|default| entries.iter().any(|e| Arc::ptr_eq(e, default)));
+            let first = default.or(entries.first()).cloned();
             return first.ok_or_else(|| Refusal::new(Reason::NotFound, "there are no models"));
         };
-        let bare = name.strip_suffix(":latest").unwrap_or(name);
-        let found = entries.iter().find(|entry| entry.name == name || entry.name == bare);
-        let full = || self.library.full_name(bare);
-        let found = found.or_else(|| {
-            let full = full()?;
-            entries.iter().find(|entry| entry.name == full)
-        });
-        found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-            let said = format!("model {name:?} not found, expected one of: {}", names.join(", "));
+        self.look_up(&entries, name).ok_or_else(|| {
+            let names: Vec<&str> = entries.iter().take(LISTED).map(|entry| entry.name.as_str()).collect();
+            let more = match entries.len().saturating_sub(LISTED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let (name, cut) = match name.char_indices().nth(LONGEST_NAME) {
+                Some((at, _)) => (name.get(..at).unwrap_or_default(), "..."),
+                None => (name, ""),
+            };
+            let said = format!("model {name:?}{cut} not found, expected one of: {}{more}", names.join(", "));
             Refusal::new(Reason::NotFound, said)
         })
+    }
+
+    fn look_up(&self, entries: &[Arc<Entry>], name: &str) -> Option<Arc<Entry>> {
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        let found = entries.iter().find(|entry| entry.name == name || entry.name == bare);
+        let found = found.or_else(|| {
+            let full = self.library.full_name(bare)?;
+            entries.iter().find(|entry| entry.name == full)
+        });
+        found.cloned()
     }
 
     /// A name in parts: that of the model, and those of adapters behind it, each after a `+`. A model may have one in its own.
     pub(crate) fn split<'n>(&self, name: Option<&'n str>) -> (Option<&'n str>, Vec<&'n str>) {
         let Some(whole) = name.filter(|name| name.contains('+')) else { return (name, Vec::new()) };
         let models = whole.match_indices('+').map(|(at, _)| whole.split_at(at)).rev();
-        let known = |name: &str| self.find_among(self.entries(), Some(name)).is_ok();
+        const LONGEST: usize = 4096;
+        if whole.len() > LONGEST {
+            return (name, Vec::new());
+        }
+        let entries = self.entries();
+        let known = |name: &str| self.look_up(&entries, name).is_some();
         if known(whole) {
             return (name, Vec::new());
         }
@@ -228,6 +344,17 @@ impl Models {
         keep_alive: Option<KeepAlive>,
     ) -> Result<(Arc<Loaded>, Duration), Refusal> {
         let entry = self.find(name).await?;
+        self.open_entry(&entry, keep_alive).await.map_err(|failure| match failure {
+            OpenFailure::Refused(refusal) => refusal,
+            OpenFailure::Unusable(said) => self.unusable(&entry, &said),
+        })
+    }
+
+    async fn open_entry(
+        &self,
+        entry: &Arc<Entry>,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<(Arc<Loaded>, Duration), OpenFailure> {
         let mut place = Arc::clone(&entry.place).lock_owned().await;
         let begun = Instant::now();
         if place.loaded.as_ref().is_some_and(|kept| !kept.model.worker.is_alive()) {
@@ -239,14 +366,14 @@ impl Models {
         }
         if place.loaded.is_none() {
             let model = loop {
-                match self.load(&entry).await? {
+                match self.load(entry).await? {
                     Ok(model) => break model,
                     Err(LoadFailure::Memory(said)) => {
                         if !self.make_room().await {
-                            return Err(Refusal::new(Reason::Unavailable, said));
+                            return Err(Refusal::new(Reason::Unavailable, said).into());
                         }
                     }
-                    Err(LoadFailure::Other(said)) => return Err(Refusal::internal(said)),
+                    Err(LoadFailure::Other(said)) => return Err(OpenFailure::Unusable(said)),
                 }
             };
             let keep = self.options.keep_alive;
@@ -261,6 +388,13 @@ impl Models {
             None => {}
         }
         Ok((Arc::clone(&kept.model), loading))
+    }
+
+    /// Tells of a model that cannot be opened: whoever looks after the server, and who asks.
+    fn unusable(&self, entry: &Entry, said: &str) -> Refusal {
+        let name = &entry.name;
+        self.options.log.warn("model-unusable", format_args!("{name}: {said}"), json!({"model": name}));
+        entry.unusable(said)
     }
 
     async fn load(&self, entry: &Entry) -> Result<Result<Loaded, LoadFailure>, Refusal> {
@@ -325,11 +459,32 @@ impl Entry {
         Self { name: name.to_owned(), source: source.clone(), origin, figures, described, place }
     }
 
+    /// The file that it is in; None: the program itself.
+    fn file(&self) -> Option<&Path> {
+        self.source.file()
+    }
+
+    /// Says that a model cannot be opened: 404 where its file is not there any more, and else 503. Where files lie is not told.
+    pub(crate) fn unusable(&self, said: &str) -> Refusal {
+        let name = &self.name;
+        match self.file() {
+            Some(file) if !file.exists() => Refusal::new(
+                Reason::NotFound,
+                format_args!("model {name:?} not found: its file is not there any more"),
+            ),
+            file => {
+                let folder = file.and_then(Path::parent).map(|folder| format!("{}/", folder.display()));
+                let said = folder.map_or_else(|| said.to_owned(), |folder| said.replace(&folder, ""));
+                Refusal::new(Reason::Unavailable, format_args!("model {name:?} cannot be used: {said}"))
+            }
+        }
+    }
+
     /// The same model by another name: it is in memory once.
-    fn copied(&self, name: &str) -> Self {
+    fn called(&self, name: &str, origin: Origin) -> Self {
         let (figures, place) = (Arc::clone(&self.figures), Arc::clone(&self.place));
         let (source, described) = (self.source.clone(), OnceLock::new());
-        Self { name: name.to_owned(), source, origin: Origin::Copy, figures, described, place }
+        Self { name: name.to_owned(), source, origin, figures, described, place }
     }
 
     /// What its file says of it. It is read when that is first asked.
@@ -341,7 +496,7 @@ impl Entry {
             let entry = Arc::clone(self);
             let read = move || Described::of(&entry.name, &entry.source);
             let described = tokio::task::spawn_blocking(read).await.map_err(Refusal::internal)?;
-            let described = described.map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
+            let described = described.map_err(|error| self.unusable(&one_line(&error)))?;
             return Ok(self.described.get_or_init(|| described));
         }
         self.described.get().ok_or_else(|| Refusal::internal("the model is gone"))
@@ -354,6 +509,28 @@ impl Entry {
         let left = kept.keep.map(|keep| keep.saturating_sub(kept.used.elapsed()));
         Some((Arc::clone(&kept.model), left))
     }
+}
+
+/// Copies, at most.
+const COPIES: usize = 64;
+/// Bytes of a copy's name, at most, and characters of one that is told to be wrong.
+const LONGEST_NAME: usize = 256;
+/// Names that are told where one is not found, at most.
+const LISTED: usize = 16;
+
+/// Refuses the name of a copy that could be another thing: `+` leads to adapters, and `..` to folders.
+fn check_copy(name: &str) -> Result<(), Refusal> {
+    let is_part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
+    };
+    if name.len() > LONGEST_NAME || !name.split('/').all(is_part) {
+        return Err(Refusal::invalid(format_args!(
+            "destination: expected a name of at most {LONGEST_NAME} letters, digits and - _ . : /, each part of which begins \
+             with a letter or a digit"
+        )));
+    }
+    Ok(())
 }
 
 impl Kept {
@@ -372,4 +549,21 @@ async fn unload(place: &mut Place) {
     let kept = place.loaded.take();
     // Its thread is waited for.
     let _ = tokio::task::spawn_blocking(move || drop(kept)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_copies_are_short_and_lead_nowhere() {
+        for name in ["mine", "gpt-4o", "org/name:7b-q4_0", "a.b"] {
+            assert!(check_copy(name).is_ok(), "{name}");
+        }
+        let long = "x".repeat(LONGEST_NAME + 1);
+        for name in ["", "../../x", "c+d", "/a", "a/", "a//b", "a/.b", "a b", "a\n", "\u{e9}", long.as_str()]
+        {
+            assert!(check_copy(name).is_err(), "{name}");
+        }
+    }
 }

@@ -11,11 +11,16 @@ use std::thread;
 
 /// An adapter of the demo model that changes its first queries, in a file.
 pub(crate) fn adapter(folder: &Path, name: &str, seed: u32) -> PathBuf {
+    adapter_of(folder, name, seed, 0)
+}
+
+/// The same of a model that is so much wider.
+fn adapter_of(folder: &Path, name: &str, seed: u32, wider: u64) -> PathBuf {
     const RANK: u64 = 4;
     let matrix = "blk.0.attn_q.weight";
     let base = Gguf::open(&demo()).unwrap();
     let shape = &base.tensors().iter().find(|tensor| tensor.name == matrix).unwrap().shape;
-    let (k, rows) = (shape.as_slice()[0], shape.as_slice()[1]);
+    let (k, rows) = (shape.as_slice()[0] + wider, shape.as_slice()[1]);
     let numbers = |count: u64, seed: u32| -> Vec<u8> {
         let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
         let number = || {
@@ -67,6 +72,20 @@ fn each_request_has_the_adapters_that_it_names() {
     let refused = |model: &str| (ask(model).status, ask(model).json()["error"]["message"].clone());
     assert_eq!(refused("demo+three"), (404, json!("model demo has no adapter \"three\": one, two")));
     assert_eq!(refused("demo+one+one"), (400, json!("the adapter \"one\" is there twice")));
+}
+
+#[test]
+fn an_adapter_that_is_for_none_of_the_models_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = adapter_of(folder.path(), "other", 1, 32);
+    let said = crate::refused(|options| options.adapters = vec![("other".to_owned(), other.clone())]);
+    assert!(
+        said.starts_with(&format!(
+            "{}: the adapter is for none of the models: model demo: ",
+            other.display()
+        )),
+        "{said}"
+    );
 }
 
 #[test]

@@ -42,6 +42,15 @@ fn start_one(change: impl FnOnce(&mut ServeOptions)) -> (Started, JoinHandle<()>
     (started.recv().unwrap(), thread)
 }
 
+/// Why a server does not begin.
+fn refused(change: impl FnOnce(&mut ServeOptions)) -> String {
+    let mut options = ServeOptions::new(vec![("demo".to_owned(), ModelSource::File(demo()))]);
+    options.listen = Listen::Address(([127, 0, 0, 1], 0).into());
+    options.session = options.session.context(512).threads(1);
+    change(&mut options);
+    format!("{:#}", serve(options, |started| started.stop()).unwrap_err())
+}
+
 /// The same until the test program ends; returns its address.
 fn start(change: impl FnOnce(&mut ServeOptions)) -> String {
     start_one(change).0.address().to_owned()

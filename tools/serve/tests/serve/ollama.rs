@@ -215,6 +215,53 @@ fn a_model_has_another_name_until_that_is_deleted() {
 }
 
 #[test]
+fn copies_have_short_names_and_are_so_many_at_most() {
+    let server = start(|_| {});
+    let copy = |name: &str| {
+        post(&format!("{server}/api/copy"), &json!({"source": "demo", "destination": name})).status
+    };
+    for name in ["../../x", "c+d", "", &"x".repeat(257)] {
+        assert_eq!(copy(name), 400, "{name}");
+    }
+    let statuses: Vec<u16> = (0..65).map(|number| copy(&format!("{}{number}", "x".repeat(250)))).collect();
+    assert!(statuses[..64].iter().all(|&status| status == 200) && statuses[64] == 400, "{statuses:?}");
+    // One that is there may be another's.
+    assert_eq!(copy(&format!("{}0", "x".repeat(250))), 200);
+    let missing = post(&format!("{server}/api/show"), &json!({"model": "y".repeat(100_000)}));
+    assert!(missing.status == 404 && missing.body.len() < 8192, "{}", missing.body.len());
+    assert!(missing.body.ends_with("and 49 more\"}"), "{}", missing.body);
+    assert_eq!(
+        get(&format!("{server}/siskin/status")).ok()["memory"]["models"],
+        get(&format!("{server}/api/ps")).ok()["models"][0]["size"]
+    );
+}
+
+#[test]
+fn what_is_no_model_is_not_the_first_and_no_fault_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let model = std::fs::read(crate::demo()).unwrap();
+    std::fs::write(file(".0.gguf"), &model).unwrap();
+    std::fs::write(file("a-half.gguf"), &model[..model.len() / 2]).unwrap();
+    std::fs::write(file("bird.gguf"), &model).unwrap();
+    let server = start(|options| {
+        options.models.clear();
+        options.folder = Some(folder.path().to_owned());
+    });
+    let ask = |body: Value| post(&format!("{server}/api/generate"), &body);
+    let load = |name: &str| ask(json!({"model": name}));
+    assert_eq!(load("").ok()["done_reason"], "load");
+    assert_eq!(load("bird").status, 200);
+    assert_eq!(load(".0").status, 404);
+    let half = load("a-half");
+    assert_eq!(half.status, 503);
+    assert!(!half.body.contains(&folder.path().display().to_string()), "{}", half.body);
+    assert_eq!(ask(json!({"model": "bird", "keep_alive": 0})).ok()["done_reason"], "unload");
+    std::fs::remove_file(file("bird.gguf")).unwrap();
+    assert_eq!(load("bird").status, 404);
+}
+
+#[test]
 fn files_of_a_folder_are_models_as_soon_as_they_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(|options| options.folder = Some(folder.path().to_owned()));

@@ -115,7 +115,8 @@ fn a_pinned_beginning_is_there_before_the_first_request() {
 fn who_has_no_key_is_not_answered() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.json");
-    std::fs::write(&file, r#"{"keys": [{"name": "hall", "key": "secret-1", "tokens_per_day": 5}]}"#).unwrap();
+    std::fs::write(&file, r#"{"keys": [{"name": "hall", "key": "secret-1", "tokens_per_day": 520}]}"#)
+        .unwrap();
     let server = start(|options| options.keys = Some(file));
     assert_eq!(get(&format!("{server}/health")).status, 200);
     let (models, body) = (format!("{server}/v1/models"), long("hello").to_string());
@@ -133,8 +134,68 @@ fn who_has_no_key_is_not_answered() {
 }
 
 #[test]
+fn what_a_key_may_have_at_a_time_are_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(
+        &file,
+        r#"{"keys": [{"name": "hall", "key": "secret-1", "parallel": 2, "tokens_per_day": 5000}]}"#,
+    )
+    .unwrap();
+    let server = start(|options| options.keys = Some(file));
+    let key = [("authorization", "Bearer secret-1")];
+    let answer = |n: usize, most: usize| {
+        let body = json!({"messages": [{"role": "user", "content": "hello"}], "n": n, "max_tokens": most});
+        ask_with("POST", &format!("{server}/v1/chat/completions"), &key, Some(&body.to_string()))
+    };
+    let refused = answer(3, 1);
+    assert_eq!(refused.status, 400);
+    assert_eq!(
+        refused.json()["error"]["message"],
+        "the key may have 2 answers at a time, and 3 are asked for"
+    );
+    // What an answer did not take is there for the next ones.
+    (0..20).for_each(|_| assert_eq!(answer(2, 200).status, 200));
+    let endless = json!({"messages": [{"role": "user", "content": "tell me a story"}], "stream": true, "n": 2,
+        "logit_bias": never_ending(), "temperature": 0});
+    let length = endless.to_string().len();
+    let address = server.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nx-api-key: secret-1\r\n");
+    stream.write_all(format!("{head}content-length: {length}\r\n\r\n{endless}").as_bytes()).unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    let (busy, status) =
+        (answer(1, 1).status, ask_with("GET", &format!("{server}/siskin/status"), &key, None).status);
+    assert!(status == 200 && [429, 200].contains(&busy), "{busy} {status}");
+    drop(stream);
+}
+
+#[test]
+fn programs_on_this_machine_may_copy_where_others_can_connect() {
+    for any in [[0, 0, 0, 0].into(), std::net::IpAddr::from([0u16; 8])] {
+        let server = start(|options| options.listen = Listen::Address((any, 0).into()));
+        let port = server.rsplit(':').next().unwrap();
+        let body = json!({"source": "demo", "destination": "bird"}).to_string();
+        let copy = |host: &str| {
+            let url = format!("http://127.0.0.1:{port}/api/copy");
+            ask_with("POST", &url, &[("host", host)], Some(&body)).status
+        };
+        assert_eq!((copy("127.0.0.1"), copy("localhost:1"), copy("stranger.example")), (200, 200, 403));
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_to_is_refused_at_the_beginning() {
+    let said = crate::refused(|options| options.origins = vec!["notanorigin".to_owned()]);
+    assert_eq!(said, "--cors notanorigin: expected an origin such as https://example.com, or * for all");
+    let said = crate::refused(|options| options.reports = Some("/nowhere/at/all".into()));
+    assert_eq!(said, "--reports /nowhere/at/all: there is no such folder");
+}
+
+#[test]
 fn pages_of_other_origins_ask_only_where_they_are_named() {
-    let server = start(|options| options.origins = vec!["https://named.example".to_owned()]);
+    let server = start(|options| options.origins = vec!["https://Named.example/".to_owned()]);
     let models = format!("{server}/v1/models");
     let of = |origin: &str| ask_with("GET", &models, &[("origin", origin)], None).status;
     assert_eq!(

@@ -64,6 +64,62 @@ fn a_model_is_pulled_asked_and_deleted() {
 }
 
 #[test]
+fn a_copy_of_a_model_that_is_deleted_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(|options| options.store = Some(folder.path().join("models")));
+    let name = format!("{}/bird.gguf", web());
+    let pull = || post(&format!("{server}/api/pull"), &json!({"model": name, "stream": false})).status;
+    let delete = |name: &str| {
+        ask("DELETE", &format!("{server}/api/delete"), Some(&json!({"model": name}).to_string())).status
+    };
+    let load = |name: &str, keep: u32| {
+        post(&format!("{server}/api/generate"), &json!({"model": name, "keep_alive": keep})).status
+    };
+    let names = || {
+        let tags = get(&format!("{server}/api/tags")).ok();
+        tags["models"].as_array().unwrap().iter().map(|model| model["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(pull(), 200);
+    assert_eq!(
+        post(&format!("{server}/api/copy"), &json!({"source": name, "destination": "mine"})).status,
+        200
+    );
+    assert_eq!(delete(&name), 200);
+    assert_eq!(names(), ["demo:latest", "mine:latest"]);
+    assert_eq!((load("mine", 60), load("mine", 0), load("mine", 60), load(&name, 0)), (200, 200, 200, 404));
+    assert_eq!(delete("mine"), 200);
+    assert_eq!(names(), ["demo:latest"]);
+    assert_eq!(std::fs::read_dir(folder.path().join("models/blobs")).unwrap().count(), 0);
+    assert_eq!(pull(), 200);
+    assert_eq!(load(&name, 0), 200);
+}
+
+#[test]
+fn a_pull_that_nobody_hears_of_any_more_is_ended_by_delete() {
+    let failing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("http://{}/bird.gguf", failing.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in failing.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 503 Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(|options| options.store = Some(folder.path().join("models")));
+    let pulling = thread::spawn({
+        let (server, name) = (server.clone(), name.clone());
+        move || post(&format!("{server}/api/pull"), &json!({"model": name, "stream": false}))
+    });
+    let delete =
+        || ask("DELETE", &format!("{server}/api/delete"), Some(&json!({"model": name}).to_string())).status;
+    while delete() != 200 {
+        thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let ended = pulling.join().unwrap();
+    assert!(ended.status == 500 && ended.body.contains("it was stopped"), "{ended:?}");
+}
+
+#[test]
 fn what_cannot_be_pulled_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(|options| options.store = Some(folder.path().join("models")));

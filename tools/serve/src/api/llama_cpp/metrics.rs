@@ -2,7 +2,7 @@
 //! models; ours are of each.
 
 use crate::http;
-use crate::models::{Entry, Origin};
+use crate::models::Entry;
 use crate::server::Server;
 use crate::worker::Figures;
 use axum::extract::State;
@@ -13,9 +13,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Tells all figures.
 pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
-    let mut entries = server.models.entries();
-    // Its figures are those of the model that it is a name of.
-    entries.retain(|entry| entry.origin != Origin::Copy);
+    // The figures of a copy are those of the model that it is a name of.
+    let entries = server.models.distinct();
     let text = of_all(&entries) + &of_each(&entries) + &of_process();
     http::text(200, "text/plain; version=0.0.4", text)
 }

@@ -2,7 +2,7 @@
 
 use super::{respond, tagged, time};
 use crate::http;
-use crate::models::{Described, Entry, Origin, open_file};
+use crate::models::{Described, Entry, open_file};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use axum::body::Body;
@@ -66,11 +66,7 @@ pub(super) async fn ps(State(server): State<Arc<Server>>) -> Response {
     /// When a model leaves that stays for good: as good as never, in a form that all clients read.
     const NEVER: Duration = Duration::from_hours(24 * 365 * 100);
     let mut models = Vec::new();
-    for entry in server.models.entries() {
-        // It is there by its first name.
-        if entry.origin == Origin::Copy {
-            continue;
-        }
+    for entry in server.models.distinct() {
         let (Some((loaded, left)), Ok(described)) = (entry.loaded(), entry.describe().await) else {
             continue;
         };
@@ -95,7 +91,7 @@ pub(super) async fn show(State(server): State<Arc<Server>>, request: Request<Bod
         let reading = Arc::clone(&entry);
         let info = move || open_file(&reading.name, &reading.source).map(|file| info(&file, verbose));
         let info = tokio::task::spawn_blocking(info).await.map_err(Refusal::internal)?;
-        let info = info.map_err(|error| Refusal::internal(format_args!("{error:#}")))?;
+        let info = info.map_err(|error| entry.unusable(&format!("{error:#}")))?;
         let mut model = json!({
             "modelfile": format!("FROM {}\n", tagged(&entry.name)),
             "parameters": recommended(described),

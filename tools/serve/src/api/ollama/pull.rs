@@ -19,10 +19,10 @@ use tokio::sync::oneshot;
 /// Fetches a model. Who goes away meanwhile finds it here later.
 pub(super) async fn pull(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
     let pull = async {
+        check_may_change(&server, &request)?;
         let mut fields = http::read_json(&server, request).await?;
         let stream = fields.flag("stream")?.unwrap_or(true);
         let name = required(&mut fields)?;
-        check_may_change(&server)?;
         let progress = Progress::new();
         let pulling = begin(&server, &name, &progress)?;
         if stream {
@@ -41,8 +41,8 @@ fn required(fields: &mut Object) -> Result<String, Refusal> {
 }
 
 /// Refuses to have strangers on the network fill or empty the disk.
-fn check_may_change(server: &Server) -> Result<(), Refusal> {
-    if server.is_local || server.keys.are_wanted() {
+fn check_may_change(server: &Server, request: &Request<Body>) -> Result<(), Refusal> {
+    if server.is_local || server.keys.are_wanted() || http::is_of_this_machine(request) {
         return Ok(());
     }
     let said = "models may be pulled and removed from this machine alone, or with a key (--keys)";
@@ -120,12 +120,12 @@ impl Pulling {
     }
 }
 
-/// Removes a model that was pulled, or a copy's name.
+/// Removes a model that was pulled, or a copy's name, and ends the pull of one that is on its way.
 pub(super) async fn delete(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
     let delete = async {
+        check_may_change(&server, &request)?;
         let mut fields = http::read_json(&server, request).await?;
         let name = required(&mut fields)?;
-        check_may_change(&server)?;
         server.models.remove(&name).await?;
         Ok(http::text(200, "text/plain", ""))
     };
@@ -135,9 +135,9 @@ pub(super) async fn delete(State(server): State<Arc<Server>>, request: Request<B
 /// Gives a model another name, for as long as the server runs.
 pub(super) async fn copy(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
     let copy = async {
+        check_may_change(&server, &request)?;
         let mut fields = http::read_json(&server, request).await?;
         let (source, other) = (fields.require_text("source")?, fields.require_text("destination")?);
-        check_may_change(&server)?;
         server.models.copy(&source, &other).await?;
         Ok(http::text(200, "text/plain", ""))
     };
