@@ -52,6 +52,9 @@ pub struct Worker {
     pub arguments: &'static [&'static str],
     /// Bytes of text, at most.
     pub most: u64,
+    /// Bytes of memory, at most, where there are fewer than a file may otherwise take: the program takes them behind
+    /// `--pdf-memory`, and gives them to [`work`].
+    pub memory: Option<u64>,
 }
 
 impl Worker {
@@ -63,6 +66,7 @@ impl Worker {
     pub fn text(&self, bytes: &[u8]) -> Result<String, DocumentError> {
         let mut process = Command::new("/proc/self/exe")
             .args(self.arguments)
+            .args(self.memory.map(|bytes| format!("--pdf-memory={bytes}")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -104,7 +108,7 @@ impl Worker {
         Err(DocumentError::Worker(
             match said.lines().last().and_then(|line| line.strip_prefix(self.prefix)) {
                 Some(line) => line.to_owned(),
-                None => end(status, &said),
+                None => end(status, &said, limit(bytes.len(), self.memory)),
             },
         ))
     }
@@ -121,14 +125,12 @@ impl Worker {
 
 /// Why a process that says nothing of its own ended so: at a limit, or by what it met in the file.
 #[cfg(feature = "pdf")]
-fn end(status: ExitStatus, said: &str) -> String {
+fn end(status: ExitStatus, said: &str, limit: u64) -> String {
     /// What Rust's programs say where there is no memory.
     const NO_MEMORY: &str = "memory allocation of ";
     if said.lines().any(|line| line.starts_with(NO_MEMORY)) {
-        let memory = MEMORY >> 20;
-        return format!(
-            "a PDF file that takes more memory than one may: {memory} MiB and {MEMORY_PER_BYTE} bytes for each of its own"
-        );
+        let memory = limit >> 20;
+        return format!("a PDF file that takes more memory than there is for it: {memory} MiB");
     }
     if status.signal() == Some(rustix::process::Signal::XCPU.as_raw()) {
         return format!("a PDF file that takes more time than one may: {SECONDS} s of computing");
@@ -136,24 +138,30 @@ fn end(status: ExitStatus, said: &str) -> String {
     format!("a damaged PDF file: the process that read it ended with {status}")
 }
 
+/// Bytes of memory that the process may have for a file of so many bytes.
+#[cfg(feature = "pdf")]
+fn limit(bytes: usize, memory: Option<u64>) -> u64 {
+    (MEMORY + MEMORY_PER_BYTE * bytes as u64).min(memory.unwrap_or(u64::MAX))
+}
+
 /// Reads a PDF file from standard input and prints its text, within limits of memory and time. One of more than `pages` pages
-/// is refused.
+/// is refused. `memory` is as in a [`Worker`].
 ///
 /// # Errors
 /// As [`extract`].
 #[cfg(feature = "pdf")]
-pub fn work(pages: Option<usize>) -> Result<(), DocumentError> {
+pub fn work(pages: Option<usize>, memory: Option<u64>) -> Result<(), DocumentError> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     use std::io;
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes)?;
     let limit_to =
         |resource, current, most| setrlimit(resource, Rlimit { current: Some(current), maximum: Some(most) });
-    let limit = |resource, most| limit_to(resource, most, most);
-    limit(Resource::As, MEMORY + MEMORY_PER_BYTE * bytes.len() as u64).map_err(io::Error::from)?;
+    let at_most = |resource, most| limit_to(resource, most, most);
+    at_most(Resource::As, limit(bytes.len(), memory)).map_err(io::Error::from)?;
     // The first limit has a signal of its own; what ends a process at the second may be anything.
     limit_to(Resource::Cpu, SECONDS, SECONDS + 1).map_err(io::Error::from)?;
-    limit(Resource::Core, 0).map_err(io::Error::from)?;
+    at_most(Resource::Core, 0).map_err(io::Error::from)?;
     io::stdout().write_all(extract(bytes, pages)?.as_bytes())?;
     Ok(())
 }
@@ -163,7 +171,7 @@ pub fn work(pages: Option<usize>) -> Result<(), DocumentError> {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "pdf"))]
-pub fn work(_: Option<usize>) -> Result<(), DocumentError> {
+pub fn work(_: Option<usize>, _: Option<u64>) -> Result<(), DocumentError> {
     Err(DocumentError::NotBuilt("a PDF file"))
 }
 
@@ -174,12 +182,14 @@ mod tests {
     #[test]
     fn a_limit_is_named_where_it_was_met() {
         let (aborted, out_of_time) = (ExitStatus::from_raw(6), ExitStatus::from_raw(24));
-        let memory =
-            "a PDF file that takes more memory than one may: 512 MiB and 16 bytes for each of its own";
-        assert_eq!(end(aborted, "\nmemory allocation of 9 bytes failed\nmore"), memory);
+        let said = "\nmemory allocation of 9 bytes failed\nmore";
+        for (most, memory) in [(None, 528), (Some(100 << 20), 100), (Some(1 << 30), 528)] {
+            let expected = format!("a PDF file that takes more memory than there is for it: {memory} MiB");
+            assert_eq!(end(aborted, said, limit(1 << 20, most)), expected);
+        }
         let time = "a PDF file that takes more time than one may: 120 s of computing";
-        assert_eq!(end(out_of_time, ""), time);
+        assert_eq!(end(out_of_time, "", 0), time);
         let other = "a damaged PDF file: the process that read it ended with signal: 6 (SIGABRT)";
-        assert_eq!(end(aborted, "thread 'main' has overflowed its stack"), other);
+        assert_eq!(end(aborted, "thread 'main' has overflowed its stack", 0), other);
     }
 }

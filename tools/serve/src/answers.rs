@@ -12,6 +12,7 @@ use siskin::{Channel, Ending};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What is new of an answer.
@@ -94,6 +95,8 @@ pub(crate) struct Answers {
     pub(crate) readers: Vec<ToolReader>,
     /// What was read and not told.
     pub(crate) waiting: VecDeque<(usize, Delta)>,
+    /// What its grammar has of the room for those at work.
+    pub(crate) _grammar: Option<OwnedSemaphorePermit>,
 }
 
 impl Answers {
@@ -143,7 +146,10 @@ impl Answers {
                         Ending::Cancelled | Ending::Failed => {
                             self.unfinished = 0;
                             let said = over.error.unwrap_or_else(|| "the answer was broken off".to_owned());
-                            return Err(Refusal::internal(said));
+                            return Err(match over.is_wrong {
+                                true => Refusal::invalid(said),
+                                false => Refusal::internal(said),
+                            });
                         }
                     };
                     let outcome = Outcome {

@@ -49,34 +49,46 @@ impl Server {
             check_prompt(&model, &tokens)?;
             texts.push(tokens);
         }
-        model.worker.check_room(texts.len())?;
+        // No more of them wait at a time than are worked on at once: others come in between.
+        let most = texts.len().min(model.worker.places());
+        model.worker.check_room(most)?;
         let all: usize = texts.iter().map(Vec::len).sum();
         let mut reserved = client.reserve(1, all)?;
-        let (sender, mut events) = mpsc::unbounded_channel();
         let mut vectors = vec![Vec::new(); texts.len()];
-        for (index, tokens) in texts.into_iter().enumerate() {
-            let task = Task::Embed { tokens, adapters: adapters.clone() };
-            let (client, events) = (Client::clone(&client), sender.clone());
-            let deadline = asked + self.options.answer_time;
-            model.worker.ask(Job { client, task, index, asked, deadline, events })?;
-        }
-        drop(sender);
-        let mut left = vectors.len();
-        while left > 0 {
-            match events.recv().await {
-                Some((index, Event::Embedded(mean))) => {
-                    if let Some(vector) = vectors.get_mut(index) {
-                        *vector = unit(&mean);
-                        left -= 1;
+        let mut is_counted = false;
+        let mut texts = texts.into_iter().enumerate().peekable();
+        while texts.peek().is_some() {
+            let (sender, mut events) = mpsc::unbounded_channel();
+            let mut left = 0;
+            for (index, tokens) in texts.by_ref().take(most) {
+                let task = Task::Embed { tokens, adapters: adapters.clone() };
+                let (client, events) = (Client::clone(&client), sender.clone());
+                let deadline = asked + self.options.answer_time;
+                let told = self.room.told().clone();
+                model.worker.ask(Job { client, task, index, asked, deadline, events, told })?;
+                left += 1;
+            }
+            drop(sender);
+            while left > 0 {
+                match events.recv().await {
+                    Some((index, Event::Embedded(mean))) => {
+                        if !std::mem::replace(&mut is_counted, true) {
+                            // All are there until they are read.
+                            self.room.take_more(vectors.len() * mean.len() * size_of::<f32>())?;
+                        }
+                        if let Some(vector) = vectors.get_mut(index) {
+                            *vector = unit(&mean);
+                            left -= 1;
+                        }
                     }
+                    Some((_, Event::Refused(refusal))) => return Err(refusal),
+                    Some((_, Event::Over(over))) => {
+                        let said = over.error.unwrap_or_else(|| "the text was not worked out".to_owned());
+                        return Err(Refusal::internal(said));
+                    }
+                    Some(_) => {}
+                    None => return Err(Refusal::internal("the model's thread has ended")),
                 }
-                Some((_, Event::Refused(refusal))) => return Err(refusal),
-                Some((_, Event::Over(over))) => {
-                    let said = over.error.unwrap_or_else(|| "the text was not worked out".to_owned());
-                    return Err(Refusal::internal(said));
-                }
-                Some(_) => {}
-                None => return Err(Refusal::internal("the model's thread has ended")),
             }
         }
         reserved.count(all);

@@ -67,9 +67,9 @@ pub struct PrefixOptions {
     pub bytes: u64,
 }
 
-/// The text of a document, of which there are the bytes, the file's name, and how many bytes of text it may have; or what is
-/// wrong with it, in one line. It is to bound the memory and the time of hostile ones itself.
-pub type DocumentReader = fn(Vec<u8>, &str, usize) -> Result<String, String>;
+/// The text of a document, of which there are the bytes, the file's name, how many bytes of text it may have, and how many of
+/// memory there are to read it with; or what is wrong with it, in one line. It is to bound the time of hostile ones itself.
+pub type DocumentReader = fn(Vec<u8>, &str, usize, u64) -> Result<String, String>;
 
 /// A beginning of prompts that is read before the first request, and kept for good.
 #[derive(Clone, Debug)]

@@ -189,11 +189,14 @@ impl Server {
         let thinks = matches!(&ask.prompt, Prompt::Chat(chat) if chat.think != Some(false));
         let prompt = prompt_tokens(&model, ask.prompt).await?;
         check_prompt(&model, &prompt)?;
-        http::give_back();
-        let grammar = match &ask.format {
-            Some(format) => Some(compiled(&model, format.clone(), thinks).await?),
-            None => None,
+        let (grammar, grammar_share) = match &ask.format {
+            Some(format) => {
+                let share = model.grammar_room(&format.source, count).await?;
+                (Some(compiled(&model, format.clone(), thinks).await?), Some(share))
+            }
+            None => (None, None),
         };
+        http::give_back();
 
         let sampling = self.sampling(&model).overlay(&ask.sampling);
         sampling.validate().map_err(Refusal::invalid)?;
@@ -221,7 +224,15 @@ impl Server {
             let (client, events) = (Arc::clone(&client), sender.clone());
             let deadline = asked + self.options.answer_time;
             let task = Task::Answer(Box::new(request));
-            model.worker.ask(Job { client, task, index, asked, deadline, events })?;
+            model.worker.ask(Job {
+                client,
+                task,
+                index,
+                asked,
+                deadline,
+                events,
+                told: self.room.told().clone(),
+            })?;
         }
         let readers = reader.into_iter().cycle().take(count).collect();
         let waiting = VecDeque::new();
@@ -236,6 +247,7 @@ impl Server {
             record,
             readers,
             waiting,
+            _grammar: grammar_share,
         })
     }
 }
@@ -256,6 +268,7 @@ async fn compiled(model: &Arc<Loaded>, format: Format, thinks: bool) -> Result<G
             format.parts.iter().find_map(wrong).unwrap_or_else(|| named(format.field, refusal))
         })
     };
+    let _turn = model.grammar_turn().await?;
     let grammar = tokio::task::spawn_blocking(compile).await.map_err(Refusal::internal)??;
     Ok(if thinks { grammar } else { grammar.without_thoughts() })
 }

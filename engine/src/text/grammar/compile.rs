@@ -94,7 +94,26 @@ impl GrammarVocabulary {
         let mut matcher = Matcher::new(Ok(parser));
         // What allows nothing at all is known before the first token.
         matcher.compute_mask().map_err(|error| refused(one_line(&error)))?;
+        self.go_on(&matcher).map_err(refused)?;
         Ok(matcher)
+    }
+}
+
+impl GrammarVocabulary {
+    /// Whether an answer can go on behind what can only come first, such as the bracket of an object, of which there may be
+    /// more properties than the limits allow.
+    fn go_on(&self, matcher: &Matcher) -> Result<(), String> {
+        let mut first = matcher.deep_clone();
+        let forced = first.compute_ff_bytes();
+        if forced.is_empty() {
+            return Ok(());
+        }
+        let tokens = self.factory.tok_env().tokenize_bytes(&forced);
+        first.consume_tokens(&tokens).map_err(|error| one_line(&error))?;
+        if !first.is_stopped() {
+            first.compute_mask().map_err(|error| one_line(&error))?;
+        }
+        Ok(())
     }
 }
 

@@ -305,6 +305,17 @@ fn bounded(source: &GrammarSource) -> Result<(), GrammarError> {
 }
 
 #[test]
+fn an_object_with_more_properties_than_may_be_looked_at_is_refused_before_the_first_token() {
+    let properties = |count: usize| {
+        let each: Vec<String> = (0..count).map(|at| format!("\"p{at}\":{{\"type\":\"integer\"}}")).collect();
+        schema(&format!("{{\"type\":\"object\",\"properties\":{{{}}}}}", each.join(",")))
+    };
+    compiled(&properties(100)).unwrap();
+    let error = compiled(&properties(1000)).unwrap_err();
+    assert!(matches!(error, GrammarError::Refused { .. }), "{error}");
+}
+
+#[test]
 fn hostile_sources_are_refused_or_stay_within_bounds() {
     let nested = |open: &str, close: &str, n: usize| format!("{}1{}", open.repeat(n), close.repeat(n));
     let too_deep = [

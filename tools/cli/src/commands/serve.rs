@@ -225,12 +225,13 @@ fn options(arguments: &Arguments, log: LogFormat) -> Result<ServeOptions> {
 
 /// The text of a PDF file that is attached to a question, read by a process of its own.
 #[cfg(feature = "pdf")]
-fn document_text(bytes: Vec<u8>, name: &str, most: usize) -> Result<String, String> {
+fn document_text(bytes: Vec<u8>, name: &str, most: usize, memory: u64) -> Result<String, String> {
     use siskin_documents::{Document, pdf};
     let worker = pdf::Worker {
         prefix: "siskin: ",
         arguments: &["summarize", "--pdf-worker", "--pdf-pages", "2000"],
         most: most as u64,
+        memory: Some(memory),
     };
     if !pdf::is_pdf(&bytes) {
         return Err("expected a PDF file".to_owned());

@@ -95,6 +95,9 @@ pub(crate) struct Arguments {
     /// Refuse one of more pages
     #[arg(long, hide = true, value_name = "N", requires = "pdf_worker")]
     pdf_pages: Option<usize>,
+    /// Take no more bytes of memory
+    #[arg(long, hide = true, value_name = "BYTES", requires = "pdf_worker")]
+    pdf_memory: Option<u64>,
 }
 
 const EXAMPLES: &str = "\
@@ -106,7 +109,7 @@ Examples:
 /// Summarizes the texts.
 pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     if arguments.pdf_worker {
-        return Ok(siskin_documents::pdf::work(arguments.pdf_pages)?);
+        return Ok(siskin_documents::pdf::work(arguments.pdf_pages, arguments.pdf_memory)?);
     }
     arguments.sampling.check()?;
     let sources = arguments.files.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>>>()?;

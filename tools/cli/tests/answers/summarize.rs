@@ -515,12 +515,13 @@ mod pdf {
         for (bytes, expected) in [
             (&scan, "siskin: a.pdf: a PDF file without text, which may be a scan"),
             (&encrypted, "siskin: a.pdf: a PDF file with a password"),
-            (&b"%PDF-1.7\n".to_vec(), "siskin: a.pdf: a damaged PDF file"),
-            (&endless, "siskin: a.pdf: a "),
+            (&b"%PDF-1.7\n%%EOF\n".to_vec(), "siskin: a.pdf: a damaged PDF file"),
             (
-                &bomb,
-                "siskin: a.pdf: a PDF file that takes more memory than one may: 512 MiB and 16 bytes for each",
+                &scan[..scan.len() / 2].to_vec(),
+                "siskin: a.pdf: a PDF file that is cut off: its end is missing",
             ),
+            (&endless, "siskin: a.pdf: a "),
+            (&bomb, "siskin: a.pdf: a PDF file that takes more memory than there is for it: 5"),
         ] {
             fs::write(desk.path("a.pdf"), bytes).unwrap();
             let line = failure(&desk.run(&["a.pdf"]));

@@ -12,6 +12,10 @@ use hayro_interpret::{Context, InterpreterCache, InterpreterSettings, interpret_
 /// # Errors
 /// A file that is damaged, needs a password to be opened, holds no text, or has more than `most` pages.
 pub fn extract(bytes: Vec<u8>, most: Option<usize>) -> Result<String, DocumentError> {
+    if !has_end(&bytes) {
+        let said = "a PDF file that is cut off: its end is missing, and pages with it";
+        return Err(DocumentError::Worker(said.to_owned()));
+    }
     let pdf = Pdf::new(bytes).map_err(|error| match error {
         LoadPdfError::Decryption(DecryptionError::PasswordProtected) => {
             DocumentError::Password { what: "a PDF file" }
@@ -39,6 +43,16 @@ pub fn extract(bytes: Vec<u8>, most: Option<usize>) -> Result<String, DocumentEr
         return Err(DocumentError::Scan);
     }
     Ok(text)
+}
+
+/// Whether the mark that ends a file is where readers look for it. What fills up the last sector is none of the file.
+fn has_end(bytes: &[u8]) -> bool {
+    const MARK: &[u8] = b"%%EOF";
+    const TAIL: usize = 1024;
+    let filled = bytes.iter().rposition(|byte| !matches!(byte, 0 | b' ' | b'\t' | b'\r' | b'\n'));
+    let bytes = bytes.get(..filled.map_or(0, |at| at + 1)).unwrap_or_default();
+    let tail = bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or_default();
+    tail.windows(MARK.len()).any(|window| window == MARK)
 }
 
 /// What is drawn on pages, of which only text is of interest.

@@ -11,6 +11,7 @@ use axum::http::{Request, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
+use siskin::plan::Budget;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,32 @@ async fn text(
         .map_or_else(|refusal| refuse(uri.path(), &refusal), |text| http::json(200, &json!({"text": text})))
 }
 
+/// Bytes that a document is read with, at least.
+const LEAST_MEMORY: u64 = 64 << 20;
+
+/// Bytes that there are to read a document with: what the server may take, or the machine has left, beside the models.
+///
+/// # Errors
+/// Too few, with the figures.
+fn memory(server: &Server) -> Result<u64, Refusal> {
+    let Some(budget) = siskin_kit::memory::budget(server.options.memory) else { return Ok(u64::MAX) };
+    let planned: u64 =
+        server.models.distinct().iter().filter_map(|entry| Some(entry.loaded()?.0.plan.peak())).sum();
+    left(&budget, planned)
+}
+
+/// What there is of a budget beside what is planned.
+fn left(budget: &Budget, planned: u64) -> Result<u64, Refusal> {
+    let left = budget.bytes().saturating_sub(planned);
+    if left >= LEAST_MEMORY {
+        return Ok(left);
+    }
+    let [left, least] = [left, LEAST_MEMORY].map(|bytes| bytes >> 20);
+    let said =
+        format!("documents: {left} MiB of {budget} are left beside the models, expected {least} at least");
+    Err(Refusal::new(Reason::Unavailable, said))
+}
+
 async fn read(server: &Server, name: String, request: Request<Body>) -> Result<String, Refusal> {
     let Some(reader) = server.options.documents else {
         let said = "documents: this program was built without what reads them";
@@ -57,10 +84,11 @@ async fn read(server: &Server, name: String, request: Request<Body>) -> Result<S
         let refusal = Refusal::new(Reason::Busy, "another document is being read");
         return Err(Refusal { retry_after: Some(LATER), ..refusal });
     };
+    let memory = memory(server)?;
     let called = if name.is_empty() { "the document".to_owned() } else { name.clone() };
     let read = tokio::task::spawn_blocking(move || {
         let _place = place;
-        reader(bytes.into(), &name, MOST_TEXT)
+        reader(bytes.into(), &name, MOST_TEXT, memory)
     });
     let text = read.await.map_err(|_| Refusal::internal("a fault of what reads documents"))?;
     let text = text.map_err(|error| Refusal::invalid(format_args!("{called}: {error}")))?;
@@ -69,4 +97,19 @@ async fn read(server: &Server, name: String, request: Request<Body>) -> Result<S
         return Err(Refusal::new(Reason::TooLarge, said));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_refused_where_the_models_leave_too_little() {
+        let budget = Budget::of(200 << 20);
+        assert_eq!(left(&budget, 100 << 20).unwrap(), 100 << 20);
+        let refused = left(&budget, 190 << 20).unwrap_err();
+        assert!(matches!(refused.reason, Reason::Unavailable), "{refused:?}");
+        let expected = "documents: 10 MiB of 200.0 MiB are left beside the models, expected 64 at least";
+        assert_eq!(refused.message, expected);
+    }
 }

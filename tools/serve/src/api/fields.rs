@@ -1,5 +1,6 @@
 //! What requests of several APIs have in common.
 
+use crate::api::logprobs::MOST;
 use crate::ask::ToolChoice;
 use crate::refusal::Refusal;
 use anyhow::{Context, Result, anyhow, bail};
@@ -159,7 +160,7 @@ pub(super) fn logprobs(fields: &mut Object) -> Result<Option<usize>, Refusal> {
     const EXPECTED: &str = "a whole number from 0 to 20";
     let wanted = fields.flag("logprobs")?.unwrap_or(false);
     let top = fields.typed("top_logprobs", EXPECTED, |value| match value {
-        Json::Integer(top) => usize::try_from(*top).ok().filter(|top| *top <= 20),
+        Json::Integer(top) => usize::try_from(*top).ok().filter(|top| *top <= MOST),
         _ => None,
     })?;
     Ok(wanted.then_some(top.unwrap_or(0)))

@@ -1,8 +1,25 @@
 //! How probable tokens were, as most APIs write it.
 
+use crate::http::Told;
 use serde_json::{Value, json};
-use siskin::Logprobs;
 use siskin::tokenizer::Tokenizer;
+use siskin::{Logprobs, Model};
+use std::sync::Arc;
+
+/// The most probable tokens that are told with each one, at most, as OpenAI has it and as llama.cpp's clients ask for.
+pub(super) const MOST: usize = 20;
+pub(super) const MOST_OF_LLAMA_CPP: usize = 100;
+
+/// Tokens with their probabilities, as JSON, one by one.
+pub(super) fn items(
+    told: impl IntoIterator<Item = (u32, Arc<Told>), IntoIter: Send + 'static>,
+    model: &Model,
+    write: impl Fn(u32, &Logprobs, &Tokenizer) -> Value + Send + 'static,
+) -> impl Iterator<Item = String> + Send + 'static {
+    let model = model.clone();
+    // Each gives its room back once it is written.
+    told.into_iter().map(move |(token, of)| write(token, &of, model.tokenizer()).to_string())
+}
 
 /// A token with its probability, and the most probable ones.
 pub(super) fn logprob(token: u32, logprobs: &Logprobs, tokenizer: &Tokenizer) -> Value {

@@ -4,15 +4,18 @@ use super::{Routes, refuse};
 use crate::http;
 use crate::refusal::{Reason, Refusal};
 use crate::server::Server;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{self, PathBuf};
+use std::path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -24,6 +27,9 @@ pub(super) fn routes() -> Routes {
 const MOST_LISTED: usize = 256;
 /// Bytes of a report, at most.
 const MOST_BYTES: u64 = 16 << 20;
+
+/// Bytes of one that are read at a time.
+const PART: usize = 16 << 10;
 
 /// The kinds of report, by the ends of their names.
 const KINDS: [(&str, &str); 2] = [("json", "application/json"), ("html", "text/html; charset=utf-8")];
@@ -81,8 +87,9 @@ async fn show(
         let is_plain = path::Path::new(&name).file_name().is_some_and(|last| last == name.as_str());
         let (_, media) = kind(&name).filter(|_| is_plain).ok_or_else(missing)?;
         let folder = server.options.reports.clone().ok_or_else(missing)?;
-        let bytes = on_disk(move || bytes(folder.join(name))).await?.ok_or_else(missing)?;
-        let mut response = http::text(200, media, bytes);
+        let (file, length) = on_disk(move || open(&folder.join(name))).await?.ok_or_else(missing)?;
+        let mut response = http::text(200, media, Body::from_stream(contents(file, length)));
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         for (name, value) in [
             (header::CONTENT_SECURITY_POLICY, POLICY),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -97,18 +104,31 @@ async fn show(
     shown.await.unwrap_or_else(|refusal: Refusal| refuse(uri.path(), &refusal))
 }
 
-/// The bytes of a file; None where it is none.
-fn bytes(path: PathBuf) -> io::Result<Option<Vec<u8>>> {
+/// A file and its length; None where it is none.
+fn open(path: &path::Path) -> io::Result<Option<(File, u64)>> {
     // A pipe of that name would be waited for.
-    if !fs::metadata(&path).is_ok_and(|found| found.is_file()) {
+    if !fs::metadata(path).is_ok_and(|found| found.is_file()) {
         return Ok(None);
     }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > MOST_BYTES {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    match length > MOST_BYTES {
         true => Err(io::Error::other(format!("the report has more than {MOST_BYTES} bytes"))),
-        false => Ok(Some(bytes)),
+        false => Ok(Some((file, length))),
     }
+}
+
+/// The first `length` bytes of a file, a part at a time, each read once the client has read those before.
+fn contents(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    stream::try_unfold(file.take(length), async |mut file| {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut part = vec![0; PART];
+            let read = file.read(&mut part)?;
+            part.truncate(read);
+            Ok((!part.is_empty()).then(|| (Bytes::from(part), file)))
+        });
+        read.await.map_err(io::Error::other)?
+    })
 }
 
 /// What is done on a thread that may wait for the disk. Its faults do not name the folder, which is the server's own concern.

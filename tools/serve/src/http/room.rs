@@ -1,10 +1,12 @@
-//! Memory for what clients send. There is so much of it for all requests, and each takes its share before it is read: so what
+//! Memory for what clients send, and for what they are told that grows beyond a text. There is so much of it for all requests, and each takes its share before it is read: so what
 //! the server takes is known before anybody asks, whoever asks then.
 
 use super::connections::{CONNECTIONS, HEADERS};
 use crate::refusal::{Reason, Refusal};
+use siskin::Logprobs;
 use std::cell::RefCell;
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,6 +23,13 @@ const SHORT: usize = 16 << 10;
 const SHORT_ROOM: usize = 2 << 20;
 /// What room is counted in.
 const UNIT: usize = 1 << 10;
+/// Bytes of the probabilities of tokens that were told and that nobody has read yet, of all answers.
+const TOLD_ROOM: usize = 6 << 20;
+/// Bytes that those of a token come to, and more for each of the most probable ones.
+const TOLD: usize = 256;
+const TOLD_EACH: usize = 8;
+/// What that room is counted in.
+const TOLD_UNIT: usize = 64;
 
 task_local! {
     /// What the request of this task has of the room.
@@ -34,6 +43,7 @@ pub(crate) struct Room {
     long: Arc<Semaphore>,
     /// Bytes of the second one.
     all: usize,
+    told: ToldRoom,
 }
 
 impl Room {
@@ -41,13 +51,18 @@ impl Room {
     pub(crate) fn new(body: usize) -> Self {
         let all = long_room(body);
         let units = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(UNIT)));
-        Self { short: units(SHORT_ROOM), long: units(all), all }
+        Self { short: units(SHORT_ROOM), long: units(all), all, told: ToldRoom::default() }
     }
 
     /// Bytes that all requests together take, at most, the connections that they come by included.
     pub(crate) fn bytes(body: usize) -> usize {
         // What was read of a request, and what is not yet written of its answer.
-        CONNECTIONS * 2 * HEADERS + SHORT_ROOM + long_room(body)
+        CONNECTIONS * 2 * HEADERS + SHORT_ROOM + long_room(body) + TOLD_ROOM
+    }
+
+    /// Room for probabilities of tokens.
+    pub(crate) fn told(&self) -> &ToldRoom {
+        &self.told
     }
 
     /// Has this task take room for a body of so many bytes, once there is.
@@ -75,13 +90,27 @@ impl Room {
             return Err(Refusal::new(Reason::TooLarge, said));
         }
         // Where it waited, two that wait for each other might.
-        let share = Arc::clone(room).try_acquire_many_owned(units(more));
-        let share = share.or_else(|_| Arc::clone(&self.long).try_acquire_many_owned(units(more)));
-        let share = share.map_err(|_| Refusal {
+        match Arc::clone(room).try_acquire_many_owned(units(more)) {
+            Ok(share) => keep(share),
+            Err(_) => self.take_more(more)?,
+        }
+        Ok(())
+    }
+
+    /// Has this task take room for so many bytes that it makes of its request, beyond what it has.
+    ///
+    /// # Errors
+    /// More than there is now, or ever.
+    pub(crate) fn take_more(&self, bytes: usize) -> Result<(), Refusal> {
+        if bytes > self.all {
+            let said = format!("the answer takes {bytes} bytes, more than there is memory for");
+            return Err(Refusal::new(Reason::TooLarge, said));
+        }
+        let share = Arc::clone(&self.long).try_acquire_many_owned(units(bytes));
+        keep(share.map_err(|_| Refusal {
             retry_after: Some(Duration::from_secs(1)),
             ..Refusal::new(Reason::Unavailable, "other requests have the memory that this one takes")
-        })?;
-        keep(share);
+        })?);
         Ok(())
     }
 
@@ -89,6 +118,42 @@ impl Room {
     fn of(&self, body: usize) -> (&Arc<Semaphore>, usize) {
         let bytes = body.saturating_mul(EACH);
         if body <= SHORT { (&self.short, bytes) } else { (&self.long, bytes.min(self.all)) }
+    }
+}
+
+/// Room for the probabilities of tokens that nobody has read yet: of answers that are collected, and of streams that are read
+/// more slowly than they are written.
+#[derive(Clone, Debug)]
+pub(crate) struct ToldRoom(Arc<Semaphore>);
+
+impl Default for ToldRoom {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(TOLD_ROOM / TOLD_UNIT)))
+    }
+}
+
+impl ToldRoom {
+    /// How probable a token was, with its share of the room; None where there is none left.
+    pub(crate) fn keep(&self, logprobs: &Logprobs) -> Option<Arc<Told>> {
+        let bytes = TOLD + TOLD_EACH * logprobs.top.len();
+        let units = u32::try_from(bytes.div_ceil(TOLD_UNIT)).ok()?;
+        let share = Arc::clone(&self.0).try_acquire_many_owned(units).ok()?;
+        Some(Arc::new(Told { logprobs: logprobs.clone(), _share: share }))
+    }
+}
+
+/// How probable a token was, as long as somebody is to be told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    logprobs: Logprobs,
+    _share: OwnedSemaphorePermit,
+}
+
+impl Deref for Told {
+    type Target = Logprobs;
+
+    fn deref(&self) -> &Logprobs {
+        &self.logprobs
     }
 }
 
@@ -100,6 +165,11 @@ pub(super) async fn within<T>(work: impl Future<Output = T>) -> T {
 /// Gives back what the request of this task has of the room: nothing is left of its body, but for the prompt's tokens.
 pub(crate) fn give_back() {
     let _ = SHARES.try_with(|shares| shares.borrow_mut().clear());
+}
+
+/// What the request of this task has of the room, which is given back with the shares from now on.
+pub(super) fn carry() -> Vec<OwnedSemaphorePermit> {
+    SHARES.try_with(|shares| std::mem::take(&mut *shares.borrow_mut())).unwrap_or_default()
 }
 
 fn keep(share: OwnedSemaphorePermit) {

@@ -1,18 +1,60 @@
 //! Grammars that were compiled: programs send the same tools, or the same schema, with each request.
 
+use crate::refusal::{Reason, Refusal};
 use siskin::grammar::{Grammar, GrammarSource};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// The most grammars that are kept, and bytes of their sources.
 const MOST: usize = 8;
 const BYTES: usize = 512 << 10;
 
-/// The grammars of a model that were asked for last.
-#[derive(Default)]
-pub(super) struct Compiled(Mutex<VecDeque<(GrammarSource, Grammar)>>);
+/// Bytes that a grammar and the answer that keeps to it take, and more for each byte of its source.
+const AT_WORK: usize = 64 << 10;
+const AT_WORK_EACH: usize = 32;
+/// Bytes that a plan counts of them for each answer at a time.
+const PLANNED: usize = 2 << 20;
+/// What their room is counted in.
+const UNIT: usize = 1 << 10;
+/// How long is waited for room, and for a turn.
+const WAIT: Duration = Duration::from_mins(1);
+
+/// The grammars of a model that were asked for last, and room for those that answers keep to.
+pub(super) struct Compiled {
+    kept: Mutex<VecDeque<(GrammarSource, Grammar)>>,
+    at_work: Arc<Semaphore>,
+    /// Units of that in all.
+    units: usize,
+    turn: Arc<Semaphore>,
+}
 
 impl Compiled {
+    /// Those of a model that works on so many answers at once.
+    pub(super) fn new(answers: usize) -> Self {
+        let units = answers.max(1).saturating_mul(PLANNED / UNIT);
+        let (at_work, turn) = (Arc::new(Semaphore::new(units)), Arc::new(Semaphore::new(1)));
+        Self { kept: Mutex::default(), at_work, units, turn }
+    }
+
+    /// Room for answers that keep to a grammar. One that would take more than there is takes all of it.
+    pub(super) async fn room(
+        &self,
+        source: &GrammarSource,
+        count: usize,
+    ) -> Result<OwnedSemaphorePermit, Refusal> {
+        let each = AT_WORK.saturating_add(length(source).saturating_mul(AT_WORK_EACH));
+        let units = (each.saturating_mul(count) / UNIT).min(self.units);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        soon(Arc::clone(&self.at_work).acquire_many_owned(units)).await
+    }
+
+    /// A turn to compile.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        soon(Arc::clone(&self.turn).acquire_owned()).await
+    }
+
     /// The grammar of a source, compiled if it is not kept.
     ///
     /// # Errors
@@ -49,8 +91,19 @@ impl Compiled {
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<(GrammarSource, Grammar)>> {
         // What is kept is whole between any two changes.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is waited for, if it comes soon.
+async fn soon(
+    permit: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
+) -> Result<OwnedSemaphorePermit, Refusal> {
+    let permit = tokio::time::timeout(WAIT, permit).await.ok().and_then(Result::ok);
+    permit.ok_or_else(|| Refusal {
+        retry_after: Some(Duration::from_secs(1)),
+        ..Refusal::new(Reason::Unavailable, "other requests have the memory that this one's grammar takes")
+    })
 }
 
 fn length(source: &GrammarSource) -> usize {
@@ -67,7 +120,7 @@ mod tests {
     fn what_was_asked_for_last_is_not_compiled_again() {
         let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/siskin-demo.gguf");
         let model = Model::open(demo).unwrap();
-        let compiled = Compiled::default();
+        let compiled = Compiled::new(4);
         let source =
             |index: usize, more: usize| GrammarSource::Regex(format!("a{{{index}}}|{}", "b".repeat(more)));
         // Whether it was compiled now.

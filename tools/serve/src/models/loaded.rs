@@ -16,6 +16,7 @@ use siskin::tool_calls::ToolSyntax;
 use siskin::{Adapter, AdapterOutline, Model, Scheduler, SequencesOptions};
 use siskin_kit::{in_file, memory};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Positions of a page of the cache.
 const PAGE: usize = 256;
@@ -108,7 +109,7 @@ impl Loaded {
         let grammars = options.grammars;
         let syntax = ToolSyntax::of(model.chat_template(), model.tokenizer());
         let name = name.to_owned();
-        let compiled = Compiled::default();
+        let compiled = Compiled::new(options.parallel);
         Ok(Self {
             name,
             model,
@@ -152,6 +153,27 @@ impl Loaded {
             }
         }
         Ok(found)
+    }
+
+    /// Room for `count` answers that keep to the grammar of this source, which they have until they are over. Whoever finds
+    /// too little waits.
+    ///
+    /// # Errors
+    /// No room for a minute.
+    pub(crate) async fn grammar_room(
+        &self,
+        source: &GrammarSource,
+        count: usize,
+    ) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.compiled.room(source, count).await
+    }
+
+    /// A turn to compile a grammar: one does at a time.
+    ///
+    /// # Errors
+    /// No turn for a minute.
+    pub(crate) async fn grammar_turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.compiled.turn().await
     }
 
     /// A grammar, compiled unless it was not long ago.

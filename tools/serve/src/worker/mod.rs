@@ -9,13 +9,16 @@ mod queue;
 
 pub(crate) use prefixes::Prefixes;
 
+use crate::http::{Told, ToldRoom};
 use crate::options::{LogFormat, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use changes::{Change, Changes};
 use queue::Queue;
 use serde_json::json;
 use siskin::tokenizer::Detokenizer;
-use siskin::{Adapter, AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler};
+use siskin::{
+    Adapter, AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler, SessionError,
+};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -35,6 +38,8 @@ pub(crate) struct Job {
     /// When it is broken off.
     pub(crate) deadline: Instant,
     pub(crate) events: UnboundedSender<(usize, Event)>,
+    /// Where its tokens' probabilities have room.
+    pub(crate) told: ToldRoom,
 }
 
 /// What is asked for.
@@ -52,7 +57,7 @@ pub(crate) enum Event {
     /// More of its text, whole characters.
     Piece(Channel, String),
     /// A token, where probabilities were asked for.
-    Token(u32, Box<Logprobs>),
+    Token(u32, Arc<Told>),
     /// There is no more.
     Over(Over),
     /// It was not begun.
@@ -63,6 +68,8 @@ pub(crate) enum Event {
 pub(crate) struct Over {
     pub(crate) ending: Ending,
     pub(crate) error: Option<String>,
+    /// Whether that is the request's fault: its grammar cannot be gone on with.
+    pub(crate) is_wrong: bool,
     /// The stop string before which it ended.
     pub(crate) stop: Option<String>,
     pub(crate) tokens: Vec<u32>,
@@ -145,14 +152,14 @@ impl Worker {
         self.places
     }
 
-    /// Whether `count` more jobs may wait.
+    /// Whether `count` more jobs may wait. Where none does they may, however many a request has: asking again would not help.
     ///
     /// # Errors
     /// [`Reason::Busy`], with when to try again.
     pub(crate) fn check_room(&self, count: usize) -> Result<(), Refusal> {
         let waiting = self.figures.waiting.load(Ordering::Relaxed);
         let free = self.places.saturating_sub(self.figures.at_work.load(Ordering::Relaxed));
-        if waiting + count <= self.queue + free {
+        if waiting == 0 || waiting + count <= self.queue + free {
             return Ok(());
         }
         let said = format!("{waiting} requests wait already, of {} that may", self.queue);
@@ -351,7 +358,7 @@ impl Work {
             match event {
                 AnswerEvent::Read { reused } => work.read = Some((Instant::now(), reused)),
                 AnswerEvent::Token { token, logprobs: Some(logprobs) } => {
-                    work.job.tell(Event::Token(token, Box::new(logprobs.clone())));
+                    work.job.tell_token(token, logprobs);
                 }
                 AnswerEvent::Token { logprobs: None, .. } => {}
                 AnswerEvent::Piece(piece) => {
@@ -363,9 +370,10 @@ impl Work {
                     end(at_work, figures, id, Event::Embedded(mean.to_vec()));
                 }
                 AnswerEvent::Over { ending, tokens, thought_tokens, stop, error } => {
+                    let is_wrong = matches!(error, Some(SessionError::Grammar(_)));
                     let error = error.map(|error| error.to_string());
                     let over = work.over(ending, tokens.to_vec(), thought_tokens, error);
-                    let over = Over { stop: stop.map(str::to_owned), ..over };
+                    let over = Over { stop: stop.map(str::to_owned), is_wrong, ..over };
                     figures.add(work.prompt_tokens, &over);
                     end(at_work, figures, id, Event::Over(over));
                 }
@@ -391,7 +399,7 @@ impl AtWork {
             prompt: read - self.begun,
             answer: now - read,
         };
-        Over { ending, error, stop: None, tokens, thought_tokens, reused, times }
+        Over { ending, error, is_wrong: false, stop: None, tokens, thought_tokens, reused, times }
     }
 }
 
@@ -409,6 +417,16 @@ impl Job {
     /// Tells who asked, if they are still there.
     fn tell(&self, event: Event) {
         let _ = self.events.send((self.index, event));
+    }
+
+    /// Tells how probable a token was, where there is room for that. An answer that has none is over for who asked.
+    fn tell_token(&self, token: u32, logprobs: &Logprobs) {
+        const SAID: &str = "the tokens' probabilities take more memory than there is for what nobody has read yet: \
+            ask for fewer of them, for fewer tokens, or for a stream, and read it faster";
+        self.tell(match self.told.keep(logprobs) {
+            Some(told) => Event::Token(token, told),
+            None => Event::Refused(Refusal::new(Reason::Unavailable, SAID)),
+        });
     }
 }
 

@@ -7,8 +7,9 @@ use std::fs;
 use std::sync::{Condvar, Mutex};
 
 /// A reader of documents in the server's place of one: it returns what it is told.
-fn reader(bytes: Vec<u8>, name: &str, most: usize) -> Result<String, String> {
+fn reader(bytes: Vec<u8>, name: &str, most: usize, memory: u64) -> Result<String, String> {
     match bytes.as_slice() {
+        b"memory" => Ok(format!("{} MiB", memory >> 20)),
         b"damaged" => Err("a damaged PDF file".to_owned()),
         b"long" => Ok("x".repeat(most + 1)),
         b"waits" => {
@@ -46,6 +47,17 @@ fn the_text_of_a_document_is_told() {
     assert!(status == 413 && said.starts_with("a.pdf: its text has 1048577 bytes"), "{said}");
     assert_eq!(refused(attach(&server, "a.pdf", &"x".repeat(129))).0, 413);
     assert_eq!(get(&format!("{server}/siskin/text")).status, 405);
+}
+
+#[test]
+fn a_document_is_read_with_what_is_left_of_the_memory() {
+    let server = start(|options| {
+        options.documents = Some(reader);
+        options.memory = Some(64 << 30);
+    });
+    let said = attach(&server, "a.pdf", "memory").ok();
+    let left: u64 = said["text"].as_str().unwrap().trim_end_matches(" MiB").parse().unwrap();
+    assert!((32 << 10..64 << 10).contains(&left), "{said}");
 }
 
 #[test]

@@ -37,6 +37,20 @@ fn check(text: &Value) {
 }
 
 #[test]
+fn a_grammar_that_cannot_be_gone_on_with_is_the_request_s_fault() {
+    let properties: serde_json::Map<String, Value> =
+        (0..1000).map(|at| (format!("p{at}"), json!({"type": "integer"}))).collect();
+    let wide = json!({"type": "object", "properties": properties});
+    let deep = json!({"type": "object", "properties": {"a": wide}, "required": ["a"]});
+    for schema in [wide.clone(), deep] {
+        let body = json!({"prompt": "a", "n_predict": 40, "temperature": 0, "json_schema": schema});
+        let reply = post(&format!("{}/completion", server()), &body);
+        assert_eq!(reply.status, 400, "{reply:?}");
+        assert!(reply.body.contains("max is 2000"), "{reply:?}");
+    }
+}
+
+#[test]
 fn answers_validate_through_each_api() {
     let chat = ask(
         "/v1/chat/completions",

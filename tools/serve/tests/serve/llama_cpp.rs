@@ -34,6 +34,34 @@ fn what_there_is_is_told() {
 }
 
 #[test]
+fn probabilities_are_bounded_in_number_and_in_memory() {
+    for wrong in [json!(101), json!(300_000), json!(-1)] {
+        let reply = completion(&json!({"n_probs": wrong}));
+        assert_eq!(reply.status, 400, "{reply:?}");
+        assert!(reply.body.contains("n_probs: expected a whole number from 0 to 100"), "{reply:?}");
+    }
+    let whole = completion(&json!({"n_probs": 100, "return_tokens": true})).ok();
+    let told = whole["completion_probabilities"].as_array().unwrap();
+    assert_eq!(told.len(), whole["tokens"].as_array().unwrap().len());
+    assert!(told.iter().all(|token| token["top_logprobs"].as_array().unwrap().len() == 100));
+}
+
+#[test]
+fn long_texts_are_written_as_they_are_read() {
+    let text = "a \"b\"\n\u{1f426}".repeat(3000);
+    let pieces = post(&at("/tokenize"), &json!({"content": text, "with_pieces": true})).ok();
+    let plain = post(&at("/tokenize"), &json!({"content": text})).ok();
+    let ids = |value: &Value| value["tokens"].as_array().unwrap().clone();
+    let of_pieces: Vec<Value> = ids(&pieces).iter().map(|token| token["id"].clone()).collect();
+    assert_eq!(of_pieces, ids(&plain));
+    let again = post(&at("/detokenize"), &json!({"tokens": plain["tokens"]})).ok();
+    assert_eq!(again["content"], text);
+    let messages = json!([{"role": "user", "content": text}]);
+    let prompt = post(&at("/apply-template"), &json!({"messages": messages})).ok();
+    assert!(prompt["prompt"].as_str().unwrap().contains(&text));
+}
+
+#[test]
 fn figures_are_told_in_prometheus_text() {
     let server = start(|_| {});
     let figures = || {

@@ -10,6 +10,7 @@ const WORKER: pdf::Worker = pdf::Worker {
     prefix: "siskin: ",
     arguments: &["summarize", "--pdf-worker"],
     most: siskin_documents::LARGEST,
+    memory: None,
 };
 
 /// A document's prose, and what messages call it.

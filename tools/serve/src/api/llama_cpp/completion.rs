@@ -4,7 +4,7 @@ use super::{error, read, respond};
 use crate::answers::{Answers, Delta, Finish, Outcome};
 use crate::api::logprobs;
 use crate::ask::Prompt;
-use crate::http;
+use crate::http::{self, Written};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::worker::Client;
@@ -74,17 +74,14 @@ async fn answer(
     value["content"] = json!(end.content);
     let tokens: Vec<u32> = whole.logprobs.iter().map(|(token, _)| *token).collect();
     value["tokens"] = json!(tokens);
-    let tokenizer = answers.model.model.tokenizer();
-    let probabilities: Vec<Value> = whole
-        .logprobs
-        .iter()
-        .filter(|(_, logprobs)| !logprobs.top.is_empty())
-        .map(|(token, of)| logprobs::logprob_with_ids(*token, of, tokenizer))
-        .collect();
-    if !probabilities.is_empty() {
-        value["completion_probabilities"] = json!(probabilities);
+    let mut told = whole.logprobs;
+    told.retain(|(_, logprobs)| !logprobs.top.is_empty());
+    let mut written = Written::default();
+    if !told.is_empty() {
+        let items = logprobs::items(told, &answers.model.model, logprobs::logprob_with_ids);
+        value["completion_probabilities"] = written.array(items);
     }
-    Ok(http::json(200, &value))
+    Ok(written.response(&value))
 }
 
 /// What is told in the end.

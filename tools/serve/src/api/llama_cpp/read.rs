@@ -1,5 +1,6 @@
 //! What a request for a completion says.
 
+use crate::api::logprobs::MOST_OF_LLAMA_CPP;
 use crate::api::sampling::sampling;
 use crate::api::{fields, format};
 use crate::ask::{Ask, Infill, Part, Prompt};
@@ -30,7 +31,12 @@ pub(super) fn ask(
         Some(Tokens::Most(tokens)) => Some(tokens),
         Some(Tokens::Unlimited) | None => None,
     };
-    let probabilities = fields.whole::<usize>("n_probs", "a whole number of at least 0")?.unwrap_or(0);
+    const PROBABILITIES: &str = "a whole number from 0 to 100";
+    let probabilities = fields.typed("n_probs", PROBABILITIES, |value| match value {
+        Json::Integer(most) => usize::try_from(*most).ok().filter(|most| *most <= MOST_OF_LLAMA_CPP),
+        _ => None,
+    })?;
+    let probabilities = probabilities.unwrap_or(0);
     let with_tokens = fields.flag("return_tokens")?.unwrap_or(false);
     Ok(Ask {
         prompt,

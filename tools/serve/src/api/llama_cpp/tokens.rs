@@ -3,7 +3,7 @@
 use super::respond;
 use crate::api::fields;
 use crate::ask::Chat;
-use crate::http;
+use crate::http::{self, Written};
 use crate::models::Loaded;
 use crate::refusal::Refusal;
 use crate::server::{Server, rendering};
@@ -17,7 +17,11 @@ use siskin::template::Json;
 use siskin::tokenizer::{Detokenizer, Special, Tokenizer};
 use siskin_kit::json::Object;
 use siskin_kit::openai;
+use std::iter;
 use std::sync::Arc;
+
+/// Bytes of a text that are written at a time.
+const PART: usize = 8 << 10;
 
 /// What a request is asked of a model for.
 async fn ask<T: Send + 'static>(
@@ -44,14 +48,16 @@ pub(super) async fn tokenize(State(server): State<Arc<Server>>, request: Request
             true => tokenizer.encode_prompt(text.as_bytes(), special, &mut tokens),
             false => tokenizer.encode(text.as_bytes(), special, &mut tokens),
         }
-        Ok(match pieces {
-            true => {
-                tokens.iter().map(|&token| json!({"id": token, "piece": piece(tokenizer, token)})).collect()
-            }
-            false => json!(tokens),
-        })
+        Ok((model.model.clone(), tokens, pieces))
     });
-    respond(tokens.await.map(|tokens| http::json(200, &json!({"tokens": tokens}))))
+    respond(tokens.await.map(|(model, tokens, pieces)| {
+        let mut written = Written::default();
+        let list = written.array(tokens.into_iter().map(move |token| match pieces {
+            true => json!({"id": token, "piece": piece(model.tokenizer(), token)}).to_string(),
+            false => token.to_string(),
+        }));
+        http::pieces(written.write(&json!({"tokens": list})))
+    }))
 }
 
 /// A token's text, or its bytes where these are none.
@@ -65,20 +71,32 @@ pub(super) async fn detokenize(State(server): State<Arc<Server>>, request: Reque
     let text = ask(&server, request, |model, mut fields| {
         let tokens = fields.typed("tokens", "an array of tokens", tokens)?;
         let tokens = tokens.ok_or_else(|| Refusal::invalid("tokens: expected an array of tokens"))?;
-        let tokenizer = model.model.tokenizer();
-        let (mut text, mut detokenizer) = (String::new(), Detokenizer::continuing(tokenizer));
-        for token in tokens {
-            if tokenizer.is_special(token) {
-                text.push_str(detokenizer.finish());
-                text.push_str(&String::from_utf8_lossy(tokenizer.text(token)));
-            } else {
-                text.push_str(detokenizer.push(tokenizer, token));
-            }
-        }
-        text.push_str(detokenizer.finish());
-        Ok(text)
+        Ok((model.model.clone(), tokens))
     });
-    respond(text.await.map(|text| http::json(200, &json!({"content": text}))))
+    respond(text.await.map(|(model, tokens)| {
+        let mut detokenizer = Detokenizer::continuing(model.tokenizer());
+        // Behind the last there may be the beginning of a character.
+        let texts = tokens.into_iter().map(Some).chain([None]).map(move |token| {
+            let tokenizer = model.tokenizer();
+            match token {
+                Some(token) if tokenizer.is_special(token) => {
+                    let before = detokenizer.finish().to_owned();
+                    before + &String::from_utf8_lossy(tokenizer.text(token))
+                }
+                Some(token) => detokenizer.push(tokenizer, token).to_owned(),
+                None => detokenizer.finish().to_owned(),
+            }
+        });
+        let texts = texts.map(|text| escaped(&text));
+        let (before, behind) = (iter::once("{\"content\":\"".to_owned()), iter::once("\"}".to_owned()));
+        http::pieces(before.chain(texts).chain(behind))
+    }))
+}
+
+/// A text as it stands between the quotes of JSON.
+fn escaped(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
 }
 
 fn tokens(value: &Json) -> Option<Vec<u32>> {
@@ -105,5 +123,16 @@ pub(super) async fn apply_template(State(server): State<Arc<Server>>, request: R
         let prompt = template.render_with(&messages, &rendering(&model.model, &chat));
         prompt.map_err(|error| Refusal::invalid(format_args!("messages: {error}")))
     });
-    respond(prompt.await.map(|prompt| http::json(200, &json!({"prompt": prompt}))))
+    respond(prompt.await.map(|prompt| {
+        // A part of it at a time is escaped.
+        let mut from = 0;
+        let parts = iter::from_fn(move || {
+            let rest = prompt.get(from..).filter(|rest| !rest.is_empty())?;
+            let part = rest.get(..rest.floor_char_boundary(PART))?;
+            from += part.len();
+            Some(escaped(part))
+        });
+        let (before, behind) = (iter::once("{\"prompt\":\"".to_owned()), iter::once("\"}".to_owned()));
+        http::pieces(before.chain(parts).chain(behind))
+    }))
 }

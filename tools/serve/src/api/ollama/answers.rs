@@ -2,9 +2,9 @@
 
 use super::{error, time};
 use crate::answers::{Answers, Call, Delta, Finish, Outcome};
-use crate::api::logprobs::logprob;
+use crate::api::logprobs::{items, logprob};
 use crate::ask::{Ask, KeepAlive};
-use crate::http;
+use crate::http::{self, Written};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::worker::Client;
@@ -65,10 +65,11 @@ pub(super) async fn answer(
     if let Some(outcome) = &whole.outcome {
         end(&mut value, &answers, outcome, asked);
     }
-    let tokenizer = answers.model.model.tokenizer();
-    let logprobs = whole.logprobs.iter().map(|(token, logprobs)| logprob(*token, logprobs, tokenizer));
-    tell_logprobs(&mut value, logprobs.collect());
-    Ok(http::json(200, &value))
+    let mut written = Written::default();
+    if !whole.logprobs.is_empty() {
+        value["logprobs"] = written.array(items(whole.logprobs, &answers.model.model, logprob));
+    }
+    Ok(written.response(&value))
 }
 
 /// What a request without a prompt is for: loading the model, or unloading it.

@@ -5,7 +5,7 @@ use super::respond;
 use crate::api::fields;
 use crate::ask::Prompt;
 use crate::embeddings::EmbedAsk;
-use crate::http;
+use crate::http::{self, Written};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::worker::Client;
@@ -40,14 +40,16 @@ pub(super) async fn embed(
         let truncate = fields.flag("truncate")?.unwrap_or(true);
         let found = server.embed(client, ask(fields, texts, truncate)?).await?;
         let nanoseconds = |time: Duration| time.as_nanos() as u64;
+        let mut written = Written::default();
+        let vectors = written.array(found.vectors.into_iter().map(|vector| json!(vector).to_string()));
         let body = json!({
             "model": found.name,
-            "embeddings": found.vectors,
+            "embeddings": vectors,
             "total_duration": nanoseconds(found.all),
             "load_duration": nanoseconds(found.loading),
             "prompt_eval_count": found.tokens,
         });
-        Ok(http::json(200, &body))
+        Ok(written.response(&body))
     };
     respond(answer.await)
 }

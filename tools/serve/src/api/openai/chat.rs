@@ -3,11 +3,11 @@
 use super::usage::{Form, finish, usage};
 use super::{error, respond};
 use crate::answers::{Answers, Call, Delta, Outcome, Whole};
-use crate::api::logprobs::logprob;
+use crate::api::logprobs::{items, logprob};
 use crate::api::sampling::{logit_bias, sampling};
 use crate::api::{fields, format, id};
 use crate::ask::{Ask, Chat, Prompt};
-use crate::http;
+use crate::http::{self, Written};
 use crate::refusal::Refusal;
 use crate::server::{Server, now};
 use crate::worker::Client;
@@ -18,8 +18,7 @@ use axum::http::Request;
 use axum::response::Response;
 use futures_util::{Stream, stream};
 use serde_json::{Value, json};
-use siskin::AnswerLimits;
-use siskin::tokenizer::Tokenizer;
+use siskin::{AnswerLimits, Model};
 use siskin_kit::json::Object;
 use siskin_kit::openai::{self, Tokens};
 use std::collections::VecDeque;
@@ -44,14 +43,14 @@ async fn answer(server: Arc<Server>, client: Client, request: Request<Body>) -> 
     if let Some(with_usage) = form.stream {
         return Ok(http::events(events(answers, head, with_usage)));
     }
-    let all = answers.whole().await?;
-    let tokenizer = answers.model.model.tokenizer();
+    let mut all = answers.whole().await?;
+    let (mut written, model) = (Written::default(), &answers.model.model);
     let choices: Vec<Value> =
-        all.iter().enumerate().map(|(index, whole)| choice(index, whole, tokenizer)).collect();
+        all.iter_mut().enumerate().map(|(index, whole)| choice(index, whole, model, &mut written)).collect();
     let outcomes: Vec<&Outcome> = all.iter().filter_map(|whole| whole.outcome.as_ref()).collect();
     let mut body = head.object("chat.completion", choices);
     body["usage"] = usage(answers.prompt_tokens, &outcomes);
-    Ok(http::json(200, &body))
+    Ok(written.response(&body))
 }
 
 /// Reads a request.
@@ -114,7 +113,7 @@ impl Head {
     }
 }
 
-fn choice(index: usize, whole: &Whole, tokenizer: &Tokenizer) -> Value {
+fn choice(index: usize, whole: &mut Whole, model: &Model, written: &mut Written) -> Value {
     let mut message = json!({"role": "assistant", "content": whole.text, "refusal": null});
     if !whole.calls.is_empty() {
         let call = |call: &Call| {
@@ -129,9 +128,9 @@ fn choice(index: usize, whole: &Whole, tokenizer: &Tokenizer) -> Value {
     if !whole.thoughts.is_empty() {
         message["reasoning_content"] = json!(whole.thoughts);
     }
-    let content: Vec<Value> =
-        whole.logprobs.iter().map(|(token, logprobs)| logprob(*token, logprobs, tokenizer)).collect();
-    let logprobs = (!content.is_empty()).then(|| json!({"content": content, "refusal": null}));
+    let told = std::mem::take(&mut whole.logprobs);
+    let logprobs = (!told.is_empty())
+        .then(|| json!({"content": written.array(items(told, model, logprob)), "refusal": null}));
     let reason = whole.outcome.as_ref().map(|outcome| finish(outcome.finish));
     json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason})
 }

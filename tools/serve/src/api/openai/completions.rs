@@ -3,12 +3,12 @@
 use super::usage::{Form, finish, usage};
 use super::{error, respond};
 use crate::answers::{Answers, Delta, Outcome, Whole};
-use crate::api::logprobs::{bytes, finite};
+use crate::api::logprobs::{MOST, bytes, finite};
 use crate::api::prompts::prompts;
 use crate::api::sampling::{logit_bias, sampling};
 use crate::api::{fields, format, id};
 use crate::ask::{Ask, Part, Prompt};
-use crate::http;
+use crate::http::{self, Told, Written};
 use crate::refusal::Refusal;
 use crate::server::{Server, now};
 use crate::worker::Client;
@@ -20,7 +20,7 @@ use axum::response::Response;
 use futures_util::{Stream, stream};
 use serde_json::{Map, Value, json};
 use siskin::tokenizer::Tokenizer;
-use siskin::{AnswerLimits, Logprobs};
+use siskin::{AnswerLimits, Logprobs, Model};
 use siskin_kit::json::Object;
 use siskin_kit::openai::{self, Tokens};
 use std::collections::VecDeque;
@@ -53,18 +53,19 @@ async fn answer(server: &Server, client: Client, request: Request<Body>) -> Resu
         return Ok(http::events(events(request, all, head, with_usage)));
     }
     let (mut choices, mut counts) = (Vec::new(), Counts::default());
+    let mut written = Written::default();
     for (prompt, answers) in request.prompts.iter().zip(&mut all) {
-        let each = answers.whole().await?;
-        let tokenizer = answers.model.model.tokenizer();
-        for whole in &each {
-            choices.push(choice(choices.len(), &request.echoed(prompt), whole, tokenizer));
+        let mut each = answers.whole().await?;
+        let model = &answers.model.model;
+        for whole in &mut each {
+            choices.push(choice(choices.len(), &request.echoed(prompt), whole, model, &mut written));
         }
         let outcomes = each.into_iter().filter_map(|whole| whole.outcome).collect();
         counts.add(answers.prompt_tokens, outcomes);
     }
     let mut body = head.object(choices);
     body["usage"] = counts.usage();
-    Ok(http::json(200, &body))
+    Ok(written.response(&body))
 }
 
 /// What a request says.
@@ -86,7 +87,7 @@ impl Completions {
             return Err(Refusal::invalid("best_of: only as many as n are supported"));
         }
         let logprobs = fields.typed("logprobs", "a whole number from 0 to 20", |value| match value {
-            siskin::template::Json::Integer(top) => usize::try_from(*top).ok().filter(|top| *top <= 20),
+            siskin::template::Json::Integer(top) => usize::try_from(*top).ok().filter(|top| *top <= MOST),
             _ => None,
         })?;
         let echo = fields.flag("echo")?.unwrap_or(false);
@@ -170,13 +171,35 @@ impl Counts {
     }
 }
 
-fn choice(index: usize, echoed: &str, whole: &Whole, tokenizer: &Tokenizer) -> Value {
+fn choice(index: usize, echoed: &str, whole: &mut Whole, model: &Model, written: &mut Written) -> Value {
     // Who has a text continued sees all that the model writes.
     let text = format!("{echoed}{}{}", whole.thoughts, whole.text);
-    let mut logprobs = OldLogprobs::default();
-    whole.logprobs.iter().for_each(|(token, of)| logprobs.add(*token, of, tokenizer));
+    let logprobs = old_logprobs(std::mem::take(&mut whole.logprobs), model, written);
     let reason = whole.outcome.as_ref().map(|outcome| finish(outcome.finish));
-    json!({"index": index, "text": text, "logprobs": logprobs.take(), "finish_reason": reason})
+    json!({"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason})
+}
+
+/// Probabilities of a whole answer, as [`OldLogprobs`] has them, written one by one.
+fn old_logprobs(told: Vec<(u32, Arc<Told>)>, model: &Model, written: &mut Written) -> Value {
+    if told.is_empty() {
+        return Value::Null;
+    }
+    let told = Arc::new(told);
+    let mut list = |of: fn(OldLogprobs) -> Option<Value>| {
+        let (told, model, mut so_far) = (Arc::clone(&told), model.clone(), OldLogprobs::default());
+        written.array((0..told.len()).filter_map(move |at| {
+            let (token, logprobs) = told.get(at)?;
+            so_far.add(*token, logprobs, model.tokenizer());
+            let next = OldLogprobs { offset: so_far.offset, ..OldLogprobs::default() };
+            Some(of(std::mem::replace(&mut so_far, next))?.to_string())
+        }))
+    };
+    json!({
+        "tokens": list(|mut one| one.tokens.pop()),
+        "token_logprobs": list(|mut one| one.token_logprobs.pop()),
+        "top_logprobs": list(|mut one| one.top_logprobs.pop()),
+        "text_offset": list(|mut one| one.text_offset.pop().map(Value::from)),
+    })
 }
 
 /// Probabilities in the form that completions have: a list for each thing that is told of tokens.

@@ -3,7 +3,7 @@
 use super::respond;
 use crate::ask::{Part, Prompt};
 use crate::embeddings::EmbedAsk;
-use crate::http;
+use crate::http::{self, Written};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::worker::Client;
@@ -14,7 +14,7 @@ use axum::http::Request;
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 use siskin::template::Json;
 use siskin_kit::json::{Kind, Object};
 use std::sync::Arc;
@@ -45,23 +45,20 @@ async fn answer(server: &Server, client: Client, request: Request<Body>) -> Resu
         let said = format!("dimensions: the model's embeddings have {width} numbers, not {dimensions}");
         return Err(Refusal::invalid(said));
     }
-    let data: Vec<Value> = found
-        .vectors
-        .iter()
-        .enumerate()
-        .map(|(index, vector)| {
-            let embedding = match is_base64 {
-                true => {
-                    let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-                    json!(BASE64_STANDARD.encode(&bytes))
-                }
-                false => json!(vector),
-            };
-            json!({"object": "embedding", "index": index, "embedding": embedding})
-        })
-        .collect();
+    let mut written = Written::default();
+    let data = written.array(found.vectors.into_iter().enumerate().map(move |(index, vector)| {
+        let embedding = match is_base64 {
+            true => {
+                let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+                json!(BASE64_STANDARD.encode(&bytes))
+            }
+            false => json!(vector),
+        };
+        json!({"object": "embedding", "index": index, "embedding": embedding}).to_string()
+    }));
     let usage = json!({"prompt_tokens": found.tokens, "total_tokens": found.tokens});
-    Ok(http::json(200, &json!({"object": "list", "data": data, "model": found.name, "usage": usage})))
+    let body = json!({"object": "list", "data": data, "model": found.name, "usage": usage});
+    Ok(written.response(&body))
 }
 
 fn ask(mut fields: Object) -> Result<EmbedAsk, Refusal> {

@@ -3,17 +3,21 @@
 use super::object::{Item, Object, function_call, item};
 use crate::answers::{Answers, Call, Delta, Finish};
 use crate::api::id;
-use crate::api::logprobs::logprob;
+use crate::api::logprobs::{items, logprob};
+use crate::http::{Told, Written};
 use futures_util::{Stream, stream};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::iter;
+use std::sync::Arc;
 
-/// The answer as events.
+/// The answer as events, in pieces.
 pub(super) fn events(answers: Answers, object: Object) -> impl Stream<Item = String> {
     let mut state = Streaming {
         answers,
         object,
         waiting: VecDeque::new(),
+        logprobs: Vec::new(),
         number: 0,
         open: None,
         call: None,
@@ -33,17 +37,19 @@ struct Open {
     item: Item,
     id: String,
     text: String,
-    logprobs: Vec<Value>,
+    logprobs: Vec<(u32, Arc<Told>)>,
     /// Of these, those whose text is still to come.
-    fresh: Vec<Value>,
+    fresh: Vec<(u32, Arc<Told>)>,
 }
 
 /// An answer that is written piece by piece.
 struct Streaming {
     answers: Answers,
     object: Object,
-    /// What is to be written before anything else.
-    waiting: VecDeque<String>,
+    /// What is to be written before anything else, each event in pieces.
+    waiting: VecDeque<Box<dyn Iterator<Item = String> + Send>>,
+    /// The probabilities of the tokens of each message, by the number of its item.
+    logprobs: Vec<(usize, Arc<Vec<(u32, Arc<Told>)>>)>,
     /// The next event's number.
     number: u64,
     open: Option<Open>,
@@ -55,11 +61,15 @@ struct Streaming {
 }
 
 impl Streaming {
-    /// The next event; None once the last was written.
+    /// The next piece of an event; None once the last was written.
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
-                return Some(event);
+            if let Some(event) = self.waiting.front_mut() {
+                match event.next() {
+                    Some(piece) => return Some(piece),
+                    None => self.waiting.pop_front(),
+                };
+                continue;
             }
             if self.is_over {
                 return None;
@@ -81,11 +91,10 @@ impl Streaming {
             Delta::Text(text) => self.write(Item::Message, &text),
             Delta::Thought(text) => self.write(Item::Thoughts, &text),
             Delta::Token(token, of) => {
-                let logprob = logprob(token, &of, self.answers.model.model.tokenizer());
                 if let Some(open) = &mut self.open {
-                    open.fresh.push(logprob);
+                    open.fresh.push((token, of));
                 } else {
-                    self.begin(Item::Message, vec![logprob]);
+                    self.begin(Item::Message, vec![(token, of)]);
                 }
             }
             Delta::Call { id: call_id, name, .. } => {
@@ -146,14 +155,16 @@ impl Streaming {
         let mut delta =
             json!({"item_id": open.id, "output_index": self.items, "content_index": 0, "delta": text});
         if kind == Item::Message {
-            delta["logprobs"] = json!(fresh);
+            let tokenizer = self.answers.model.model.tokenizer();
+            let fresh = fresh.iter().map(|(token, of)| logprob(*token, of, tokenizer));
+            delta["logprobs"] = fresh.collect();
         }
         open.logprobs.extend(fresh);
         self.open = Some(open);
         self.tell(&format!("{}.delta", kind.events()), delta);
     }
 
-    fn begin(&mut self, kind: Item, fresh: Vec<Value>) {
+    fn begin(&mut self, kind: Item, fresh: Vec<(u32, Arc<Told>)>) {
         let id = match kind {
             Item::Thoughts => id("rs_"),
             Item::Message => id("msg_"),
@@ -185,24 +196,39 @@ impl Streaming {
         let Open { item: kind, id, text, mut logprobs, fresh } = open;
         logprobs.extend(fresh);
         let at = json!({"item_id": id, "output_index": self.items, "content_index": 0});
+        let logprobs = Arc::new(logprobs);
         let mut done = at.clone();
         done["text"] = json!(text);
+        let mut written = Written::default();
         if kind == Item::Message {
-            done["logprobs"] = json!(logprobs);
+            done["logprobs"] = self.array(&logprobs, &mut written);
         }
-        self.tell(&format!("{}.done", kind.events()), done);
-        let part = kind.part(&text, &logprobs);
+        self.tell_with(&format!("{}.done", kind.events()), done, written);
+        let mut written = Written::default();
         let mut done = at;
-        done["part"] = part.clone();
-        self.tell("response.content_part.done", done);
-        let whole = item(kind, &id, "completed", Some(part));
-        self.tell("response.output_item.done", json!({"output_index": self.items, "item": whole}));
-        self.object.push(whole);
+        done["part"] = kind.part(&text, self.array(&logprobs, &mut written));
+        self.tell_with("response.content_part.done", done, written);
+        let mut written = Written::default();
+        let whole = |logprobs| item(kind, &id, "completed", Some(kind.part(&text, logprobs)));
+        let done = json!({
+            "output_index": self.items,
+            "item": whole(self.array(&logprobs, &mut written)),
+        });
+        self.tell_with("response.output_item.done", done, written);
+        self.object.push(whole(json!([])));
+        self.logprobs.push((self.items, logprobs));
         self.items += 1;
     }
 
+    /// What stands for an array of probabilities, which are written one by one.
+    fn array(&self, logprobs: &Arc<Vec<(u32, Arc<Told>)>>, written: &mut Written) -> Value {
+        let logprobs = Arc::clone(logprobs);
+        let each = (0..logprobs.len()).filter_map(move |at| logprobs.get(at).cloned());
+        written.array(items(each, &self.answers.model.model, logprob))
+    }
+
     fn tell_begun(&mut self, open: &Open) {
-        let (id, part) = (&open.id, open.item.part("", &[]));
+        let (id, part) = (&open.id, open.item.part("", json!([])));
         let begun = item(open.item, id, "in_progress", None);
         self.tell("response.output_item.added", json!({"output_index": self.items, "item": begun}));
         let at = json!({"item_id": id, "output_index": self.items, "content_index": 0, "part": part});
@@ -211,14 +237,26 @@ impl Streaming {
 
     /// Writes an event with all that is there so far.
     fn tell_all(&mut self, name: &str) {
-        let response = json!({"response": self.object.value()});
-        self.tell(name, response);
+        let (mut response, mut written) = (self.object.value().clone(), Written::default());
+        for (at, logprobs) in &self.logprobs {
+            let part = response.pointer_mut(&format!("/output/{at}/content/0/logprobs"));
+            if let Some(place) = part {
+                *place = self.array(logprobs, &mut written);
+            }
+        }
+        self.tell_with(name, json!({"response": response}), written);
     }
 
-    fn tell(&mut self, name: &str, mut value: Value) {
+    fn tell(&mut self, name: &str, value: Value) {
+        self.tell_with(name, value, Written::default());
+    }
+
+    /// Writes an event whose long arrays are `written` when they are read.
+    fn tell_with(&mut self, name: &str, mut value: Value, written: Written) {
         value["type"] = json!(name);
         value["sequence_number"] = json!(self.number);
         self.number += 1;
-        self.waiting.push_back(format!("event: {name}\ndata: {value}"));
+        let pieces = iter::once(format!("event: {name}\ndata: ")).chain(written.write(&value));
+        self.waiting.push_back(Box::new(pieces.chain(iter::once("\n\n".to_owned()))));
     }
 }

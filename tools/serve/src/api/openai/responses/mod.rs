@@ -6,7 +6,7 @@ mod object;
 mod read;
 
 use super::respond;
-use crate::http;
+use crate::http::{self, Written};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::worker::Client;
@@ -34,15 +34,13 @@ async fn answer(server: &Server, client: Client, request: Request<Body>) -> Resu
     let mut answers = server.answer(client, ask).await?;
     let mut object = Object::new(&answers, echoed);
     if stream {
-        return Ok(http::events(events::events(answers, object)));
+        return Ok(http::event_pieces(events::events(answers, object)));
     }
     let whole = answers.whole().await?.into_iter().next().unwrap_or_default();
-    let tokenizer = answers.model.model.tokenizer();
-    let logprobs =
-        whole.logprobs.iter().map(|(token, of)| crate::api::logprobs::logprob(*token, of, tokenizer));
-    object.add(&whole, logprobs.collect());
+    let mut written = Written::default();
+    object.add(&whole, &mut written, &answers.model.model);
     if let Some(outcome) = &whole.outcome {
         object.end(outcome);
     }
-    Ok(http::json(200, object.value()))
+    Ok(written.response(object.value()))
 }

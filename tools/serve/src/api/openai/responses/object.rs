@@ -2,8 +2,11 @@
 
 use crate::answers::{Answers, Call, Finish, Outcome, Whole};
 use crate::api::id;
+use crate::api::logprobs::{items, logprob};
+use crate::http::Written;
 use crate::server::now;
 use serde_json::{Value, json};
+use siskin::Model;
 
 /// A response.
 pub(super) struct Object {
@@ -53,18 +56,22 @@ impl Object {
     }
 
     /// Adds what was thought, if anything was, what was said, and calls of tools.
-    pub(super) fn add(&mut self, whole: &Whole, logprobs: Vec<Value>) {
-        let Whole { thoughts, text, calls, .. } = whole;
+    pub(super) fn add(&mut self, whole: &Whole, written: &mut Written, model: &Model) {
+        let Whole { thoughts, text, calls, logprobs, .. } = whole;
         if !thoughts.is_empty() {
             self.push(item(
                 Item::Thoughts,
                 &id("rs_"),
                 "completed",
-                Some(Item::Thoughts.part(thoughts, &[])),
+                Some(Item::Thoughts.part(thoughts, json!([]))),
             ));
         }
         if !text.is_empty() || calls.is_empty() {
-            let part = Item::Message.part(text, &logprobs);
+            let logprobs = match logprobs.is_empty() {
+                true => json!([]),
+                false => written.array(items(logprobs.clone(), model, logprob)),
+            };
+            let part = Item::Message.part(text, logprobs);
             self.push(item(Item::Message, &id("msg_"), "completed", Some(part)));
         }
         for call in calls {
@@ -126,7 +133,7 @@ impl Item {
     }
 
     /// Its only part.
-    pub(super) fn part(self, text: &str, logprobs: &[Value]) -> Value {
+    pub(super) fn part(self, text: &str, logprobs: Value) -> Value {
         match self {
             Item::Thoughts => json!({"type": "reasoning_text", "text": text}),
             Item::Message => {

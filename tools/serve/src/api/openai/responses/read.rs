@@ -1,5 +1,6 @@
 //! What a request says.
 
+use crate::api::logprobs::MOST;
 use crate::api::sampling::{logit_bias, sampling};
 use crate::api::{content, fields, format};
 use crate::ask::{Ask, Chat, Prompt};
@@ -81,7 +82,7 @@ fn thinking(fields: &mut Object) -> Result<Option<bool>> {
 fn logprobs(fields: &mut Object) -> Result<Option<usize>> {
     const EXPECTED: &str = "a whole number from 0 to 20";
     let top = fields.typed("top_logprobs", EXPECTED, |value| match value {
-        Json::Integer(top) => usize::try_from(*top).ok().filter(|top| *top <= 20),
+        Json::Integer(top) => usize::try_from(*top).ok().filter(|top| *top <= MOST),
         _ => None,
     })?;
     let Some(Json::Array(included)) = fields.take("include") else { return Ok(None) };
