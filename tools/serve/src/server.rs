@@ -191,6 +191,9 @@ impl Server {
         check_prompt(&model, &prompt)?;
         let (grammar, grammar_share) = match &ask.format {
             Some(format) => {
+                // Nothing else is left of the body.
+                http::give_back();
+                self.room.take_more(format.source.to_named().1.len())?;
                 let share = model.grammar_room(&format.source, count).await?;
                 (Some(compiled(&model, format.clone(), thinks).await?), Some(share))
             }

@@ -83,7 +83,10 @@ impl GrammarVocabulary {
         let grammar = match source {
             GrammarSource::JsonObject => schema::grammar(json!({ "type": "object" })).map_err(refused)?,
             GrammarSource::JsonSchema(text) => match serde_json::from_str(text) {
-                Ok(schema) => schema::grammar(schema).map_err(refused)?,
+                Ok(schema) => {
+                    limits::check_properties(&schema).map_err(refused)?;
+                    schema::grammar(schema).map_err(refused)?
+                }
                 Err(error) => return Err(refused(format!("it is no JSON: {error}"))),
             },
             GrammarSource::Regex(text) => TopLevelGrammar::from_regex(text),

@@ -1,6 +1,7 @@
 //! What a grammar may take: sources come from whoever asks for an answer.
 
 use llguidance::api::ParserLimits;
+use serde_json::{Map, Value};
 
 use super::{GrammarError, GrammarSource};
 
@@ -49,6 +50,24 @@ pub(super) fn check(source: &GrammarSource) -> Result<(), GrammarError> {
     match depth(text.as_bytes(), quotes) > DEPTH {
         true => Err(GrammarError::TooDeep { kind, most: DEPTH }),
         false => Ok(()),
+    }
+}
+
+/// Properties of an object, at most: what they take to compile grows faster than they do.
+const PROPERTIES: usize = 1000;
+
+/// Whether no object of a schema has more properties than may be.
+pub(super) fn check_properties(schema: &Value) -> Result<(), String> {
+    match schema {
+        Value::Object(fields) => {
+            let properties = fields.get("properties").and_then(Value::as_object).map_or(0, Map::len);
+            if properties > PROPERTIES {
+                return Err(format!("an object has {properties} properties, expected at most {PROPERTIES}"));
+            }
+            fields.values().try_for_each(check_properties)
+        }
+        Value::Array(items) => items.iter().try_for_each(check_properties),
+        _ => Ok(()),
     }
 }
 
