@@ -207,10 +207,13 @@ impl Used {
         let (count, since) = self.tokens.filter(|(_, since)| now - *since < DAY).unwrap_or((0, now));
         if let Some(most) = limits.tokens_per_day {
             let used = count.saturating_add(self.reserved);
+            let may = format!("this request may take {tokens}, prompt and answers");
+            if tokens > most {
+                return Err(Refusal::invalid(format_args!("the key may use {most} tokens a day, and {may}")));
+            }
             if used.saturating_add(tokens) > most {
                 let said = format!(
-                    "the key may use {most} tokens a day, of which {used} are used or kept for answers under way, and \
-                     this request may take {tokens}, prompt and answers"
+                    "the key may use {most} tokens a day, of which {used} are used or kept for answers under way, and {may}"
                 );
                 return Err(busy(said, DAY.saturating_sub(now - since)));
             }
@@ -341,6 +344,7 @@ mod tests {
         let mut two = visitor.reserve(1, 80).unwrap();
         two.count(80);
         drop(two);
+        assert_eq!(refusal(visitor.reserve(1, 101)).reason, Reason::Invalid);
         let refused = refusal(visitor.reserve(1, 1));
         assert!(refused.message.starts_with("the key may use 100 tokens a day, of which 100 are used"));
         assert!(refused.retry_after.is_some_and(|after| after > Duration::from_hours(23)));

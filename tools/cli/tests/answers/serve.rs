@@ -213,10 +213,14 @@ fn what_happens_is_told_in_json_to_who_asks_for_it() {
     while !said.contains("\"listening\"") {
         assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
     }
+    // There are no keys that could be read again.
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     stderr.read_to_string(&mut said).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let lines = read(&said);
+    assert!(lines.iter().all(|line| line["event"] != "keys-read"), "{said}");
     let of = |event: &str| lines.iter().find(|line| line["event"] == event).unwrap();
     assert!(of("listening")["address"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{said}");
     let loaded = of("model-loaded");

@@ -61,6 +61,7 @@ mod tests {
             asked: now,
             deadline: now,
             events,
+            told: Default::default(),
         }
     }
 
