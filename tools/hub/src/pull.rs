@@ -70,7 +70,7 @@ pub fn pull(
         Name::Hub(name) => repository::look_up(&client, settings, name)?,
         Name::Address(address) => ask(&client, address, options).with_context(|| name.to_string())?,
     };
-    if let Some(model) = unchanged(store, &remote)? {
+    if let Some(model) = unchanged(store, &remote) {
         return Ok(Pulled { model, was_here: true });
     }
     let of_hub = match name {
@@ -83,9 +83,10 @@ pub fn pull(
 }
 
 /// The model, if it is here as the server has it.
-fn unchanged(store: &Store, remote: &Remote) -> Result<Option<Model>> {
-    let model = Model::read(&store.manifest(&remote.name), store.folder())?;
-    Ok(model.filter(|model| {
+fn unchanged(store: &Store, remote: &Remote) -> Option<Model> {
+    // A name that was damaged is written anew.
+    let model = Model::read(&store.manifest(&remote.name), store.folder()).ok().flatten();
+    model.filter(|model| {
         let same = match remote.set() {
             Some(set) => model.set == set,
             None => {
@@ -96,7 +97,7 @@ fn unchanged(store: &Store, remote: &Remote) -> Result<Option<Model>> {
             }
         };
         same && model.is_complete()
-    }))
+    })
 }
 
 /// Asks an address, and those of the other parts, how long their files are.

@@ -152,7 +152,8 @@ impl Chat<'_> {
             }
             Input::Retry => {
                 self.begin_answer()?;
-                if self.conversation()?.is_greedy() {
+                let conversation = self.conversation()?;
+                if conversation.is_greedy() && !conversation.talk().messages.is_empty() {
                     note(format_args!("what is likeliest is answered again: --temp 0 leaves no choice"));
                 }
                 match self.conversation()?.retry(arguments, &mut io::stdout().lock())? {
@@ -246,20 +247,27 @@ impl Chat<'_> {
     fn change_model(&mut self, path: InputPath, keeps_conversation: bool) -> Result<()> {
         let policy = self.arguments.context.policy();
         // The model before makes room first: a board may have none for both.
-        let talk = self.conversation.take().context("no model is there to answer")?.into_talk();
+        let mut former = self.conversation.take().context("no model is there to answer")?;
+        let (chance, talk) = (former.chance(), former.into_talk());
         self.inputs = self.inputs.clone().and([&*path]);
         let (opened, done) = self.setup.open_other(path)?;
         let talk = if done && !keeps_conversation { Talk::new(talk.system.as_deref()) } else { talk };
         let said = talk.messages.len();
         let mut conversation = Conversation::new(opened, talk, policy);
         conversation.cancel_when(&self.interrupt);
-        tell_model(&conversation);
-        match (done, said) {
-            (true, 1..) => note(format_args!("the conversation goes on; /reset begins a new one")),
-            (true, 0) => note(format_args!("a new conversation begins")),
-            _ => {}
+        if done {
+            tell_model(&conversation);
+            note(format_args!(
+                "{}",
+                match said {
+                    0 => "a new conversation begins",
+                    1.. => "the conversation goes on; /reset begins a new one",
+                }
+            ));
+            conversation.tell_seed();
+        } else {
+            conversation.set_chance(&chance);
         }
-        conversation.tell_seed();
         self.conversation = Some(conversation);
         Ok(())
     }

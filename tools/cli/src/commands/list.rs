@@ -32,6 +32,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         tell(format_args!("{}", table(&models, now).trim_end()))?;
     }
+    for damaged in store.damaged()? {
+        note(format_args!("{damaged}: siskin pull of its name mends it, siskin rm of its name removes it"));
+    }
     if unfinished > 0 {
         note(format_args!(
             "{} more are of what was not fetched to its end: siskin pull goes on with it, siskin rm --unfinished removes it",

@@ -26,10 +26,19 @@ pub(crate) struct Arguments {
 /// Removes them all, or none where one of the names stands for nothing.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let store = Store::of_user()?;
-    let models: Vec<Model> = arguments.names.iter().map(|name| find(&store, name)).collect::<Result<_>>()?;
+    let found = arguments.names.iter().map(|name| find(&store, name)).collect::<Result<Vec<_>>>()?;
     let mut removed = Removed { names: Vec::new(), freed: 0 };
+    let mut models = Vec::new();
+    for (name, found) in arguments.names.iter().zip(found) {
+        match found {
+            Some(model) => models.push(model),
+            None => removed.names.push(name.clone()),
+        }
+    }
     if !models.is_empty() {
-        removed = store.remove(&models)?;
+        let Removed { names, freed } = store.remove(&models)?;
+        removed.names.extend(names);
+        removed.freed = freed;
     }
     if arguments.unfinished {
         removed.freed += store.remove_unfinished()?;
@@ -44,13 +53,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     tell(format_args!("{} are free again", DecimalBytes(freed)))
 }
 
-fn find(store: &Store, text: &str) -> Result<Model> {
+/// The model that is meant; None where the file of its name was damaged, which is removed then.
+fn find(store: &Store, text: &str) -> Result<Option<Model>> {
     let found = match Name::parse(text).with_context(|| text.to_owned())? {
-        Some(name) => store.find(&name)?.one(&name)?,
+        Some(name) => match store.find(&name)?.one(&name)? {
+            None if store.remove_damaged(&name)? => return Ok(None),
+            found => found,
+        },
         None => None,
     };
     match (found, store.alike(text).as_slice()) {
-        (Some(model), _) => Ok(model),
+        (Some(model), _) => Ok(Some(model)),
         (None, []) => bail!("{text}: no model of this name was fetched: siskin list shows which were"),
         (None, names) => {
             bail!("{text}: no model of this name was fetched; did you mean {}?", names.join(" or "))

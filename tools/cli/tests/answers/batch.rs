@@ -553,6 +553,9 @@ fn answers_that_nobody_can_find_are_not_said_to_be_there() {
     for name in ["out.jsonl", "out.jsonl.journal"] {
         for replaced in [false, true] {
             let batch = Batch::sampled();
+            let prompts = vec![prompts(); 100].concat();
+            let lines: Vec<Value> = prompts.iter().map(|prompt| json!({"prompt": prompt})).collect();
+            batch.write(&lines);
             let mut child = batch.start();
             batch.wait_for_more(0, &mut child);
             fs::remove_file(batch.path(name)).unwrap();
@@ -564,6 +567,8 @@ fn answers_that_nobody_can_find_are_not_said_to_be_there() {
             assert_eq!(ended.status.code(), Some(1), "{said}");
             assert!(said.contains(&format!("{name}: ")) && said.lines().count() == 1, "{said}");
             assert_eq!(batch.path(name).exists(), replaced);
+            // It was known at once.
+            assert!(name == "out.jsonl" || batch.answers().len() < prompts.len() / 2);
             assert!(!replaced || fs::read(batch.path(name)).unwrap() == b"mine");
         }
     }

@@ -192,6 +192,13 @@ fn a_model_without_room_leaves_the_former_one() {
         "{said}"
     );
     assert_eq!(said.matches("are taken back").count(), 2, "{said}");
+
+    // Chance goes on as if nothing had been tried.
+    let by_chance = |tried: &str| {
+        let lines = format!("hello\n{tried}lamp\n");
+        chat(&["--temp", "3", "-s", "5", "-n", "20", "--memory", "40m"], &lines).0
+    };
+    assert_eq!(by_chance(&format!("/model {large}\n")), by_chance(""));
 }
 
 #[test]

@@ -102,13 +102,13 @@ fn a_plan_of_a_model_that_counts_is_what_is_measured() {
 fn a_prompt_from_a_file_is_in_memory_once() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    let sizes = ["-c", "2000", "-t", "2", "--cache-type", "f32"];
+    let sizes = ["-c", "1000", "-t", "2", "--cache-type", "f32"];
     let planned = number(&plan(&sizes), "peak_bytes");
-    let prompt = "light ".repeat(1900);
+    let prompt = "light ".repeat(900);
     let asked = ["--raw", "-p", &prompt, "-n", "1", "--prompt-cache", text(&state)];
     let [written, read] = [(); 2].map(|()| peak(&[&["run"], &sizes[..], &asked].concat()));
     let kept = state.metadata().unwrap().len();
-    assert!(kept > planned / 5, "{kept} bytes are too few to tell, of {planned}");
+    assert!(kept > planned / 8, "{kept} bytes are too few to tell, of {planned}");
     for measured in [written, read] {
         assert!(
             measured as f64 <= 1.05 * planned as f64,

@@ -68,28 +68,63 @@ impl Store {
         &self.folder
     }
 
-    /// All models, by name.
+    /// All models, by name, but for [damaged](Store::damaged) ones.
     ///
     /// # Errors
-    /// A folder that cannot be read, and a name whose file holds something else.
+    /// A folder that cannot be read.
     pub fn models(&self) -> Result<Vec<Model>> {
+        self.names().map(|names| names.models)
+    }
+
+    /// What is wrong with each name whose file holds something else, or was written by a later version. As long as there is one
+    /// no model's files are removed: they may be those that it stands for.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn damaged(&self) -> Result<Vec<String>> {
+        self.names().map(|names| names.damaged)
+    }
+
+    fn names(&self) -> Result<Names> {
         let names = self.folder.join("names");
         let entries = match fs::read_dir(&names) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Names::default()),
             entries => entries.with_context(|| names.display().to_string())?,
         };
-        let mut models = Vec::new();
+        let (mut models, mut damaged) = (Vec::new(), Vec::new());
         for entry in entries {
             let path = entry.with_context(|| names.display().to_string())?.path();
             // Not one in the making.
-            if path.extension().is_some_and(|extension| extension == "json")
-                && let Some(model) = Model::read(&path, &self.folder)?
-            {
-                models.push(model);
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match Model::read(&path, &self.folder) {
+                Ok(model) => models.extend(model),
+                Err(error) => damaged.push(format!("{error:#}")),
             }
         }
         models.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(models)
+        damaged.sort();
+        Ok(Names { models, damaged })
+    }
+
+    /// Removes a name whose file is [damaged](Store::damaged); whether it was.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove_damaged(&self, name: &Name) -> Result<bool> {
+        let path = self.manifest(&name.to_string());
+        let is_damaged = || Model::read(&path, &self.folder).is_err();
+        if !is_damaged() {
+            return Ok(false);
+        }
+        let _lock = self.lock()?;
+        // Nobody has mended it meanwhile.
+        let is_damaged = is_damaged();
+        if is_damaged {
+            remove_name(&path)?;
+        }
+        Ok(is_damaged)
     }
 
     /// What a name stands for here.
@@ -251,8 +286,12 @@ impl Store {
 
     /// Complete sets that no name stands for: their process ended before it gave them one, or after it took the last.
     fn nameless(&self) -> Result<Vec<PathBuf>> {
+        let Names { models, damaged } = self.names()?;
+        if !damaged.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut places = folders_in(&self.folder.join("blobs"))?;
-        let used: BTreeSet<String> = self.models()?.into_iter().map(|model| model.set).collect();
+        let used: BTreeSet<String> = models.into_iter().map(|model| model.set).collect();
         places.retain(|place| place.file_name().is_none_or(|name| !used.contains(&*name.to_string_lossy())));
         Ok(places)
     }
@@ -276,6 +315,13 @@ fn make_private_folder(path: &Path) -> Result<()> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "what a name stands for is written by this crate")]
+/// What the files of names say.
+#[derive(Default)]
+struct Names {
+    models: Vec<Model>,
+    damaged: Vec<String>,
+}
+
 fn remove_name(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

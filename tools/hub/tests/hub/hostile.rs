@@ -4,6 +4,7 @@ use super::User;
 use super::hub::{Repository, model, other_model, sha256};
 use super::server::{Reply, Server};
 use serde_json::json;
+use siskin_hub::Name;
 use std::fs;
 
 const NAME: &str = "hf.co/Org/Repo";
@@ -186,10 +187,24 @@ fn nothing_in_the_store_leads_out_of_it() {
         ("{", ""),
     ] {
         fs::write(&manifest, good.replacen(old, new, 1)).unwrap();
-        assert!(user.store().models().is_err(), "{new}");
+        // It stands for nothing, and nothing of it is removed.
+        assert!(user.store().models().unwrap().is_empty(), "{new}");
+        assert_eq!(
+            (user.store().damaged().unwrap().len(), user.store().unfinished().unwrap()),
+            (1, 0),
+            "{new}"
+        );
     }
-    fs::write(&manifest, good).unwrap();
-    assert_eq!(user.store().models().unwrap().len(), 1);
+    // Other names are as they were, and the same name is had again.
+    user.pull("hf.co/Org/Repo:n-Q8_0.gguf");
+    assert_eq!((user.store().models().unwrap().len(), user.store().damaged().unwrap().len()), (1, 1));
+    user.pull("hf.co/Org/Repo:m.gguf");
+    assert_eq!((user.store().models().unwrap().len(), user.store().damaged().unwrap().len()), (2, 0));
+    // Or it goes.
+    fs::write(&manifest, "").unwrap();
+    let name = Name::parse("hf.co/Org/Repo:m.gguf").unwrap().unwrap();
+    assert!(user.store().remove_damaged(&name).unwrap() && !user.store().remove_damaged(&name).unwrap());
+    assert_eq!((user.store().models().unwrap().len(), user.store().damaged().unwrap().len()), (1, 0));
     // A link in the place of a model's folder is not followed when that is removed.
     let elsewhere = user.folder.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();

@@ -7,7 +7,9 @@ use siskin::Ending;
 use siskin_kit::hash::hex;
 use siskin_kit::{Inputs, Lines, Output, regular_file};
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str;
 
@@ -19,9 +21,14 @@ pub(super) struct Answers {
     header: Header,
     /// The others: a hash of each line of the input.
     hashes: Vec<String>,
+    /// Which file the journal is, once it is complete.
+    written: Option<FileId>,
     /// What is read, and the output, none of which the journal replaces.
     inputs: Inputs,
 }
+
+/// A file's device, number and length.
+type FileId = (u64, u64, u64);
 
 const FORMAT: &str = "siskin batch journal 2";
 /// No header is longer, unless stop strings are absurd.
@@ -88,7 +95,7 @@ impl Answers {
             begun.check(&header, &name, "OUT another name")?;
             (header, hashes) = (begun, found);
         }
-        Ok(Answers { lines, journal, header, hashes, inputs })
+        Ok(Answers { lines, journal, header, hashes, written: None, inputs })
     }
 
     /// What messages call the file.
@@ -131,12 +138,28 @@ impl Answers {
             self.hashes = hashes;
             self.write_journal()?;
         }
+        self.written = self.journal_file();
         Ok(usize::try_from(done)?)
     }
 
     /// Appends an answer.
+    ///
+    /// # Errors
+    /// As for [`Answers::check_names`], as far as that can be told without reading: what nobody could go on with is not
+    /// worked on for hours.
     pub(super) fn push(&mut self, record: &Record<'_>) -> Result<()> {
-        self.lines.append(&serde_json::to_string(record)?)
+        self.lines.append(&serde_json::to_string(record)?)?;
+        ensure!(self.journal_file() == self.written, "{}", self.replaced());
+        Ok(())
+    }
+
+    fn journal_file(&self) -> Option<FileId> {
+        let found = fs::metadata(&self.journal).ok()?;
+        Some((found.dev(), found.ino(), found.len()))
+    }
+
+    fn replaced(&self) -> String {
+        format!("{}: the file was removed or replaced while the answers were written", self.journal.display())
     }
 
     /// Checks that answers and journal are where the next run looks for them: whoever removes or replaces a file that is
@@ -149,7 +172,7 @@ impl Answers {
         let name = self.journal.display();
         let found = read(&self.journal).with_context(|| name.to_string())?;
         let same = found.is_some_and(|(header, hashes)| header == self.header && hashes == self.hashes);
-        ensure!(same, "{name}: the file was removed or replaced while the answers were written");
+        ensure!(same, "{}", self.replaced());
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::arguments::AnswerArguments;
 use crate::arguments::context::Policy;
 use crate::terminal::{Interrupt, Reply, answer, note, read_prompt};
 use anyhow::Result;
-use siskin::sampler::SamplerOptions;
+use siskin::sampler::{Chance, SamplerOptions};
 use siskin::template::{Message, Rendering};
 use siskin::{Answer, Ending, Model};
 use std::io::Write;
@@ -173,6 +173,16 @@ impl Conversation {
         let news = !self.told && (self.forgot || session.pristine() < session.position());
         self.told |= news;
         news
+    }
+
+    /// Where the random numbers stand.
+    pub(super) fn chance(&mut self) -> Chance {
+        self.answer.sampler_mut().chance()
+    }
+
+    /// Has them go on from there.
+    pub(super) fn set_chance(&mut self, chance: &Chance) {
+        self.answer.sampler_mut().set_chance(chance);
     }
 
     /// Says on standard error with which seed the conversation can be had again, where chance has a say in it.
