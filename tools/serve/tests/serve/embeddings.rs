@@ -89,6 +89,23 @@ fn vectors_are_the_same_beside_answers() {
     assert!(together.iter().all(|embedded| *embedded == alone));
 }
 
+/// More texts than may wait are no more than one request.
+#[test]
+fn many_texts_are_worked_out_one_after_the_other() {
+    let server = start(|options| (options.parallel, options.queue) = (2, 3));
+    let texts: Vec<String> = (0..20).map(|number| format!("text {number}")).collect();
+    let embed = |input: Value| post(&format!("{server}/v1/embeddings"), &json!({"input": input})).ok();
+    let all = embed(json!(texts));
+    for number in [0, 7, 19] {
+        let alone = embed(json!(texts[number]));
+        assert_eq!(alone["data"][0]["embedding"], all["data"][number]["embedding"]);
+    }
+    // Several answers, too, have their turn where nobody waits.
+    let body = json!({"prompt": "a", "n": 16, "max_tokens": 1});
+    let answers = post(&format!("{server}/v1/completions"), &body).ok();
+    assert_eq!(answers["choices"].as_array().unwrap().len(), 16);
+}
+
 #[test]
 fn what_cannot_be_embedded_is_refused() {
     let refused = |path: &str, body: Value| post(&format!("{}{path}", server()), &body);

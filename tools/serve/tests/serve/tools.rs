@@ -94,6 +94,17 @@ fn a_chat_s_deltas_are_the_same_call() {
     assert_eq!(reasons, ["tool_calls"]);
 }
 
+/// What a stop string leaves of a call is no call to be made.
+#[test]
+fn a_call_that_a_stop_string_cuts_is_told_as_cut() {
+    let named = json!({"type": "function", "function": {"name": "set_light"}});
+    let reply = chat(&json!({"tool_choice": named, "stop": ["level"]})).ok();
+    let choice = &reply["choices"][0];
+    let arguments = choice["message"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+    assert!(serde_json::from_str::<Value>(arguments).is_err(), "{arguments}");
+    assert_eq!(choice["finish_reason"], "length");
+}
+
 #[test]
 fn without_a_need_to_call_a_text_is_a_text() {
     for more in [json!({"tool_choice": "none"}), json!({"tool_choice": "auto", "temperature": 0})] {
