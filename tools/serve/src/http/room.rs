@@ -211,6 +211,15 @@ mod tests {
         assert_eq!(values(r#"["\\", 1]"#), 3);
     }
 
+    #[test]
+    fn probabilities_that_nobody_reads_have_a_bound() {
+        let (room, logprobs) = (ToldRoom::default(), Logprobs::default());
+        let kept: Vec<_> = std::iter::from_fn(|| room.keep(&logprobs)).collect();
+        assert_eq!(kept.len(), TOLD_ROOM / TOLD);
+        drop(kept);
+        assert!(room.keep(&logprobs).is_some());
+    }
+
     #[tokio::test]
     async fn a_share_is_given_back_with_the_request() {
         let room = Room::new(1 << 20);
