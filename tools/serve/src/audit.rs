@@ -174,7 +174,8 @@ impl Record {
         manner: &Manner<'_>,
         count: usize,
     ) -> Result<Self, Refusal> {
-        let room = model.context.saturating_sub(prompt.len());
+        // The last token needs no place: nothing follows it.
+        let room = (model.context + 1).saturating_sub(prompt.len());
         let longest = manner.limits.tokens.map_or(room, |tokens| tokens.min(room));
         let reserved = client.reserve(count, prompt.len().saturating_add(longest.saturating_mul(count)))?;
         let audit = audit.map(|audit| {
