@@ -9,11 +9,11 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// The most grammars that are kept, and bytes of their sources.
 const MOST: usize = 8;
-const BYTES: usize = 512 << 10;
+const BYTES: usize = 256 << 10;
 
 /// Bytes that a grammar and the answer that keeps to it take, and more for each byte of its source.
 const AT_WORK: usize = 64 << 10;
-const AT_WORK_EACH: usize = 32;
+const AT_WORK_EACH: usize = 64;
 /// Bytes that a plan counts of them for each answer at a time.
 const PLANNED: usize = 2 << 20;
 /// What their room is counted in.
