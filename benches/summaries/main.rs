@@ -22,7 +22,7 @@ const DOCUMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/demo/docu
 const WANTED: &str = "summary.txt";
 
 /// None of the texts is a PDF file.
-const NO_PDF: Worker = Worker { prefix: "", arguments: &[], most: 0 };
+const NO_PDF: Worker = Worker { prefix: "", arguments: &[], most: 0, memory: None };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);

@@ -84,7 +84,7 @@ impl Lanes for Ssse3 {
     }
     #[inline(always)]
     fn load_f16(self, bytes: &[u8; 32]) -> [__m128; 4] {
-        let halves = words(bytes, |x| widened(x));
+        let halves = words(bytes, widened);
         // SAFETY: every x86-64 has SSE2.
         unsafe {
             halves.map(|x| {

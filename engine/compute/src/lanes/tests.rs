@@ -106,7 +106,7 @@ fn sums_near_the_middle<L: ByteLanes>(l: L) {
         let b: [f32; 16] = std::array::from_fn(|i| if i % 3 == 0 { 1.0 + d[i] } else { 1.0 - d[i] });
         let c: [f32; 16] = std::array::from_fn(|_| {
             let whole = ((1 << 23) + random.bits() % (1 << 23)) as f32;
-            whole * power(shift + 1) * if random.bits() % 2 == 0 { -1.0 } else { 1.0 }
+            whole * power(shift + 1) * if random.bits().is_multiple_of(2) { -1.0 } else { 1.0 }
         });
         assert_eq!(p.out(l.fma(p.f(&a), p.f(&b), p.f(&c))), s.out(Scalar.fma(a, b, c)), "{a:?} {b:?} {c:?}");
         // And where the sum is subnormal, or nearly so.

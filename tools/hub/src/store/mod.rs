@@ -314,7 +314,6 @@ fn make_private_folder(path: &Path) -> Result<()> {
     made.with_context(|| path.display().to_string())
 }
 
-#[allow(clippy::disallowed_methods, reason = "what a name stands for is written by this crate")]
 /// What the files of names say.
 #[derive(Default)]
 struct Names {
@@ -322,6 +321,7 @@ struct Names {
     damaged: Vec<String>,
 }
 
+#[allow(clippy::disallowed_methods, reason = "what a name stands for is written by this crate")]
 fn remove_name(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

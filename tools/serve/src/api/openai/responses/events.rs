@@ -37,10 +37,13 @@ struct Open {
     item: Item,
     id: String,
     text: String,
-    logprobs: Vec<(u32, Arc<Told>)>,
+    logprobs: ToldTokens,
     /// Of these, those whose text is still to come.
-    fresh: Vec<(u32, Arc<Told>)>,
+    fresh: ToldTokens,
 }
+
+/// Tokens, each with what was told of its probability.
+type ToldTokens = Vec<(u32, Arc<Told>)>;
 
 /// An answer that is written piece by piece.
 struct Streaming {
@@ -49,7 +52,7 @@ struct Streaming {
     /// What is to be written before anything else, each event in pieces.
     waiting: VecDeque<Box<dyn Iterator<Item = String> + Send>>,
     /// The probabilities of the tokens of each message, by the number of its item.
-    logprobs: Vec<(usize, Arc<Vec<(u32, Arc<Told>)>>)>,
+    logprobs: Vec<(usize, Arc<ToldTokens>)>,
     /// The next event's number.
     number: u64,
     open: Option<Open>,
@@ -164,7 +167,7 @@ impl Streaming {
         self.tell(&format!("{}.delta", kind.events()), delta);
     }
 
-    fn begin(&mut self, kind: Item, fresh: Vec<(u32, Arc<Told>)>) {
+    fn begin(&mut self, kind: Item, fresh: ToldTokens) {
         let id = match kind {
             Item::Thoughts => id("rs_"),
             Item::Message => id("msg_"),
@@ -221,7 +224,7 @@ impl Streaming {
     }
 
     /// What stands for an array of probabilities, which are written one by one.
-    fn array(&self, logprobs: &Arc<Vec<(u32, Arc<Told>)>>, written: &mut Written) -> Value {
+    fn array(&self, logprobs: &Arc<ToldTokens>, written: &mut Written) -> Value {
         let logprobs = Arc::clone(logprobs);
         let each = (0..logprobs.len()).filter_map(move |at| logprobs.get(at).cloned());
         written.array(items(each, &self.answers.model.model, logprob))
