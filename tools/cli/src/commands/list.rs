@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let store = Store::of_user()?;
     let (models, unfinished) = (store.models()?, store.unfinished()?);
+    for damaged in store.damaged()? {
+        note(format_args!("{damaged}: siskin pull of its name mends it, siskin rm of its name removes it"));
+    }
     if arguments.json {
         let models: Vec<Value> = models.iter().map(self::json).collect();
         return tell(format_args!("{:#}", json!({"models": models, "unfinished_bytes": unfinished})));
@@ -31,9 +34,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         tell(format_args!("{}", table(&models, now).trim_end()))?;
-    }
-    for damaged in store.damaged()? {
-        note(format_args!("{damaged}: siskin pull of its name mends it, siskin rm of its name removes it"));
     }
     if unfinished > 0 {
         note(format_args!(

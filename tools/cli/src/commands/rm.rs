@@ -29,10 +29,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let found = arguments.names.iter().map(|name| find(&store, name)).collect::<Result<Vec<_>>>()?;
     let mut removed = Removed { names: Vec::new(), freed: 0 };
     let mut models = Vec::new();
-    for (name, found) in arguments.names.iter().zip(found) {
+    for (text, found) in arguments.names.iter().zip(found) {
         match found {
-            Some(model) => models.push(model),
-            None => removed.names.push(name.clone()),
+            Found::Model(model) => models.push(*model),
+            Found::Damaged(name) => {
+                store.remove_damaged(&name)?;
+                removed.names.push(text.clone());
+            }
         }
     }
     if !models.is_empty() {
@@ -53,17 +56,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     tell(format_args!("{} are free again", DecimalBytes(freed)))
 }
 
-/// The model that is meant; None where the file of its name was damaged, which is removed then.
-fn find(store: &Store, text: &str) -> Result<Option<Model>> {
+/// What a name stands for.
+enum Found {
+    Model(Box<Model>),
+    /// Nobody knows any more, as its file was damaged.
+    Damaged(Name),
+}
+
+fn find(store: &Store, text: &str) -> Result<Found> {
     let found = match Name::parse(text).with_context(|| text.to_owned())? {
         Some(name) => match store.find(&name)?.one(&name)? {
-            None if store.remove_damaged(&name)? => return Ok(None),
+            None if store.is_damaged(&name) => return Ok(Found::Damaged(name)),
             found => found,
         },
         None => None,
     };
     match (found, store.alike(text).as_slice()) {
-        (Some(model), _) => Ok(Some(model)),
+        (Some(model), _) => Ok(Found::Model(Box::new(model))),
         (None, []) => bail!("{text}: no model of this name was fetched: siskin list shows which were"),
         (None, names) => {
             bail!("{text}: no model of this name was fetched; did you mean {}?", names.join(" or "))

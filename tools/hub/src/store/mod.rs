@@ -108,21 +108,24 @@ impl Store {
         Ok(Names { models, damaged })
     }
 
+    /// Whether this name's file is [damaged](Store::damaged).
+    pub fn is_damaged(&self, name: &Name) -> bool {
+        Model::read(&self.manifest(&name.to_string()), &self.folder).is_err()
+    }
+
     /// Removes a name whose file is [damaged](Store::damaged); whether it was.
     ///
     /// # Errors
     /// What the file system says.
     pub fn remove_damaged(&self, name: &Name) -> Result<bool> {
-        let path = self.manifest(&name.to_string());
-        let is_damaged = || Model::read(&path, &self.folder).is_err();
-        if !is_damaged() {
+        if !self.is_damaged(name) {
             return Ok(false);
         }
         let _lock = self.lock()?;
         // Nobody has mended it meanwhile.
-        let is_damaged = is_damaged();
+        let is_damaged = self.is_damaged(name);
         if is_damaged {
-            remove_name(&path)?;
+            remove_name(&self.manifest(&name.to_string()))?;
         }
         Ok(is_damaged)
     }

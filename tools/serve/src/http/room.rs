@@ -1,5 +1,5 @@
-//! Memory for what clients send, and for what they are told that grows beyond a text. There is so much of it for all requests, and each takes its share before it is read: so what
-//! the server takes is known before anybody asks, whoever asks then.
+//! Memory for what clients send, and for what they are told that grows beyond a text. There is so much of it for all requests,
+//! and each takes its share before it is read: so what the server takes is known before anybody asks, whoever asks then.
 
 use super::connections::{CONNECTIONS, HEADERS};
 use crate::refusal::{Reason, Refusal};
