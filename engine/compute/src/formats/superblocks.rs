@@ -345,7 +345,8 @@ impl Quantized for Q3_K {
     #[inline(always)]
     fn scales<L: ByteLanes>(l: L, block: &Q3_KBlock) -> Signed<L::F, 16> {
         // Grains 0 to 3 and 8 to 11, 4 to 7 and 12 to 15, and two more bits of all.
-        let [even, odd, high] = block.scales.each_ref().map(|quads| l.load_bytes(quads));
+        let [even, odd, high] = &block.scales;
+        let (even, odd, high) = (l.load_bytes(even), l.load_bytes(odd), l.load_bytes(high));
         let mut scales = [[0; 64]; 4];
         unroll!(q < 4 => {
             let low = if q.is_multiple_of(2) { even } else { odd };

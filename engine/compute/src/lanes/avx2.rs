@@ -1,7 +1,7 @@
 use std::arch::x86_64::*;
 
 use super::tier::tier;
-use super::{ByteLanes, Lanes, Range, Weights, unroll};
+use super::{ByteLanes, Lanes, Range, Weights, four, unroll};
 
 /// AVX2 with FMA and F16C: sixteen lanes are two registers. `D` says how bytes are multiplied.
 #[derive(Clone, Copy)]
@@ -324,11 +324,9 @@ impl<D: Products> ByteLanes for Wide<D> {
         range: Range,
     ) -> [__m256i; 2] {
         let w = w.unpack();
-        let half = |h: usize| {
-            let [sum] = self.0.dots([start], |g| w[g][h], [x], range);
-            sum
-        };
-        [half(0), half(1)]
+        let [low] = self.0.dots([start], |g| w[g][0], [x], range);
+        let [high] = self.0.dots([start], |g| w[g][1], [x], range);
+        [low, high]
     }
     #[inline(always)]
     fn dots<const T: usize, const G: usize>(
@@ -344,7 +342,7 @@ impl<D: Products> ByteLanes for Wide<D> {
         // SAFETY: reads the second half.
         let high_weights = |g: usize| unsafe { _mm256_loadu_si256(w[g].as_ptr().add(32).cast()) };
         let low = self.0.dots(start, low_weights, x, range);
-        let high = self.0.dots(start, high_weights, x.map(anew), range);
+        let high = self.0.dots(start, high_weights, std::array::from_fn(|t| anew(x[t])), range);
         std::array::from_fn(|t| [low[t], high[t]])
     }
 }
@@ -376,13 +374,6 @@ pub(crate) trait Products: Copy + Send + Sync + 'static {
     ) -> [__m256i; T];
 }
 
-/// Four activations in each lane.
-#[inline(always)]
-fn four(x: &[i8; 4]) -> __m256i {
-    // SAFETY: vectors of AVX2 are only asked for where the CPU has it.
-    unsafe { _mm256_set1_epi32(i32::from_ne_bytes(x.map(i8::cast_unsigned))) }
-}
-
 /// `vpmaddubsw`: pairs of products in 16 bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Maddubs(());
@@ -408,7 +399,7 @@ impl Products for Maddubs {
                 let w = w(g);
                 let magnitude = if range == Range::S8 { _mm256_abs_epi8(w) } else { w };
                 unroll!(t < T => {
-                    let x = four(&x[t][g]);
+                    let x = _mm256_set1_epi32(four(&x[t][g]));
                     let x = if range == Range::S8 { _mm256_sign_epi8(x, w) } else { x };
                     let products = _mm256_maddubs_epi16(magnitude, x);
                     let first = g.is_multiple_of(steps);
@@ -440,10 +431,11 @@ macro_rules! dpbusd {
             ) -> [__m256i; T] {
                 // SAFETY: `self` proves AVX2 and the instruction.
                 unsafe {
-                    let mut sums = start.map(|start| _mm256_set1_epi32(start));
+                    let mut sums = [_mm256_setzero_si256(); T];
+                    unroll!(t < T => { sums[t] = _mm256_set1_epi32(start[t]); });
                     unroll!(g < G => {
                         let w = w(g);
-                        unroll!(t < T => { sums[t] = $intrinsic(sums[t], w, four(&x[t][g])); });
+                        unroll!(t < T => { sums[t] = $intrinsic(sums[t], w, _mm256_set1_epi32(four(&x[t][g]))); });
                     });
                     sums
                 }

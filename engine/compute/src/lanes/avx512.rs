@@ -1,7 +1,7 @@
 use std::arch::x86_64::*;
 
 use super::tier::tier;
-use super::{ByteLanes, Lanes, Range, Weights, unroll};
+use super::{ByteLanes, Lanes, Range, Weights, four, unroll};
 
 /// AVX-512 with VNNI (Ice Lake, Zen 4 and later): sixteen lanes are one register.
 #[derive(Clone, Copy)]
@@ -23,13 +23,6 @@ macro_rules! fold16 {
         let x = $join4(x, _mm_movehl_ps(x, x));
         _mm_cvtss_f32($join1(x, _mm_movehdup_ps(x)))
     }};
-}
-
-/// Four activations as the number that `vpdpbusd` broadcasts from memory.
-#[inline(always)]
-fn four(x: &[i8; 4]) -> i32 {
-    // SAFETY: four bytes are as many as an i32 has, and any bytes are one.
-    unsafe { x.as_ptr().cast::<i32>().read_unaligned() }
 }
 
 /// See [`ByteLanes::load_in_order`].
@@ -310,7 +303,8 @@ impl ByteLanes for Avx512 {
         x: [&[[i8; 4]; G]; T],
         _: Range,
     ) -> [__m512i; T] {
-        let mut sums = start.map(|start| self.splat_i32(start));
+        let mut sums = [self.splat_i32(0); T];
+        unroll!(t < T => { sums[t] = self.splat_i32(start[t]); });
         unroll!(g < G => {
             let w = self.load_bytes(&w[g]);
             unroll!(t < T => {

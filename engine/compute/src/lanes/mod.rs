@@ -53,6 +53,14 @@ impl Range {
     }
 }
 
+/// Four activations as the number that each lane is given, from memory.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn four(x: &[i8; 4]) -> i32 {
+    // SAFETY: four bytes are as many as an i32 has, and any bytes are one.
+    unsafe { x.as_ptr().cast::<i32>().read_unaligned() }
+}
+
 /// Weights in groups of four of each row, unpacked when they are asked for. Who has registers for those of some rows
 /// only asks again for the others.
 pub(crate) trait Weights<B, const G: usize> {

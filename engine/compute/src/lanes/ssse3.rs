@@ -1,7 +1,7 @@
 use std::arch::x86_64::*;
 
 use super::tier::tier;
-use super::{ByteLanes, Lanes, Range, Weights, unroll};
+use super::{ByteLanes, Lanes, Range, Weights, four, unroll};
 
 /// SSSE3, for CPUs without AVX2 (Core 2, every Atom and Celeron of its kind): sixteen lanes are four registers.
 ///
@@ -392,11 +392,9 @@ impl ByteLanes for Ssse3 {
         range: Range,
     ) -> [__m128i; 4] {
         let w = w.unpack();
-        let quarter = |q: usize| {
-            let [sum] = self.products([start], |g| w[g][q], [x], range);
-            sum
-        };
-        [quarter(0), quarter(1), quarter(2), quarter(3)]
+        let mut sums = self.splat_i32(0);
+        unroll!(q < 4 => { [sums[q]] = self.products([start], |g| w[g][q], [x], range); });
+        sums
     }
     #[inline(always)]
     fn dots<const T: usize, const G: usize>(
@@ -407,12 +405,14 @@ impl ByteLanes for Ssse3 {
         range: Range,
     ) -> [[__m128i; 4]; T] {
         // One quarter after the other: the registers hold the sums of one.
-        let quarter = |q: usize| {
+        let mut sums = [self.splat_i32(0); T];
+        unroll!(q < 4 => {
             // SAFETY: reads a quarter of the array's 64 bytes.
-            self.products(start, |g| unsafe { _mm_loadu_si128(w[g].as_ptr().add(16 * q).cast()) }, x, range)
-        };
-        let quarters = [quarter(0), quarter(1), quarter(2), quarter(3)];
-        std::array::from_fn(|t| quarters.map(|sums| sums[t]))
+            let quarter = |g: usize| unsafe { _mm_loadu_si128(w[g].as_ptr().add(16 * q).cast()) };
+            let of_quarter = self.products(start, quarter, x, range);
+            unroll!(t < T => { sums[t][q] = of_quarter[t]; });
+        });
+        sums
     }
 }
 
@@ -431,13 +431,14 @@ impl Ssse3 {
         // SAFETY: `self` proves SSSE3.
         unsafe {
             let ones = _mm_set1_epi16(1);
-            let mut sums = start.map(|start| _mm_set1_epi32(start));
+            let mut sums = [_mm_setzero_si128(); T];
+            unroll!(t < T => { sums[t] = _mm_set1_epi32(start[t]); });
             let mut narrow = [_mm_setzero_si128(); T];
             unroll!(g < G => {
                 let w = w(g);
                 let magnitude = if range == Range::S8 { _mm_abs_epi8(w) } else { w };
                 unroll!(t < T => {
-                    let x = _mm_set1_epi32(i32::from_ne_bytes(x[t][g].map(i8::cast_unsigned)));
+                    let x = _mm_set1_epi32(four(&x[t][g]));
                     let x = if range == Range::S8 { _mm_sign_epi8(x, w) } else { x };
                     let products = _mm_maddubs_epi16(magnitude, x);
                     let first = g.is_multiple_of(steps);

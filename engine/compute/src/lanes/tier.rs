@@ -8,7 +8,7 @@ pub(crate) trait Op {
     type Out;
 
     /// Does it. Always inlined, with all that it calls for each vector: only what is inlined into [`Tier::enter`] is
-    /// compiled for the tier's instructions.
+    /// compiled for the tier's instructions, which `ci/inlined` checks.
     fn run<L: Tier>(self, l: L) -> Self::Out;
 }
 

@@ -28,6 +28,7 @@ pub(crate) trait Element: 'static {
     /// The `i`-th vector, unscaled.
     fn load<L: Lanes>(l: L, block: &Self::Block, i: usize) -> L::F;
     /// The scales of the 16 positions.
+    #[inline(always)]
     fn scales<L: Lanes>(l: L, _: &Self::Block) -> L::F {
         l.splat(1.0)
     }
@@ -130,6 +131,9 @@ impl Element for Q8_0 {
     }
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[[u8; 16]; 34]) -> L::F {
-        block.as_flattened().first_chunk().map_or_else(|| l.splat(0.0), |scales| l.load_f16(scales))
+        match block.as_flattened().first_chunk() {
+            Some(scales) => l.load_f16(scales),
+            None => l.splat(0.0),
+        }
     }
 }

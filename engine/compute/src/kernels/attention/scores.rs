@@ -99,10 +99,11 @@ fn score<L: Lanes, E: Element, const Q: usize, const V: usize>(
             let rows: [&[f32; WIDTH]; Q] = std::array::from_fn(|q| &rows[q * per_panel + block]);
             let keys: [&E::Block; V] = std::array::from_fn(|v| &keys[v * per_panel + block]);
             for i in 0..WIDTH {
-                let keys: [L::F; V] = std::array::from_fn(|v| E::load(l, keys[v], i));
+                let mut numbers = [l.splat(0.0); V];
+                unroll!(v < V => { numbers[v] = E::load(l, keys[v], i); });
                 unroll!(q < Q => {
                     let x = l.splat(rows[q][i]);
-                    unroll!(v < V => { sums[q][v] = l.fma(x, keys[v], sums[q][v]); });
+                    unroll!(v < V => { sums[q][v] = l.fma(x, numbers[v], sums[q][v]); });
                 });
             }
         }

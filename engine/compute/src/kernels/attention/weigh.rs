@@ -99,22 +99,19 @@ fn add<L: Lanes, E: Element, const Q: usize, const V: usize>(
     let hidden = |query: usize| queries.hidden(first + query, values.start, BLOCK);
     let (weights, parts) = (&weights[first..], &mut parts[first * queries.part()..]);
     let (from, to) = (hidden(Q - 1), seen(0));
-    let alone = |query: usize, range: Range<usize>, next: &mut Next<'_>, parts: &mut [f32]| {
-        if !range.is_empty() {
-            let (weights, parts) = (&weights[query..], &mut parts[query * queries.part()..]);
-            add_range::<L, E, 1, 2>(l, queries, values, range, next, weights, parts);
-        }
-    };
-    if from > hidden(0) {
+    let before = |query: usize| hidden(query)..seen(query).min(from);
+    let after = |query: usize| hidden(query).max(from).max(to)..seen(query);
+    for all_done in [false, true] {
         for query in 0..Q {
-            alone(query, hidden(query)..seen(query).min(from), next, parts);
+            let range = if all_done { after(query) } else { before(query) };
+            if !range.is_empty() {
+                let (weights, parts) = (&weights[query..], &mut parts[query * queries.part()..]);
+                add_range::<L, E, 1, 2>(l, queries, values, range, next, weights, parts);
+            }
         }
-    }
-    if from < to {
-        add_range::<L, E, Q, V>(l, queries, values, from..to, next, weights, parts);
-    }
-    for query in 0..Q {
-        alone(query, hidden(query).max(from).max(to)..seen(query), next, parts);
+        if !all_done && from < to {
+            add_range::<L, E, Q, V>(l, queries, values, from..to, next, weights, parts);
+        }
     }
 }
 
@@ -135,8 +132,8 @@ fn add_range<L: Lanes, E: Element, const Q: usize, const V: usize>(
     let parts = parts.as_chunks_mut::<16>().0;
     for vector in (0..2 * per_panel).step_by(V) {
         let place = |q: usize, v: usize| (q * queries.part() + HEADER) / 16 + vector + v;
-        let mut sums: [[L::F; V]; Q] =
-            std::array::from_fn(|q| std::array::from_fn(|v| l.load(&parts[place(q, v)])));
+        let mut sums = [[l.splat(0.0); V]; Q];
+        unroll!(q < Q => { unroll!(v < V => { sums[q][v] = l.load(&parts[place(q, v)]); }); });
         for panel in range.start / 16..range.end.div_ceil(16) {
             next.prefetch(l, 1);
             let block = &values.blocks[panel * per_panel + vector / 2];
@@ -145,18 +142,15 @@ fn add_range<L: Lanes, E: Element, const Q: usize, const V: usize>(
                 std::array::from_fn(|q| &weights[q].as_chunks().0[values.start % SPAN / 16 + panel]);
             let within = |position: usize| position.saturating_sub(16 * panel).min(16);
             for i in within(range.start)..within(range.end) {
-                let values: [L::F; V] =
-                    std::array::from_fn(|v| value::<L, E>(l, block, &scales, 2 * i + vector % 2 + v));
+                let first = 2 * i + vector % 2;
+                let mut values = [l.splat(0.0); V];
+                unroll!(v < V => { values[v] = value::<L, E>(l, block, &scales, first + v); });
                 unroll!(q < Q => {
                     let weight = l.splat(weights[q][i]);
                     unroll!(v < V => { sums[q][v] = l.fma(weight, values[v], sums[q][v]); });
                 });
             }
         }
-        for q in 0..Q {
-            for v in 0..V {
-                l.store(sums[q][v], &mut parts[place(q, v)]);
-            }
-        }
+        unroll!(q < Q => { unroll!(v < V => { l.store(sums[q][v], &mut parts[place(q, v)]); }); });
     }
 }

@@ -225,9 +225,10 @@ fn sums<L: Tier, F: Form, const T: usize>(
                 acc[t] = l.fma(l.to_f32(isums[t]), l.mul(scale, l.splat(x[t].scale)), acc[t]);
             });
         } else if let [low, high] = weights.as_chunks().0 {
-            let mut sums = isums::<L, F, T, 4>(l, low, x, 0, offset).map(|isum| l.to_f32(isum));
+            let isums_low = isums::<L, F, T, 4>(l, low, x, 0, offset);
             let scale = l.load_f32(&floats[0]);
-            unroll!(t < T => { sums[t] = l.mul(sums[t], scale); });
+            let mut sums = [l.splat(0.0); T];
+            unroll!(t < T => { sums[t] = l.mul(l.to_f32(isums_low[t]), scale); });
             let isums = isums::<L, F, T, 4>(l, high, x, 1, offset);
             let scale = l.load_f32(&floats[1]);
             unroll!(t < T => {
@@ -263,7 +264,7 @@ fn isums<L: Tier, F: Form, const T: usize, const G: usize>(
         _ if L::SIGNED || F::MINS => 0,
         _ => offset,
     };
-    let starts = x.each_ref().map(|x| start::<G>(bias, x, grain));
+    let starts = std::array::from_fn(|t| start::<G>(bias, &x[t], grain));
     let groups = std::array::from_fn(|t| x[t].groups::<G>(grain));
     l.dots(starts, weights, groups, F::RANGE)
 }
