@@ -115,25 +115,35 @@ impl Object {
         })
     }
 
-    /// The field's number, rounded to the nearest finite f32.
+    /// The field's number, as [`single`] rounds it.
     ///
     /// # Errors
     /// Another value.
     pub fn number(&mut self, name: &str) -> Result<Option<f32>> {
-        self.typed(name, "a number", |value| {
-            let number = match value {
-                Json::Integer(number) => *number as f32,
-                Json::Float(number) => *number as f32,
-                _ => return None,
-            };
-            Some(number).filter(|number| number.is_finite())
-        })
+        self.typed(name, "a number", single)
     }
 
     /// What was not taken.
     pub fn rest(self) -> Vec<(String, Json)> {
         self.fields
     }
+}
+
+/// The nearest finite f32 to a number. One that is not whole stays so: what is above 1, by however little, is above 1 still, and
+/// refused where 1 is the most.
+pub fn single(value: &Json) -> Option<f32> {
+    let (exact, nearest) = match value {
+        Json::Integer(number) => (*number as f64, *number as f32),
+        Json::Float(number) => (*number, *number as f32),
+        _ => return None,
+    };
+    let became_whole = exact.fract() != 0.0 && nearest.fract() == 0.0;
+    let number = match f64::from(nearest) < exact {
+        _ if !became_whole => nearest,
+        true => nearest.next_up(),
+        false => nearest.next_down(),
+    };
+    Some(number).filter(|number| number.is_finite())
 }
 
 /// A value as messages show it: numbers, texts that are short, true and false as they stand, the rest by its kind.
@@ -173,6 +183,18 @@ mod tests {
         assert_eq!(object.number("f").unwrap(), Some(0.5));
         let rest = object.rest();
         assert_eq!(rest.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["more"]);
+    }
+
+    #[test]
+    fn what_is_beyond_a_bound_stays_there() {
+        let number = |text: &str| object(&format!(r#"{{"a": {text}}}"#)).number("a").unwrap().unwrap();
+        assert_eq!(number("1"), 1.0);
+        assert_eq!(number("1.0"), 1.0);
+        assert_eq!(number("0.1"), 0.1);
+        assert!(number("1.0000000000000002") > 1.0);
+        assert!(number("0.9999999999999999") < 1.0);
+        assert!(number("-1e-300") < 0.0);
+        assert!(number("1e-300") > 0.0);
     }
 
     #[test]

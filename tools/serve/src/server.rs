@@ -110,8 +110,9 @@ pub fn serve(options: ServeOptions, ready: impl FnOnce(&Started)) -> Result<()> 
 /// How long a thread that reads and writes files waits for more to do, before it ends and gives back what it took.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-/// Threads for connections. They only parse and write; models have threads of their own.
-const HTTP_THREADS: usize = 2;
+/// Threads for connections. They only parse and write; models have threads of their own, whose CPU each of these takes where a
+/// token comes: of two, one wakes the other every time.
+const HTTP_THREADS: usize = 1;
 /// Threads that load models and make prompts, at most.
 const BLOCKING_THREADS: usize = 8;
 

@@ -9,7 +9,7 @@ use siskin::plan::Outline;
 use siskin::sampler::{SamplerOptions, SamplerOverrides};
 use siskin::template::Json;
 use siskin::{Answer, AnswerLimits, CacheType, CacheTypes, Model};
-use siskin_kit::json::{Kind, Object};
+use siskin_kit::json::{Kind, Object, single};
 use siskin_kit::{hash, read_text, tell};
 
 /// Make an answer of the server again, from its line in the audit log, and say whether it is the same.
@@ -205,8 +205,7 @@ fn scales(value: &Json) -> Option<Vec<(String, f32)>> {
     let adapter = |adapter: &Json| {
         let Json::Array(pair) = adapter else { return None };
         match pair.as_slice() {
-            [Json::String(name), Json::Float(scale)] => Some((name.clone(), *scale as f32)),
-            [Json::String(name), Json::Integer(scale)] => Some((name.clone(), *scale as f32)),
+            [Json::String(name), scale] => Some((name.clone(), single(scale)?)),
             _ => None,
         }
     };

@@ -4,7 +4,7 @@ use crate::refusal::Refusal;
 use anyhow::Result;
 use siskin::sampler::{Mirostat, SamplerOverrides};
 use siskin::template::Json;
-use siskin_kit::json::Object;
+use siskin_kit::json::{Object, single};
 use siskin_kit::openai;
 
 /// The fields that say how tokens are picked, but for biases. A seed below 0 is one that is drawn.
@@ -14,7 +14,7 @@ use siskin_kit::openai;
 pub(super) fn sampling(fields: &mut Object) -> Result<SamplerOverrides> {
     const LAST_N: &str = "-1 for the whole context, 0 or a number of tokens";
     let seed = seed(fields)?;
-    let typical = openai::one_of(fields, &["typical_p", "typ_p"], "a number", number)?;
+    let typical = openai::one_of(fields, &["typical_p", "typ_p"], "a number", single)?;
     let last_n = openai::one_of(fields, &["repeat_last_n", "penalty_last_n"], LAST_N, whole)?;
     Ok(openai::sampling(fields)?
         .seed(seed)
@@ -45,14 +45,6 @@ fn seed(fields: &mut Object) -> Result<Option<Option<u64>>> {
     })
 }
 
-fn number(value: &Json) -> Option<f32> {
-    match value {
-        Json::Integer(number) => Some(*number as f32),
-        Json::Float(number) => Some(*number as f32).filter(|number| number.is_finite()),
-        _ => None,
-    }
-}
-
 fn whole(value: &Json) -> Option<i32> {
     match value {
         Json::Integer(number) => i32::try_from(*number).ok(),
@@ -81,7 +73,7 @@ pub(super) fn logit_bias(value: &Json) -> Result<Vec<(u32, f32)>, Refusal> {
     const EXPECTED: &str = "logit_bias: expected an object of numbers from -100 to 100 by token";
     let Json::Object(entries) = value else { return Err(Refusal::invalid(EXPECTED)) };
     let entry = |(token, bias): &(String, Json)| {
-        let bias = number(bias).filter(|bias| (-100.0..=100.0).contains(bias))?;
+        let bias = single(bias).filter(|bias| (-100.0..=100.0).contains(bias))?;
         Some((token.parse().ok()?, bias))
     };
     let all: Option<_> = entries.iter().map(entry).collect();

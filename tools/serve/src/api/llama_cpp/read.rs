@@ -10,7 +10,7 @@ use siskin::AnswerLimits;
 use siskin::sampler::{SamplerKind, SamplerOverrides};
 use siskin::template::Json;
 use siskin::tokenizer::Tokenizer;
-use siskin_kit::json::{Kind, Object};
+use siskin_kit::json::{Kind, Object, single};
 use siskin_kit::openai::{self, Tokens};
 use std::path::PathBuf;
 
@@ -124,11 +124,10 @@ fn biases(value: Json, tokenizer: &Tokenizer) -> Result<Vec<(u32, f32)>> {
     for pair in pairs {
         let Json::Array(pair) = pair else { bail!("{EXPECTED}") };
         let [of, bias] = pair.as_slice() else { bail!("{EXPECTED}") };
-        let bias = match bias {
-            Json::Integer(bias) => *bias as f32,
-            Json::Float(bias) => *bias as f32,
-            Json::Bool(false) => f32::NEG_INFINITY,
-            other => bail!("{EXPECTED}, found {}", Kind(other)),
+        let bias = match (bias, single(bias)) {
+            (Json::Bool(false), _) => f32::NEG_INFINITY,
+            (_, Some(bias)) => bias,
+            (other, None) => bail!("{EXPECTED}, found {}", Kind(other)),
         };
         match of {
             Json::Integer(token) => match u32::try_from(*token) {
