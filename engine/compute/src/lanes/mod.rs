@@ -14,7 +14,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "ssse3"))]
 mod ssse3;
 #[cfg(test)]
 mod tests;

@@ -135,7 +135,7 @@ tiers! {
     #[cfg(target_arch = "x86_64")] AvxVnni: super::avx2::AvxVnni,
     #[cfg(all(test, target_arch = "x86_64"))] Evex: super::avx2::AvxVnniAsEvex,
     #[cfg(target_arch = "x86_64")] Avx2: super::avx2::Avx2,
-    #[cfg(target_arch = "x86_64")] Ssse3: super::ssse3::Ssse3,
+    #[cfg(all(target_arch = "x86_64", feature = "ssse3"))] Ssse3: super::ssse3::Ssse3,
     #[cfg(target_arch = "aarch64")] NeonI8mm: super::neon::NeonI8mm,
     #[cfg(target_arch = "aarch64")] NeonDotprod: super::neon::NeonDotprod,
     #[cfg(target_arch = "aarch64")] Neon: super::neon::NeonMla,

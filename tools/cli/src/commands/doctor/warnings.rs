@@ -19,13 +19,18 @@ pub(super) fn warnings(report: &Report, under_voltage: bool) -> Vec<String> {
 
 fn tiers(tiers: &Tiers) -> Option<String> {
     match tiers.available.first() {
-        Some(&"scalar") if cfg!(target_arch = "x86_64") => Some(
-            "this CPU lacks SSSE3: there are no kernels for what it has, and it computes one number at a time"
-                .into(),
-        ),
-        Some(&"ssse3") if tiers.chosen == "ssse3" => {
-            Some("this CPU lacks AVX2, FMA or F16C: sums that are rounded once take several instructions".into())
+        Some(&"scalar") if cfg!(target_arch = "x86_64") => {
+            let lacks = match cfg!(feature = "ssse3") {
+                true => "this CPU lacks SSSE3",
+                false => "this CPU lacks AVX2, FMA or F16C, and this build the kernels for SSSE3",
+            };
+            Some(format!(
+                "{lacks}: there are no kernels for what it has, and it computes one number at a time"
+            ))
         }
+        Some(&"ssse3") if tiers.chosen == "ssse3" => Some(
+            "this CPU lacks AVX2, FMA or F16C: sums that are rounded once take several instructions".into(),
+        ),
         Some(&"scalar") => Some("there are no kernels for this CPU's vector instructions".into()),
         Some(&"neon") if tiers.chosen == "neon" => {
             Some("this CPU has no instruction for dot products (dotprod, from Armv8.2 on)".into())
