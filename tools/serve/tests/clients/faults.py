@@ -326,10 +326,11 @@ def fail(server, first, last):
 
 
 def holds(server):
-    """Kibibytes in memory, open files and threads of a server."""
+    """Kibibytes of memory of its own, open files and threads of a server. How much of the program lies in the page cache's memory
+    is no matter of what it was asked."""
     process = pathlib.Path(f"/proc/{server.process.pid}")
     status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
-    return int(status["VmRSS"].split()[0]), len(list((process / "fd").iterdir())), int(status["Threads"])
+    return int(status["RssAnon"].split()[0]), len(list((process / "fd").iterdir())), int(status["Threads"])
 
 
 def settled(server, least=None):
