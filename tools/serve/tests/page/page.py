@@ -136,7 +136,7 @@ def documents_are_attached(shown, address):
     files = page.locator("input[type=file]")
     letter = {"name": "letter of May.pdf", "mimeType": "application/pdf", "buffer": pdf("The siskin sings.", "It is small.")}
     files.set_input_files([letter, {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4\nnothing"}])
-    expect(page.get_by_role("alert")).to_contain_text("broken.pdf: a damaged PDF file")
+    expect(page.get_by_role("alert")).to_contain_text("broken.pdf: a PDF file that is cut off")
     expect(page.get_by_role("button", name="Remove broken.pdf")).to_have_count(0)
     expect(page.get_by_role("button", name="Remove letter of May.pdf")).to_be_visible()
     expect(page.locator("#composer .busy")).to_have_count(0)
