@@ -215,12 +215,12 @@ impl Attention {
         let spec = AttentionSpec { kv_heads, head_dim, window: usize::MAX, rope: None };
         let mut store = KvStore::new(&mut arena, &spec, types, 1, positions)?;
         let cache_bytes = arena.bytes();
-        team.for_each(store.layer(0), |head, (keys, values)| {
+        team.for_each(store.layer(0), |head, mut cache| {
             let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
             let mut numbers = numbers(head as u64);
             for position in 0..positions {
                 key.iter_mut().chain(&mut value).zip(&mut numbers).for_each(|(to, x)| *to = x);
-                types.store(position, &key, &value, (&mut *keys, &mut *values));
+                types.store_at(position, &key, &value, &mut cache);
             }
         });
         let stride = heads * head_dim;

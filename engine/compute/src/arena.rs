@@ -240,6 +240,68 @@ unsafe impl<'a, T: Send> Split for Chunks<'a, T> {
     }
 }
 
+/// Pieces of runs: a slice is cut into runs, the last of which may be shorter, and each run into pieces of one length. A part has
+/// the piece of one number in each run.
+pub struct Interleaved<'a, T> {
+    start: *mut T,
+    len: usize,
+    run: usize,
+    pieces: usize,
+    /// The pieces that there are parts of.
+    of: Range<usize>,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> Interleaved<'a, T> {
+    /// Runs of `run` elements in `pieces` pieces each, of which those of the numbers `of` are handed out.
+    pub fn new(slice: &'a mut [T], run: usize, pieces: usize, of: Range<usize>) -> Self {
+        assert!(of.start <= of.end && of.end <= pieces, "the pieces lie in the run");
+        let (start, len) = (slice.as_mut_ptr(), slice.len());
+        Self { start, len, run, pieces, of, slice: PhantomData }
+    }
+}
+
+// SAFETY: hands out exclusive parts of the slice that it borrows exclusively.
+unsafe impl<T: Send> Sync for Interleaved<'_, T> {}
+// SAFETY: pieces of different numbers do not overlap.
+unsafe impl<'a, T: Send> Split for Interleaved<'a, T> {
+    type Part = Pieces<'a, T>;
+
+    fn parts(&self) -> usize {
+        self.of.len()
+    }
+
+    unsafe fn part(&self, i: usize) -> Pieces<'a, T> {
+        let &Self { start, len, run, pieces, ref of, .. } = self;
+        Pieces { start, len, run, pieces, number: of.start + i, slice: PhantomData }
+    }
+}
+
+/// A part of [`Interleaved`].
+pub struct Pieces<'a, T> {
+    start: *mut T,
+    len: usize,
+    run: usize,
+    pieces: usize,
+    number: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it has elements that nobody else has.
+unsafe impl<T: Send> Send for Pieces<'_, T> {}
+
+impl<T> Pieces<'_, T> {
+    /// The piece in the run of this number. Behind the last run there are none.
+    #[inline]
+    pub fn of_run(&mut self, run: usize) -> &mut [T] {
+        let from = run.saturating_mul(self.run).min(self.len);
+        let len = (self.len - from).min(self.run) / self.pieces;
+        // SAFETY: the piece lies in the run, and the run in the slice; the pieces of this number are this part's alone, which
+        // is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from + self.number * len), len) }
+    }
+}
+
 /// A matrix of f32: `rows` rows of `stride` numbers.
 pub struct Matrix<'a> {
     data: &'a mut [f32],
@@ -432,6 +494,34 @@ unsafe impl<A: Split, B: Split> Split for (A, B) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_have_their_place_in_each_run() {
+        let mut numbers: Vec<usize> = (0..2 * 12 + 6).collect();
+        let mut found = Vec::new();
+        let split = Interleaved::new(&mut numbers, 12, 3, 1..3);
+        assert_eq!(split.parts(), 2);
+        for i in 0..split.parts() {
+            // SAFETY: each is asked for once.
+            let mut part = unsafe { split.part(i) };
+            for run in 0..4 {
+                found.push(part.of_run(run).to_vec());
+                part.of_run(run).fill(0);
+            }
+        }
+        let expected: [&[usize]; 8] = [
+            &[4, 5, 6, 7],
+            &[16, 17, 18, 19],
+            &[26, 27],
+            &[],
+            &[8, 9, 10, 11],
+            &[20, 21, 22, 23],
+            &[28, 29],
+            &[],
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(numbers.iter().filter(|&&number| number > 0).count(), 3 + 4 + 2);
+    }
 
     #[test]
     fn buffers_are_zeroed_and_aligned() {

@@ -364,12 +364,12 @@ mod tests {
 
         fn fill(&mut self) {
             let Self { heads: Heads { kv_heads, head_dim, .. }, types, keys, values, store, .. } = self;
-            Team::new(1).unwrap().for_each(store.layer(0), |head, (key_cache, value_cache)| {
+            Team::new(1).unwrap().for_each(store.layer(0), |head, mut cache| {
                 let row = |x: &[f32], i: usize| x[(i * *kv_heads + head) * *head_dim..][..*head_dim].to_vec();
                 for position in 0..keys.len() / (*kv_heads * *head_dim) {
                     let (key, value) = (row(keys, position), row(values, position));
                     let slot = Slots::Pages(&PAGES).of(position);
-                    types.store(slot, &key, &value, (&mut *key_cache, &mut *value_cache));
+                    types.store_at(slot, &key, &value, &mut cache);
                 }
             });
         }

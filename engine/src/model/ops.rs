@@ -433,7 +433,7 @@ impl Ops {
         let queries = queries.matrix(tokens).columns(heads * dim, group * dim);
         let keys = keys.matrix(tokens).columns(kv_heads * dim, dim);
         let split = ((queries, keys), store.layer(id.layer));
-        self.team.for_each_of(tokens, split, |head, ((mut queries, mut keys), (key_cache, value_cache))| {
+        self.team.for_each_of(tokens, split, |head, ((mut queries, mut keys), mut cache)| {
             for (rows, segment) in batch.iter() {
                 let slots = placement.slots(&segment);
                 for (row, position) in rows.zip(segment.start..) {
@@ -441,7 +441,7 @@ impl Ops {
                     let key = keys.row(row);
                     turn(row, key);
                     let value = &values.row(row)[head * dim..(head + 1) * dim];
-                    types.store(slots.of(position), key, value, (&mut *key_cache, &mut *value_cache));
+                    types.store_at(slots.of(position), key, value, &mut cache);
                 }
             }
         });

@@ -2,9 +2,9 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::Range;
 
-use super::KeyShift;
 use super::kv_cache::{AttentionSpec, Slots};
-use crate::arena::{Arena, Buf, Chunks, OutOfMemory};
+use super::{KeyShift, PAGE};
+use crate::arena::{Arena, Buf, Interleaved, OutOfMemory, Pieces};
 pub use crate::kernels::attention::CacheType;
 use crate::kernels::attention::{BLOCK, WIDTH};
 
@@ -77,12 +77,12 @@ impl KvStore {
         self.values.copy(from, to, count);
     }
 
-    /// One layer's keys and values, to be written head by head with [`CacheTypes::store`].
-    pub(crate) fn layer(&mut self, layer: usize) -> (Chunks<'_, u8>, Chunks<'_, u8>) {
+    /// One layer's keys and values, to be written head by head with [`CacheTypes::store_at`].
+    pub(crate) fn layer(&mut self, layer: usize) -> (Interleaved<'_, u8>, Interleaved<'_, u8>) {
         (self.keys.layer(layer), self.values.layer(layer))
     }
 
-    /// Keys of one layer and KV head: those in the slots, and what lies in the same panels.
+    /// Keys of one layer and KV head: those in the slots, which lie in one page, and what lies in the same panels.
     pub(crate) fn keys(&self, layer: usize, head: usize, slots: Range<usize>) -> &[u8] {
         self.keys.panels(layer, head, slots)
     }
@@ -101,11 +101,11 @@ impl KvStore {
     ) {
         let (types, head_dim, turn) = (self.types, self.head_dim, *turn);
         for layer in 0..self.layers {
-            team.for_each_with(scratch, self.layer(layer), |scratch, _, (keys, values)| {
+            team.for_each_with(scratch, self.layer(layer), |scratch, _, mut cache| {
                 let numbers = &mut scratch[..head_dim];
                 for (from, to) in moves.clone() {
                     let turn = |key: &mut [f32]| rope.into_iter().for_each(|table| turn(table, key));
-                    types.relocate(from, to, numbers, turn, (&mut *keys, &mut *values));
+                    types.relocate(from, to, numbers, turn, &mut cache);
                 }
             });
         }
@@ -174,14 +174,21 @@ pub(super) fn starts(positions: &Range<usize>) -> impl Iterator<Item = usize> + 
     (first..positions.end).step_by(SLOTS_SAVED)
 }
 
-/// The keys, or the values: `[layer][head][slot / 16][number / WIDTH]` blocks.
+/// The keys, or the values: `[page][layer][head][slot of the page / 16][number / WIDTH]` blocks. What a sequence has of all
+/// layers lies together, so pages that nobody has filled take no memory yet, and no two layers' slots are a power of two
+/// apart, where they would keep each other out of caches.
 struct Half {
     heads: usize,
+    /// Heads of all layers.
+    all: usize,
     panel_bytes: usize,
-    /// Of one head, for all slots.
-    head_bytes: usize,
+    /// Of one head: those of the last page may be fewer than a page's.
+    panels: usize,
     bytes: Buf<u8>,
 }
+
+/// Panels of a head in a page.
+const PANELS: usize = PAGE / 16;
 
 impl Half {
     fn new(
@@ -193,26 +200,38 @@ impl Half {
         slots: usize,
     ) -> Result<Self, OutOfMemory> {
         let panel_bytes = head_dim.div_ceil(WIDTH) * ty.block_bytes();
-        let head_bytes = (slots.next_multiple_of(BLOCK) / 16).saturating_mul(panel_bytes);
-        let bytes = arena.buf(layers.saturating_mul(heads).saturating_mul(head_bytes))?;
-        Ok(Self { heads, panel_bytes, head_bytes, bytes })
+        let (all, panels) = (layers.saturating_mul(heads), slots.next_multiple_of(BLOCK) / 16);
+        let bytes = arena.buf(all.saturating_mul(panels).saturating_mul(panel_bytes))?;
+        Ok(Self { heads, all, panel_bytes, panels, bytes })
     }
 
-    fn layer(&mut self, layer: usize) -> Chunks<'_, u8> {
-        let bytes = self.heads * self.head_bytes;
-        Chunks::new(&mut self.bytes[layer * bytes..(layer + 1) * bytes], self.head_bytes)
+    fn layer(&mut self, layer: usize) -> Interleaved<'_, u8> {
+        let page = self.all * PANELS * self.panel_bytes;
+        Interleaved::new(&mut self.bytes, page, self.all, layer * self.heads..(layer + 1) * self.heads)
     }
 
     fn copy(&mut self, from: usize, to: usize, count: usize) {
-        let [from, to, count] = [from, to, count].map(|slots| slots / 16 * self.panel_bytes);
-        for head in self.bytes.chunks_exact_mut(self.head_bytes.max(1)) {
-            head.copy_within(from..from + count, to);
+        let (mut from, mut to, mut left) = (from / 16, to / 16, count / 16);
+        while left > 0 {
+            // As many as lie in one page here and there.
+            let panels = left.min(PANELS - from % PANELS).min(PANELS - to % PANELS);
+            for head in 0..self.all {
+                let (from, to) = (self.panel(head, from), self.panel(head, to));
+                self.bytes.copy_within(from..from + panels * self.panel_bytes, to);
+            }
+            (from, to, left) = (from + panels, to + panels, left - panels);
         }
+    }
+
+    /// Where a panel of a head begins, of all layers' heads.
+    fn panel(&self, head: usize, panel: usize) -> usize {
+        let (page, within) = (panel / PANELS * PANELS, panel % PANELS);
+        (page * self.all + head * PANELS.min(self.panels - page) + within) * self.panel_bytes
     }
 
     /// Where the slots' panels are, an even number of them, as the kernels want them.
     fn place(&self, layer: usize, head: usize, slots: Range<usize>) -> Range<usize> {
-        let from = (layer * self.heads + head) * self.head_bytes + slots.start / 16 * self.panel_bytes;
+        let from = self.panel(layer * self.heads + head, slots.start / 16);
         from..from + slots.len().div_ceil(32) * 2 * self.panel_bytes
     }
 
@@ -239,20 +258,33 @@ impl CacheTypes {
         self.values.store_value(slot, value, values);
     }
 
+    /// Writes one token's key and value into a slot of a head in a [`KvStore::layer`].
+    pub(crate) fn store_at(
+        self,
+        slot: usize,
+        key: &[f32],
+        value: &[f32],
+        (keys, values): &mut (Pieces<'_, u8>, Pieces<'_, u8>),
+    ) {
+        let (page, slot) = (slot / PAGE, slot % PAGE);
+        self.store(slot, key, value, (keys.of_run(page), values.of_run(page)));
+    }
+
     /// Moves one token's key and value to another slot of the same head; the key becomes what `turn` makes of it.
     /// `numbers` has room for those of a head.
-    pub(crate) fn relocate(
+    fn relocate(
         self,
         from: usize,
         to: usize,
         numbers: &mut [f32],
         turn: impl FnOnce(&mut [f32]),
-        (keys, values): (&mut [u8], &mut [u8]),
+        (keys, values): &mut (Pieces<'_, u8>, Pieces<'_, u8>),
     ) {
-        self.keys.load_key(from, numbers, keys);
+        let [from, to] = [from, to].map(|slot| (slot / PAGE, slot % PAGE));
+        self.keys.load_key(from.1, numbers, keys.of_run(from.0));
         turn(numbers);
-        self.keys.store_key(to, numbers, keys);
-        self.values.load_value(from, numbers, values);
-        self.values.store_value(to, numbers, values);
+        self.keys.store_key(to.1, numbers, keys.of_run(to.0));
+        self.values.load_value(from.1, numbers, values.of_run(from.0));
+        self.values.store_value(to.1, numbers, values.of_run(to.0));
     }
 }
