@@ -70,18 +70,26 @@ impl Candidates {
 
     /// Takes the `k` best tokens, in order: `load` and `keep_best(k)` in one pass that writes few of them.
     pub(super) fn load_best(&mut self, logits: &[f32], k: usize) {
+        /// Logits that are looked at together: most such runs have none that matters.
+        const RUN: usize = 64;
         let room = k.saturating_mul(4).max(256);
         let mut worst = f32::NEG_INFINITY;
         self.items.clear();
         self.sorted = 0;
-        for (id, &logit) in logits.iter().take(self.vocabulary).enumerate() {
+        let logits = logits.get(..self.vocabulary).unwrap_or(logits);
+        for (run, logits) in logits.chunks(RUN).enumerate() {
             // Of equal logits the earlier id is the better, so once k are held only a greater one can matter.
-            if self.items.len() < k || logit > worst {
-                self.items.push(Candidate::new(id, logit));
+            if self.items.len() >= k && !logits.iter().fold(false, |any, &logit| any | (logit > worst)) {
+                continue;
             }
-            if self.items.len() >= room {
-                self.keep_best_unsorted(k);
-                worst = self.items.last().map_or(worst, |c| c.logit);
+            for (id, &logit) in (run * RUN..).zip(logits) {
+                if self.items.len() < k || logit > worst {
+                    self.items.push(Candidate::new(id, logit));
+                }
+                if self.items.len() >= room {
+                    self.keep_best_unsorted(k);
+                    worst = self.items.last().map_or(worst, |c| c.logit);
+                }
             }
         }
         self.keep_best(k);

@@ -232,6 +232,11 @@ impl Sampler {
     /// The highest logit, the lowest id among equals, after what changes logits. Samplers that only drop tokens cannot
     /// matter (typ_p and XTC, which may drop the best, make no sense here and are left out).
     fn greedy(&mut self, logits: &[f32], allowed: Option<&[u32]>) -> Option<Candidate> {
+        let changes = !self.options.logit_bias.is_empty() || self.penalties.is_some() || self.dry.is_some();
+        if !changes && allowed.is_none() {
+            self.candidates.load_best(logits, 1);
+            return self.candidates.best();
+        }
         self.candidates.load(logits, allowed);
         self.apply_bias();
         if let Some(penalties) = &self.penalties {
