@@ -142,12 +142,18 @@ impl SequencesOptions {
 }
 
 impl SessionOptions {
+    /// The tokens that a sequence has room for, of a model whose sequences have up to `longest`: as many as were asked for, and
+    /// otherwise 4,096 or `longest`, whichever is less.
+    pub fn context_for(&self, longest: usize) -> usize {
+        const LONGEST_DEFAULT: usize = 4096;
+        self.context.unwrap_or(longest.min(LONGEST_DEFAULT))
+    }
+
     /// These options for a model whose sequences have up to `longest` tokens, each within its bounds.
     ///
     /// # Errors
     /// An option without meaning.
     pub(crate) fn resolve(&self, longest: usize, made_for: For) -> Result<ContextOptions, SessionError> {
-        const LONGEST_DEFAULT: usize = 4096;
         const DEFAULT_BATCH: usize = 256;
         const MOST_THREADS: usize = 1024;
         const MOST_SEQUENCES: usize = 4096;
@@ -155,7 +161,7 @@ impl SessionOptions {
             1.. if value <= most => Ok(value),
             _ => Err(SessionError::Option { option, expected: format!("1 to {most}"), found: value }),
         };
-        let context = within("context", self.context.unwrap_or(longest.min(LONGEST_DEFAULT)), longest)?;
+        let context = within("context", self.context_for(longest), longest)?;
         let threads = self.threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
         let threads = within("threads", threads, MOST_THREADS)?;
         let batch = within("batch", self.batch.unwrap_or(DEFAULT_BATCH), usize::MAX)?;

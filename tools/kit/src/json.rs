@@ -28,6 +28,11 @@ impl Object {
         Object::of("", value)
     }
 
+    /// The bytes of its names and texts, with 8 for any other value.
+    pub fn bytes(&self) -> usize {
+        self.fields.iter().map(field_bytes).sum()
+    }
+
     /// The object that `value` is, which messages call `name`.
     ///
     /// # Errors
@@ -164,6 +169,21 @@ impl fmt::Display for Kind<'_> {
             Json::Object(_) => f.write_str("an object"),
         }
     }
+}
+
+/// The bytes of a value's names and texts, with 8 for any other value.
+pub fn bytes(value: &Json) -> usize {
+    match value {
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(bytes).sum(),
+        Json::Object(fields) => fields.iter().map(field_bytes).sum(),
+        Json::Null | Json::Bool(_) | Json::Integer(_) | Json::Float(_) => 8,
+    }
+}
+
+/// As [`bytes`], of a field.
+pub fn field_bytes((name, value): &(String, Json)) -> usize {
+    name.len() + bytes(value)
 }
 
 #[cfg(test)]

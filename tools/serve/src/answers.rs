@@ -5,7 +5,7 @@ use crate::http::Told;
 use crate::models::Loaded;
 use crate::refusal::Refusal;
 use crate::tools::call_id;
-use crate::worker::Event;
+use crate::worker::{Event, EventReceiver};
 use serde_json::{Map, Value};
 use siskin::tool_calls::{ToolPiece, ToolReader};
 use siskin::{Channel, Ending};
@@ -13,7 +13,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What is new of an answer.
 #[derive(Clone, Debug)]
@@ -87,7 +86,9 @@ pub(crate) struct Answers {
     /// How long it took to have the model in memory.
     pub(crate) loading: Duration,
     /// What the worker tells.
-    pub(crate) events: UnboundedReceiver<(usize, Event)>,
+    pub(crate) events: EventReceiver,
+    /// Whether nobody is told of anything before an answer is over.
+    pub(crate) collects: bool,
     /// Answers that are not over.
     pub(crate) unfinished: usize,
     pub(crate) record: Record,
@@ -112,7 +113,11 @@ impl Answers {
             if self.unfinished == 0 {
                 return Ok(None);
             }
-            let Some((index, event)) = self.events.recv().await else {
+            let event = match self.collects {
+                true => self.events.next_of_many().await,
+                false => self.events.next().await,
+            };
+            let Some((index, event)) = event else {
                 self.unfinished = 0;
                 return Err(Refusal::internal("the model's thread has ended"));
             };
@@ -177,6 +182,17 @@ impl Answers {
     }
 }
 
+impl Drop for Answers {
+    fn drop(&mut self) {
+        // What came for whoever goes away is counted, read or not.
+        while let Some((index, event)) = self.events.next_of_those_there() {
+            if let Event::Piece(..) = event {
+                self.record.came(index);
+            }
+        }
+    }
+}
+
 /// What a reader tells.
 fn read(piece: ToolPiece) -> Delta {
     match piece {
@@ -218,6 +234,7 @@ impl Answers {
     /// # Errors
     /// As for [`Answers::next`].
     pub(crate) async fn whole(&mut self) -> Result<Vec<Whole>, Refusal> {
+        self.collects = true;
         let mut all = vec![Whole::default(); self.unfinished];
         while let Some((index, delta)) = self.next().await? {
             let Some(whole) = all.get_mut(index) else { continue };

@@ -4,6 +4,7 @@ use siskin::AnswerLimits;
 use siskin::grammar::GrammarSource;
 use siskin::sampler::SamplerOverrides;
 use siskin::template::{Json, Message};
+use siskin_kit::json::{bytes, field_bytes};
 use std::time::Duration;
 
 /// A request for one or several answers to a prompt.
@@ -58,6 +59,27 @@ pub(crate) enum Prompt {
     Infill(Infill),
 }
 
+impl Prompt {
+    /// The bytes of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Prompt::Chat(chat) => chat.bytes(),
+            Prompt::Parts(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.len(),
+                    Part::Token(_) => 0,
+                })
+                .sum(),
+            Prompt::Given(text) => text.len(),
+            Prompt::Infill(Infill { prefix, suffix, files }) => {
+                let files = files.iter().map(|(name, text)| name.len() + text.len());
+                prefix.len() + suffix.len() + files.sum::<usize>()
+            }
+        }
+    }
+}
+
 /// A part of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -95,6 +117,22 @@ pub(crate) struct Chat {
     pub(crate) forgets: bool,
     /// Further variables of the template.
     pub(crate) variables: Vec<(String, Json)>,
+}
+
+impl Chat {
+    /// The bytes of its texts.
+    fn bytes(&self) -> usize {
+        let messages = self.messages.iter().map(message_bytes).sum::<usize>();
+        let tools = self.tools.iter().flatten().map(bytes).sum::<usize>();
+        let variables = self.variables.iter().map(field_bytes).sum::<usize>();
+        messages + tools + variables
+    }
+}
+
+/// The bytes of a message's texts.
+pub(crate) fn message_bytes(message: &Message) -> usize {
+    let fields = message.fields.iter().map(field_bytes).sum::<usize>();
+    message.role.len() + message.content.len() + fields
 }
 
 /// Whether the model calls tools.

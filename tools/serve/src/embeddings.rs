@@ -3,9 +3,8 @@
 use crate::ask::{KeepAlive, Prompt};
 use crate::refusal::Refusal;
 use crate::server::{Server, check_prompt, prompt_tokens};
-use crate::worker::{Client, Event, Job, Task};
+use crate::worker::{Client, Event, Job, Task, event_channel};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 
 /// A request for the embeddings of some texts.
 pub(crate) struct EmbedAsk {
@@ -41,7 +40,10 @@ impl Server {
         let adapters = model.named_adapters(&names)?;
         let name = ask.model.clone().unwrap_or_else(|| model.name.clone());
         let mut texts = Vec::with_capacity(ask.texts.len());
-        for text in ask.texts {
+        for mut text in ask.texts {
+            if let (true, Prompt::Given(text)) = (ask.truncate, &mut text) {
+                text.truncate(text.floor_char_boundary(model.texts.longest()));
+            }
             let mut tokens = prompt_tokens(&model, text).await?;
             if ask.truncate {
                 tokens.truncate(model.context - 1);
@@ -58,7 +60,7 @@ impl Server {
         let mut is_counted = false;
         let mut texts = texts.into_iter().enumerate().peekable();
         while texts.peek().is_some() {
-            let (sender, mut events) = mpsc::unbounded_channel();
+            let (sender, mut events) = event_channel();
             let mut left = 0;
             for (index, tokens) in texts.by_ref().take(most) {
                 let task = Task::Embed { tokens, adapters: adapters.clone() };
@@ -70,7 +72,7 @@ impl Server {
             }
             drop(sender);
             while left > 0 {
-                match events.recv().await {
+                match events.next().await {
                     Some((index, Event::Embedded(mean))) => {
                         if !std::mem::replace(&mut is_counted, true) {
                             // All are there until they are read.

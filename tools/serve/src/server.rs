@@ -14,7 +14,7 @@ use crate::refusals::Refusals;
 use crate::systemd;
 use crate::tools;
 use crate::truncation;
-use crate::worker::{Client, Job, Task};
+use crate::worker::{Client, Job, Task, event_channel};
 use anyhow::{Context, Result};
 use axum::http::HeaderValue;
 use serde_json::json;
@@ -30,7 +30,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 
 /// What all requests share.
 pub(crate) struct Server {
@@ -194,7 +194,7 @@ impl Server {
             Some(format) => {
                 // Nothing else is left of the body.
                 http::give_back();
-                self.room.take_more(format.source.to_named().1.len())?;
+                self.room.take_anew(format.source.to_named().1.len()).await;
                 let share = model.grammar_room(&format.source, count).await?;
                 (Some(compiled(&model, format.clone(), thinks).await?), Some(share))
             }
@@ -215,7 +215,7 @@ impl Server {
         let format = ask.format.as_ref().map(|format| (&format.source, thinks));
         let manner = Manner { sampling: &sampling, seed, limits, special, adapters: &names, format };
         let record = Record::new(self.audit.as_ref(), &client, &model, &prompt, &manner, count)?;
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = event_channel();
         let prompt_tokens = prompt.len();
         for index in 0..count {
             let request = AnswerRequest::new(prompt.clone())
@@ -247,6 +247,7 @@ impl Server {
             seed,
             loading,
             events,
+            collects: false,
             unfinished: count,
             record,
             readers,
@@ -282,11 +283,18 @@ async fn compiled(model: &Arc<Loaded>, format: Format, thinks: bool) -> Result<G
 /// # Errors
 /// A prompt that the model takes none of.
 pub(crate) async fn prompt_tokens(model: &Loaded, prompt: Prompt) -> Result<Vec<u32>, Refusal> {
-    let (context, model, syntax) = (model.context, model.model.clone(), model.syntax);
     let prompt = match prompt {
-        Prompt::Chat(chat) => Prompt::Chat(tools::placed(syntax, chat)),
+        Prompt::Chat(chat) => Prompt::Chat(tools::placed(model.syntax, chat)),
         other => other,
     };
+    let prompt = match prompt {
+        Prompt::Chat(chat) if chat.forgets => {
+            Prompt::Chat(truncation::shortened(chat, model.texts.longest()))
+        }
+        other => other,
+    };
+    let _room = model.texts.take(prompt.bytes()).await?;
+    let (context, model) = (model.context, model.model.clone());
     let tokens = tokio::task::spawn_blocking(move || tokens(&model, &prompt, context)).await;
     tokens.map_err(Refusal::internal)?
 }

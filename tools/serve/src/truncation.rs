@@ -3,7 +3,7 @@
 //! What is left out grows by quarters of the context, so that the next questions begin with the same tokens, which are there
 //! already. System messages stay, and the last question with all that follows it.
 
-use crate::ask::Chat;
+use crate::ask::{Chat, message_bytes};
 use crate::server::rendering;
 use siskin::Model;
 use siskin::template::{Message, TemplateError};
@@ -15,6 +15,24 @@ use siskin::template::{Message, TemplateError};
 pub(crate) fn tokens(model: &Model, chat: &Chat, context: usize) -> Result<Vec<u32>, TemplateError> {
     let rendering = rendering(model, chat);
     truncated(&chat.messages, context, |messages| model.chat_tokens_with(messages, &rendering))
+}
+
+/// A conversation without its oldest turns where its texts have more than so many bytes: no context has room for all of them.
+pub(crate) fn shortened(mut chat: Chat, longest: usize) -> Chat {
+    let messages = &chat.messages;
+    let (mut at, mut bytes) = (0, messages.iter().map(message_bytes).sum::<usize>());
+    for next in turns(messages) {
+        if bytes <= longest {
+            break;
+        }
+        let gone = messages[at..next].iter().filter(|message| !is_systems(message));
+        bytes -= gone.map(message_bytes).sum::<usize>();
+        at = next;
+    }
+    if at > 0 {
+        chat.messages = from_turn(messages, at).cloned().collect();
+    }
+    chat
 }
 
 fn truncated<E>(
@@ -29,12 +47,11 @@ fn truncated<E>(
     let step = (context / 4).max(1);
     let beyond = all.len().saturating_sub(context - step);
     let wanted = all.len().saturating_sub(beyond.next_multiple_of(step));
-    // Each turn begins with a question.
-    let turns: Vec<usize> = (0..messages.len()).filter(|&at| messages[at].role == "user").skip(1).collect();
+    let turns = turns(messages);
     let (mut from, mut to, mut best) = (0, turns.len(), all);
     while from < to {
         let middle = from.midpoint(to);
-        let shorter = tokens(&from_turn(messages, turns[middle]))?;
+        let shorter = tokens(&from_turn(messages, turns[middle]).cloned().collect::<Vec<_>>())?;
         let fits = shorter.len() <= wanted;
         if fits || middle + 1 == turns.len() {
             best = shorter;
@@ -49,11 +66,19 @@ fn has_turns(messages: &[Message]) -> bool {
     messages.iter().filter(|message| message.role == "user").count() > 1
 }
 
+/// Where turns behind the first begin: each does with a question.
+fn turns(messages: &[Message]) -> Vec<usize> {
+    (0..messages.len()).filter(|&at| messages[at].role == "user").skip(1).collect()
+}
+
 /// The messages from this one on, behind those that the system has written.
-fn from_turn(messages: &[Message], at: usize) -> Vec<Message> {
-    let is_system = |message: &&Message| ["system", "developer"].contains(&message.role.as_str());
+fn from_turn(messages: &[Message], at: usize) -> impl Iterator<Item = &Message> {
     let (before, rest) = messages.split_at(at);
-    before.iter().filter(is_system).chain(rest).cloned().collect()
+    before.iter().filter(|message| is_systems(message)).chain(rest)
+}
+
+fn is_systems(message: &Message) -> bool {
+    ["system", "developer"].contains(&message.role.as_str())
 }
 
 #[cfg(test)]
@@ -92,6 +117,22 @@ mod tests {
         };
         let firsts: Vec<u32> = (5..=20).map(first).collect();
         assert_eq!(firsts, [0, 0, 0, 0, 0, 3, 5, 5, 8, 8, 8, 10, 10, 13, 13, 13]);
+    }
+
+    #[test]
+    fn texts_that_no_context_has_room_for_lose_their_oldest_turns_too() {
+        let chat = |turns, longest| {
+            let chat = Chat { messages: conversation(turns), ..Chat::default() };
+            let said = |messages: Vec<Message>| messages.into_iter().map(|m| m.content).collect::<String>();
+            said(shortened(chat, longest).messages)
+        };
+        assert_eq!(chat(3, 1000), "000112");
+        // Roles and contents of four turns have 7 + 3 * 15 + 5 bytes.
+        assert_eq!(chat(4, 57), "00011223");
+        assert_eq!(chat(4, 56), "011223");
+        assert_eq!(chat(4, 41), "02233".replace("33", "3"));
+        assert_eq!(chat(4, 0), "03");
+        assert_eq!(chat(1, 0), "00");
     }
 
     #[test]

@@ -12,9 +12,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task_local;
 
-/// Bytes that a byte of a body comes to: the body, its texts as they are read out of the JSON, the prompt that a template
-/// makes of them, and its tokens.
-const EACH: usize = 4;
+/// Bytes that a byte of a body comes to: the body, and its texts as they are read out of the JSON.
+const EACH: usize = 3;
 /// Bytes that a value of JSON comes to, in an array that grew to twice of what it has.
 const VALUE: usize = 64;
 /// Bodies of up to so many bytes have room of their own, so that no long one holds them up.
@@ -74,6 +73,14 @@ impl Room {
         }
     }
 
+    /// Has this task, which has nothing of the room, take so many bytes of it, once there are.
+    pub(crate) async fn take_anew(&self, bytes: usize) {
+        // It is never closed.
+        if let Ok(share) = Arc::clone(&self.long).acquire_many_owned(units(bytes.min(self.all))).await {
+            keep(share);
+        }
+    }
+
     /// Has it take room for what the JSON of its body comes to, beyond what it has.
     ///
     /// # Errors
@@ -85,11 +92,11 @@ impl Room {
         if more == 0 {
             return Ok(());
         }
-        if more > self.all {
+        if more.saturating_add(if Arc::ptr_eq(room, &self.long) { there } else { 0 }) > self.all {
             let said = format!("the body has {values} values, more than there is memory for");
             return Err(Refusal::new(Reason::TooLarge, said));
         }
-        // Where it waited, two that wait for each other might.
+        // Where it waited, one that waits for all of the room would wait for its share.
         match Arc::clone(room).try_acquire_many_owned(units(more)) {
             Ok(share) => keep(share),
             Err(_) => self.take_more(more)?,
@@ -227,7 +234,7 @@ mod tests {
         let before = free();
         within(async {
             room.take(1000).await;
-            assert_eq!(before.0 - free().0, 4);
+            assert_eq!(before.0 - free().0, 3);
             room.take(1 << 20).await;
             assert_eq!(free().1, 0);
             // Others wait, short ones do not.
@@ -255,8 +262,8 @@ mod tests {
             assert!(before - free() > 50);
             let refused = room.take_for_values(&zeros(100_000)).unwrap_err();
             assert!(matches!(refused.reason, Reason::TooLarge), "{refused:?}");
-            room.take_for_values(&zeros(50_000)).unwrap();
-            let refused = room.take_for_values(&zeros(50_000)).unwrap_err();
+            room.take_for_values(&zeros(40_000)).unwrap();
+            let refused = room.take_for_values(&zeros(40_000)).unwrap_err();
             assert!(matches!(refused.reason, Reason::Unavailable), "{refused:?}");
         })
         .await;

@@ -14,45 +14,72 @@ const BYTES: usize = 256 << 10;
 /// Bytes that a grammar and the answer that keeps to it take, and more for each byte of its source.
 const AT_WORK: usize = 64 << 10;
 const AT_WORK_EACH: usize = 64;
+/// The same of a grammar that is kept.
+const KEPT: usize = 32 << 10;
+const KEPT_EACH: usize = 24;
 /// Bytes that a plan counts of them for each answer at a time.
 const PLANNED: usize = 2 << 20;
+/// Bytes beside them, so that some are kept while others are at work.
+const BESIDE: usize = 2 << 20;
 /// What their room is counted in.
 const UNIT: usize = 1 << 10;
 /// How long is waited for room, and for a turn.
 const WAIT: Duration = Duration::from_mins(1);
+/// What waits for it.
+const GRAMMAR: &str = "grammar";
 
-/// The grammars of a model that were asked for last, and room for those that answers keep to.
+/// The grammars of a model that were asked for last, and room for them and for those that answers keep to.
 pub(super) struct Compiled {
-    kept: Mutex<VecDeque<(GrammarSource, Grammar)>>,
-    at_work: Arc<Semaphore>,
+    kept: Mutex<VecDeque<Kept>>,
+    room: Arc<Semaphore>,
     /// Units of that in all.
     units: usize,
     turn: Arc<Semaphore>,
 }
 
+/// A grammar that is kept, as long as no answer wants its room.
+struct Kept {
+    source: GrammarSource,
+    grammar: Grammar,
+    _share: OwnedSemaphorePermit,
+}
+
 impl Compiled {
     /// Those of a model that works on so many answers at once.
     pub(super) fn new(answers: usize) -> Self {
-        let units = answers.max(1).saturating_mul(PLANNED / UNIT);
-        let (at_work, turn) = (Arc::new(Semaphore::new(units)), Arc::new(Semaphore::new(1)));
-        Self { kept: Mutex::default(), at_work, units, turn }
+        let units = answers.max(1).saturating_mul(PLANNED / UNIT).saturating_add(BESIDE / UNIT);
+        let (room, turn) = (Arc::new(Semaphore::new(units)), Arc::new(Semaphore::new(1)));
+        Self { kept: Mutex::default(), room, units, turn }
     }
 
-    /// Room for answers that keep to a grammar. One that would take more than there is takes all of it.
+    /// Bytes that they take beyond what a plan counts for each answer.
+    pub(super) const fn bytes() -> usize {
+        BESIDE
+    }
+
+    /// Room for answers that keep to a grammar, for which those that nobody asked for the longest time make way. One that would
+    /// take more than there is takes all of it.
     pub(super) async fn room(
         &self,
         source: &GrammarSource,
         count: usize,
     ) -> Result<OwnedSemaphorePermit, Refusal> {
         let each = AT_WORK.saturating_add(length(source).saturating_mul(AT_WORK_EACH));
-        let units = (each.saturating_mul(count) / UNIT).min(self.units);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        soon(Arc::clone(&self.at_work).acquire_many_owned(units)).await
+        let units = self.units(each.saturating_mul(count));
+        loop {
+            if let Ok(share) = Arc::clone(&self.room).try_acquire_many_owned(units) {
+                return Ok(share);
+            }
+            if self.kept().pop_back().is_none() {
+                break;
+            }
+        }
+        soon(Arc::clone(&self.room).acquire_many_owned(units), GRAMMAR).await
     }
 
     /// A turn to compile.
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        soon(Arc::clone(&self.turn).acquire_owned()).await
+        soon(Arc::clone(&self.turn).acquire_owned(), GRAMMAR).await
     }
 
     /// The grammar of a source, compiled if it is not kept.
@@ -69,40 +96,55 @@ impl Compiled {
         }
         // Others do not wait meanwhile. Two who ask for the same at once compile it twice.
         let grammar = compile(source)?;
+        self.keep(source, &grammar);
+        Ok(grammar)
+    }
+
+    /// Keeps a grammar in place of those that nobody asked for the longest time, if there is room for it then.
+    fn keep(&self, source: &GrammarSource, grammar: &Grammar) {
         let mut kept = self.kept();
-        kept.push_front((source.clone(), grammar.clone()));
-        let bytes = |kept: &VecDeque<(GrammarSource, Grammar)>| {
-            kept.iter().map(|(source, _)| length(source)).sum::<usize>()
-        };
-        while kept.len() > MOST || bytes(&kept) > BYTES {
+        let length_of = |kept: &VecDeque<Kept>| kept.iter().map(|kept| length(&kept.source)).sum::<usize>();
+        while kept.len() >= MOST || !kept.is_empty() && length_of(&kept) + length(source) > BYTES {
             kept.pop_back();
         }
-        Ok(grammar)
+        let units = self.units(KEPT.saturating_add(length(source).saturating_mul(KEPT_EACH)));
+        if let Ok(share) = Arc::clone(&self.room).try_acquire_many_owned(units) {
+            kept.push_front(Kept { source: source.clone(), grammar: grammar.clone(), _share: share });
+        }
+    }
+
+    /// What so many bytes come to, at most all that there is.
+    fn units(&self, bytes: usize) -> u32 {
+        u32::try_from((bytes / UNIT).min(self.units)).unwrap_or(u32::MAX)
     }
 
     fn known(&self, source: &GrammarSource) -> Option<Grammar> {
         let mut kept = self.kept();
-        let at = kept.iter().position(|(known, _)| known == source)?;
+        let at = kept.iter().position(|kept| kept.source == *source)?;
         let found = kept.remove(at)?;
-        let grammar = found.1.clone();
+        let grammar = found.grammar.clone();
         kept.push_front(found);
         Some(grammar)
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<(GrammarSource, Grammar)>> {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
         // What is kept is whole between any two changes.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is waited for, if it comes soon.
-async fn soon(
+/// Room that is waited for, if it comes soon: for the request's `what`.
+///
+/// # Errors
+/// None for a minute.
+pub(super) async fn soon(
     permit: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
+    what: &str,
 ) -> Result<OwnedSemaphorePermit, Refusal> {
     let permit = tokio::time::timeout(WAIT, permit).await.ok().and_then(Result::ok);
-    permit.ok_or_else(|| Refusal {
-        retry_after: Some(Duration::from_secs(1)),
-        ..Refusal::new(Reason::Unavailable, "other requests have the memory that this one's grammar takes")
+    permit.ok_or_else(|| {
+        let said = format!("other requests have the memory that this one's {what} takes");
+        Refusal { retry_after: Some(Duration::from_secs(1)), ..Refusal::new(Reason::Unavailable, said) }
     })
 }
 

@@ -1,7 +1,7 @@
 //! A model in memory: how it is opened within what there is, and what it can be asked.
 
 use super::compiled::Compiled;
-use super::open_file;
+use super::{Texts, open_file};
 use crate::http::Room;
 use crate::options::{LogFormat, ModelSource, Pinned, ServeOptions};
 use crate::refusal::{Reason, Refusal};
@@ -43,6 +43,8 @@ pub(crate) struct Loaded {
     /// Whether answers may keep to grammars.
     grammars: bool,
     compiled: Compiled,
+    /// Room for texts on their way to tokens.
+    pub(crate) texts: Texts,
 }
 
 impl Loaded {
@@ -58,13 +60,15 @@ impl Loaded {
     ) -> Result<Self> {
         let file = open_file(name, source)?;
         let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
-        outline.add_program(Room::bytes(options.body) as u64);
         let adapters = adapter_files(&mut outline, options)?;
         if options.grammars {
             outline.add_grammars();
+            outline.add_program(Compiled::bytes() as u64);
         }
         let mut session = options.session.clone();
         session.context = session.context.map(|context| context.min(outline.context_length()));
+        let texts = Texts::bytes(session.context_for(outline.context_length()));
+        outline.add_program((Room::bytes(options.body) + texts) as u64);
         let wanted = SequencesOptions::default().most(options.parallel).idle(options.idle).session(session);
         let budget = memory::budget(options.memory);
         let (mut wanted, mut plan) = match &budget {
@@ -109,7 +113,7 @@ impl Loaded {
         let grammars = options.grammars;
         let syntax = ToolSyntax::of(model.chat_template(), model.tokenizer());
         let name = name.to_owned();
-        let compiled = Compiled::new(options.parallel);
+        let (compiled, texts) = (Compiled::new(options.parallel), Texts::new(context));
         Ok(Self {
             name,
             model,
@@ -123,6 +127,7 @@ impl Loaded {
             syntax,
             grammars,
             compiled,
+            texts,
         })
     }
 }

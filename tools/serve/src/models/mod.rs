@@ -4,11 +4,13 @@ mod compiled;
 mod described;
 mod library;
 mod loaded;
+mod texts;
 
 pub(crate) use described::{Described, open_file};
 pub use library::model_name;
 pub(crate) use library::{Library, Progress};
 pub(crate) use loaded::Loaded;
+pub(crate) use texts::Texts;
 
 use crate::ask::KeepAlive;
 use crate::options::{ModelSource, ServeOptions};

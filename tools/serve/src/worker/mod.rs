@@ -4,27 +4,26 @@
 //! by the context, so a client that reads slowly holds back nobody, and one that went away is noticed before the next step.
 
 mod changes;
+mod events;
 mod prefixes;
 mod queue;
 
+pub(crate) use events::{Event, EventReceiver, EventSender, Over, event_channel};
 pub(crate) use prefixes::Prefixes;
 
-use crate::http::{Told, ToldRoom};
+use crate::http::ToldRoom;
 use crate::options::{LogFormat, ServeOptions};
 use crate::refusal::{Reason, Refusal};
 use changes::{Change, Changes};
 use queue::Queue;
 use serde_json::json;
 use siskin::tokenizer::Detokenizer;
-use siskin::{
-    Adapter, AnswerEvent, AnswerId, AnswerRequest, Channel, Ending, Logprobs, Scheduler, SessionError,
-};
+use siskin::{Adapter, AnswerEvent, AnswerId, AnswerRequest, Ending, Logprobs, Scheduler, SessionError};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use crate::keys::Client;
 
@@ -37,7 +36,7 @@ pub(crate) struct Job {
     pub(crate) asked: Instant,
     /// When it is broken off.
     pub(crate) deadline: Instant,
-    pub(crate) events: UnboundedSender<(usize, Event)>,
+    pub(crate) events: EventSender,
     /// Where its tokens' probabilities have room.
     pub(crate) told: ToldRoom,
 }
@@ -48,35 +47,6 @@ pub(crate) enum Task {
     Answer(Box<AnswerRequest>),
     /// The embedding of these tokens, with these adapters.
     Embed { tokens: Vec<u32>, adapters: Vec<(Adapter, f32)> },
-}
-
-/// What is new of an answer.
-pub(crate) enum Event {
-    /// The mean of what the text's tokens come to. There is no more.
-    Embedded(Vec<f32>),
-    /// More of its text, whole characters.
-    Piece(Channel, String),
-    /// A token, where probabilities were asked for.
-    Token(u32, Arc<Told>),
-    /// There is no more.
-    Over(Over),
-    /// It was not begun.
-    Refused(Refusal),
-}
-
-/// What an answer was in all.
-pub(crate) struct Over {
-    pub(crate) ending: Ending,
-    pub(crate) error: Option<String>,
-    /// Whether that is the request's fault: its grammar cannot be gone on with.
-    pub(crate) is_wrong: bool,
-    /// The stop string before which it ended.
-    pub(crate) stop: Option<String>,
-    pub(crate) tokens: Vec<u32>,
-    pub(crate) thought_tokens: usize,
-    /// Tokens of the prompt that were there already.
-    pub(crate) reused: usize,
-    pub(crate) times: crate::answers::Times,
 }
 
 /// What the thread tells of itself.
@@ -416,7 +386,7 @@ impl Task {
 impl Job {
     /// Tells who asked, if they are still there.
     fn tell(&self, event: Event) {
-        let _ = self.events.send((self.index, event));
+        self.events.send(self.index, event);
     }
 
     /// Tells how probable a token was, where there is room for that. An answer that has none is over for who asked.

@@ -52,7 +52,7 @@ mod tests {
     use std::time::Instant;
 
     fn job(client: &str, index: usize) -> Job {
-        let (events, _) = tokio::sync::mpsc::unbounded_channel();
+        let (events, _) = crate::worker::event_channel();
         let now = Instant::now();
         Job {
             client: Arc::new(Arc::new(Keys::open(None).unwrap()).admit(None, client).unwrap()),

@@ -291,6 +291,39 @@ fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 #[test]
+fn texts_that_no_context_has_room_for_are_refused_as_they_are() {
+    let server = server();
+    let long = "a".repeat((64 << 10) + 1);
+    let message = json!([{"role": "user", "content": long}]);
+    for (path, body) in [
+        ("/v1/chat/completions", json!({"messages": message})),
+        ("/v1/responses", json!({"input": long})),
+        ("/v1/completions", json!({"prompt": long})),
+        ("/v1/embeddings", json!({"input": long})),
+        ("/v1/messages", json!({"messages": message, "max_tokens": 1})),
+        ("/v1/messages/count_tokens", json!({"messages": message})),
+        ("/api/chat", json!({"messages": message})),
+        ("/api/generate", json!({"prompt": long})),
+        ("/api/embed", json!({"input": long, "truncate": false})),
+        ("/completion", json!({"prompt": long})),
+        ("/tokenize", json!({"content": long})),
+        ("/apply-template", json!({"messages": message})),
+    ] {
+        let refused = post(&format!("{server}{path}"), &body);
+        let said = "more than the 65536 that are read for a context of 512 tokens";
+        assert!(refused.status == 400 && refused.body.contains(said), "{path}: {refused:?}");
+    }
+    // Ollama's clients leave it to the server to make a text short enough.
+    let embedded = post(&format!("{server}/api/embed"), &json!({"input": long})).ok();
+    assert_eq!(embedded["prompt_eval_count"], 511);
+    let old = json!({"role": "assistant", "content": long});
+    let messages =
+        [json!({"role": "user", "content": "hi"}), old, json!({"role": "user", "content": "hello"})];
+    let body = json!({"messages": messages, "stream": false, "options": {"num_predict": 2}});
+    assert!(post(&format!("{server}/api/chat"), &body).ok()["prompt_eval_count"].as_u64().unwrap() < 100);
+}
+
+#[test]
 fn what_is_announced_to_be_too_long_is_not_waited_for() {
     let server = server();
     let address = server.strip_prefix("http://").unwrap();

@@ -14,6 +14,9 @@ use siskin_kit::json::{Kind, Object, single};
 use siskin_kit::openai::{self, Tokens};
 use std::path::PathBuf;
 
+/// Bytes of a text whose tokens are made more or less probable, at most.
+const LONGEST_BIASED: usize = 1 << 10;
+
 /// Reads all but the prompt. `tokenizer` is that of the model which is asked, `adapters` are those of the server.
 pub(super) fn ask(
     fields: &mut Object,
@@ -134,6 +137,9 @@ fn biases(value: Json, tokenizer: &Tokenizer) -> Result<Vec<(u32, f32)>> {
                 Ok(token) => biases.push((token, bias)),
                 Err(_) => bail!("logit_bias: {token} is no token"),
             },
+            Json::String(text) if text.len() > LONGEST_BIASED => {
+                bail!("logit_bias: a text has {} bytes, expected at most {LONGEST_BIASED}", text.len())
+            }
             Json::String(text) => {
                 let mut tokens = Vec::new();
                 tokenizer.encode(text.as_bytes(), siskin::tokenizer::Special::Text, &mut tokens);

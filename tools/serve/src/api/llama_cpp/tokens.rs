@@ -23,21 +23,23 @@ use std::sync::Arc;
 /// Bytes of a text that are written at a time.
 const PART: usize = 8 << 10;
 
-/// What a request is asked of a model for.
+/// What a request is asked of a model for, whose fields have so many bytes of text that becomes tokens.
 async fn ask<T: Send + 'static>(
     server: &Server,
     request: Request<Body>,
+    bytes: impl FnOnce(&Object) -> usize,
     work: impl FnOnce(&Loaded, Object) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let mut fields = http::read_json(server, request).await?;
     let (model, _) = server.models.open(fields.text("model")?.as_deref(), None).await?;
+    let _room = model.texts.take(bytes(&fields)).await?;
     // Long texts take a while.
     tokio::task::spawn_blocking(move || work(&model, fields)).await.map_err(Refusal::internal)?
 }
 
 /// The tokens of a text.
 pub(super) async fn tokenize(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let tokens = ask(&server, request, |model, mut fields| {
+    let tokens = ask(&server, request, Object::bytes, |model, mut fields| {
         let text = fields.require_text("content")?;
         let begins = fields.flag("add_special")?.unwrap_or(false);
         let special = fields.flag("parse_special")?.unwrap_or(true);
@@ -68,11 +70,16 @@ fn piece(tokenizer: &Tokenizer, token: u32) -> Value {
 
 /// The text of tokens, control tokens by their own.
 pub(super) async fn detokenize(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let text = ask(&server, request, |model, mut fields| {
-        let tokens = fields.typed("tokens", "an array of tokens", tokens)?;
-        let tokens = tokens.ok_or_else(|| Refusal::invalid("tokens: expected an array of tokens"))?;
-        Ok((model.model.clone(), tokens))
-    });
+    let text = ask(
+        &server,
+        request,
+        |_| 0,
+        |model, mut fields| {
+            let tokens = fields.typed("tokens", "an array of tokens", tokens)?;
+            let tokens = tokens.ok_or_else(|| Refusal::invalid("tokens: expected an array of tokens"))?;
+            Ok((model.model.clone(), tokens))
+        },
+    );
     respond(text.await.map(|(model, tokens)| {
         let mut detokenizer = Detokenizer::continuing(model.tokenizer());
         // Behind the last there may be the beginning of a character.
@@ -110,7 +117,7 @@ fn tokens(value: &Json) -> Option<Vec<u32>> {
 
 /// A conversation as the model's template writes it.
 pub(super) async fn apply_template(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let prompt = ask(&server, request, |model, mut fields| {
+    let prompt = ask(&server, request, Object::bytes, |model, mut fields| {
         let messages =
             fields.take("messages").ok_or_else(|| Refusal::invalid("messages: expected an array"))?;
         let messages = openai::messages(messages)?;
