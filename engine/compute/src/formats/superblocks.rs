@@ -383,11 +383,22 @@ impl Quantized for IQ4_XS {
 
     #[inline(always)]
     fn scales<L: ByteLanes>(l: L, block: &IQ4_XSBlock) -> Signed<L::F, 8> {
+        const ALL: Bytes = [0xff; 16];
+        const NONE: Bytes = [0; 16];
+        const FIRST: Quads = transmute!([ALL, NONE, ALL, NONE]);
+        const SECOND: Quads = transmute!([NONE, ALL, NONE, ALL]);
+        // A row's first byte has two bits of each of grains 0 to 3, its second of 4 to 7.
+        let mut bytes = [[0; 16]; 2];
+        for (row, &[first, second]) in block.scales_high.iter().enumerate() {
+            bytes[0][row] = first;
+            bytes[1][row] = second;
+        }
+        let high: Quads = transmute!([bytes[0], bytes[0], bytes[1], bytes[1]]);
+        let high = l.load_bytes(&high);
         // The lowest two bits of grains 0, 2, 4 and 6, the next of 1, 3, 5 and 7.
-        let bytes = |at: usize, shift: u32| block.scales_high.map(|row| row[at] >> shift);
-        let high: Quads = transmute!([bytes(0, 0), bytes(0, 4), bytes(1, 0), bytes(1, 4)]);
+        let high = l.or(l.and(high, l.load_bytes(&FIRST)), l.and(l.shr(high, 4), l.load_bytes(&SECOND)));
         let low: &Quads = transmute_ref!(&block.scales_low);
-        let (low, high) = (l.load_bytes(low), l.load_bytes(&high));
+        let low = l.load_bytes(low);
         let mut parts = [[0; 64]; 2];
         l.store_bytes(six_bits(l, l.and(low, l.splat_byte(15)), high, 0), &mut parts[0]);
         l.store_bytes(six_bits(l, l.shr(low, 4), high, 2), &mut parts[1]);
