@@ -52,7 +52,9 @@ fn arguments() -> Result<(Isa, Vec<TensorType>), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--isa" => isa = arguments.next().ok_or("--isa: expected the name of an instruction set")?.parse()?,
+            "--isa" => {
+                isa = arguments.next().ok_or("--isa: expected the name of an instruction set")?.parse()?
+            }
             name => {
                 let named = TensorType::ALL.iter().find(|ty| ty.name().eq_ignore_ascii_case(name));
                 types.push(*named.ok_or_else(|| format!("{name}: there is no such type"))?);

@@ -117,7 +117,7 @@ fn quantizing_equals_scalar_and_its_definition() {
 fn products_equal_scalar_for_every_format_and_batch() {
     for ty in kernel_types() {
         let k = 2 * ty.block_len().max(32);
-        let weights = Panels::pack(ty, 40, k, &random_blocks(ty, 40 * k / ty.block_len(), 5)).unwrap();
+        let weights = Panels::pack(ty, 104, k, &random_blocks(ty, 104 * k / ty.block_len(), 5)).unwrap();
         for tokens in [1, 2, 3, 5, 7, 8, 9, 16, 21] {
             let x = activations(tokens, k, 2);
             for output in [Output::Replace, Output::Add] {
