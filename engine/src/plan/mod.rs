@@ -93,6 +93,18 @@ impl Outline {
         self.grammars = true;
     }
 
+    /// Bytes that the program takes beside the model: what it had when the file was looked at, and what was
+    /// [added](Self::add_program) or [set](Self::set_program) since.
+    pub fn program(&self) -> u64 {
+        self.present
+    }
+
+    /// Sets what the program takes beside the model, for who knows more of it than the system: other models that are in memory, and
+    /// have not touched all of what they may take.
+    pub fn set_program(&mut self, bytes: u64) {
+        self.present = bytes;
+    }
+
     /// Counts memory too that the program will take for other things than models.
     pub fn add_program(&mut self, bytes: u64) {
         self.present = self.present.saturating_add(bytes);

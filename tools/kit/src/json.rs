@@ -28,9 +28,9 @@ impl Object {
         Object::of("", value)
     }
 
-    /// The bytes of its names and texts, with 8 for any other value.
+    /// The bytes of its fields' values, as [`bytes`] counts them.
     pub fn bytes(&self) -> usize {
-        self.fields.iter().map(field_bytes).sum()
+        self.fields.iter().map(|(_, value)| bytes(value)).sum()
     }
 
     /// The object that `value` is, which messages call `name`.

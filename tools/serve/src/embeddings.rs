@@ -1,6 +1,7 @@
 //! What texts come to as a whole, for whoever compares them.
 
 use crate::ask::{KeepAlive, Prompt};
+use crate::http;
 use crate::refusal::Refusal;
 use crate::server::{Server, check_prompt, prompt_tokens};
 use crate::worker::{Client, Event, Job, Task, event_channel};
@@ -55,6 +56,9 @@ impl Server {
         let most = texts.len().min(model.worker.places());
         model.worker.check_room(most)?;
         let all: usize = texts.iter().map(Vec::len).sum();
+        // Nothing else is left of the body.
+        http::give_back();
+        self.room.take_anew(all * size_of::<u32>()).await;
         let mut reserved = client.reserve(1, all)?;
         let mut vectors = vec![Vec::new(); texts.len()];
         let mut is_counted = false;

@@ -10,8 +10,8 @@ pub(crate) enum Reason {
     Invalid,
     /// A prompt that the context has no room for: 400.
     ContextExceeded {
-        /// Tokens of the prompt.
-        prompt: usize,
+        /// Tokens of the prompt, where they were made.
+        prompt: Option<usize>,
         /// Tokens that a sequence holds at most.
         context: usize,
     },

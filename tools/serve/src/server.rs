@@ -345,7 +345,7 @@ pub(crate) fn check_prompt(model: &Loaded, prompt: &[u32]) -> Result<(), Refusal
     if tokens >= context {
         let said =
             format!("the prompt has {tokens} tokens, the context has room for {context} with the answer");
-        return Err(Refusal::new(Reason::ContextExceeded { prompt: tokens, context }, said));
+        return Err(Refusal::new(Reason::ContextExceeded { prompt: Some(tokens), context }, said));
     }
     let vocabulary = model.model.vocabulary();
     match prompt.iter().find(|&&token| token as usize >= vocabulary) {

@@ -56,9 +56,7 @@ const LEAST_MEMORY: u64 = 64 << 20;
 /// Too few, with the figures.
 fn memory(server: &Server) -> Result<u64, Refusal> {
     let Some(budget) = siskin_kit::memory::budget(server.options.memory) else { return Ok(u64::MAX) };
-    let planned: u64 =
-        server.models.distinct().iter().filter_map(|entry| Some(entry.loaded()?.0.plan.peak())).sum();
-    left(&budget, planned)
+    left(&budget, server.models.promised.bytes())
 }
 
 /// What there is of a budget beside what is planned.

@@ -57,7 +57,7 @@ async fn model(entry: &Arc<Entry>) -> Value {
     if let Some((loaded, left)) = entry.loaded() {
         let adapters: Vec<&str> = loaded.adapters.iter().map(|(name, _)| name.as_str()).collect();
         model["loaded"] = json!({
-            "bytes": loaded.plan.peak(),
+            "bytes": loaded.bytes(),
             "context": loaded.context,
             "cache": loaded.cache,
             "places": loaded.worker.places(),
@@ -89,14 +89,12 @@ fn figures(figures: &Figures) -> Value {
 
 fn memory(server: &Server) -> Value {
     let Memory { total, available, resident, .. } = Memory::here();
-    let models: u64 =
-        server.models.distinct().iter().filter_map(|entry| Some(entry.loaded()?.0.plan.peak())).sum();
     json!({
         "total": total,
         "available": available,
         "limit": server.options.memory,
         "resident": resident,
-        "models": models,
+        "models": server.models.promised.bytes(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! A model in memory: how it is opened within what there is, and what it can be asked.
 
 use super::compiled::Compiled;
+use super::promised::{Promised, Share};
 use super::{Texts, open_file};
 use crate::http::Room;
 use crate::options::{LogFormat, ModelSource, Pinned, ServeOptions};
@@ -45,6 +46,8 @@ pub(crate) struct Loaded {
     compiled: Compiled,
     /// Room for texts on their way to tokens.
     pub(crate) texts: Texts,
+    /// What it may take of the memory. Behind all that does.
+    share: Share,
 }
 
 impl Loaded {
@@ -56,10 +59,12 @@ impl Loaded {
         name: &str,
         source: &ModelSource,
         options: &ServeOptions,
+        promised: &Arc<Promised>,
         figures: &Arc<Figures>,
     ) -> Result<Self> {
         let file = open_file(name, source)?;
         let mut outline = Outline::of(&file).map_err(|error| in_file(&file, error))?;
+        let beside = promised.beside(&mut outline, Room::bytes(options.body) as u64);
         let adapters = adapter_files(&mut outline, options)?;
         if options.grammars {
             outline.add_grammars();
@@ -67,8 +72,7 @@ impl Loaded {
         }
         let mut session = options.session.clone();
         session.context = session.context.map(|context| context.min(outline.context_length()));
-        let texts = Texts::bytes(session.context_for(outline.context_length()));
-        outline.add_program((Room::bytes(options.body) + texts) as u64);
+        outline.add_program(Texts::bytes(session.context_for(outline.context_length())) as u64);
         let wanted = SequencesOptions::default().most(options.parallel).idle(options.idle).session(session);
         let budget = memory::budget(options.memory);
         let (mut wanted, mut plan) = match &budget {
@@ -92,6 +96,7 @@ impl Loaded {
             }
         }
         drop(outline);
+        let share = promised.take(plan.peak().saturating_sub(beside));
         let load = |(name, file): (String, Gguf)| Ok((name, Adapter::from_gguf(&file, &model)?));
         let adapters = adapters.into_iter().map(load).collect::<Result<_>>()?;
         let sequences = model.sequences(&wanted)?;
@@ -128,6 +133,7 @@ impl Loaded {
             grammars,
             compiled,
             texts,
+            share,
         })
     }
 }
@@ -197,11 +203,16 @@ impl Loaded {
         })
     }
 
+    /// Bytes that the program takes with this model alone, at most.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.share.alone()
+    }
+
     /// Says what it takes.
     pub(crate) fn tell(&self, log: LogFormat) {
         let (name, places, context) = (&self.name, self.worker.places(), self.context);
         let said = format!("{name}: {}, {places} at once, {context} tokens each", self.plan);
-        let bytes = self.plan.peak();
+        let bytes = self.bytes();
         log.info(
             "model-loaded",
             said,

@@ -4,12 +4,14 @@ mod compiled;
 mod described;
 mod library;
 mod loaded;
+mod promised;
 mod texts;
 
 pub(crate) use described::{Described, open_file};
 pub use library::model_name;
 pub(crate) use library::{Library, Progress};
 pub(crate) use loaded::Loaded;
+pub(crate) use promised::Promised;
 pub(crate) use texts::Texts;
 
 use crate::ask::KeepAlive;
@@ -32,6 +34,10 @@ pub(crate) struct Models {
     default: OnceLock<Arc<Entry>>,
     pub(crate) library: Arc<Library>,
     options: Arc<ServeOptions>,
+    /// Held while a model is loaded: what there is room for depends on the others.
+    loading: Mutex<()>,
+    /// What those in memory may take.
+    pub(crate) promised: Arc<Promised>,
 }
 
 /// A model that there is.
@@ -111,7 +117,8 @@ impl Models {
             |(name, source): &(String, ModelSource)| Arc::new(Entry::new(name, source, Origin::Named));
         let entries = RwLock::new(options.models.iter().map(entry).collect());
         let library = Arc::new(Library::new(options));
-        Self { entries, default: OnceLock::new(), library, options: Arc::clone(options) }
+        let (loading, promised) = (Mutex::default(), Arc::default());
+        Self { entries, default: OnceLock::new(), library, options: Arc::clone(options), loading, promised }
     }
 
     /// All models, those that came since included.
@@ -367,6 +374,7 @@ impl Models {
             unload(&mut place).await;
         }
         if place.loaded.is_none() {
+            let _turn = self.loading.lock().await;
             let model = loop {
                 match self.load(entry).await? {
                     Ok(model) => break model,
@@ -402,8 +410,9 @@ impl Models {
     async fn load(&self, entry: &Entry) -> Result<Result<Loaded, LoadFailure>, Refusal> {
         let (name, source) = (entry.name.clone(), entry.source.clone());
         let options = Arc::clone(&self.options);
-        let figures = Arc::clone(&entry.figures);
-        let load = move || Loaded::open(&name, &source, &options, &figures).map_err(LoadFailure::from);
+        let (figures, promised) = (Arc::clone(&entry.figures), Arc::clone(&self.promised));
+        let load =
+            move || Loaded::open(&name, &source, &options, &promised, &figures).map_err(LoadFailure::from);
         tokio::task::spawn_blocking(load).await.map_err(Refusal::internal)
     }
 

@@ -46,7 +46,7 @@ impl Texts {
             let said = format!(
                 "the prompt's text has {bytes} bytes, more than the {longest} that are read for a context of {context} tokens"
             );
-            return Err(Refusal::new(Reason::ContextExceeded { prompt: bytes / OF_TOKEN, context }, said));
+            return Err(Refusal::new(Reason::ContextExceeded { prompt: None, context }, said));
         }
         soon(Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)), "text")
             .await
@@ -74,7 +74,7 @@ mod tests {
         drop(long);
         assert!(texts.take(128 << 10).now_or_never().unwrap().is_ok());
         let refused = texts.take((128 << 10) + 1).await.unwrap_err();
-        assert_eq!(refused.reason, Reason::ContextExceeded { prompt: 8192, context: 8192 });
+        assert_eq!(refused.reason, Reason::ContextExceeded { prompt: None, context: 8192 });
         assert!(refused.message.contains("131073 bytes, more than the 131072"), "{}", refused.message);
         // Whatever the context.
         assert_eq!(Texts::new(1).longest(), 64 << 10);

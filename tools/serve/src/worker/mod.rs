@@ -218,7 +218,8 @@ impl Work {
         let end = Instant::now() + TIME;
         let Some(prefixes) = &mut self.prefixes else { return };
         while prefixes.has_new(&self.scheduler) && Instant::now() < end {
-            prefixes.write_one(&self.scheduler, &|| Instant::now() < end);
+            // Nobody hears of it any more.
+            let _ = prefixes.write_one(&self.scheduler, &|| Instant::now() < end);
         }
     }
 
@@ -243,7 +244,7 @@ impl Work {
     fn wait(&mut self) -> Option<Job> {
         /// How long nothing is asked before something is written.
         const QUIET: Duration = Duration::from_secs(1);
-        let Self { scheduler, prefixes, jobs, figures, .. } = self;
+        let Self { name, log, scheduler, prefixes, jobs, figures, .. } = self;
         loop {
             let Some(prefixes) = prefixes.as_mut().filter(|prefixes| prefixes.has_new(scheduler)) else {
                 return jobs.recv().ok();
@@ -251,7 +252,10 @@ impl Work {
             match jobs.recv_timeout(QUIET) {
                 Ok(job) => return Some(job),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    prefixes.write_one(scheduler, &|| figures.waiting.load(Ordering::Relaxed) == 0);
+                    let is_quiet = || figures.waiting.load(Ordering::Relaxed) == 0;
+                    if let Some(said) = prefixes.write_one(scheduler, &is_quiet) {
+                        log.warn("prefixes-unavailable", said, json!({"model": name}));
+                    }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }

@@ -6,11 +6,12 @@
 #![allow(clippy::disallowed_methods, reason = "what is removed here was made here")]
 
 use crate::options::PrefixOptions;
+use anyhow::Result;
 use siskin::{Adapter, CacheTypes, Error, SavedHead, Scheduler, SequenceId, StateError};
-use siskin_kit::{Inputs, Output, hash};
+use siskin_kit::{Inputs, Output, hash, one_line, regular_file};
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub(crate) struct Prefixes {
     entries: Vec<Entry>,
     /// Those that could not be written.
     given_up: HashSet<PathBuf>,
+    /// Whether somebody was told of one.
+    is_told: bool,
     /// Puts files in their place, which a disk may take seconds for.
     writer: Option<(mpsc::Sender<Written>, JoinHandle<()>)>,
 }
@@ -89,6 +92,7 @@ impl Prefixes {
             options: options.clone(),
             entries,
             given_up: HashSet::new(),
+            is_told: false,
             writer: Some((outputs, thread)),
         };
         prefixes.remove_beyond_bound();
@@ -125,7 +129,9 @@ impl Prefixes {
     /// Reads a file. One that is damaged is removed; one that there is no room for now stays.
     fn take_up(&mut self, path: &Path, scheduler: &mut Scheduler, adapters: &[(Adapter, f32)]) {
         // One that is not there any more, or not yet, is none.
-        let Ok(mut file) = File::open(path) else { return self.entries.retain(|entry| entry.path != path) };
+        let Ok(Some(mut file)) = regular_file(path) else {
+            return self.entries.retain(|entry| entry.path != path);
+        };
         match scheduler.take_up(&mut BufReader::with_capacity(PIECE, &mut file), adapters) {
             Ok(_) => {}
             Err(Error::State(StateError::Damaged)) => return self.remove(|entry| entry.path == path),
@@ -163,21 +169,21 @@ impl Prefixes {
         new.filter(|(_, entry)| !self.given_up.contains(&entry.path)).last()
     }
 
-    /// Writes that one into a file, as long as `go_on` has it. What cannot be written is given up.
-    pub(crate) fn write_one(&mut self, scheduler: &Scheduler, go_on: &dyn Fn() -> bool) {
-        let Some((id, mut entry)) = self.newest(scheduler) else { return };
-        let written = Output::create_private(&entry.path, &Inputs::default()).ok().and_then(|output| {
-            let mut writer = Bounded { writer: output.writer(), written: 0, most: self.options.bytes, go_on };
-            scheduler.save(id, &mut writer).and_then(|()| writer.flush()).ok()?;
-            entry.bytes = writer.written;
-            drop(writer);
-            Some(output)
-        });
-        let Some(output) = written else {
-            if go_on() {
+    /// Writes that one into a file, as long as `go_on` has it. What cannot be written is given up; of the first it is said why.
+    pub(crate) fn write_one(&mut self, scheduler: &Scheduler, go_on: &dyn Fn() -> bool) -> Option<String> {
+        let (id, mut entry) = self.newest(scheduler)?;
+        let output = match self.write(scheduler, id, &mut entry, go_on) {
+            Ok(output) => output,
+            Err(_) if !go_on() => return None,
+            Err(error) => {
+                let said = format!(
+                    "{}: {}: a prompt is not kept on the disk, and no more is said of those that follow",
+                    self.options.folder.display(),
+                    one_line(&error)
+                );
                 self.given_up.insert(entry.path);
+                return (!std::mem::replace(&mut self.is_told, true)).then_some(said);
             }
-            return;
         };
         // It has all of what it goes on from.
         let goes_on = |old: &mut Entry| {
@@ -190,6 +196,24 @@ impl Prefixes {
         }
         self.entries.push(entry);
         self.remove_beyond_bound();
+        None
+    }
+
+    /// Writes a sequence, and says how long its file is.
+    fn write(
+        &self,
+        scheduler: &Scheduler,
+        id: SequenceId,
+        entry: &mut Entry,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Output> {
+        let output = Output::create_private(&entry.path, &Inputs::default())?;
+        let mut writer = Bounded { writer: output.writer(), written: 0, most: self.options.bytes, go_on };
+        scheduler.save(id, &mut writer)?;
+        writer.flush()?;
+        entry.bytes = writer.written;
+        drop(writer);
+        Ok(output)
     }
 
     /// Removes files.
@@ -233,8 +257,8 @@ impl Entry {
         if path.extension().is_none_or(|ending| ending != ENDING) {
             return None;
         }
-        let file = File::open(&path).ok()?;
-        let found = file.metadata().ok().filter(|found| found.is_file())?;
+        let file = regular_file(&path).ok()??;
+        let found = file.metadata().ok()?;
         let head = SavedHead::read(&mut BufReader::new(file), context).ok()?;
         if head.cache != cache {
             return None;

@@ -3,22 +3,27 @@
 EACH requests of each kind are sent by several clients at once, in an order from the same seed each time: answers that keep to schemas
 of 200 KB, no two alike, texts that are too long by far, texts of which no shorter ones would be refused for their length, and
 conversations that fill the cache. Each is answered or refused in its own words, and what the process had at most stays below what
-`/siskin/status` tells of the model.
+`/siskin/status` tells of the model. Then two models are asked at once for which there is no room together: they take turns, and what
+the process had stays below what it may have.
 """
 
 import collections
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import pathlib
 import random
+import shutil
 import sys
+import tempfile
 import urllib.request
 
 from server import Server
 
 SEED = 1
 CLIENTS = 16
+DEMO = pathlib.Path(__file__).parents[3] / "demo/siskin-demo.gguf"
 
 
 def schema(number):
@@ -72,14 +77,40 @@ def most(server):
 def main():
     program, *rest = sys.argv[1:]
     each = int(rest.pop()) if rest and rest[-1].isdigit() else 12
-    server = Server(program, *rest)
+    with ended(Server(program, *rest)) as server:
+        planned = much_at_once(server, each)
+    with tempfile.TemporaryDirectory() as folder:
+        models = [shutil.copy(rest[0] if rest else DEMO, f"{folder}/{name}.gguf") for name in ("a", "b")]
+        limit = planned * 5 // 4
+        with ended(Server(program, *models, "--memory", str(limit))) as server:
+            in_turns(server, limit)
+
+
+@contextlib.contextmanager
+def ended(server):
+    """A server that ends well, whatever comes."""
     try:
-        check(server, each)
+        yield server
     finally:
         assert server.end() == 0
 
 
-def check(server, each):
+def in_turns(server, limit):
+    def turn(number):
+        status = ask(server, {"model": "ab"[number % 2], **said(f"{number} " + "hello " * 150, tokens=100)})
+        assert status in {200, 503}, f"status {status}"
+        return status
+
+    with concurrent.futures.ThreadPoolExecutor(4) as clients:
+        counts = collections.Counter(clients.map(turn, [*range(24), *[0] * 12, *[1] * 12]))
+    taken, planned = most(server), told(server)
+    print(f"two models in turns: {counts[200]} with status 200, {counts[503]} with status 503")
+    print(f"{taken / 2**20:.1f} MiB at most, {planned / 2**20:.1f} told, of {limit / 2**20:.1f} that it may have")
+    assert counts[200] > 0, "nobody was answered"
+    assert max(taken, planned) <= limit, "more than it may have"
+
+
+def much_at_once(server, each):
     wanted = [(kind, number) for kind in KINDS for number in range(each)]
     random.Random(SEED).shuffle(wanted)
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
@@ -90,6 +121,7 @@ def check(server, each):
     taken, planned = most(server), told(server)
     print(f"{taken / 2**20:.1f} MiB at most, of {planned / 2**20:.1f} that it said")
     assert taken <= planned, "it took more than it said"
+    return planned
 
 
 main()

@@ -133,7 +133,7 @@ fn of_each(entries: &[Arc<Entry>]) -> String {
     let help = "Bytes that the plan of a model in memory says it takes.";
     let bytes = entries.iter().filter_map(|entry| {
         let (loaded, _) = entry.loaded()?;
-        Some((label(&entry.name), loaded.plan.peak() as f64))
+        Some((label(&entry.name), loaded.bytes() as f64))
     });
     figures + &Family { name, help, kind: "gauge" }.write(bytes)
 }

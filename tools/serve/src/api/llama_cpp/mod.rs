@@ -51,7 +51,9 @@ fn error(refusal: &Refusal) -> Value {
     };
     let mut error = json!({"code": refusal.status(), "message": refusal.message, "type": kind});
     if let Reason::ContextExceeded { prompt, context } = refusal.reason {
-        error["n_prompt_tokens"] = json!(prompt);
+        if let Some(prompt) = prompt {
+            error["n_prompt_tokens"] = json!(prompt);
+        }
         error["n_ctx"] = json!(context);
     }
     json!({"error": error})

@@ -71,7 +71,7 @@ pub(super) async fn ps(State(server): State<Arc<Server>>) -> Response {
             continue;
         };
         let mut model = tag(&entry, described);
-        model["size"] = json!(loaded.plan.peak());
+        model["size"] = json!(loaded.bytes());
         model["size_vram"] = json!(0);
         model["context_length"] = json!(loaded.context);
         let left = left.unwrap_or(NEVER).min(NEVER);

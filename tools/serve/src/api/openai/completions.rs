@@ -43,6 +43,12 @@ async fn answer(server: &Server, client: Client, request: Request<Body>) -> Resu
     let mut fields = http::read_json(server, request).await?;
     let form = Form::read(&mut fields)?;
     let request = Completions::read(fields, &server.options.adapters)?;
+    let (wanted, most) = (request.prompts.len(), server.options.queue + server.options.parallel);
+    if wanted > 1 && wanted.saturating_mul(request.ask.answers.max(1)) > most {
+        let said =
+            format!("prompt: {wanted} prompts have more answers than the {most} that are worked on or wait");
+        return Err(Refusal::invalid(said));
+    }
     let mut all = Vec::new();
     for prompt in &request.prompts {
         let ask = Ask { prompt: prompt.clone(), ..request.ask.clone() };

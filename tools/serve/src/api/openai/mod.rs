@@ -46,7 +46,9 @@ fn error(refusal: &Refusal) -> Value {
     };
     let mut error = json!({"message": refusal.message, "type": kind, "param": null, "code": code});
     if let Reason::ContextExceeded { prompt, context } = refusal.reason {
-        error["n_prompt_tokens"] = json!(prompt);
+        if let Some(prompt) = prompt {
+            error["n_prompt_tokens"] = json!(prompt);
+        }
         error["n_ctx"] = json!(context);
     }
     json!({"error": error})
