@@ -209,6 +209,7 @@ impl ByteLanes for Avx512 {
     type B = __m512i;
 
     const S8_BIAS: u8 = 128;
+    const FEW: usize = if cfg!(feature = "batches") { 4 } else { 1 };
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 64]) -> __m512i {

@@ -150,6 +150,9 @@ pub(crate) trait ByteLanes: Lanes {
 
     /// What dot products want added to weights of [`Range::S8`], modulo 256: 128 where they take unsigned bytes only.
     const S8_BIAS: u8 = 0;
+    /// Tokens, at most, that weights are unpacked for in registers: as many as have room for their sums beside the 32 weights of
+    /// each row that they share. 1 where these fill the registers.
+    const FEW: usize = 1;
     /// Whether [`ByteLanes::dots`] takes signed bytes in every range, so that offsets can be taken off the weights.
     const SIGNED: bool = false;
 

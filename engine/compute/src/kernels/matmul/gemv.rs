@@ -4,7 +4,7 @@ use super::{At, Line, Product, ready, start};
 use crate::arena::Tile;
 use crate::formats::{Quantized, Scales};
 use crate::lanes::{Range, Tier, Weights, unroll};
-use crate::q8::Q8Block;
+use crate::q8::{Q8Block, TILE};
 
 /// Multiplies with one token's activations.
 #[inline(always)]
@@ -24,6 +24,54 @@ pub(super) fn gemv<L: Tier, Q: Quantized>(l: L, product: &Product<'_>, out: &mut
         };
         at.put::<L, 1>(l, [sums]);
     }
+}
+
+/// Tokens of [`few`], at most.
+pub(super) const MOST: usize = TILE;
+
+/// Multiplies with the activations of 2 to [`MOST`] tokens, one tile, some at a time: a panel is unpacked in registers for each of these.
+#[inline(always)]
+pub(super) fn few<L: Tier, Q: Quantized>(l: L, product: &Product<'_>, out: &mut Tile<'_>) {
+    let per_panel = (product.k / Q::LEN).max(1);
+    let (x, width) = (product.x.q, product.x.tokens);
+    for (panel, blocks) in Q::blocks(product.panels).chunks_exact(per_panel).enumerate() {
+        let mut first = 0;
+        while first < width {
+            let mut at = At { out: &mut *out, output: product.output, panel, token: first };
+            first += match width - first {
+                4.. if L::FEW >= 4 => at.put::<L, 4>(l, sums::<L, Q, 4>(l, blocks, x, width, first)),
+                2.. => at.put::<L, 2>(l, sums::<L, Q, 2>(l, blocks, x, width, first)),
+                // With the one before it again, rather than by code of its own.
+                _ => at.put::<L, 1>(l, [sums::<L, Q, 2>(l, blocks, x, width, first - 1)[1]]),
+            };
+        }
+    }
+}
+
+/// One panel times `T` tokens of a tile of `width`, from its `first`: 16 sums for each.
+#[inline(always)]
+fn sums<L: Tier, Q: Quantized, const T: usize>(
+    l: L,
+    blocks: &[Q::Block],
+    x: &[Q8Block],
+    width: usize,
+    first: usize,
+) -> [L::F; T] {
+    let add = if Q::RANGE == Range::S8 { L::S8_BIAS } else { 0 };
+    let mut acc = [l.splat(0.0); T];
+    for (block, x) in blocks.iter().zip(x.chunks_exact(width * (Q::LEN / 32))) {
+        let scales = Q::scales(l, block);
+        // Not unrolled: what that saves is little beside the products of several tokens, and it would be much code.
+        for (sub, x) in x.chunks_exact(width).enumerate() {
+            let Some(x) = x.get(first..).and_then(|x| x.first_chunk::<T>()) else { break };
+            let weights = ready(l, Q::weights(l, block, sub), add);
+            unroll!(t < T => {
+                let held = |first| Held { weights: &weights, first };
+                acc[t] = add_grains::<L, Q, _>(l, held, &scales, sub, &x[t], acc[t]);
+            });
+        }
+    }
+    acc
 }
 
 /// One panel times the activations: 16 sums.
@@ -116,6 +164,21 @@ impl<L: Tier, Q: Quantized, const G: usize> Weights<L::B, G> for Packed<'_, L, Q
         let all = ready(self.l, Q::weights(self.l, self.block, self.sub), self.add);
         let mut groups = [all[0]; G];
         unroll!(g < G => { groups[g] = all[self.first + g]; });
+        groups
+    }
+}
+
+/// 32 weights of each row that are unpacked in registers, from the `first` group on.
+struct Held<'a, B> {
+    weights: &'a [B; 8],
+    first: usize,
+}
+
+impl<B: Copy, const G: usize> Weights<B, G> for Held<'_, B> {
+    #[inline(always)]
+    fn unpack(&self) -> [B; G] {
+        let mut groups = [self.weights[0]; G];
+        unroll!(g < G => { groups[g] = self.weights[self.first + g]; });
         groups
     }
 }

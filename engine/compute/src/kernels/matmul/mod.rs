@@ -1,8 +1,8 @@
 //! Products of panels of weights with activations.
 //!
 //! One token's product reads each weight once and is done as fast as memory gives them: `gemv` unpacks blocks in
-//! registers. For several tokens `gemm` unpacks a panel once, into plain bytes in the cache, and multiplies tiles of
-//! tokens with those. Both add up the same exact sums in the same order.
+//! registers, and for a few tokens too where these have room. For more tokens `gemm` unpacks a panel once, into plain bytes in
+//! the cache, and multiplies tiles of tokens with those. All add up the same exact sums in the same order.
 
 mod float;
 mod gemm;
@@ -79,6 +79,9 @@ impl Kernels {
             W => self.run(Floats::<W> { product, out, weights: PhantomData }),
             Q => match product.x.tokens {
                 1 => self.run(Gemv::<Q> { product, out, weights: PhantomData }),
+                tokens if !Q::FROM_MEMORY && tokens <= self.run(MostTogether) => {
+                    self.run(Few::<Q> { product, out, weights: PhantomData });
+                }
                 _ => gemm::<Q>(self, product, scratch, out),
             },
             _ => (),
@@ -120,6 +123,36 @@ impl<Q: Quantized> Op for Gemv<'_, '_, Q> {
     #[inline(always)]
     fn run<L: Tier>(self, l: L) {
         gemv::gemv::<L, Q>(l, self.product, self.out);
+    }
+}
+
+/// Tokens that [`Few`] is for, at most; fewer than 2 where there is none.
+struct MostTogether;
+
+impl Op for MostTogether {
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<L: Tier>(self, _: L) -> usize {
+        if L::FEW > 1 { gemv::MOST } else { 1 }
+    }
+}
+
+/// The product of weights of a quantized format with a few tokens, whose activations are one tile.
+struct Few<'a, 'p, Q> {
+    product: &'a Product<'a>,
+    out: &'a mut Tile<'p>,
+    weights: PhantomData<Q>,
+}
+
+impl<Q: Quantized> Op for Few<'_, '_, Q> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Tier>(self, l: L) {
+        if L::FEW > 1 {
+            gemv::few::<L, Q>(l, self.product, self.out);
+        }
     }
 }
 
