@@ -155,11 +155,12 @@ fn length(source: &GrammarSource) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use siskin::Model;
     use siskin::grammar::GrammarError;
 
-    #[test]
-    fn what_was_asked_for_last_is_not_compiled_again() {
+    #[tokio::test]
+    async fn what_was_asked_for_last_is_not_compiled_again() {
         let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/siskin-demo.gguf");
         let model = Model::open(demo).unwrap();
         let compiled = Compiled::new(4);
@@ -193,6 +194,14 @@ mod tests {
             assert!(asks(&long(index)));
         }
         assert!(asks(&long(0)) && !asks(&long(5)));
+        // And all, where an answer takes all of the room.
+        assert!(!asks(&long(0)));
+        let all = GrammarSource::JsonSchema(" ".repeat(250_000));
+        let share = compiled.room(&all, 1).now_or_never().unwrap().unwrap();
+        assert!(compiled.room(&source(0, 1), 1).now_or_never().is_none());
+        assert!(asks(&long(0)) && asks(&long(0)), "there is room to keep none");
+        drop(share);
+        assert!(asks(&long(0)) && !asks(&long(0)));
         let wrong = GrammarSource::Regex("(".to_owned());
         for _ in 0..2 {
             assert!(compiled.get(&wrong, |source| model.grammar(source)).is_err());

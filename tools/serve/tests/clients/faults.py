@@ -5,13 +5,14 @@ answer, politely or not, some send what is no HTTP or no JSON, too much at once,
 clients ask for the same answers again and again. In the end no thread has panicked, every steady answer was the same bytes, and
 the server has the memory, the files and the threads that it had after the first requests.
 
-Then the folder of --cache-dir fails while a server uses it: full, read-only, files gone and damaged. That costs what is kept alone.
+Then the folder of --cache-dir fails while a server uses it: full, read-only, files gone and damaged, a pipe among them. That costs what is kept alone.
 A server that is ended by a fault begins again with what it had kept.
 """
 
 import concurrent.futures
 import contextlib
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -468,6 +469,8 @@ def cache_fails(program, is_long):
             server.process.send_signal(signal.SIGABRT)
             server.process.wait()
         server.end()
+        # Who opened it would wait for whoever writes to it.
+        os.mkfifo(kept / "pipe.prefix")
         server = Server(program, *arguments, "--cache-dir", str(kept))
         body = {"messages": questions[-1].messages(), "max_tokens": 1}
         cached = json.loads(asks.post(server, "/v1/chat/completions", body)[2])["usage"]["prompt_tokens_details"]["cached_tokens"]
@@ -491,6 +494,8 @@ def cache_fails(program, is_long):
         namespace.chmod(0o755)
         server = Server(str(namespace), *arguments, "--cache-dir", str(disk / "kept"))
         ask(server, "on a full disk")
+        if not any("is not kept on the disk" in line for line in server.lines):
+            wrong.append("nobody was told of a full disk")
         inside = ["nsenter", "--preserve-credentials", "--user", "--mount", "--target", str(server.process.pid)]
         subprocess.run([*inside, "mount", "-o", "remount,ro", disk], check=True)
         ask(server, "on a disk that is read-only")

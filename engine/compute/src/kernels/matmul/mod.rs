@@ -79,10 +79,13 @@ impl Kernels {
             W => self.run(Floats::<W> { product, out, weights: PhantomData }),
             Q => match product.x.tokens {
                 1 => self.run(Gemv::<Q> { product, out, weights: PhantomData }),
-                tokens if !Q::FROM_MEMORY && tokens <= self.run(MostTogether) => {
-                    self.run(Few::<Q> { product, out, weights: PhantomData });
+                tokens => {
+                    let few = Few::<Q> { product, out: &mut *out, weights: PhantomData };
+                    let is_done = tokens <= gemv::MOST && !Q::FROM_MEMORY && self.run(few);
+                    if !is_done {
+                        gemm::<Q>(self, product, scratch, out);
+                    }
                 }
-                _ => gemm::<Q>(self, product, scratch, out),
             },
             _ => (),
         );
@@ -126,19 +129,8 @@ impl<Q: Quantized> Op for Gemv<'_, '_, Q> {
     }
 }
 
-/// Tokens that [`Few`] is for, at most; fewer than 2 where there is none.
-struct MostTogether;
-
-impl Op for MostTogether {
-    type Out = usize;
-
-    #[inline(always)]
-    fn run<L: Tier>(self, _: L) -> usize {
-        if L::FEW > 1 { gemv::MOST } else { 1 }
-    }
-}
-
-/// The product of weights of a quantized format with a few tokens, whose activations are one tile.
+/// The product of weights of a quantized format with 2 to [`gemv::MOST`] tokens, whose activations are one tile. Says whether it was
+/// formed: the tier has the registers for it.
 struct Few<'a, 'p, Q> {
     product: &'a Product<'a>,
     out: &'a mut Tile<'p>,
@@ -146,13 +138,14 @@ struct Few<'a, 'p, Q> {
 }
 
 impl<Q: Quantized> Op for Few<'_, '_, Q> {
-    type Out = ();
+    type Out = bool;
 
     #[inline(always)]
-    fn run<L: Tier>(self, l: L) {
+    fn run<L: Tier>(self, l: L) -> bool {
         if L::FEW > 1 {
             gemv::few::<L, Q>(l, self.product, self.out);
         }
+        L::FEW > 1
     }
 }
 
