@@ -14,10 +14,11 @@ pub(crate) fn float<L: Lanes, W: Float>(l: L, product: &Product<'_>, out: &mut T
     if product.k == 0 {
         return;
     }
-    let together = if L::FOUR && product.x.tokens == 1 { PANELS } else { 1 };
+    let is_chain = L::FOUR && L::UNROLL;
+    let together = if is_chain && product.x.tokens == 1 { PANELS } else { 1 };
     for (run, weights) in weights.chunks(product.k * together).enumerate() {
         let panel = run * together;
-        if let Some(weights) = panels::<W>(weights, product.k).filter(|_| together == PANELS) {
+        if is_chain && let Some(weights) = panels::<W>(weights, product.k) {
             let sums = sums_of_panels::<L, W>(l, weights, product.x);
             unroll!(p < 4 => {
                 let mut at = At { out: &mut *out, output: product.output, panel: panel + p, token: 0 };
