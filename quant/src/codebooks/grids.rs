@@ -1,27 +1,39 @@
 //! The codebooks' groups: `iq2xxs_grid` and its siblings in llama.cpp's ggml-common.h.
 //!
-//! A group is kept as one number, its first weight's level in the lowest bits: 2 bits a level in groups of eight, 3 in
-//! groups of four.
+//! In this file a group is one number, its first weight's level in the lowest bits: 2 bits a level in groups of eight, 3 in
+//! groups of four. What the levels of a format stand for is said beside its groups.
 #![allow(clippy::unreadable_literal)] // Bit fields.
 
-/// Takes numbers apart into groups of `N` levels.
-const fn unpack<const GROUPS: usize, const N: usize>(packed: [u16; GROUPS]) -> [[u8; N]; GROUPS] {
-    let bits = if N == 8 { 2 } else { 3 };
-    let mut groups = [[0; N]; GROUPS];
-    let mut group = 0;
-    while group < GROUPS {
-        let mut i = 0;
-        while i < N {
-            groups[group][i] = (packed[group] >> (bits * i)) as u8 & ((1 << bits) - 1);
-            i += 1;
+/// What the levels of a format stand for.
+struct Levels<const LEVELS: usize>([u8; LEVELS]);
+
+impl<const LEVELS: usize> Levels<LEVELS> {
+    /// Takes numbers apart into groups of `N` levels, and gives what these stand for.
+    const fn groups<const GROUPS: usize, const N: usize>(&self, packed: [u16; GROUPS]) -> [[u8; N]; GROUPS] {
+        let bits = if N == 8 { 2 } else { 3 };
+        let mut groups = [[0; N]; GROUPS];
+        let mut group = 0;
+        while group < GROUPS {
+            let mut i = 0;
+            while i < N {
+                groups[group][i] = self.0[(packed[group] >> (bits * i)) as usize & ((1 << bits) - 1)];
+                i += 1;
+            }
+            group += 1;
         }
-        group += 1;
+        groups
     }
-    groups
 }
 
-/// The groups of IQ1_S and IQ1_M, as indices into [`IQ1_VALUES`](super::IQ1_VALUES).
-pub static IQ1_GRID: [[u8; 8]; 2048] = unpack([
+/// −1, 0 and 1, in eighths and increased by one.
+const IQ1: Levels<3> = Levels([0, 8, 16]);
+const IQ2: Levels<3> = Levels([8, 25, 43]);
+/// In halves.
+const IQ3_XXS: Levels<8> = Levels([2, 6, 10, 14, 18, 22, 26, 31]);
+const IQ3_S: Levels<8> = Levels([1, 3, 5, 7, 9, 11, 13, 15]);
+
+/// The groups of IQ1_S and IQ1_M, in eighths, each value increased by 8.
+pub static IQ1_GRID: [[u8; 8]; 2048] = IQ1.groups([
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0015, 0x0020, 0x0022, 0x0028, 0x002a, 0x0045, 0x0051,
     0x0054, 0x0056, 0x0065, 0x0080, 0x0082, 0x0088, 0x008a, 0x0095, 0x00a0, 0x00a2, 0x00a8, 0x00aa, 0x0104,
     0x0105, 0x0111, 0x0114, 0x0116, 0x0119, 0x011a, 0x0125, 0x0141, 0x0146, 0x0149, 0x0152, 0x0155, 0x015a,
@@ -182,8 +194,8 @@ pub static IQ1_GRID: [[u8; 8]; 2048] = unpack([
     0xaa88, 0xaa8a, 0xaa95, 0xaaa0, 0xaaa2, 0xaaa8, 0xaaaa,
 ]);
 
-/// The groups of IQ2_XXS, as indices into [`IQ2_VALUES`](super::IQ2_VALUES).
-pub static IQ2_XXS_GRID: [[u8; 8]; 256] = unpack([
+/// The groups of IQ2_XXS, without their signs.
+pub static IQ2_XXS_GRID: [[u8; 8]; 256] = IQ2.groups([
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0020, 0x0022, 0x0028, 0x002a, 0x0041, 0x0044,
     0x0050, 0x0058, 0x0061, 0x0064, 0x0080, 0x0082, 0x008a, 0x00a2, 0x0101, 0x0104, 0x0110, 0x0115, 0x0140,
     0x0184, 0x0198, 0x0200, 0x0202, 0x0222, 0x0282, 0x0401, 0x0404, 0x0410, 0x0421, 0x0424, 0x0440, 0x0442,
@@ -206,8 +218,8 @@ pub static IQ2_XXS_GRID: [[u8; 8]; 256] = unpack([
     0x9920, 0xa002, 0xa050, 0xa085, 0xa109, 0xa200, 0xa418, 0xa850, 0xa904,
 ]);
 
-/// The groups of IQ2_XS, as indices into [`IQ2_VALUES`](super::IQ2_VALUES).
-pub static IQ2_XS_GRID: [[u8; 8]; 512] = unpack([
+/// The groups of IQ2_XS, without their signs.
+pub static IQ2_XS_GRID: [[u8; 8]; 512] = IQ2.groups([
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0016, 0x0019, 0x0020, 0x0022, 0x0025, 0x0028,
     0x0041, 0x0044, 0x0046, 0x0049, 0x0050, 0x0052, 0x0055, 0x0058, 0x0061, 0x0064, 0x0080, 0x0082, 0x0085,
     0x0088, 0x0091, 0x0094, 0x0099, 0x00a0, 0x0101, 0x0104, 0x0106, 0x0109, 0x0110, 0x0112, 0x0115, 0x0118,
@@ -250,8 +262,8 @@ pub static IQ2_XS_GRID: [[u8; 8]; 512] = unpack([
     0xa986, 0xaa28, 0xaa2a, 0xaa91, 0xaaaa,
 ]);
 
-/// The groups of IQ2_S, as indices into [`IQ2_VALUES`](super::IQ2_VALUES).
-pub static IQ2_S_GRID: [[u8; 8]; 1024] = unpack([
+/// The groups of IQ2_S, without their signs.
+pub static IQ2_S_GRID: [[u8; 8]; 1024] = IQ2.groups([
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0016, 0x0019, 0x0020, 0x0022, 0x0025, 0x0028,
     0x0041, 0x0044, 0x0046, 0x0049, 0x0050, 0x0052, 0x0055, 0x0058, 0x0061, 0x0064, 0x0066, 0x0069, 0x0080,
     0x0082, 0x0085, 0x0088, 0x0091, 0x0094, 0x00a0, 0x00a5, 0x00aa, 0x0101, 0x0104, 0x0106, 0x0109, 0x0110,
@@ -333,8 +345,8 @@ pub static IQ2_S_GRID: [[u8; 8]; 1024] = unpack([
     0xa8a2, 0xa954, 0xa986, 0xaa08, 0xaa0a, 0xaa20, 0xaa22, 0xaa28, 0xaa88, 0xaaaa,
 ]);
 
-/// The groups of IQ3_XXS, as indices into [`IQ3_XXS_VALUES`](super::IQ3_XXS_VALUES).
-pub static IQ3_XXS_GRID: [[u8; 4]; 256] = unpack([
+/// The groups of IQ3_XXS, without their signs, in halves.
+pub static IQ3_XXS_GRID: [[u8; 4]; 256] = IQ3_XXS.groups([
     0x0000, 0x0002, 0x0004, 0x0009, 0x000b, 0x000f, 0x0010, 0x0012, 0x0019, 0x0022, 0x003b, 0x003d, 0x0041,
     0x0043, 0x0048, 0x004a, 0x0051, 0x0055, 0x0058, 0x005a, 0x0061, 0x006c, 0x0078, 0x0080, 0x0082, 0x0084,
     0x0089, 0x0090, 0x0092, 0x0099, 0x009b, 0x009f, 0x00a9, 0x00af, 0x00bd, 0x00c1, 0x00c7, 0x00c8, 0x00ca,
@@ -357,8 +369,8 @@ pub static IQ3_XXS_GRID: [[u8; 4]; 256] = unpack([
     0x0ecd, 0x0edb, 0x0ef0, 0x0f11, 0x0f21, 0x0f40, 0x0f42, 0x0f54, 0x0f98,
 ]);
 
-/// The groups of IQ3_S, as indices into [`IQ3_S_VALUES`](super::IQ3_S_VALUES).
-pub static IQ3_S_GRID: [[u8; 4]; 512] = unpack([
+/// The groups of IQ3_S, without their signs.
+pub static IQ3_S_GRID: [[u8; 4]; 512] = IQ3_S.groups([
     0x0000, 0x0001, 0x0002, 0x0005, 0x0007, 0x0008, 0x0009, 0x000a, 0x000c, 0x000e, 0x0010, 0x0011, 0x0015,
     0x001b, 0x0020, 0x0022, 0x0025, 0x0027, 0x0029, 0x002b, 0x0030, 0x0032, 0x0039, 0x003c, 0x003f, 0x0040,
     0x0041, 0x0042, 0x0044, 0x0048, 0x0049, 0x004d, 0x0050, 0x0053, 0x0057, 0x0059, 0x005d, 0x0064, 0x0071,

@@ -7,12 +7,12 @@
 //! | IQ2_XXS | 8 of 32    | `d * (2 * scale + 1) / 8 * v`   | 256 of eight   | 7 bits for each eight      | 4 bits |
 //! | IQ2_XS  | 16 of 16   | `d * (2 * scale + 1) / 8 * v`   | 512 of eight   | 7 bits for each eight      | 4 bits |
 //! | IQ2_S   | 16 of 16   | `d * (2 * scale + 1) / 8 * v`   | 1024 of eight  | one for each weight        | 4 bits |
-//! | IQ3_XXS | 8 of 32    | `d * (2 * scale + 1) / 4 * v`   | 256 of four    | 7 bits for each eight      | 4 bits |
+//! | IQ3_XXS | 8 of 32    | `d * (2 * scale + 1) / 2 * v`   | 256 of four    | 7 bits for each eight      | 4 bits |
 //! | IQ3_S   | 8 of 32    | `d * (2 * scale + 1) * v`       | 512 of four    | one for each weight        | 4 bits |
 //!
-//! A grid holds levels, 0 to 7; a level and its sign choose `v` from 16 small integers, the negative ones last. A scale
-//! has 11 + 5 significant bits and `v` at most 6, so no product is rounded. In IQ1 the sign is not the weight's: the
-//! three levels stand for −1, 0 and 1, of which an eighth is added or taken. Layouts: `ggml-common.h` in llama.cpp.
+//! A group is taken from a grid, and its signs are kept beside it. A scale has 11 + 5 significant bits and `v` at most 6, so no
+//! product is rounded. In IQ1 the sign is not the weight's: `v` is −8, 0 or 8, to which 1 is added, or taken from it where the
+//! sign is set. Layouts: `ggml-common.h` in llama.cpp.
 
 mod grids;
 
@@ -20,26 +20,6 @@ use half::f16;
 
 use crate::layout::block;
 pub use grids::{IQ1_GRID, IQ2_S_GRID, IQ2_XS_GRID, IQ2_XXS_GRID, IQ3_S_GRID, IQ3_XXS_GRID};
-
-/// What the levels of IQ1_S and IQ1_M stand for, in eighths: an eighth added, and from index 8 on taken.
-pub const IQ1_VALUES: [i8; 16] = [-7, 1, 9, 0, 0, 0, 0, 0, -9, -1, 7, 0, 0, 0, 0, 0];
-/// What the levels of IQ2_XXS, IQ2_XS and IQ2_S stand for; from index 8 on negative.
-pub const IQ2_VALUES: [i8; 16] = with_negatives([8, 25, 43, 0, 0, 0, 0, 0]);
-/// What the levels of IQ3_XXS stand for; from index 8 on negative.
-pub const IQ3_XXS_VALUES: [i8; 16] = with_negatives([4, 12, 20, 28, 36, 44, 52, 62]);
-/// What the levels of IQ3_S stand for; from index 8 on negative.
-pub const IQ3_S_VALUES: [i8; 16] = with_negatives([1, 3, 5, 7, 9, 11, 13, 15]);
-
-const fn with_negatives(levels: [i8; 8]) -> [i8; 16] {
-    let mut values = [0; 16];
-    let mut level = 0;
-    while level < 8 {
-        values[level] = levels[level];
-        values[level + 8] = -levels[level];
-        level += 1;
-    }
-    values
-}
 
 /// The signs of four groups of eight, of which `packed` has the first seven of each in 7 bits: the eighth makes their
 /// number even. Bit `i` of a byte is set where the group's weight `i` is negative.
@@ -151,7 +131,7 @@ impl IQ1_S {
             let signs = if high >> 15 == 0 { 0 } else { u32::MAX };
             let groups = numbers::<4>(qs, |i| high >> (3 * i) & 7);
             let scale = eighth * odd(high >> 12 & 7);
-            put(&groups.map(|g| IQ1_GRID[g & 2047]), &IQ1_VALUES, signs, [scale; 2], out);
+            put(&groups.map(|g| IQ1_GRID[g & 2047]), shifted, signs, [scale; 2], out);
         }
     }
 }
@@ -173,8 +153,8 @@ impl IQ1_M {
             let signs = std::array::from_fn(|i| if nibbles >> (4 * i + 3) & 1 == 0 { 0 } else { 0xff });
             let packed = u16::from_le_bytes([self.scales[sub / 2 * 2], self.scales[sub / 2 * 2 + 1]]);
             let scales = [0, 1].map(|half| eighth * odd(packed >> (6 * (sub % 2) + 3 * half) & 7));
-            let levels = groups.map(|g| IQ1_GRID[g & 2047]);
-            put(&levels, &IQ1_VALUES, u32::from_le_bytes(signs), scales, out);
+            let groups = groups.map(|g| IQ1_GRID[g & 2047]);
+            put(&groups, shifted, u32::from_le_bytes(signs), scales, out);
         }
     }
 }
@@ -186,8 +166,8 @@ impl IQ2_XXS {
         for (qs, out) in self.qs.as_chunks::<8>().0.iter().zip(out.as_chunks_mut::<32>().0) {
             let [groups @ .., a, b, c, d] = *qs;
             let packed = u32::from_le_bytes([a, b, c, d]);
-            let levels = groups.map(|g: u8| IQ2_XXS_GRID[usize::from(g)]);
-            put(&levels, &IQ2_VALUES, unpack_signs(packed), [eighth * odd((packed >> 28) as u16); 2], out);
+            let groups = groups.map(|g: u8| IQ2_XXS_GRID[usize::from(g)]);
+            put(&groups, negated, unpack_signs(packed), [eighth * odd((packed >> 28) as u16); 2], out);
         }
     }
 }
@@ -200,9 +180,9 @@ impl IQ2_XS {
         for ((qs, scales), out) in qs.iter().zip(self.scales).zip(out.as_chunks_mut::<32>().0) {
             let groups = qs.map(u16::from_le_bytes);
             let packed = groups.iter().rev().fold(0, |signs, group| signs << 7 | u32::from(group >> 9));
-            let levels = groups.map(|g| IQ2_XS_GRID[usize::from(g & 511)]);
+            let groups = groups.map(|g| IQ2_XS_GRID[usize::from(g & 511)]);
             let scales = nibbles(scales).map(|scale| eighth * odd(scale));
-            put(&levels, &IQ2_VALUES, unpack_signs(packed), scales, out);
+            put(&groups, negated, unpack_signs(packed), scales, out);
         }
     }
 }
@@ -215,9 +195,9 @@ impl IQ2_S {
         let subs = qs.iter().zip(signs).zip(self.qh.iter().zip(self.scales));
         for (((qs, signs), (&high, scales)), out) in subs.zip(out.as_chunks_mut::<32>().0) {
             let groups = numbers::<4>(qs, |i| u16::from(high) >> (2 * i) & 3);
-            let levels = groups.map(|g| IQ2_S_GRID[g & 1023]);
+            let groups = groups.map(|g| IQ2_S_GRID[g & 1023]);
             let scales = nibbles(scales).map(|scale| eighth * odd(scale));
-            put(&levels, &IQ2_VALUES, u32::from_le_bytes(*signs), scales, out);
+            put(&groups, negated, u32::from_le_bytes(*signs), scales, out);
         }
     }
 }
@@ -225,13 +205,13 @@ impl IQ2_S {
 impl IQ3_XXS {
     /// Values of the block.
     pub fn decode(&self, out: &mut [f32; 256]) {
-        let quarter = self.d.to_f32() * 0.25;
+        let half = self.d.to_f32() * 0.5;
         let (qs, signs) = (self.qs.as_chunks::<8>().0, self.signs.as_chunks().0);
         for ((qs, signs), out) in qs.iter().zip(signs).zip(out.as_chunks_mut::<32>().0) {
             let packed = u32::from_le_bytes(*signs);
-            let levels = qs.map(|g| IQ3_XXS_GRID[usize::from(g)]);
-            let scale = quarter * odd((packed >> 28) as u16);
-            put(&levels, &IQ3_XXS_VALUES, unpack_signs(packed), [scale; 2], out);
+            let groups = qs.map(|g| IQ3_XXS_GRID[usize::from(g)]);
+            let scale = half * odd((packed >> 28) as u16);
+            put(&groups, negated, unpack_signs(packed), [scale; 2], out);
         }
     }
 }
@@ -244,8 +224,8 @@ impl IQ3_S {
         let subs = qs.iter().zip(signs).zip(self.qh.iter().zip(self.scales.iter().flat_map(|&s| nibbles(s))));
         for (((qs, signs), (&high, scale)), out) in subs.zip(out.as_chunks_mut::<32>().0) {
             let groups = numbers::<8>(qs, |i| u16::from(high) >> i & 1);
-            let levels = groups.map(|g| IQ3_S_GRID[g & 511]);
-            put(&levels, &IQ3_S_VALUES, u32::from_le_bytes(*signs), [d * odd(scale); 2], out);
+            let groups = groups.map(|g| IQ3_S_GRID[g & 511]);
+            put(&groups, negated, u32::from_le_bytes(*signs), [d * odd(scale); 2], out);
         }
     }
 }
@@ -264,18 +244,28 @@ fn odd(scale: u16) -> f32 {
     f32::from(2 * scale + 1)
 }
 
-/// Values of 32 weights, from their levels, in groups of `N`, their signs, and the scale of each 16.
+/// Values of 32 weights, from their groups of `N`, what a sign does where it is set or not, and the scale of each 16.
 fn put<const N: usize>(
-    levels: &[[u8; N]],
-    values: &[i8; 16],
+    groups: &[[u8; N]],
+    sign: impl Fn(u8, bool) -> i8,
     signs: u32,
     scales: [f32; 2],
     out: &mut [f32; 32],
 ) {
-    for (i, (x, &level)) in out.iter_mut().zip(levels.as_flattened()).enumerate() {
-        let index = level & 7 | ((signs >> i & 1) as u8) << 3;
-        *x = scales[i / 16] * f32::from(values[usize::from(index)]);
+    for (i, (x, &value)) in out.iter_mut().zip(groups.as_flattened()).enumerate() {
+        *x = scales[i / 16] * f32::from(sign(value, signs >> i & 1 == 1));
     }
+}
+
+/// The sign of a weight.
+fn negated(magnitude: u8, is_negative: bool) -> i8 {
+    let value = magnitude.cast_signed();
+    if is_negative { -value } else { value }
+}
+
+/// The sign of IQ1's eighth.
+fn shifted(value: u8, is_taken: bool) -> i8 {
+    value.cast_signed() - 8 + if is_taken { -1 } else { 1 }
 }
 
 #[cfg(test)]

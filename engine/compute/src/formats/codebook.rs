@@ -1,18 +1,16 @@
 //! Formats of 256 weights to a superblock that choose groups of weights from a fixed grid.
 //!
-//! A weight's level, from the grid, and its sign are looked up together: 16 small integers, where it helps with an
-//! offset that makes them positive. Powers of two that these take from the values are put into the scale, which stays
-//! exact.
+//! Groups are looked up row by row, and signs are put on the weights of all rows at once; then, where it helps, an offset that
+//! makes them positive. Powers of two that the grids leave out of the values are put into the scale, which stays exact.
 
 use siskin_quant::TensorType;
 use siskin_quant::codebooks::{
-    IQ1_GRID, IQ1_VALUES, IQ2_S_GRID, IQ2_VALUES, IQ2_XS_GRID, IQ2_XXS_GRID, IQ3_S_GRID, IQ3_S_VALUES,
-    IQ3_XXS_GRID, IQ3_XXS_VALUES, unpack_signs,
+    IQ1_GRID, IQ2_S_GRID, IQ2_XS_GRID, IQ2_XXS_GRID, IQ3_S_GRID, IQ3_XXS_GRID, unpack_signs,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::layout::Field;
-use super::{Bytes, Halves, Piece, Quads, Quantized, Scales, piece, pieces, shifted};
+use super::{Bytes, Halves, Piece, Quads, Quantized, Scales, piece, pieces};
 use crate::lanes::{ByteLanes, Range, unroll};
 
 /// The scales of a superblock whose grains have a small odd number for each.
@@ -69,45 +67,52 @@ const fn groups_and_signs<const N: usize>(first: &[Piece], groups: Piece, signs:
     pieces
 }
 
-/// Levels of 32 weights of each row.
-type Levels = [Quads; 8];
-
-/// The `i`-th group of each row: the grid's of that number.
+/// The `i`-th eight weights of each row: the grid's group of that number.
 #[inline(always)]
-fn eights<const GROUPS: usize>(grid: &[[u8; 8]; GROUPS], number: impl Fn(usize, usize) -> u16) -> Levels {
-    let mut levels = [[0; 64]; 8];
-    for row in 0..16 {
-        for i in 0..4 {
-            let (low, high) = grid[usize::from(number(row, i)) % GROUPS].split_at(4);
-            levels[2 * i][4 * row..4 * row + 4].copy_from_slice(low);
-            levels[2 * i + 1][4 * row..4 * row + 4].copy_from_slice(high);
-        }
-    }
-    levels
-}
-
-/// The `i`-th group of each row: the grid's of that number.
-#[inline(always)]
-fn fours<const GROUPS: usize>(grid: &[[u8; 4]; GROUPS], number: impl Fn(usize, usize) -> u16) -> Levels {
-    let mut levels = [[0; 64]; 8];
-    for (i, line) in levels.iter_mut().enumerate() {
-        for (row, to) in line.as_chunks_mut().0.iter_mut().enumerate() {
+fn eights<L: ByteLanes, const GROUPS: usize>(
+    l: L,
+    grid: &[[u8; 8]; GROUPS],
+    number: impl Fn(usize, usize) -> u16,
+) -> [L::B; 8] {
+    let mut out = [l.splat_byte(0); 8];
+    unroll!(i < 4 => {
+        let mut rows = [[0; 8]; 16];
+        for (row, to) in rows.iter_mut().enumerate() {
             *to = grid[usize::from(number(row, i)) % GROUPS];
         }
-    }
-    levels
-}
-
-/// What the levels and signs stand for.
-#[inline(always)]
-fn signed<L: ByteLanes>(l: L, levels: &Levels, signs: &Quads, values: &[i8; 16]) -> [L::B; 8] {
-    let signs = l.load_bytes(signs);
-    let mut out = [signs; 8];
-    unroll!(g < 8 => {
-        let index = l.or(l.load_bytes(&levels[g]), l.spread_bits(signs, g, 8));
-        out[g] = l.lookup(values, index);
+        [out[2 * i], out[2 * i + 1]] = l.halves(&rows);
     });
     out
+}
+
+/// The `i`-th four weights of each row: the grid's group of that number.
+#[inline(always)]
+fn fours<L: ByteLanes, const GROUPS: usize>(
+    l: L,
+    grid: &[[u8; 4]; GROUPS],
+    number: impl Fn(usize, usize) -> u16,
+) -> [L::B; 8] {
+    let mut out = [l.splat_byte(0); 8];
+    unroll!(i < 8 => {
+        out[i] = l.look_up(grid, |row| usize::from(number(row, i)));
+    });
+    out
+}
+
+/// Puts signs on the weights.
+#[inline(always)]
+fn signed<L: ByteLanes>(l: L, mut weights: [L::B; 8], signs: &Quads) -> [L::B; 8] {
+    let signs = l.load_bytes(signs);
+    unroll!(g < 8 => { weights[g] = l.negate(weights[g], signs, g); });
+    weights
+}
+
+/// Adds the same to all weights.
+#[inline(always)]
+fn increased<L: ByteLanes>(l: L, mut weights: [L::B; 8], by: u8) -> [L::B; 8] {
+    let by = l.splat_byte(by);
+    unroll!(g < 8 => { weights[g] = l.add_bytes(weights[g], by); });
+    weights
 }
 
 /// Signs that are packed in the low 28 bits of each row's `quad`.
@@ -164,8 +169,11 @@ impl Quantized for IQ1_S {
     fn weights<L: ByteLanes>(l: L, block: &IQ1_SBlock, sub: usize) -> [L::B; 8] {
         let (low, high) = (&block.groups[sub], &block.high[sub]);
         let number = |row, i| u16::from(low[4 * row + i]) | (u16_at(high, row) >> (3 * i) & 7) << 8;
-        let signs = each_row(|row| if u16_at(high, row) >> 15 == 0 { 0 } else { u32::MAX });
-        signed(l, &eights(&IQ1_GRID, number), &signs, &const { shifted(IQ1_VALUES, 1, Self::OFFSET) })
+        // An eighth more, or less where the sign is set.
+        let shifts = each_row(|row| if u16_at(high, row) >> 15 == 0 { 0x0202_0202 } else { 0 });
+        let (mut weights, shifts) = (eights(l, &IQ1_GRID, number), l.load_bytes(&shifts));
+        unroll!(g < 8 => { weights[g] = l.add_bytes(weights[g], shifts); });
+        weights
     }
 }
 
@@ -204,12 +212,15 @@ impl Quantized for IQ1_M {
     fn weights<L: ByteLanes>(l: L, block: &IQ1_MBlock, sub: usize) -> [L::B; 8] {
         let (low, high) = (&block.groups[sub], &block.high[sub]);
         let number = |row, i| u16::from(low[4 * row + i]) | (u16_at(high, row) >> (4 * i) & 7) << 8;
-        let signs = each_row(|row| {
-            let bits = u32::from(u16_at(high, row));
-            let spread = bits >> 3 & 1 | bits << 1 & 0x100 | bits << 5 & 0x1_0000 | bits << 9 & 0x100_0000;
-            spread * 0xff
+        let mut weights = eights(l, &IQ1_GRID, number);
+        unroll!(i < 4 => {
+            // An eighth more, or less where the group's sign is set.
+            let shifts = each_row(|row| if u16_at(high, row) >> (4 * i + 3) & 1 == 0 { 0x0202_0202 } else { 0 });
+            let shifts = l.load_bytes(&shifts);
+            weights[2 * i] = l.add_bytes(weights[2 * i], shifts);
+            weights[2 * i + 1] = l.add_bytes(weights[2 * i + 1], shifts);
         });
-        signed(l, &eights(&IQ1_GRID, number), &signs, &const { shifted(IQ1_VALUES, 1, Self::OFFSET) })
+        weights
     }
 }
 
@@ -249,8 +260,8 @@ impl Quantized for IQ2_XXS {
     #[inline(always)]
     fn weights<L: ByteLanes>(l: L, block: &IQ2_XXSBlock, sub: usize) -> [L::B; 8] {
         let sub = &block.subs[sub];
-        let levels = eights(&IQ2_XXS_GRID, |row, i| u16::from(sub.groups[4 * row + i]));
-        signed(l, &levels, &packed_signs(|row| u32_at(&sub.signs, row)), &IQ2_VALUES)
+        let weights = eights(l, &IQ2_XXS_GRID, |row, i| u16::from(sub.groups[4 * row + i]));
+        signed(l, weights, &packed_signs(|row| u32_at(&sub.signs, row)))
     }
 }
 
@@ -281,7 +292,7 @@ impl Quantized for IQ2_XS {
     #[inline(always)]
     fn weights<L: ByteLanes>(l: L, block: &IQ2_XSBlock, sub: usize) -> [L::B; 8] {
         let groups = &block.groups[sub];
-        let levels = eights(&IQ2_XS_GRID, |row, i| (u32_at(&groups[i / 2], row) >> (i % 2 * 16)) as u16);
+        let number = |row, i| (u32_at(&groups[i / 2], row) >> (i % 2 * 16)) as u16;
         let signs = packed_signs(|row| {
             let [low, high] = groups.each_ref().map(|pair| {
                 let pair = u32_at(pair, row);
@@ -289,7 +300,7 @@ impl Quantized for IQ2_XS {
             });
             low | high << 14
         });
-        signed(l, &levels, &signs, &IQ2_VALUES)
+        signed(l, eights(l, &IQ2_XS_GRID, number), &signs)
     }
 }
 
@@ -326,11 +337,11 @@ impl Quantized for IQ2_S {
     fn weights<L: ByteLanes>(l: L, block: &IQ2_SBlock, sub: usize) -> [L::B; 8] {
         let (sub, high) = (&block.subs[sub], &block.high[sub]);
         let number = |row, i| u16::from(sub.groups[4 * row + i]) | u16::from(high[row] >> (2 * i) & 3) << 8;
-        signed(l, &eights(&IQ2_S_GRID, number), &sub.signs, &IQ2_VALUES)
+        signed(l, eights(l, &IQ2_S_GRID, number), &sub.signs)
     }
 }
 
-/// `w = d * (2 * scale + 1) / 4 * v`: eight grains, groups of four. The scale is on top of the signs.
+/// `w = d * (2 * scale + 1) / 2 * v`: eight grains, groups of four. The scale is on top of the signs.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct IQ3_XXSBlock {
@@ -361,15 +372,14 @@ impl Quantized for IQ3_XXS {
 
     #[inline(always)]
     fn scales<L: ByteLanes>(l: L, block: &IQ3_XXSBlock) -> Odd<L::F, 8> {
-        // Twice a quarter, as the values are halved.
         odd(l, &block.d, 0.5, |grain, row| block.subs[grain].signs[4 * row + 3] >> 4)
     }
     #[inline(always)]
     fn weights<L: ByteLanes>(l: L, block: &IQ3_XXSBlock, sub: usize) -> [L::B; 8] {
         let sub = &block.subs[sub];
-        let levels = fours(&IQ3_XXS_GRID, |row, i| u16::from(sub.groups[i / 4][4 * row + i % 4]));
-        let signs = packed_signs(|row| u32_at(&sub.signs, row));
-        signed(l, &levels, &signs, &const { shifted(IQ3_XXS_VALUES, 2, Self::OFFSET) })
+        let weights = fours(l, &IQ3_XXS_GRID, |row, i| u16::from(sub.groups[i / 4][4 * row + i % 4]));
+        let weights = signed(l, weights, &packed_signs(|row| u32_at(&sub.signs, row)));
+        increased(l, weights, Self::OFFSET)
     }
 }
 
@@ -408,7 +418,6 @@ impl Quantized for IQ3_S {
         let number = |row: usize, i: usize| {
             u16::from(sub.groups[i / 4][4 * row + i % 4]) | u16::from(high[row] >> i & 1) << 8
         };
-        let levels = fours(&IQ3_S_GRID, number);
-        signed(l, &levels, &sub.signs, &const { shifted(IQ3_S_VALUES, 1, Self::OFFSET) })
+        increased(l, signed(l, fours(l, &IQ3_S_GRID, number), &sub.signs), Self::OFFSET)
     }
 }

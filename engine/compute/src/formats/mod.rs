@@ -24,7 +24,7 @@ pub(crate) use small::*;
 pub(crate) use superblocks::*;
 pub(crate) use ternary::*;
 
-use crate::lanes::{ByteLanes, Lanes, Range, unroll};
+use crate::lanes::{Ahead, ByteLanes, Lanes, Range, unroll};
 use crate::q8::Q8Block;
 
 /// Works out an expression in which `$float` or `$quantized` stands for the format of a type, or another one where there
@@ -118,9 +118,15 @@ pub(crate) trait Quantized: 'static {
     fn weights<L: ByteLanes>(l: L, block: &Self::Block, sub: usize) -> [L::B; 8];
 
     /// A panel's product with one token, where the format has a way of its own that does for any lanes like these. What a
-    /// single tier does in a way of its own is [`Tier::panel_sum`](crate::lanes::Tier::panel_sum).
+    /// single tier does in a way of its own is [`Tier::panel_sum`](crate::lanes::Tier::panel_sum). `ahead` are the blocks to ask
+    /// memory for meanwhile.
     #[inline(always)]
-    fn sum<L: ByteLanes>(_: L, _blocks: &[Self::Block], _x: &[Q8Block]) -> Option<L::F> {
+    fn sum<L: ByteLanes>(
+        _: L,
+        _blocks: &[Self::Block],
+        _x: &[Q8Block],
+        _ahead: &mut Ahead<'_, Self::Block>,
+    ) -> Option<L::F> {
         None
     }
 }

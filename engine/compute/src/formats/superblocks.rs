@@ -9,7 +9,7 @@ use super::{
     Bytes, Halves, Piece, Quads, Quantized, Scales, WithHigh, add_high_bit, bit_pairs, high, look_up, low,
     nibbles, piece, pieces, split_nibbles,
 };
-use crate::lanes::{ByteLanes, Range, unroll};
+use crate::lanes::{Ahead, ByteLanes, Range, unroll};
 use crate::q8::Q8Block;
 
 /// The scales and minimums of a superblock whose grains have 4 to 8 bits for each.
@@ -220,21 +220,28 @@ impl Quantized for Q6_K {
 
     /// Where registers hold the sums of a half's four runs, what two runs share is loaded once.
     #[inline(always)]
-    fn sum<L: ByteLanes>(l: L, blocks: &[Q6_KBlock], x: &[Q8Block]) -> Option<L::F> {
+    fn sum<L: ByteLanes>(
+        l: L,
+        blocks: &[Q6_KBlock],
+        x: &[Q8Block],
+        ahead: &mut Ahead<'_, Q6_KBlock>,
+    ) -> Option<L::F> {
         if !L::EIGHT {
             return None;
         }
         let mut acc = l.splat(0.0);
         for (block, x) in blocks.iter().zip(x.as_chunks::<8>().0) {
             let d = l.load_f16(&block.d);
+            let next = ahead.next();
             let halves = block.halves.iter().zip(block.scales.as_chunks::<8>().0).zip(x.as_chunks::<4>().0);
-            for ((half, scales), x) in halves {
+            for (at, ((half, scales), x)) in halves.enumerate() {
                 let (low, second, high) = (low(&half.first), half.second.each_ref(), high(&half.first));
                 let mut sums = [acc; 4];
                 unroll!(pair < 2 => {
                     let nibbles = if pair == 0 { low } else { second };
                     let (nibbles, high) = (nibbles.as_chunks().0, high.as_chunks().0);
                     unroll!(grain < 2 => {
+                        next.ask(l, 4 * at + 2 * pair + grain, 8);
                         let weights = six_bits_of_two_runs(l, &nibbles[grain], &high[grain], pair);
                         unroll!(k < 2 => {
                             let run = pair + 2 * k;

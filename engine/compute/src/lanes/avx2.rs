@@ -49,6 +49,7 @@ impl<D: Products> Lanes for Wide<D> {
     type I = [__m256i; 2];
 
     const TILE: usize = 4;
+    const AHEAD: usize = 4096;
 
     #[inline(always)]
     fn prefetch(self, line: &[u8; 64]) {
@@ -227,6 +228,32 @@ impl<D: Products> Lanes for Wide<D> {
     }
 }
 
+impl<D: Products> Wide<D> {
+    /// All bits of each byte where [`ByteLanes::spread_bits`] finds one set.
+    #[inline(always)]
+    fn are_set(self, a: [__m256i; 2], group: usize) -> [__m256i; 2] {
+        // The byte of each row that holds the group's bits, four times; shuffles work within 128-bit halves.
+        // SAFETY: `self` proves AVX2.
+        let rows = unsafe {
+            _mm256_setr_epi32(
+                0,
+                0x0404_0404,
+                0x0808_0808,
+                0x0c0c_0c0c,
+                0,
+                0x0404_0404,
+                0x0808_0808,
+                0x0c0c_0c0c,
+            )
+        };
+        let from = self.add_i32([rows; 2], self.splat_i32((group / 2) as i32 * 0x0101_0101));
+        let bit = self.splat_i32(0x0804_0201_i32.wrapping_shl(4 * (group as u32 % 2)));
+        let spread = both!(_mm256_shuffle_epi8(a, from));
+        let spread = self.and(spread, bit);
+        both!(_mm256_cmpeq_epi8(spread, bit))
+    }
+}
+
 impl<D: Products> ByteLanes for Wide<D> {
     type B = [__m256i; 2];
 
@@ -285,26 +312,31 @@ impl<D: Products> ByteLanes for Wide<D> {
     }
     #[inline(always)]
     fn spread_bits(self, a: [__m256i; 2], group: usize, set: u8) -> [__m256i; 2] {
-        // The byte of each row that holds the group's bits, four times; shuffles work within 128-bit halves.
-        // SAFETY: `self` proves AVX2.
-        let rows = unsafe {
-            _mm256_setr_epi32(
-                0,
-                0x0404_0404,
-                0x0808_0808,
-                0x0c0c_0c0c,
-                0,
-                0x0404_0404,
-                0x0808_0808,
-                0x0c0c_0c0c,
-            )
-        };
-        let from = self.add_i32([rows; 2], self.splat_i32((group / 2) as i32 * 0x0101_0101));
-        let bit = self.splat_i32(0x0804_0201_i32.wrapping_shl(4 * (group as u32 % 2)));
-        let spread = both!(_mm256_shuffle_epi8(a, from));
-        let spread = self.and(spread, bit);
-        let is_set = both!(_mm256_cmpeq_epi8(spread, bit));
-        self.and(is_set, self.splat_byte(set))
+        self.and(self.are_set(a, group), self.splat_byte(set))
+    }
+    #[inline(always)]
+    fn negate(self, a: [__m256i; 2], bits: [__m256i; 2], group: usize) -> [__m256i; 2] {
+        let is_set = self.are_set(bits, group);
+        let flipped = both!(_mm256_xor_si256(a, is_set));
+        both!(_mm256_sub_epi8(flipped, is_set))
+    }
+    #[inline(always)]
+    fn halves(self, eights: &[[u8; 8]; 16]) -> [[__m256i; 2]; 2] {
+        let rows = eights.as_ptr();
+        let mut halves = [self.splat_byte(0); 2];
+        // SAFETY: `self` proves AVX2; each read covers four of the rows.
+        unsafe {
+            unroll!(i < 2 => {
+                let a = _mm256_loadu_ps(rows.add(8 * i).cast());
+                let b = _mm256_loadu_ps(rows.add(8 * i + 4).cast());
+                // Within 128 bits: rows 0, 1, 4, 5 and 2, 3, 6, 7.
+                let first = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
+                let last = _mm256_castps_si256(_mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+                halves[0][i] = _mm256_permute4x64_epi64::<0b11_01_10_00>(first);
+                halves[1][i] = _mm256_permute4x64_epi64::<0b11_01_10_00>(last);
+            });
+        }
+        halves
     }
     #[inline(always)]
     fn lookup(self, table: &[i8; 16], index: [__m256i; 2]) -> [__m256i; 2] {

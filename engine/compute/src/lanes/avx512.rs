@@ -49,6 +49,7 @@ impl Lanes for Avx512 {
     type I = __m512i;
 
     const TILE: usize = 8;
+    const AHEAD: usize = 4096;
 
     #[inline(always)]
     fn prefetch(self, line: &[u8; 64]) {
@@ -204,6 +205,22 @@ impl Lanes for Avx512 {
     }
 }
 
+impl Avx512 {
+    /// Which bits [`ByteLanes::spread_bits`] finds set.
+    #[inline(always)]
+    fn are_set(self, a: __m512i, group: usize) -> __mmask64 {
+        // The byte of each row that holds the group's bits, four times; shuffles work within 128 bits, four rows.
+        let first = group as i32 / 2 * 0x0101_0101;
+        let bit = 0x0804_0201_i32.wrapping_shl(4 * (group as u32 % 2));
+        // SAFETY: see above.
+        unsafe {
+            let rows = _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0);
+            let spread = _mm512_shuffle_epi8(a, _mm512_add_epi32(rows, _mm512_set1_epi32(first)));
+            _mm512_test_epi8_mask(spread, _mm512_set1_epi32(bit))
+        }
+    }
+}
+
 // SAFETY, for every block below: as above.
 impl ByteLanes for Avx512 {
     type B = __m512i;
@@ -261,15 +278,38 @@ impl ByteLanes for Avx512 {
     }
     #[inline(always)]
     fn spread_bits(self, a: __m512i, group: usize, set: u8) -> __m512i {
-        // The byte of each row that holds the group's bits, four times; shuffles work within 128 bits, four rows.
-        let first = group as i32 / 2 * 0x0101_0101;
-        let bit = 0x0804_0201_i32.wrapping_shl(4 * (group as u32 % 2));
+        // SAFETY: see above.
+        unsafe { _mm512_maskz_mov_epi8(self.are_set(a, group), self.splat_byte(set)) }
+    }
+    #[inline(always)]
+    fn negate(self, a: __m512i, bits: __m512i, group: usize) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_mask_sub_epi8(a, self.are_set(bits, group), _mm512_setzero_si512(), a) }
+    }
+    #[inline(always)]
+    fn look_up<const GROUPS: usize>(
+        self,
+        table: &[[u8; 4]; GROUPS],
+        number: impl Fn(usize) -> usize,
+    ) -> __m512i {
+        let mut numbers = [0u32; 16];
+        for (row, to) in numbers.iter_mut().enumerate() {
+            *to = (number(row) % GROUPS) as u32;
+        }
+        // SAFETY: see above; the numbers are below the table's length.
+        unsafe {
+            _mm512_i32gather_epi32::<4>(_mm512_loadu_si512(numbers.as_ptr().cast()), table.as_ptr().cast())
+        }
+    }
+    #[inline(always)]
+    fn halves(self, eights: &[[u8; 8]; 16]) -> [__m512i; 2] {
+        let rows = eights.as_ptr();
         // SAFETY: see above.
         unsafe {
-            let rows = _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0);
-            let spread = _mm512_shuffle_epi8(a, _mm512_add_epi32(rows, _mm512_set1_epi32(first)));
-            let is_set = _mm512_test_epi8_mask(spread, _mm512_set1_epi32(bit));
-            _mm512_maskz_mov_epi8(is_set, self.splat_byte(set))
+            let (a, b) = (_mm512_loadu_si512(rows.cast()), _mm512_loadu_si512(rows.add(8).cast()));
+            let first = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let last = _mm512_add_epi32(first, _mm512_set1_epi32(1));
+            [_mm512_permutex2var_epi32(a, first, b), _mm512_permutex2var_epi32(a, last, b)]
         }
     }
     #[inline(always)]

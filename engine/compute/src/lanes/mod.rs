@@ -7,6 +7,7 @@
 //! [`Lanes`] are numbers, [`ByteLanes`] what quantized weights are unpacked and multiplied with. A [`Tier`] is an
 //! instruction set with a name, and what it computes in a way of its own.
 
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +21,7 @@ mod ssse3;
 mod tests;
 mod tier;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use scalar::Scalar;
 pub(crate) use tier::{AnyTier, Op, Tier};
 
@@ -91,6 +93,10 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     const FOUR: bool = Self::TILE >= 4;
     const EIGHT: bool = Self::TILE >= 8;
     const SIXTEEN: bool = Self::TILE >= 16;
+
+    /// Bytes from weights that are at work to those that memory is asked for meanwhile; 0 where the CPU reads ahead well enough by
+    /// itself.
+    const AHEAD: usize = 0;
 
     /// Asks for memory that will be read soon.
     #[inline(always)]
@@ -182,6 +188,33 @@ pub(crate) trait ByteLanes: Lanes {
     /// Takes each row's four bytes as a little-endian u32 and gives its bits `4 * group` to `4 * group + 3` as four
     /// bytes of 0 or `set`.
     fn spread_bits(self, a: Self::B, group: usize, set: u8) -> Self::B;
+    /// `a`, negated in each row where its bit is set: bits `4 * group` to `4 * group + 3` of the row's four `bits` bytes, as
+    /// [`ByteLanes::spread_bits`] takes them.
+    fn negate(self, a: Self::B, bits: Self::B, group: usize) -> Self::B;
+    /// Each row's entry of a table of four bytes; its numbers are below `GROUPS`.
+    #[inline(always)]
+    fn look_up<const GROUPS: usize>(
+        self,
+        table: &[[u8; 4]; GROUPS],
+        number: impl Fn(usize) -> usize,
+    ) -> Self::B {
+        let mut line = [0; 64];
+        for (row, to) in line.as_chunks_mut().0.iter_mut().enumerate() {
+            *to = table[number(row) % GROUPS];
+        }
+        self.load_bytes(&line)
+    }
+    /// Eight bytes of each row: the first four and the last four.
+    #[inline(always)]
+    fn halves(self, eights: &[[u8; 8]; 16]) -> [Self::B; 2] {
+        let mut halves = [[0; 64]; 2];
+        for (row, eight) in eights.iter().enumerate() {
+            for (half, four) in halves.iter_mut().zip(eight.as_chunks::<4>().0) {
+                half[4 * row..4 * row + 4].copy_from_slice(four);
+            }
+        }
+        [self.load_bytes(&halves[0]), self.load_bytes(&halves[1])]
+    }
     /// `table[index]` for each byte; indices are 0 to 15.
     fn lookup(self, table: &[i8; 16], index: Self::B) -> Self::B;
     /// `a * byte` in each lane. `a` are half-precision numbers, widened.

@@ -177,6 +177,13 @@ impl ByteLanes for Scalar {
             if a[i / 4 * 4 + bit / 8] >> (bit % 8) & 1 == 1 { set } else { 0 }
         })
     }
+    fn negate(self, a: [u8; 64], bits: [u8; 64], group: usize) -> [u8; 64] {
+        zip_bytes(
+            a,
+            self.spread_bits(bits, group, 1),
+            |a, is_set| if is_set == 1 { a.wrapping_neg() } else { a },
+        )
+    }
     #[inline(never)]
     fn lookup(self, table: &[i8; 16], index: [u8; 64]) -> [u8; 64] {
         index.map(|i| table[usize::from(i & 15)].cast_unsigned())

@@ -305,6 +305,21 @@ fn fma_one_by_one(a: &[__m128; 4], b: &[__m128; 4], c: &[__m128; 4]) -> [__m128;
     Ssse3(()).load(&std::array::from_fn(|i| f32::mul_add(a[i], b[i], c[i])))
 }
 
+impl Ssse3 {
+    /// All bits of each byte where [`ByteLanes::spread_bits`] finds one set.
+    #[inline(always)]
+    fn are_set(self, a: [__m128i; 4], group: usize) -> [__m128i; 4] {
+        // The byte of each row that holds the group's bits, four times.
+        // SAFETY: every x86-64 has SSE2.
+        let rows = unsafe { _mm_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c) };
+        let from = self.add_i32([rows; 4], self.splat_i32((group / 2) as i32 * 0x0101_0101));
+        let bit = self.splat_i32(0x0804_0201_i32.wrapping_shl(4 * (group as u32 % 2)));
+        let spread = each!(_mm_shuffle_epi8(a, from));
+        let spread = self.and(spread, bit);
+        each!(_mm_cmpeq_epi8(spread, bit))
+    }
+}
+
 impl ByteLanes for Ssse3 {
     type B = [__m128i; 4];
 
@@ -366,15 +381,28 @@ impl ByteLanes for Ssse3 {
     }
     #[inline(always)]
     fn spread_bits(self, a: [__m128i; 4], group: usize, set: u8) -> [__m128i; 4] {
-        // The byte of each row that holds the group's bits, four times.
-        // SAFETY: every x86-64 has SSE2.
-        let rows = unsafe { _mm_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c) };
-        let from = self.add_i32([rows; 4], self.splat_i32((group / 2) as i32 * 0x0101_0101));
-        let bit = self.splat_i32(0x0804_0201_i32.wrapping_shl(4 * (group as u32 % 2)));
-        let spread = each!(_mm_shuffle_epi8(a, from));
-        let spread = self.and(spread, bit);
-        let is_set = each!(_mm_cmpeq_epi8(spread, bit));
-        self.and(is_set, self.splat_byte(set))
+        self.and(self.are_set(a, group), self.splat_byte(set))
+    }
+    #[inline(always)]
+    fn negate(self, a: [__m128i; 4], bits: [__m128i; 4], group: usize) -> [__m128i; 4] {
+        let is_set = self.are_set(bits, group);
+        let flipped = each!(_mm_xor_si128(a, is_set));
+        each!(_mm_sub_epi8(flipped, is_set))
+    }
+    #[inline(always)]
+    fn halves(self, eights: &[[u8; 8]; 16]) -> [[__m128i; 4]; 2] {
+        let rows = eights.as_ptr();
+        let mut halves = [self.splat_byte(0); 2];
+        // SAFETY: every x86-64 has SSE2; each read covers two of the rows.
+        unsafe {
+            unroll!(i < 4 => {
+                let a = _mm_loadu_ps(rows.add(4 * i).cast());
+                let b = _mm_loadu_ps(rows.add(4 * i + 2).cast());
+                halves[0][i] = _mm_castps_si128(_mm_shuffle_ps::<0b10_00_10_00>(a, b));
+                halves[1][i] = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(a, b));
+            });
+        }
+        halves
     }
     #[inline(always)]
     fn lookup(self, table: &[i8; 16], index: [__m128i; 4]) -> [__m128i; 4] {

@@ -3,23 +3,25 @@ use zerocopy::IntoBytes;
 use super::{At, Line, Product, ready, start};
 use crate::arena::Tile;
 use crate::formats::{Quantized, Scales};
-use crate::lanes::{Range, Tier, Weights, unroll};
+use crate::lanes::{Ahead, Range, Tier, Weights, unroll};
 use crate::q8::{Q8Block, TILE};
 
 /// Multiplies with one token's activations.
 #[inline(always)]
 pub(super) fn gemv<L: Tier, Q: Quantized>(l: L, product: &Product<'_>, out: &mut Tile<'_>) {
     let per_panel = (product.k / Q::LEN).max(1);
-    for (panel, blocks) in Q::blocks(product.panels).chunks_exact(per_panel).enumerate() {
+    let all = Q::blocks(product.panels);
+    for (panel, blocks) in all.chunks_exact(per_panel).enumerate() {
         let mut at = At { out: &mut *out, output: product.output, panel, token: 0 };
         let x = product.x.q;
+        let mut ahead = Ahead::of(l, all, panel * per_panel);
         // No closures: they would not be compiled for the tier's instructions.
         let own = match l.panel_sum(Q::TYPE, blocks.as_bytes(), x) {
-            None => Q::sum(l, blocks, x),
+            None => Q::sum(l, blocks, x, &mut ahead),
             own => own,
         };
         let sums = match own {
-            None => sum::<L, Q>(l, blocks, x),
+            None => sum::<L, Q>(l, blocks, x, ahead),
             Some(sums) => sums,
         };
         at.put::<L, 1>(l, [sums]);
@@ -34,15 +36,18 @@ pub(super) const MOST: usize = TILE;
 pub(super) fn few<L: Tier, Q: Quantized>(l: L, product: &Product<'_>, out: &mut Tile<'_>) {
     let per_panel = (product.k / Q::LEN).max(1);
     let (x, width) = (product.x.q, product.x.tokens);
-    for (panel, blocks) in Q::blocks(product.panels).chunks_exact(per_panel).enumerate() {
+    let all = Q::blocks(product.panels);
+    for (panel, blocks) in all.chunks_exact(per_panel).enumerate() {
         let mut first = 0;
         while first < width {
             let mut at = At { out: &mut *out, output: product.output, panel, token: first };
+            // The panel comes from memory for the first of them.
+            let ahead = if first == 0 { Ahead::of(l, all, panel * per_panel) } else { Ahead::of(l, &[], 0) };
             first += match width - first {
-                4.. if L::FEW >= 4 => at.put::<L, 4>(l, sums::<L, Q, 4>(l, blocks, x, width, first)),
-                2.. => at.put::<L, 2>(l, sums::<L, Q, 2>(l, blocks, x, width, first)),
+                4.. if L::FEW >= 4 => at.put::<L, 4>(l, sums::<L, Q, 4>(l, blocks, x, width, first, ahead)),
+                2.. => at.put::<L, 2>(l, sums::<L, Q, 2>(l, blocks, x, width, first, ahead)),
                 // With the one before it again, rather than by code of its own.
-                _ => at.put::<L, 1>(l, [sums::<L, Q, 2>(l, blocks, x, width, first - 1)[1]]),
+                _ => at.put::<L, 1>(l, [sums::<L, Q, 2>(l, blocks, x, width, first - 1, ahead)[1]]),
             };
         }
     }
@@ -56,14 +61,17 @@ fn sums<L: Tier, Q: Quantized, const T: usize>(
     x: &[Q8Block],
     width: usize,
     first: usize,
+    mut ahead: Ahead<'_, Q::Block>,
 ) -> [L::F; T] {
     let add = if Q::RANGE == Range::S8 { L::S8_BIAS } else { 0 };
     let mut acc = [l.splat(0.0); T];
     for (block, x) in blocks.iter().zip(x.chunks_exact(width * (Q::LEN / 32))) {
         let scales = Q::scales(l, block);
+        let next = ahead.next();
         // Not unrolled: what that saves is little beside the products of several tokens, and it would be much code.
         for (sub, x) in x.chunks_exact(width).enumerate() {
             let Some(x) = x.get(first..).and_then(|x| x.first_chunk::<T>()) else { break };
+            next.ask(l, sub, Q::LEN / 32);
             let weights = ready(l, Q::weights(l, block, sub), add);
             unroll!(t < T => {
                 let held = |first| Held { weights: &weights, first };
@@ -76,20 +84,33 @@ fn sums<L: Tier, Q: Quantized, const T: usize>(
 
 /// One panel times the activations: 16 sums.
 #[inline(always)]
-fn sum<L: Tier, Q: Quantized>(l: L, blocks: &[Q::Block], x: &[Q8Block]) -> L::F {
+fn sum<L: Tier, Q: Quantized>(
+    l: L,
+    blocks: &[Q::Block],
+    x: &[Q8Block],
+    mut ahead: Ahead<'_, Q::Block>,
+) -> L::F {
     let mut acc = l.splat(0.0);
     for (block, x) in blocks.iter().zip(x.chunks_exact(Q::LEN / 32)) {
         let scales = Q::scales(l, block);
+        let next = ahead.next();
         if !L::UNROLL {
             for (sub, x) in x.iter().enumerate() {
                 acc = add_sub::<L, Q>(l, block, &scales, sub, x, acc);
             }
         } else if let Some(x) = x.first_chunk::<8>() {
             // Unrolled, shifts by what the place in the superblock asks for are constants.
-            unroll!(sub < 8 => { acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc); });
+            unroll!(sub < 8 => {
+                next.ask(l, sub, 8);
+                acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc);
+            });
         } else if let Some(x) = x.first_chunk::<4>() {
-            unroll!(sub < 4 => { acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc); });
+            unroll!(sub < 4 => {
+                next.ask(l, sub, 4);
+                acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc);
+            });
         } else if let [x] = x {
+            next.ask(l, 0, 1);
             acc = add_sub::<L, Q>(l, block, &scales, 0, x, acc);
         }
     }

@@ -10,7 +10,7 @@ pub(crate) use mla::NeonMla;
 pub(crate) use sdot::NeonDotprod;
 pub(crate) use smmla::NeonI8mm;
 
-use super::{ByteLanes, Lanes, Range, Weights};
+use super::{ByteLanes, Lanes, Range, Weights, unroll};
 
 /// Advanced SIMD: sixteen lanes are four registers. `D` is the instruction that dot products are formed with, which is
 /// all that its tiers differ in.
@@ -282,6 +282,20 @@ impl<D: Dot> Lanes for Neon<D> {
     }
 }
 
+/// All bits of each byte where [`ByteLanes::spread_bits`] finds one set.
+#[inline(always)]
+fn are_set(a: B, group: usize) -> B {
+    // SAFETY: every 64-bit ARM has Advanced SIMD.
+    unsafe {
+        let byte = (group / 2) as u32 * 0x0101_0101;
+        let rows: [u32; 4] = [byte, byte + 0x0404_0404, byte + 0x0808_0808, byte + 0x0c0c_0c0c];
+        let from = vreinterpretq_u8_u32(vld1q_u32(rows.as_ptr()));
+        let bit = vreinterpretq_u8_u32(vdupq_n_u32(0x0804_0201 << (4 * (group % 2))));
+        let is_set = |x| vtstq_u8(vqtbl1q_u8(x, from), bit);
+        [is_set(a[0]), is_set(a[1]), is_set(a[2]), is_set(a[3])]
+    }
+}
+
 impl<D: Dot> ByteLanes for Neon<D> {
     type B = B;
 
@@ -334,16 +348,28 @@ impl<D: Dot> ByteLanes for Neon<D> {
     }
     #[inline(always)]
     fn spread_bits(self, a: Self::B, group: usize, set: u8) -> Self::B {
-        // SAFETY: `self` proves Advanced SIMD.
+        self.and(are_set(a, group), self.splat_byte(set))
+    }
+    #[inline(always)]
+    fn negate(self, a: Self::B, bits: Self::B, group: usize) -> Self::B {
+        let is_set = are_set(bits, group);
+        let flipped = each!(veorq_u8(a, is_set));
+        each!(vsubq_u8(flipped, is_set))
+    }
+    #[inline(always)]
+    fn halves(self, eights: &[[u8; 8]; 16]) -> [Self::B; 2] {
+        let rows: *const u8 = eights.as_ptr().cast();
+        let mut halves = [self.splat_byte(0); 2];
+        // SAFETY: `self` proves Advanced SIMD; each read covers two of the rows.
         unsafe {
-            let byte = (group / 2) as u32 * 0x0101_0101;
-            let rows: [u32; 4] = [byte, byte + 0x0404_0404, byte + 0x0808_0808, byte + 0x0c0c_0c0c];
-            let from = vreinterpretq_u8_u32(vld1q_u32(rows.as_ptr()));
-            let bit = vreinterpretq_u8_u32(vdupq_n_u32(0x0804_0201 << (4 * (group % 2))));
-            let set = vdupq_n_u8(set);
-            let spread = |x| vandq_u8(vtstq_u8(vqtbl1q_u8(x, from), bit), set);
-            [spread(a[0]), spread(a[1]), spread(a[2]), spread(a[3])]
+            unroll!(i < 4 => {
+                let a = vreinterpretq_u32_u8(vld1q_u8(rows.add(32 * i)));
+                let b = vreinterpretq_u32_u8(vld1q_u8(rows.add(32 * i + 16)));
+                halves[0][i] = vreinterpretq_u8_u32(vuzp1q_u32(a, b));
+                halves[1][i] = vreinterpretq_u8_u32(vuzp2q_u32(a, b));
+            });
         }
+        halves
     }
     #[inline(always)]
     fn lookup(self, table: &[i8; 16], index: Self::B) -> Self::B {
