@@ -1,6 +1,7 @@
 //! What benchmarks measure: single kernels, the memory, and the threads, without a model around them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use siskin_quant::TensorType;
 
@@ -344,20 +345,45 @@ impl ReadProbe {
         self.memory.len()
     }
 
-    /// Reads the memory once, in mebibytes that the threads share out.
-    pub fn pass(&mut self) {
-        self.team.for_each(Chunks::new(&mut self.memory, 1 << 20), |_, part| {
-            std::hint::black_box(read(part));
+    /// Bytes per second of the fastest of the passes that are made in `time`, at least three. How many places
+    /// a thread reads at the same time is tried out: what gets most of the memory differs from one to another.
+    pub fn bytes_per_second(&mut self, time: Duration) -> f64 {
+        let start = Instant::now();
+        let mut best = 0.0_f64;
+        loop {
+            for pass in [Self::pass::<1>, Self::pass::<2>, Self::pass::<4>] {
+                let begun = Instant::now();
+                pass(self);
+                best = best.max(self.bytes() as f64 / begun.elapsed().as_secs_f64().max(1e-9));
+            }
+            if start.elapsed() >= time {
+                return best;
+            }
+        }
+    }
+
+    /// Reads the memory once, in mebibytes that the threads share out, each of these in `S` places at the same time.
+    fn pass<const S: usize>(&mut self) {
+        self.team.for_each(Chunks::new(&mut self.memory, S << 20), |_, part| {
+            std::hint::black_box(read::<S>(part));
         });
     }
 }
 
-/// The sum of a buffer's bytes taken as numbers of eight bytes, in as many chains as keep the loads apart.
-fn read(bytes: &[u8]) -> u64 {
+/// The sum of a buffer's bytes taken as numbers of eight bytes, in as many chains as keep the loads apart, of its `S` parts in
+/// turns.
+fn read<const S: usize>(bytes: &[u8]) -> u64 {
     let mut sums = [0u64; 16];
-    for chunk in bytes.as_chunks::<128>().0 {
-        for (sum, eight) in sums.iter_mut().zip(chunk.as_chunks::<8>().0) {
-            *sum = sum.wrapping_add(u64::from_le_bytes(*eight));
+    let parts = bytes.chunks_exact((bytes.len() / S).max(1));
+    let mut parts = parts.map(|part| part.as_chunks::<256>().0.iter());
+    let mut parts: [_; S] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    for _ in 0..bytes.len() / S / 256 {
+        for part in &mut parts {
+            for chunk in part.next().into_iter().flat_map(|chunk| chunk.as_chunks::<128>().0) {
+                for (sum, eight) in sums.iter_mut().zip(chunk.as_chunks::<8>().0) {
+                    *sum = sum.wrapping_add(u64::from_le_bytes(*eight));
+                }
+            }
         }
     }
     sums.iter().fold(0, |sum, x| sum.wrapping_add(*x))

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 /// Measure how fast a model runs here.
 ///
 /// Loading, prefill and decode are timed several times each, after a run that does not count. Prefill and decode start
-/// from an empty context, with tokens picked by chance and no sampling, as llama-bench does it. Before each decode the
-/// memory is read with as many threads: no decode can be faster than its weights are read. Nothing of a model but its
+/// from an empty context, or from one of --depth tokens, with tokens picked by chance and no sampling, as llama-bench does it.
+/// Before each decode the memory is read with as many threads: no decode can be faster than its weights are read. Nothing of a model but its
 /// sizes decides its speed, so --shape stands for a model with random weights of its true sizes and types.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -50,6 +50,9 @@ pub(crate) struct Arguments {
     /// Tokens of a decode; 0 for none
     #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = whole::<usize>)]
     n_gen: usize,
+    /// Tokens that the context holds already where each prefill and decode begins
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
+    depth: usize,
     /// Decode with so many sequences at once, too
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     parallel: usize,
@@ -72,16 +75,18 @@ const EXAMPLES: &str = "\
 Examples:
   siskin bench
   siskin bench model.gguf -p 1024 -n 64 --threads 4
+  siskin bench model.gguf --depth 4096
   siskin bench --shape llama-3.2-1b --type q4_k_m --json
   siskin bench --shape smollm2-135m --out smollm2-q4_0.gguf";
 
 /// Measures, and prints the figures.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let subject = Subject::new(arguments)?;
-    let context = arguments.n_prompt.max(arguments.n_gen).max(1);
+    let context = arguments.n_prompt.max(arguments.n_gen).saturating_add(arguments.depth).max(1);
     let plan = Plan::default()
         .prompt(arguments.n_prompt)
         .tokens(arguments.n_gen)
+        .depth(arguments.depth)
         .parallel(arguments.parallel)
         .runs(arguments.runs)
         .session(arguments.session.options(Some(context)));

@@ -1,6 +1,6 @@
 //! `siskin bench`, on models small enough for a test: what it reports, not how fast this machine is.
 
-use crate::common::{failure, goldens, names, siskin, text};
+use crate::common::{failure, families, goldens, names, siskin, text};
 use serde_json::Value;
 
 /// Runs `siskin bench --json`, which must succeed.
@@ -58,10 +58,34 @@ fn what_is_not_wanted_is_left_out() {
 }
 
 #[test]
+fn a_context_can_hold_tokens_already() {
+    // One with convolutions, whose states begin anew behind a cut, and a window that the tokens are longer than.
+    for model in ["lfm2.gguf", "gemma3.gguf"] {
+        let more = ["--depth", "20", "-p", "3", "-n", "2", "--parallel", "2", "-t", "2"];
+        let report = bench(&[&[text(&families().join(model))], &more[..]].concat());
+        assert_eq!(report["depth"], 20);
+        for key in ["prefill_tps", "decode_tps", "parallel_tps"] {
+            assert!(report[key].as_f64().unwrap() > 0.0, "{model}: {key}: {report:#}");
+        }
+    }
+    let model = goldens().join("gqa.gguf");
+    let run = siskin(&["bench", text(&model), "--depth", "4", "-p", "2", "-n", "2", "--runs", "1"]);
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert!(
+        said.contains("prefill of 2 at 4, tokens/s") && said.contains("decode of 2 at 4, tokens/s"),
+        "{said}"
+    );
+}
+
+#[test]
 fn nonsense_is_refused_in_one_line() {
     let model = goldens().join("gqa.gguf");
     let line = failure(&siskin(&["bench", text(&model), "-p", "1000000000"]));
     assert!(line.contains("context") && line.contains("1000000000"), "{line}");
+    for depth in ["1000000000", "18446744073709551615"] {
+        let line = failure(&siskin(&["bench", text(&model), "--depth", depth]));
+        assert!(line.contains("context"), "{line}");
+    }
     for (rank, figure) in
         [("100000", "MiB, there is room for 64.0 MiB"), ("18446744073709551615", "MiB, there is room for")]
     {

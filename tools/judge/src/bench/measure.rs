@@ -14,6 +14,8 @@ pub struct Plan {
     pub prompt: usize,
     /// Tokens of a decode; none if 0. 128 unless it is said.
     pub tokens: usize,
+    /// Tokens that the context holds already where each of them begins. None unless it is said.
+    pub depth: usize,
     /// Sequences that decode as many together, too; none if 1, as it is unless it is said.
     pub parallel: usize,
     /// How often each is timed. 5 times unless it is said.
@@ -24,7 +26,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { prompt: 512, tokens: 128, parallel: 1, runs: 5, session: SessionOptions::default() }
+        Self { prompt: 512, tokens: 128, depth: 0, parallel: 1, runs: 5, session: SessionOptions::default() }
     }
 }
 
@@ -32,6 +34,7 @@ impl Plan {
     siskin::setters! {
         prompt: usize,
         tokens: usize,
+        depth: usize,
         parallel: usize,
         runs: usize,
         session: SessionOptions,
@@ -107,17 +110,32 @@ pub fn measure(
         loads.push(time);
     }
 
-    let tokens = tokens(plan.prompt.max(plan.tokens), model.vocabulary());
+    let tokens = tokens(plan.depth + plan.prompt.max(plan.tokens), model.vocabulary());
+    let (before, tokens) = tokens.split_at(plan.depth);
     let (prompt, answer) = (&tokens[..plan.prompt], &tokens[..plan.tokens]);
-    prefill(&mut session, prompt)?;
-    decode(&mut session, answer)?;
+    let prefill = |session: &mut Session| -> Result<Option<f64>> {
+        if prompt.is_empty() {
+            return Ok(None);
+        }
+        go_back(session, before)?;
+        timed(session, prompt, prompt.len())
+    };
+    let decode = |session: &mut Session| -> Result<Option<f64>> {
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        go_back(session, before)?;
+        timed(session, answer, 1)
+    };
+    prefill(&mut session)?;
+    decode(&mut session)?;
     let peak_rss = Memory::here().peak;
     let mut many = match plan.parallel {
         1 => None,
         most => Some(Many::new(&model, SequencesOptions::default().most(most).session(options.clone()))?),
     };
     if let Some(many) = &mut many {
-        many.decode(answer)?;
+        many.decode(before, answer)?;
     }
 
     let room = room.unwrap_or(u64::MAX);
@@ -130,18 +148,18 @@ pub fn measure(
     let (mut adapted, mut attached) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         peaks.extend(peak.as_mut().map(gigas_per_second));
-        prefills.extend(prefill(&mut session, prompt)?);
+        prefills.extend(prefill(&mut session)?);
         probes.extend(probe.as_mut().map(Probe::gigabytes_per_second));
-        decodes.extend(decode(&mut session, answer)?);
+        decodes.extend(decode(&mut session)?);
         if let Some(many) = &mut many {
-            together.extend(many.decode(answer)?);
+            together.extend(many.decode(before, answer)?);
         }
         if let Some(file) = adapter {
             let start = Instant::now();
             let adapter = Adapter::from_gguf(file, &model)?;
             session.attach(&adapter, 1.0)?;
             attached.push(start.elapsed().as_secs_f64() * 1e3);
-            adapted.extend(decode(&mut session, answer)?);
+            adapted.extend(decode(&mut session)?);
             session.detach(&adapter);
         }
     }
@@ -172,20 +190,34 @@ pub fn tokens(count: usize, vocabulary: usize) -> Vec<u32> {
     (0..count).map(|_| ((u64::from(random.bits()) * vocabulary as u64) >> 32) as u32).collect()
 }
 
-/// Tokens per second of a prompt; None of an empty one.
+/// Tokens per second of a prompt, from an empty context; None of an empty one.
 pub fn prefill(session: &mut Session, prompt: &[u32]) -> Result<Option<f64>> {
     session.clear();
-    let start = Instant::now();
-    session.feed(prompt)?;
-    Ok(rate(prompt.len(), start.elapsed()))
+    timed(session, prompt, prompt.len())
 }
 
-/// Tokens per second, one after the other; None of no tokens.
+/// Tokens per second, one after the other, from an empty context; None of no tokens.
 pub fn decode(session: &mut Session, tokens: &[u32]) -> Result<Option<f64>> {
     session.clear();
+    timed(session, tokens, 1)
+}
+
+/// Has a session hold the tokens `before` and no others, worked out to the last one.
+fn go_back(session: &mut Session, before: &[u32]) -> Result<()> {
+    // Behind a cut some states begin anew somewhat before it: that is not to be timed.
+    session.truncate(before.len().saturating_sub(1));
+    let rest = before.get(session.position()..).unwrap_or_default();
+    if !rest.is_empty() {
+        session.feed(rest)?;
+    }
+    Ok(())
+}
+
+/// Tokens per second of tokens that are fed so many at a time; None of no tokens.
+fn timed(session: &mut Session, tokens: &[u32], at_a_time: usize) -> Result<Option<f64>> {
     let start = Instant::now();
-    for token in tokens {
-        session.feed(std::slice::from_ref(token))?;
+    for tokens in tokens.chunks(at_a_time.max(1)) {
+        session.feed(tokens)?;
     }
     Ok(rate(tokens.len(), start.elapsed()))
 }
@@ -203,12 +235,20 @@ impl Many {
         Ok(Many { sequences, ids })
     }
 
-    /// Tokens per second of all of them, a token of each at a time; None of no tokens.
-    fn decode(&mut self, tokens: &[u32]) -> Result<Option<f64>> {
+    /// Tokens per second of all of them, a token of each at a time, behind the tokens `before`; None of no tokens.
+    fn decode(&mut self, before: &[u32], tokens: &[u32]) -> Result<Option<f64>> {
         let Many { sequences, ids } = self;
-        for id in &mut *ids {
-            sequences.truncate(*id, 0)?;
+        for (index, id) in ids.iter_mut().enumerate() {
+            sequences.truncate(*id, before.len().saturating_sub(1))?;
+            // Each from another token on, so that they share nothing.
+            let (first, others) = before.split_at(index.min(before.len()));
+            let before = [others, first].concat();
+            let rest = before.get(sequences.position(*id)?..).unwrap_or_default();
+            if !rest.is_empty() {
+                sequences.feed(*id, rest)?;
+            }
         }
+        while sequences.step()? > 0 {}
         let start = Instant::now();
         for token in tokens {
             for id in &mut *ids {
@@ -239,16 +279,9 @@ impl Probe {
         ))
     }
 
-    /// Over a tenth of a second or more, as a decode has no quiet moment to itself either.
+    /// The best of a tenth of a second.
     fn gigabytes_per_second(&mut self) -> f64 {
-        const TIME: Duration = Duration::from_millis(100);
-        let start = Instant::now();
-        let mut bytes = 0.0;
-        while start.elapsed() < TIME {
-            self.0.pass();
-            bytes += self.0.bytes() as f64;
-        }
-        bytes / start.elapsed().as_secs_f64() / 1e9
+        self.0.bytes_per_second(Duration::from_millis(100)) / 1e9
     }
 }
 
@@ -290,7 +323,7 @@ impl Measured {
 
     /// What decoding reads, in percent of what the memory gives.
     pub(super) fn decode_percent(&self) -> Option<f64> {
-        Some(self.decode_gbps()? / self.probe.as_ref()?.median * 100.0)
+        Some(self.decode_gbps()? / self.probe.as_ref()?.max * 100.0)
     }
 
     /// 10^9 multiply-adds per second of prefill, over `prompt` tokens.

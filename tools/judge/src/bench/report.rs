@@ -19,13 +19,14 @@ pub fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measured) ->
         "runs": plan.runs,
         "prompt_tokens": plan.prompt,
         "decode_tokens": plan.tokens,
+        "depth": plan.depth,
         "prefill_tps": median(&measured.prefill),
         "decode_tps": median(&measured.decode),
         "parallel": plan.parallel,
         "parallel_tps": median(&measured.together),
         "adapted_tps": median(&measured.adapted),
         "attach_ms": median(&measured.attach),
-        "probe_gbps": median(&measured.probe),
+        "probe_gbps": measured.probe.as_ref().map(|series| series.max),
         "decode_gbps": measured.decode_gbps(),
         "decode_percent_of_probe": measured.decode_percent(),
         "prefill_gmacs": measured.prefill_gmacs(plan.prompt),
@@ -72,8 +73,9 @@ pub fn text(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measured) ->
         }
     };
     row("load, ms", Some(&measured.load));
-    row(&format!("prefill of {}, tokens/s", plan.prompt), measured.prefill.as_ref());
-    row(&format!("decode of {}, tokens/s", plan.tokens), measured.decode.as_ref());
+    let behind = if plan.depth == 0 { String::new() } else { format!(" at {}", plan.depth) };
+    row(&format!("prefill of {}{behind}, tokens/s", plan.prompt), measured.prefill.as_ref());
+    row(&format!("decode of {}{behind}, tokens/s", plan.tokens), measured.decode.as_ref());
     row(&format!("the same of {} together", plan.parallel), measured.together.as_ref());
     row("the same with the adapter", measured.adapted.as_ref());
     row("attaching it, ms", measured.attach.as_ref());

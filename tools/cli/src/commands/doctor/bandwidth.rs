@@ -2,7 +2,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use siskin::measure::ReadProbe;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::Duration;
 
 /// How fast memory is read.
 #[derive(Debug, Serialize)]
@@ -15,7 +15,7 @@ pub(super) struct Bandwidth {
 #[derive(Debug, Serialize)]
 pub(super) struct Read {
     pub(super) threads: usize,
-    /// Gigabytes (10^9 bytes) per second: the median of some passes.
+    /// Gigabytes (10^9 bytes) per second: the best of some passes.
     pub(super) gbps: f64,
 }
 
@@ -29,18 +29,9 @@ pub(super) fn measure(all: usize, usable: Option<u64>) -> Result<Bandwidth> {
 }
 
 fn read(threads: usize, bytes: usize) -> Result<Read> {
-    const PASSES: usize = 7;
+    const TIME: Duration = Duration::from_millis(100);
     let mut probe = ReadProbe::new(threads, bytes).context("the read probe")?;
-    // The first pass wakes the clock and the threads.
-    probe.pass();
-    let mut rates = [0.0; PASSES];
-    for rate in &mut rates {
-        let start = Instant::now();
-        probe.pass();
-        *rate = probe.bytes() as f64 / start.elapsed().as_secs_f64().max(1e-9) / 1e9;
-    }
-    rates.sort_by(f64::total_cmp);
-    Ok(Read { threads, gbps: rates[PASSES / 2] })
+    Ok(Read { threads, gbps: probe.bytes_per_second(TIME) / 1e9 })
 }
 
 #[cfg(test)]
