@@ -136,8 +136,7 @@ fn clock() -> f64 {
 
 /// What memory gives to one thread that does nothing but read, bytes a second.
 fn memory() -> Result<f64, MeasureError> {
-    let mut probe = ReadProbe::new(1, FROM_MEMORY)?;
-    Ok(probe.bytes() as f64 / seconds(|| probe.pass()))
+    Ok(ReadProbe::new(1, FROM_MEMORY)?.bytes_per_second(RUN * RUNS as u32))
 }
 
 /// Bytes of the second-level cache, as Linux tells it; 1 MiB where it does not.
