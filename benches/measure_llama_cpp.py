@@ -94,7 +94,9 @@ def load(arguments):
 def in_batches(tokens, position, sequence):
     """One sequence's tokens from a position on; logits of the last one of each batch."""
     runs = [tokens[at : at + BATCH] for at in range(0, len(tokens), BATCH)]
-    places = [[(token, position + at * BATCH + i, sequence) for i, token in enumerate(run)] for at, run in enumerate(runs)]
+    places = [
+        [(token, position + at * BATCH + i, sequence) for i, token in enumerate(run)] for at, run in enumerate(runs)
+    ]
     return [batch_of(run, run[-1:]) for run in places]
 
 
