@@ -182,7 +182,16 @@ fn bytes<L: ByteLanes>(l: L) {
         for group in 0..8 {
             let spread = l.spread_bits(x, group, 16);
             assert_eq!(p.bytes(spread), s.bytes(Scalar.spread_bits(a, group, 16)), "group {group}");
+            let negated = l.negate(y, x, group);
+            assert_eq!(p.bytes(negated), s.bytes(Scalar.negate(b, a, group)), "group {group}");
         }
+        let eights =
+            std::array::from_fn(|row| [a, b].as_flattened()[8 * row..].first_chunk().copied().unwrap());
+        let ([first, last], expected) = (l.halves(&eights), Scalar.halves(&eights));
+        assert_eq!([p.bytes(first), p.bytes(last)], expected.map(|half| s.bytes(half)));
+        let fours: &[[u8; 4]; 16] = a.as_chunks().0.first_chunk().unwrap();
+        let number = |row: usize| usize::from(b[row] % 16);
+        assert_eq!(p.bytes(l.look_up(fours, number)), s.bytes(Scalar.look_up(fours, number)));
         let table: [i8; 16] = std::array::from_fn(|i| b[i].cast_signed());
         let index = l.and(x, l.splat_byte(15));
         assert_eq!(p.bytes(l.lookup(&table, index)), s.bytes(Scalar.lookup(&table, a.map(|a| a & 15))));
