@@ -94,8 +94,10 @@ fn sum<L: Tier, Q: Quantized>(
     for (block, x) in blocks.iter().zip(x.chunks_exact(Q::LEN / 32)) {
         let scales = Q::scales(l, block);
         let next = ahead.next();
-        if !L::UNROLL {
+        if !L::UNROLL || Q::FROM_MEMORY {
+            // What is looked up number by number is much code already.
             for (sub, x) in x.iter().enumerate() {
+                next.ask(l, sub, Q::LEN / 32);
                 acc = add_sub::<L, Q>(l, block, &scales, sub, x, acc);
             }
         } else if let Some(x) = x.first_chunk::<8>() {
