@@ -362,7 +362,7 @@ impl ReadProbe {
         }
     }
 
-    /// Reads the memory once, in mebibytes that the threads share out, each of these in `S` places at the same time.
+    /// Reads the memory once, in runs of `S` MiB that the threads share out, of each run its `S` parts in turns.
     fn pass<const S: usize>(&mut self) {
         self.team.for_each(Chunks::new(&mut self.memory, S << 20), |_, part| {
             std::hint::black_box(read::<S>(part));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Everything that was measured, in one object; null where nothing was. What was taken several times is there as its
-/// median, and under `samples` in full.
+/// median, that of the memory as its most, and under `samples` in full.
 pub fn json(plan: &Plan, shape: &Option<(String, &str)>, measured: &Measured) -> Value {
     let median = |series: &Option<Series>| series.as_ref().map(|series| series.median);
     let samples = |series: &Option<Series>| series.as_ref().map(|series| series.samples.clone());
