@@ -37,9 +37,9 @@ impl<B: IntoBytes + Immutable> Asked<'_, B> {
         }
         let Some(block) = self.0 else { return };
         unroll!(line < 16 => {
-            if line * LINE < bytes
-                && let Some(line) = block.as_bytes().get(part * bytes + line * LINE..).and_then(<[u8]>::first_chunk)
-            {
+            // Lines begin anywhere: the last one asked for is the block's last 64 bytes.
+            let at = (part * bytes + line * LINE).min(size_of::<B>().saturating_sub(LINE));
+            if line * LINE < bytes && let Some(line) = block.as_bytes().get(at..).and_then(<[u8]>::first_chunk) {
                 l.prefetch(line);
             }
         });
