@@ -258,6 +258,7 @@ impl<D: Products> ByteLanes for Wide<D> {
     type B = [__m256i; 2];
 
     const S8_BIAS: u8 = D::S8_BIAS;
+    const FEW: usize = if cfg!(feature = "batches") { 4 } else { 1 };
 
     #[inline(always)]
     fn load_bytes(self, bytes: &[u8; 64]) -> [__m256i; 2] {
@@ -361,6 +362,16 @@ impl<D: Products> ByteLanes for Wide<D> {
         [low, high]
     }
     #[inline(always)]
+    fn dot_few<const T: usize, const G: usize>(
+        self,
+        start: [i32; T],
+        w: [[__m256i; 2]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [[__m256i; 2]; T] {
+        self.0.dots_of_both(start, w, x, range)
+    }
+    #[inline(always)]
     fn dots<const T: usize, const G: usize>(
         self,
         start: [i32; T],
@@ -396,6 +407,15 @@ pub(crate) trait Products: Copy + Send + Sync + 'static {
     /// See [`ByteLanes::S8_BIAS`].
     const S8_BIAS: u8;
 
+    /// Dot products of sixteen rows with `T` tokens, from `start`. Each activation is loaded once for both halves of the rows.
+    fn dots_of_both<const T: usize, const G: usize>(
+        self,
+        start: [i32; T],
+        w: [[__m256i; 2]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [[__m256i; 2]; T];
+
     /// Dot products of eight rows with `T` tokens, from `start`; `w` gives each group's weights.
     fn dots<const T: usize, const G: usize>(
         self,
@@ -413,6 +433,46 @@ pub(crate) struct Maddubs(());
 impl Products for Maddubs {
     const S8_BIAS: u8 = 0;
 
+    #[inline(always)]
+    fn dots_of_both<const T: usize, const G: usize>(
+        self,
+        start: [i32; T],
+        w: [[__m256i; 2]; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [[__m256i; 2]; T] {
+        let steps = range.products_in_i16(G);
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            let mut sums = [[_mm256_setzero_si256(); 2]; T];
+            let mut narrow = [[_mm256_setzero_si256(); 2]; T];
+            unroll!(g < G => {
+                unroll!(t < T => {
+                    let x = _mm256_set1_epi32(four(&x[t][g]));
+                    unroll!(half < 2 => {
+                        let w = w[g][half];
+                        let products = if range == Range::S8 {
+                            _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+                        } else {
+                            _mm256_maddubs_epi16(w, x)
+                        };
+                        let first = g.is_multiple_of(steps);
+                        narrow[t][half] = if first { products } else { _mm256_add_epi16(narrow[t][half], products) };
+                        if (g + 1).is_multiple_of(steps) {
+                            let wide = _mm256_madd_epi16(narrow[t][half], ones);
+                            sums[t][half] = _mm256_add_epi32(sums[t][half], wide);
+                        }
+                    });
+                });
+            });
+            unroll!(t < T => {
+                let start = _mm256_set1_epi32(start[t]);
+                unroll!(half < 2 => { sums[t][half] = _mm256_add_epi32(sums[t][half], start); });
+            });
+            sums
+        }
+    }
     #[inline(always)]
     fn dots<const T: usize, const G: usize>(
         self,
@@ -453,6 +513,27 @@ macro_rules! dpbusd {
         impl Products for $name {
             const S8_BIAS: u8 = 128;
 
+            #[inline(always)]
+            fn dots_of_both<const T: usize, const G: usize>(
+                self,
+                start: [i32; T],
+                w: [[__m256i; 2]; G],
+                x: [&[[i8; 4]; G]; T],
+                _: Range,
+            ) -> [[__m256i; 2]; T] {
+                // SAFETY: `self` proves AVX2 and the instruction.
+                unsafe {
+                    let mut sums = [[_mm256_setzero_si256(); 2]; T];
+                    unroll!(t < T => { sums[t] = [_mm256_set1_epi32(start[t]); 2]; });
+                    unroll!(g < G => {
+                        unroll!(t < T => {
+                            let x = _mm256_set1_epi32(four(&x[t][g]));
+                            sums[t] = [$intrinsic(sums[t][0], w[g][0], x), $intrinsic(sums[t][1], w[g][1], x)];
+                        });
+                    });
+                    sums
+                }
+            }
             #[inline(always)]
             fn dots<const T: usize, const G: usize>(
                 self,

@@ -156,8 +156,8 @@ pub(crate) trait ByteLanes: Lanes {
 
     /// What dot products want added to weights of [`Range::S8`], modulo 256: 128 where they take unsigned bytes only.
     const S8_BIAS: u8 = 0;
-    /// Tokens, at most, that weights are unpacked for in registers: as many as have room for their sums beside the 32 weights of
-    /// each row that they share. 1 where these fill the registers.
+    /// Tokens, at most, for whom weights are unpacked in registers: 4 or 2, as many as have room for their sums. 1 where weights go
+    /// through the cache for more tokens than one.
     const FEW: usize = 1;
     /// Whether [`ByteLanes::dots`] takes signed bytes in every range, so that offsets can be taken off the weights.
     const SIGNED: bool = false;
@@ -233,6 +233,20 @@ pub(crate) trait ByteLanes: Lanes {
         x: &[[i8; 4]; G],
         range: Range,
     ) -> Self::I;
+
+    /// [`ByteLanes::dot`] for 2 to [`ByteLanes::FEW`] tokens, with weights in registers.
+    #[inline(always)]
+    fn dot_few<const T: usize, const G: usize>(
+        self,
+        start: [i32; T],
+        w: [Self::B; G],
+        x: [&[[i8; 4]; G]; T],
+        range: Range,
+    ) -> [Self::I; T] {
+        let mut sums = [self.splat_i32(0); T];
+        unroll!(t < T => { sums[t] = self.dot(start[t], w, x[t], range); });
+        sums
+    }
 
     /// Puts the weights that [`ByteLanes::dots`] is to read into the order it wants: any within four groups.
     #[inline(always)]

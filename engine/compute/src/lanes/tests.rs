@@ -229,6 +229,8 @@ fn dots<L: ByteLanes>(l: L) {
             check_dots::<L, 2>(l, w, [x, y], range);
             check_dots::<L, 4>(l, w, [x, y, x, x], range);
             check_dots::<L, 8>(l, w, [x, y, x, x, y, y, y, x], range);
+            check_few::<L, 2>(l, w, [y, x], range);
+            check_few::<L, 4>(l, w, [x, y, y, x], range);
             if L::SIGNED && range != Range::S8 {
                 // The same weights, less an offset of half their range.
                 let offset = (high + 1) / 2;
@@ -286,6 +288,22 @@ fn check_dots_as<L: ByteLanes, const T: usize>(
     let expected = Scalar.dots::<T, 4>([0; T], w.last_chunk().unwrap(), halves, meant);
     for (sum, expected) in sums.into_iter().zip(expected) {
         assert_eq!(p.ints(sum), s.ints(expected));
+    }
+}
+
+fn check_few<L: ByteLanes, const T: usize>(l: L, w: [[u8; 64]; 8], x: [[[i8; 4]; 8]; T], range: Range) {
+    let (p, s) = (Pair(l), Pair(Scalar));
+    let weights = biased::<L>(w, range).map(|w| l.load_bytes(&w));
+    let starts = x.map(|x| 3 - too_much::<L>(&x, range));
+    let sums = l.dot_few(starts, weights, x.each_ref(), range);
+    for (sum, x) in sums.into_iter().zip(&x) {
+        assert_eq!(p.ints(sum), s.ints(Scalar.dot(3, w, x, range)));
+    }
+    let halves = x.each_ref().map(|x| x.first_chunk::<4>().unwrap());
+    let starts = halves.map(|x| -too_much::<L>(x, range));
+    let sums = l.dot_few(starts, *weights.first_chunk::<4>().unwrap(), halves, range);
+    for (sum, x) in sums.into_iter().zip(halves) {
+        assert_eq!(p.ints(sum), s.ints(Scalar.dot(0, *w.first_chunk::<4>().unwrap(), x, range)));
     }
 }
 

@@ -73,10 +73,7 @@ fn sums<L: Tier, Q: Quantized, const T: usize>(
             let Some(x) = x.get(first..).and_then(|x| x.first_chunk::<T>()) else { break };
             next.ask(l, sub, Q::LEN / 32);
             let weights = ready(l, Q::weights(l, block, sub), add);
-            unroll!(t < T => {
-                let held = |first| Held { weights: &weights, first };
-                acc[t] = add_grains::<L, Q, _>(l, held, &scales, sub, &x[t], acc[t]);
-            });
+            acc = add_grains_of_few::<L, Q, T>(l, weights, &scales, sub, x, acc);
         }
     }
     acc
@@ -172,6 +169,64 @@ fn add_grains<L: Tier, Q: Quantized, W: Weights<L::B, 4> + Weights<L::B, 8>>(
     acc
 }
 
+/// [`add_grains`] for several tokens, for whom the weights are unpacked in registers.
+#[inline(always)]
+fn add_grains_of_few<L: Tier, Q: Quantized, const T: usize>(
+    l: L,
+    weights: [L::B; 8],
+    scales: &Q::Scales<L>,
+    sub: usize,
+    x: &[Q8Block; T],
+    mut acc: [L::F; T],
+) -> [L::F; T] {
+    if Q::GRAINS == 1 {
+        let isums = grain::<L, Q, T, 8>(l, weights, x, 0);
+        let scale = scales.scale(l, sub);
+        unroll!(t < T => { acc[t] = l.fma(l.to_f32(isums[t]), l.mul(scale, l.splat(x[t].scale)), acc[t]); });
+    } else {
+        let [a, b, c, d, e, f, g, h] = weights;
+        let low = grain::<L, Q, T, 4>(l, [a, b, c, d], x, 0);
+        let scale = scales.scale(l, 2 * sub);
+        let mut sums = acc;
+        unroll!(t < T => { sums[t] = l.mul(l.to_f32(low[t]), scale); });
+        let high = grain::<L, Q, T, 4>(l, [e, f, g, h], x, 1);
+        let scale = scales.scale(l, 2 * sub + 1);
+        unroll!(t < T => {
+            let sum = l.fma(l.to_f32(high[t]), scale, sums[t]);
+            acc[t] = l.fma(sum, l.splat(x[t].scale), acc[t]);
+        });
+    }
+    if Q::MINS && Q::GRAINS == 1 {
+        let min = scales.min(l, sub);
+        unroll!(t < T => { acc[t] = l.fma(min, l.splat(x[t].weighted_sum::<8>(0)), acc[t]); });
+    } else if Q::MINS {
+        let mins = [scales.min(l, 2 * sub), scales.min(l, 2 * sub + 1)];
+        unroll!(t < T => {
+            acc[t] = l.fma(mins[0], l.splat(x[t].weighted_sum::<4>(0)), acc[t]);
+            acc[t] = l.fma(mins[1], l.splat(x[t].weighted_sum::<4>(1)), acc[t]);
+        });
+    }
+    acc
+}
+
+/// The exact dot products of a grain's weights with `T` tokens.
+#[inline(always)]
+fn grain<L: Tier, Q: Quantized, const T: usize, const G: usize>(
+    l: L,
+    weights: [L::B; G],
+    x: &[Q8Block; T],
+    grain: usize,
+) -> [L::I; T] {
+    let bias = if Q::RANGE == Range::S8 { L::S8_BIAS } else { Q::OFFSET };
+    let mut starts = [0; T];
+    let mut groups = [x[0].groups::<G>(grain); T];
+    unroll!(t < T => {
+        starts[t] = start::<G>(bias, &x[t], grain);
+        groups[t] = x[t].groups::<G>(grain);
+    });
+    l.dot_few(starts, weights, groups, Q::RANGE)
+}
+
 /// The `sub`-th 32 weights of a block, from the `first` group on, as dot products take them.
 struct Packed<'a, L, Q: Quantized> {
     l: L,
@@ -187,21 +242,6 @@ impl<L: Tier, Q: Quantized, const G: usize> Weights<L::B, G> for Packed<'_, L, Q
         let all = ready(self.l, Q::weights(self.l, self.block, self.sub), self.add);
         let mut groups = [all[0]; G];
         unroll!(g < G => { groups[g] = all[self.first + g]; });
-        groups
-    }
-}
-
-/// 32 weights of each row that are unpacked in registers, from the `first` group on.
-struct Held<'a, B> {
-    weights: &'a [B; 8],
-    first: usize,
-}
-
-impl<B: Copy, const G: usize> Weights<B, G> for Held<'_, B> {
-    #[inline(always)]
-    fn unpack(&self) -> [B; G] {
-        let mut groups = [self.weights[0]; G];
-        unroll!(g < G => { groups[g] = self.weights[self.first + g]; });
         groups
     }
 }
