@@ -1,3 +1,5 @@
+use std::hint::black_box;
+
 use zerocopy::IntoBytes;
 
 use super::{At, Line, Product, ready, start};
@@ -68,8 +70,9 @@ fn sums<L: Tier, Q: Quantized, const T: usize>(
     for (block, x) in blocks.iter().zip(x.chunks_exact(width * (Q::LEN / 32))) {
         let scales = Q::scales(l, block);
         let next = ahead.next();
-        // Not unrolled: what that saves is little beside the products of several tokens, and it would be much code.
-        for (sub, x) in x.chunks_exact(width).enumerate() {
+        // Not unrolled: what that saves is little beside the products of several tokens, and it would be much code. The compiler
+        // is not told where it begins, or it would peel off all rounds for the sake of shifts by constants.
+        for (sub, x) in (black_box(0)..).zip(x.chunks_exact(width)) {
             let Some(x) = x.get(first..).and_then(|x| x.first_chunk::<T>()) else { break };
             next.ask(l, sub, Q::LEN / 32);
             let weights = ready(l, Q::weights(l, block, sub), add);

@@ -81,7 +81,7 @@ impl Kernels {
                 1 => self.run(Gemv::<Q> { product, out, weights: PhantomData }),
                 tokens => {
                     let few = Few::<Q> { product, out: &mut *out, weights: PhantomData };
-                    let is_done = tokens <= gemv::MOST && !Q::FROM_MEMORY && self.run(few);
+                    let is_done = tokens <= gemv::MOST && self.run(few);
                     if !is_done {
                         gemm::<Q>(self, product, scratch, out);
                     }
@@ -142,10 +142,13 @@ impl<Q: Quantized> Op for Few<'_, '_, Q> {
 
     #[inline(always)]
     fn run<L: Tier>(self, l: L) -> bool {
-        if L::FEW > 1 {
+        // What is looked up in memory goes through the cache: it would be looked up anew for some tokens of a tile. Decided here, or
+        // there would be code for it all the same.
+        let in_registers = L::FEW > 1 && !Q::FROM_MEMORY;
+        if in_registers {
             gemv::few::<L, Q>(l, self.product, self.out);
         }
-        L::FEW > 1
+        in_registers
     }
 }
 
