@@ -104,7 +104,8 @@ impl Q8Four {
 /// What the assembly in `lanes/neon` reads by its offset, of one token's block and of four tokens'.
 const _: () = {
     assert!(size_of::<Q8Block>() == 64 && offset_of!(Q8Block, q) == 0);
-    assert!(offset_of!(Q8Block, scale) == 32 && offset_of!(Q8Block, weighted_sums) == 48);
+    assert!(offset_of!(Q8Block, scale) == 32 && offset_of!(Q8Block, minus_sums) == 36);
+    assert!(offset_of!(Q8Block, weighted_sums) == 48);
     assert!(size_of::<Q8Four>() == 4 * size_of::<Q8Block>() && align_of::<Q8Four>() == align_of::<Q8Block>());
     assert!(offset_of!(Q8Four, q) == 0 && offset_of!(Q8Four, scales) == 128);
     assert!(offset_of!(Q8Four, weighted_sums) == 144 && BLOCK == 32);

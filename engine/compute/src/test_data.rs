@@ -62,7 +62,9 @@ pub fn random_blocks(ty: TensorType, blocks: usize, seed: u64) -> Vec<u8> {
 /// Blocks of equal bytes, after them some of random ones, all with scales that no weights have.
 pub fn extreme_blocks(ty: TensorType, blocks: usize, seed: u64) -> Vec<u8> {
     let mut bytes = random_blocks(ty, blocks, seed);
-    let scales = [f16::MAX, f16::MIN, f16::NEG_ZERO, f16::from_bits(1), f16::ONE, f16::INFINITY, f16::NAN];
+    let subnormal = [0x0001, 0x8001, 0x03ff, 0x83ff].map(f16::from_bits);
+    let normal = [f16::MAX, f16::MIN, f16::NEG_ZERO, f16::ONE, f16::MIN_POSITIVE];
+    let scales = [&subnormal[..], &normal, &[f16::INFINITY, f16::NAN]].concat();
     for (i, block) in bytes.chunks_exact_mut(ty.block_bytes()).enumerate() {
         if let Some(&byte) = [0x00, 0xff, 0x80, 0x7f, 0x55, 0xaa].get(i % 9) {
             block.fill(byte);

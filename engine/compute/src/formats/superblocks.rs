@@ -117,6 +117,14 @@ pub(crate) struct Q5_KBlock {
     others: [[Quads; 8]; 3],
 }
 
+/// What the assembly in `lanes/neon/q5_k.rs` reads by its offset.
+const _: () = {
+    assert!(size_of::<Q5_KBlock>() == 2816 && offset_of!(Q5_KBlock, d) == 0);
+    assert!(offset_of!(Q5_KBlock, dmin) == 32 && offset_of!(Q5_KBlock, scales) == 64);
+    assert!(offset_of!(Q5_KBlock, first) == 256 && offset_of!(Q5_KBlock, others) == 1280);
+    assert!(size_of::<WithHigh>() == 1024);
+};
+
 /// d, dmin and scales; then the first 64 weights' low bits, each four with a row's eight high bits; then the others'.
 const Q5_K_PIECES: [Piece; 20] = {
     let mut pieces = [piece(0, 2, 2); 20];
@@ -172,6 +180,14 @@ pub(crate) struct Q6_KHalf {
     first: WithHigh,
     second: [Quads; 8],
 }
+
+/// What the assembly in `lanes/neon/q6_k.rs` reads by its offset.
+const _: () = {
+    assert!(size_of::<Q6_KBlock>() == 3360 && offset_of!(Q6_KBlock, d) == 0);
+    assert!(offset_of!(Q6_KBlock, scales) == 32 && offset_of!(Q6_KBlock, halves) == 288);
+    assert!(size_of::<Q6_KHalf>() == 1536 && offset_of!(Q6_KHalf, first) == 0);
+    assert!(offset_of!(Q6_KHalf, second) == 1024 && size_of::<WithHigh>() == 1024);
+};
 
 /// d and scales; then for each half of the superblock the low bits of its first run, each four with the high bits of
 /// all four runs; then the low bits of its second run.

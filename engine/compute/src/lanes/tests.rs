@@ -1,5 +1,7 @@
 //! Every operation of every tier against the definition.
 
+use siskin_quant::TensorType;
+
 use super::{AnyTier, ByteLanes, Lanes, Op, Range, Scalar, Tier};
 use crate::test_data::Random;
 
@@ -307,6 +309,14 @@ fn check_few<L: ByteLanes, const T: usize>(l: L, w: [[u8; 64]; 8], x: [[[i8; 4];
     }
 }
 
+/// The product of a panel without blocks, where the tier has a way of its own.
+fn empty_panels<L: Tier>(l: L) {
+    for ty in TensorType::ALL {
+        let sums = l.panel_sum(*ty, &[], &[]);
+        assert!(sums.is_none_or(|sums| Pair(l).out(sums) == [0; 16]), "{}", ty.name());
+    }
+}
+
 /// Every operation of one tier.
 struct Everything;
 
@@ -320,6 +330,7 @@ impl Op for Everything {
         loads(l);
         bytes(l);
         dots(l);
+        empty_panels(l);
     }
 }
 

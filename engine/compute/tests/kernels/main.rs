@@ -148,6 +148,35 @@ fn products_with_extreme_weights_equal_scalar() {
     }
 }
 
+/// With activations that tell apart sums in another order, products rounded once more or less, and zeros of either sign,
+/// in different numbers of blocks.
+#[test]
+fn products_with_one_token_equal_scalar_to_the_last_bit() {
+    for ty in kernel_types() {
+        for length in [1, 2, 5] {
+            let k = length * ty.block_len().max(32);
+            let blocks = 48 * k / ty.block_len();
+            let mut random = Random(7);
+            let mut steep = random.vector(k, 3.0);
+            for x in steep.chunks_mut(32) {
+                let factor = 10f32.powi((random.bits() % 13) as i32 - 6);
+                x.iter_mut().for_each(|x| *x *= factor);
+            }
+            let tokens = [1e-39, 1e-37, 1e34].map(|scale| random.vector(k, scale));
+            for bytes in [random_blocks(ty, blocks, 5), extreme_blocks(ty, blocks, 9)] {
+                let weights = Panels::pack(ty, 48, k, &bytes).unwrap();
+                for x in tokens.iter().chain([&steep]) {
+                    let expected = multiply(scalar(), &weights, x, Output::Replace);
+                    for kernels in others() {
+                        let out = multiply(kernels, &weights, x, Output::Replace);
+                        assert_eq!(bits(&out), bits(&expected), "{} {} {k}", ty.name(), kernels.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_token_s_product_does_not_depend_on_its_batch() {
     for ty in kernel_types() {

@@ -7,6 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::ZEROS;
 use crate::q8::{Fours, Q8Block};
 
 /// Adds the products of a group's weights with each token's activations.
@@ -178,9 +179,6 @@ macro_rules! multiply {
         sums
     }};
 }
-
-/// What one load sets four registers to zero from.
-static ZEROS: [u8; 64] = [0; 64];
 
 /// Blocks of 32 weights of a panel, and of four tokens' activations.
 #[derive(Clone, Copy)]

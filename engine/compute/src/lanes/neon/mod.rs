@@ -1,8 +1,11 @@
 mod fours;
 mod mla;
 mod q4_k;
+mod q5_k;
+mod q6_k;
 mod sdot;
 mod smmla;
+mod superblocks;
 
 use std::arch::aarch64::*;
 
@@ -20,6 +23,9 @@ pub(crate) struct Neon<D>(D);
 type F = [float32x4_t; 4];
 type I = [int32x4_t; 4];
 type B = [uint8x16_t; 4];
+
+/// What one load sets four registers to zero from.
+static ZEROS: [u8; 64] = [0; 64];
 
 /// An instruction that forms dot products, with those of [`ByteLanes`] made of it. A value proves that the CPU has it.
 pub(crate) trait Dot: Copy + Send + Sync + 'static {

@@ -5,7 +5,7 @@ use siskin_quant::TensorType;
 
 use super::super::tier::tier;
 use super::super::{Range, Weights, unroll};
-use super::{B, Dot, F, I, Neon, fours, load_line, load_x, q4_k};
+use super::{B, Dot, F, I, Neon, fours, load_line, load_x, q4_k, q5_k, q6_k};
 use crate::q8::{Fours, Q8Block};
 
 /// `sdot` (Cortex-A55, A76 and later): adds four products of bytes into each 32 bits.
@@ -33,10 +33,14 @@ impl Sdot {
     /// See [`Tier::panel_sum`](crate::lanes::Tier::panel_sum).
     #[inline(always)]
     pub(super) fn panel_sum(self, format: TensorType, blocks: &[u8], x: &[Q8Block]) -> Option<F> {
-        match format {
-            // SAFETY: `self` proves that the CPU has `sdot`.
-            TensorType::Q4_K => Some(unsafe { q4_k::q4_k(blocks.as_chunks().0, x) }),
-            _ => None,
+        // SAFETY: `self` proves that the CPU has `sdot`.
+        unsafe {
+            match format {
+                TensorType::Q4_K => Some(q4_k::q4_k(blocks.as_chunks().0, x)),
+                TensorType::Q5_K => Some(q5_k::q5_k(blocks.as_chunks().0, x)),
+                TensorType::Q6_K => Some(q6_k::q6_k(blocks.as_chunks().0, x)),
+                _ => None,
+            }
         }
     }
 
