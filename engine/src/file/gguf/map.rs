@@ -7,10 +7,10 @@ use super::error::GgufError;
 use super::scan::{MAX_METADATA_BYTES, Scan, scan_prefix};
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, UncheckedAdvice};
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where the bytes of a file are kept.
@@ -92,7 +92,8 @@ pub(crate) enum Footprint {
 pub(super) struct Mapped {
     map: Mmap,
     file: File,
-    path: PathBuf,
+    /// Where it lies; None of a file that came open.
+    path: Option<PathBuf>,
     opened: Stamp,
 }
 
@@ -128,8 +129,8 @@ impl Mapped {
             return changed("was written to");
         }
         // A file that was only unlinked, or whose folder is out of reach by now, is still whole behind the mapping.
-        match std::fs::metadata(&self.path) {
-            Ok(other) if Stamp::of(&other) != self.opened => changed("was replaced"),
+        match self.path.as_ref().map(std::fs::metadata) {
+            Some(Ok(other)) if Stamp::of(&other) != self.opened => changed("was replaced"),
             _ => Ok(()),
         }
     }
@@ -163,32 +164,40 @@ pub(super) struct Opened {
 /// Reads the file's metadata, scans them, and maps the file. Where that cannot be done, as on some file systems of other
 /// machines and in some sandboxes, it is read.
 pub(super) fn map(path: &Path, name: &str) -> Result<Opened, GgufError> {
-    map_by(map_file, path, name)
+    let (file, metadata) = open(path, name)?;
+    map_by(map_file, file, &metadata, Some(path), name)
+}
+
+/// As [`map`], of a file that is open for reading.
+pub(super) fn map_open(file: File, name: &str) -> Result<Opened, GgufError> {
+    let metadata = metadata_of(&file, name)?;
+    map_by(map_file, file, &metadata, None, name)
 }
 
 fn map_by(
     map_file: fn(&File, usize) -> io::Result<Mmap>,
-    path: &Path,
+    file: File,
+    stamp: &Metadata,
+    path: Option<&Path>,
     name: &str,
 ) -> Result<Opened, GgufError> {
-    let (mut file, stamp) = open(path, name)?;
     let len = usize::try_from(stamp.len()).map_err(|_| too_large(name))?;
     let most = stamp.len().min(MAX_METADATA_BYTES);
     let mut memory = reserve(most as usize, name)?;
     let mut filled = 0;
-    let scan = read_metadata(&mut file, &mut memory, &mut filled, stamp.len(), name)?;
+    let scan = read_metadata(&file, &mut memory, &mut filled, stamp.len(), name)?;
     let metadata = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
     give_back_from(&metadata, scan.data_start);
 
     let map = match map_file(&file, len) {
         Ok(map) => map,
         Err(error) if cannot_be_mapped(&error) => {
-            return Ok(Opened { unmappable: true, ..read(path, name)? });
+            return Ok(Opened { unmappable: true, ..read_open(&file, stamp, name)? });
         }
         Err(error) => return Err(io_error(name, "map the file into memory", error)),
     };
     expect_sequential_reads(&file);
-    let mapped = Mapped { map, file, path: path.to_owned(), opened: Stamp::of(&stamp) };
+    let mapped = Mapped { map, file, path: path.map(Path::to_owned), opened: Stamp::of(stamp) };
     Ok(Opened { storage: Storage::Mapped(mapped), metadata: Some(metadata), scan, unmappable: false })
 }
 
@@ -209,15 +218,19 @@ fn map_file(file: &File, len: usize) -> io::Result<Mmap> {
 
 /// Reads the file and scans it: first its metadata, so that a malformed file is refused before much of it is read.
 pub(super) fn read(path: &Path, name: &str) -> Result<Opened, GgufError> {
-    let (mut file, stamp) = open(path, name)?;
-    expect_sequential_reads(&file);
+    let (file, metadata) = open(path, name)?;
+    read_open(&file, &metadata, name)
+}
+
+fn read_open(file: &File, stamp: &Metadata, name: &str) -> Result<Opened, GgufError> {
+    expect_sequential_reads(file);
     let len = usize::try_from(stamp.len()).map_err(|_| too_large(name))?;
     let mut memory = reserve(len, name)?;
     // Fewer, larger pages where the kernel has them; none of this fails for want of them.
     let _ = memory.advise(Advice::HugePage);
     let mut filled = 0;
-    let scan = read_metadata(&mut file, &mut memory, &mut filled, stamp.len(), name)?;
-    fill(&mut file, &mut memory, &mut filled, stamp.len())
+    let scan = read_metadata(file, &mut memory, &mut filled, stamp.len(), name)?;
+    fill(file, &mut memory, &mut filled, stamp.len())
         .map_err(|error| io_error(name, "read it", error))?;
     let memory = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
     Ok(Opened { storage: Storage::Read(memory), metadata: None, scan, unmappable: false })
@@ -230,7 +243,7 @@ fn reserve(len: usize, name: &str) -> Result<MmapMut, GgufError> {
 
 /// Reads the file, which has `file_len` bytes, as far as it takes to scan its metadata.
 fn read_metadata(
-    file: &mut File,
+    file: &File,
     memory: &mut [u8],
     filled: &mut usize,
     file_len: u64,
@@ -269,10 +282,11 @@ fn give_back_from(memory: &Mmap, start: u64) {
 }
 
 /// Reads until the first `wanted` bytes of `memory`, or all of it, are filled.
-fn fill(file: &mut File, memory: &mut [u8], filled: &mut usize, wanted: u64) -> io::Result<()> {
+fn fill(file: &File, memory: &mut [u8], filled: &mut usize, wanted: u64) -> io::Result<()> {
     let end = usize::try_from(wanted).unwrap_or(usize::MAX).min(memory.len());
     if let Some(part) = memory.get_mut(*filled..end) {
-        file.read_exact(part)?;
+        // Wherever another holder of the file stands in it.
+        file.read_exact_at(part, *filled as u64)?;
         *filled = end;
     }
     Ok(())
@@ -283,10 +297,16 @@ fn open(path: &Path, name: &str) -> Result<(File, Metadata), GgufError> {
     let failed = |error| io_error(name, "open it", error);
     // Without O_NONBLOCK, opening a pipe would wait for a writer. It means nothing to a regular file.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let metadata = metadata_of(&file, name)?;
+    Ok((file, metadata))
+}
+
+/// What the system tells of a file that can be a model.
+fn metadata_of(file: &File, name: &str) -> Result<Metadata, GgufError> {
+    let metadata = file.metadata().map_err(|error| io_error(name, "open it", error))?;
     let kind = metadata.file_type();
     let found = match () {
-        () if kind.is_file() => return Ok((file, metadata)),
+        () if kind.is_file() => return Ok(metadata),
         () if kind.is_dir() => "a folder",
         () if kind.is_fifo() => "a pipe",
         () if kind.is_socket() => "a socket",
@@ -353,12 +373,16 @@ mod tests {
     fn what_cannot_be_mapped_is_read() {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/llama/gqa.gguf");
         let refused = |_: &File, _: usize| Err(io::Error::from_raw_os_error(libc::ENODEV));
-        let opened = map_by(refused, &golden, "golden").unwrap();
+        let by = |map_file| {
+            let (file, metadata) = open(&golden, "golden")?;
+            map_by(map_file, file, &metadata, Some(&golden), "golden")
+        };
+        let opened = by(refused).unwrap();
         assert!(opened.unmappable && matches!(opened.storage, Storage::Read(_)));
         let mapped = map(&golden, "golden").unwrap();
         assert!(!mapped.unmappable && opened.storage.bytes() == mapped.storage.bytes());
         let scarce = |_: &File, _: usize| Err(io::Error::from_raw_os_error(libc::ENOMEM));
-        let error = map_by(scarce, &golden, "golden").err().unwrap().to_string();
+        let error = by(scarce).err().unwrap().to_string();
         assert!(error.starts_with("golden: cannot map the file into memory: "), "{error}");
     }
 
@@ -371,7 +395,7 @@ mod tests {
         // SAFETY: the temporary file is this test's own.
         let map = unsafe { MmapOptions::new().map(&file) }.unwrap();
         let opened = Stamp::of(&metadata);
-        let mapped = Mapped { map, file, path: PathBuf::new(), opened };
+        let mapped = Mapped { map, file, path: None, opened };
         let pages = |start, end| mapped.whole_pages(start..end).map(|p| p.start as u64..p.end as u64);
 
         assert_eq!(pages(0, page), Some(0..page));

@@ -38,6 +38,7 @@ pub use value::{Array, ArrayIter, Value, ValueType};
 use catalog::Catalog;
 use map::{Opened, Storage};
 use memmap2::Mmap;
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +85,12 @@ impl Gguf {
     /// Reads the whole file at `path` into memory of its own.
     pub fn read(path: &Path) -> Result<Gguf, GgufError> {
         split::complete(Gguf::load(path, map::read)?, map::read)
+    }
+
+    /// As [`Gguf::open`], of a file that is open for reading, called `name` in messages. It is mapped or read from its beginning,
+    /// wherever it stands, and must be whole: other parts of a split model could not be found.
+    pub fn open_file(file: File, name: &str) -> Result<Gguf, GgufError> {
+        split::expect_whole(Gguf::new(Path::new(name), map::map_open(file, name)?)?)
     }
 
     /// A file that is part of the program, as with `include_bytes!`, called `name` in messages.

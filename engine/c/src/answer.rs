@@ -1,0 +1,612 @@
+//! Answers of a session: a conversation or a text in, pieces of text out.
+
+use std::collections::VecDeque;
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use siskin::grammar::GrammarSource;
+use siskin::sampler::{SamplerOptions, SamplerOverrides};
+use siskin::template::{Json, Rendering};
+use siskin::tool_calls::{Tool, ToolChoice, ToolPiece, ToolReader, ToolSyntax};
+use siskin::{Adapter, Answer, AnswerLimits, Channel, Ending, Model, Piece};
+
+use crate::adapter::siskin_adapter;
+use crate::input::{self, Options};
+use crate::model::{chat_tokens, messages, siskin_message};
+use crate::output::{self, Text};
+use crate::session::{Shared, flag, siskin_session};
+use crate::status::siskin_status::{SISKIN_BUSY, SISKIN_GRAMMAR};
+use crate::status::{Failure, call, quiet, siskin_status};
+
+/// Answers of a session, to one prompt after the other. Used by one thread at a time.
+pub struct siskin_answer {
+    session: Arc<Shared>,
+    rendering: Rendering,
+    progress: Option<Progress>,
+    reader: Option<PieceReader>,
+    /// Of an answer that may call tools, for each to be read anew.
+    tools: Option<(ToolSyntax, Vec<Tool>)>,
+    text: Text,
+}
+
+/// Who is told how much of a prompt is read.
+#[derive(Clone, Copy)]
+struct Progress {
+    tell: unsafe extern "C" fn(*mut c_void, usize, usize),
+    data: *mut c_void,
+}
+
+/// How tools may be called.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum siskin_tool_choice {
+    /// The model may answer, and call tools as well.
+    SISKIN_TOOL_CHOICE_AUTO = 0,
+    /// It calls a tool, and says nothing else.
+    SISKIN_TOOL_CHOICE_REQUIRED = 1,
+}
+
+/// How answers are to be. Set `size`; all else may stay 0.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct siskin_answer_options {
+    /// `sizeof(siskin_answer_options)`.
+    pub size: usize,
+    /// NULL, or how tokens are picked: a JSON object of options by the names that llama.cpp gave them, such as
+    /// `{"temperature": 0.7, "top_k": 40, "seed": 1}`. What it does not name is as the model's file recommends, else as in
+    /// llama.cpp. A temperature of 0 takes the likeliest token.
+    pub sampling: *const c_char,
+    /// Tokens of an answer, at most. 0: as many as the context has room for.
+    pub max_tokens: usize,
+    /// NULL, or texts before which an answer ends.
+    pub stop: *const *const c_char,
+    /// How many they are.
+    pub stop_count: usize,
+    /// NULL, or what the answer keeps to: `"json_object"`, `"json_schema"`, `"regex"`, `"lark"` or `"gbnf"`.
+    pub grammar_kind: *const c_char,
+    /// The schema, expression or grammar. NULL for `"json_object"`.
+    pub grammar: *const c_char,
+    /// NULL, or the tools that the model may call: a JSON array as in OpenAI's chat completions.
+    pub tools: *const c_char,
+    /// A `siskin_tool_choice`.
+    pub tool_choice: u32,
+    /// 1: at most one call.
+    pub one_call: u32,
+    /// NULL, or further values that the model's template knows by name, a JSON object such as `{"enable_thinking": false}`.
+    pub template_variables: *const c_char,
+    /// 1: control tokens stand in the answer by their own text.
+    pub show_special: u32,
+    /// Fills up.
+    pub reserved: u32,
+    /// NULL, or who is told after each batch how many of the prompt's tokens that have to be read are read. Answers of a session
+    /// only.
+    pub progress: Option<unsafe extern "C" fn(data: *mut c_void, read: usize, tokens: usize)>,
+    /// What `progress` is given.
+    pub progress_data: *mut c_void,
+    /// NULL, or adapters that change the model. Answers of a batch only: those of a session are attached to it.
+    pub adapters: *const *const siskin_adapter,
+    /// How many times each.
+    pub adapter_scales: *const f32,
+    /// How many they are.
+    pub adapter_count: usize,
+}
+// SAFETY: integers, pointers and functions that may be NULL may be zero, and C sets them to what they are.
+unsafe impl Options for siskin_answer_options {
+    const NAME: &'static str = "siskin_answer_options";
+}
+
+/// What a piece of an answer is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum siskin_piece_kind {
+    /// What is said.
+    SISKIN_PIECE_TEXT = 0,
+    /// What the model thought before it said anything.
+    SISKIN_PIECE_THOUGHTS = 1,
+    /// What divides the two.
+    SISKIN_PIECE_MARK = 2,
+    /// A call of a tool begins: its name.
+    SISKIN_PIECE_CALL = 3,
+    /// More of a call's arguments: all of it together is a JSON object.
+    SISKIN_PIECE_ARGUMENTS = 4,
+}
+
+/// A piece of an answer.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct siskin_piece {
+    /// Whole characters, with a zero byte behind them, until the next piece is asked for. NULL: the answer is over.
+    pub text: *const c_char,
+    /// Its bytes, without the zero.
+    pub length: usize,
+    /// A `siskin_piece_kind`. New ones may be added.
+    pub kind: u32,
+    /// Of a call: its number among those of the answer, from 0.
+    pub call: u32,
+}
+
+impl siskin_piece {
+    pub(crate) const NONE: Self = siskin_piece { text: std::ptr::null(), length: 0, kind: 0, call: 0 };
+}
+
+/// Why an answer is over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum siskin_ending {
+    /// It is not over, or none was asked for.
+    SISKIN_ENDING_NONE = 0,
+    /// The model ended its turn, or a stop string came.
+    SISKIN_ENDING_COMPLETE = 1,
+    /// There were as many tokens as were asked for.
+    SISKIN_ENDING_LIMIT = 2,
+    /// The context has no room for another token.
+    SISKIN_ENDING_CONTEXT_FULL = 3,
+    /// It was cancelled.
+    SISKIN_ENDING_CANCELLED = 4,
+    /// A call failed.
+    SISKIN_ENDING_FAILED = 5,
+}
+
+impl From<Option<Ending>> for siskin_ending {
+    fn from(ending: Option<Ending>) -> Self {
+        match ending {
+            None => Self::SISKIN_ENDING_NONE,
+            Some(Ending::Complete) => Self::SISKIN_ENDING_COMPLETE,
+            Some(Ending::Limit) => Self::SISKIN_ENDING_LIMIT,
+            Some(Ending::ContextFull) => Self::SISKIN_ENDING_CONTEXT_FULL,
+            Some(Ending::Cancelled) => Self::SISKIN_ENDING_CANCELLED,
+            Some(Ending::Failed) => Self::SISKIN_ENDING_FAILED,
+        }
+    }
+}
+
+/// What options of an answer come to for a model.
+pub(crate) struct Asked {
+    pub(crate) sampling: SamplerOptions,
+    pub(crate) limits: AnswerLimits,
+    pub(crate) grammar: Option<GrammarSource>,
+    pub(crate) tools: Option<(ToolSyntax, Vec<Tool>)>,
+    pub(crate) rendering: Rendering,
+    pub(crate) show_special: bool,
+    pub(crate) adapters: Vec<(Adapter, f32)>,
+}
+
+impl siskin_answer_options {
+    /// Reads the options for answers of a model.
+    ///
+    /// # Safety
+    /// Pointers are NULL or point to what the fields say.
+    unsafe fn asked(&self, model: &Model, syntax: Option<ToolSyntax>) -> Result<Asked, Failure> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut overrides = SamplerOverrides::default();
+            for (name, value) in input::json_object(self.sampling, "sampling")? {
+                match overrides.set(&name, &value) {
+                    Some(true) => (),
+                    Some(false) => {
+                        return Err(Failure::argument(format!(
+                            "sampling: {name}: found another kind of value"
+                        )));
+                    }
+                    None => return Err(Failure::argument(format!("sampling: there is no option {name:?}"))),
+                }
+            }
+            let sampling = SamplerOptions::default().overlay(model.sampling()).overlay(&overrides);
+            sampling.validate().map_err(|error| Failure::argument(format!("sampling: {error}")))?;
+            let stop = input::list(self.stop, self.stop_count, "stop")?;
+            let stop = stop.iter().map(|&text| input::required(text, "stop").map(str::to_owned));
+            let limits = AnswerLimits::default()
+                .tokens((self.max_tokens > 0).then_some(self.max_tokens))
+                .stop(stop.collect::<Result<_, _>>()?);
+            let listed = input::json_array(self.tools, "tools")?;
+            let mut rendering = Rendering::default()
+                .variables(input::json_object(self.template_variables, "template_variables")?);
+            let (grammar, tools) = match listed.filter(|tools| !tools.is_empty()) {
+                None => (self.grammar_source()?, None),
+                Some(_) if !self.grammar_kind.is_null() => {
+                    return Err(Failure::argument("tools: expected no grammar beside them"));
+                }
+                Some(listed) => {
+                    let (grammar, tools) = self.calls(&listed, model, syntax)?;
+                    rendering = rendering.tools(listed);
+                    (Some(grammar), Some(tools))
+                }
+            };
+            let (adapters, scales) = (
+                input::list(self.adapters, self.adapter_count, "adapters")?,
+                input::list(self.adapter_scales, self.adapter_count, "adapter_scales")?,
+            );
+            let adapter = |(&adapter, &scale)| {
+                input::shared(adapter, "adapters")
+                    .map(|adapter: &siskin_adapter| (adapter.adapter.clone(), scale))
+            };
+            Ok(Asked {
+                sampling,
+                limits,
+                grammar,
+                // The marks around calls are control tokens.
+                show_special: flag("show_special", self.show_special)? || tools.is_some(),
+                tools,
+                rendering,
+                adapters: adapters.iter().zip(scales).map(adapter).collect::<Result<_, _>>()?,
+            })
+        }
+    }
+
+    /// # Safety
+    /// As for [`Self::asked`].
+    unsafe fn grammar_source(&self) -> Result<Option<GrammarSource>, Failure> {
+        // SAFETY: the caller's promise.
+        let (kind, text) = unsafe {
+            (input::text(self.grammar_kind, "grammar_kind")?, input::text(self.grammar, "grammar")?)
+        };
+        match (kind, text) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Failure::argument("grammar: expected a grammar_kind beside it")),
+            (Some(kind), text) => {
+                let source = GrammarSource::from_named(kind, text.unwrap_or_default().to_owned());
+                let unknown = || Failure::argument(format!("grammar_kind: there is no kind {kind:?}"));
+                let source = source.ok_or_else(unknown)?;
+                match (&source, text) {
+                    (GrammarSource::JsonObject, _) | (_, Some(_)) => Ok(Some(source)),
+                    _ => Err(Failure::argument("grammar: expected a pointer, found NULL")),
+                }
+            }
+        }
+    }
+
+    /// The tools that may be called, and the grammar of answers that may do so.
+    fn calls(
+        &self,
+        listed: &[Json],
+        model: &Model,
+        syntax: Option<ToolSyntax>,
+    ) -> Result<(GrammarSource, (ToolSyntax, Vec<Tool>)), Failure> {
+        let wrong = |error| Failure::argument(format!("tools: {error}"));
+        let tools = listed.iter().map(Tool::read).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let choice = match self.tool_choice {
+            0 => ToolChoice::Auto,
+            1 => ToolChoice::Required,
+            found => {
+                return Err(Failure::argument(format!(
+                    "tool_choice: expected a siskin_tool_choice, found {found}"
+                )));
+            }
+        };
+        let syntax = syntax.unwrap_or(ToolSyntax::Hermes);
+        let grammar = syntax.grammar(model.tokenizer(), &tools, choice, !flag("one_call", self.one_call)?);
+        Ok((grammar.map_err(wrong)?, (syntax, tools)))
+    }
+}
+
+/// Reads options of answers of a model.
+///
+/// # Safety
+/// `options` is NULL or points to options whose pointers are NULL or point to what the fields say.
+pub(crate) unsafe fn asked(
+    options: *const siskin_answer_options,
+    model: &Model,
+    syntax: Option<ToolSyntax>,
+) -> Result<Asked, Failure> {
+    // SAFETY: the caller's promise.
+    unsafe { input::options(options)?.asked(model, syntax) }
+}
+
+/// Reads calls of tools out of an answer, and gives its pieces one by one.
+pub(crate) struct PieceReader {
+    calls: ToolReader,
+    /// What was read and not handed on.
+    pieces: VecDeque<(siskin_piece_kind, usize, String)>,
+    is_over: bool,
+}
+
+impl PieceReader {
+    pub(crate) fn new(syntax: ToolSyntax, tools: &[Tool]) -> Self {
+        Self { calls: ToolReader::new(syntax, tools), pieces: VecDeque::new(), is_over: false }
+    }
+
+    pub(crate) fn push(&mut self, piece: Piece<'_>) {
+        let Self { calls, pieces, .. } = self;
+        match piece.channel {
+            Channel::Text => calls.push(piece.text, |piece| pieces.push_back(of_tool(piece))),
+            channel => pieces.push_back((of_channel(channel), 0, piece.text.to_owned())),
+        }
+    }
+
+    pub(crate) fn finish(&mut self) {
+        let Self { calls, pieces, is_over } = self;
+        if !std::mem::replace(is_over, true) {
+            calls.finish(|piece| pieces.push_back(of_tool(piece)));
+        }
+    }
+
+    /// The next piece, whose text `text` keeps.
+    pub(crate) fn next(&mut self, text: &mut Text) -> Option<siskin_piece> {
+        let (kind, call, said) = self.pieces.pop_front()?;
+        Some(piece(kind, call, &said, text))
+    }
+}
+
+fn of_tool(piece: ToolPiece) -> (siskin_piece_kind, usize, String) {
+    match piece {
+        ToolPiece::Text(text) => (siskin_piece_kind::SISKIN_PIECE_TEXT, 0, text),
+        ToolPiece::Call { number, name, .. } => (siskin_piece_kind::SISKIN_PIECE_CALL, number, name),
+        ToolPiece::Arguments(number, text) => (siskin_piece_kind::SISKIN_PIECE_ARGUMENTS, number, text),
+    }
+}
+
+fn of_channel(channel: Channel) -> siskin_piece_kind {
+    match channel {
+        Channel::Text => siskin_piece_kind::SISKIN_PIECE_TEXT,
+        Channel::Thoughts => siskin_piece_kind::SISKIN_PIECE_THOUGHTS,
+        Channel::Mark => siskin_piece_kind::SISKIN_PIECE_MARK,
+    }
+}
+
+fn piece(kind: siskin_piece_kind, call: usize, said: &str, text: &mut Text) -> siskin_piece {
+    siskin_piece { text: text.set(said), length: said.len(), kind: kind as u32, call: call as u32 }
+}
+
+/// A piece as the engine gives it.
+pub(crate) fn plain(of: Piece<'_>, text: &mut Text) -> siskin_piece {
+    piece(of_channel(of.channel), 0, of.text, text)
+}
+
+/// Prepares answers of a session. There is one such handle of a session at a time: another is refused with `SISKIN_BUSY` until it
+/// is freed.
+///
+/// # Safety
+/// The session was not freed, `options` is NULL or points to options, and `out` may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_new(
+    session: *mut siskin_session,
+    options: *const siskin_answer_options,
+    out: *mut *mut siskin_answer,
+) -> siskin_status {
+    call(|| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            output::give(out, || {
+                let session = input::shared(session, "session")?.0.clone();
+                let held = session.held();
+                if held.is_answering {
+                    return Err(Failure::new(
+                        SISKIN_BUSY,
+                        "session: expected its answer to be freed before another is made",
+                    ));
+                }
+                let options = input::options(options)?;
+                let model = held.answer.model().clone();
+                let asked = options.asked(&model, held.tools)?;
+                if !asked.adapters.is_empty() {
+                    return Err(Failure::argument(
+                        "adapters: expected none, as those of a session are attached to it",
+                    ));
+                }
+                let failed = |error| Failure::new(SISKIN_GRAMMAR, format!("{error}"));
+                let grammar =
+                    asked.grammar.map(|source| model.grammar(&source)).transpose().map_err(failed)?;
+                let sampler = held.answer.session().sampler(&asked.sampling).map_err(siskin::Error::from)?;
+                held.answer.set_sampler(sampler);
+                held.answer.set_limits(asked.limits);
+                held.answer.set_grammar(grammar);
+                held.answer.show_special(asked.show_special);
+                held.is_answering = true;
+                // A piece is the text of a few tokens, unless a stop string holds them back.
+                const PIECE: usize = 4096;
+                Ok(siskin_answer {
+                    session: session.clone(),
+                    rendering: asked.rendering,
+                    progress: options.progress.map(|tell| Progress { tell, data: options.progress_data }),
+                    reader: None,
+                    tools: asked.tools,
+                    text: Text::with_capacity(PIECE),
+                })
+            })
+        }
+    })
+}
+
+/// Frees the answer; its session can have another then.
+///
+/// # Safety
+/// It is NULL or was not freed, and nobody uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_free(answer: *mut siskin_answer) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(answer) = answer.as_ref() {
+            answer.session.held().is_answering = false;
+        }
+        output::take_back(answer);
+    }
+}
+
+/// Asks for the answer to a conversation, in the model's chat template. What is left of the answer before is dropped. Of the prompt
+/// only what the session does not hold already is read, when the first piece is asked for.
+///
+/// # Safety
+/// The answer was not freed, and `messages` points to `count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_ask(
+    answer: *mut siskin_answer,
+    messages: *const siskin_message,
+    count: usize,
+) -> siskin_status {
+    call(|| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let answer = input::exclusive(answer, "answer")?;
+            let messages = self::messages(messages, count)?;
+            let held = answer.session.held();
+            let prompt = chat_tokens(held.answer.model(), held.tools, messages, answer.rendering.clone())?;
+            answer.ask(&prompt)
+        }
+    })
+}
+
+/// Asks for what a text goes on with.
+///
+/// # Safety
+/// The answer was not freed, and `text` is a text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_ask_text(
+    answer: *mut siskin_answer,
+    text: *const c_char,
+) -> siskin_status {
+    call(|| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let answer = input::exclusive(answer, "answer")?;
+            let text = input::required(text, "text")?;
+            let prompt = answer.session.held().answer.model().text_tokens(text);
+            answer.ask(&prompt)
+        }
+    })
+}
+
+/// Asks for what these tokens go on with.
+///
+/// # Safety
+/// The answer was not freed, and `tokens` points to `count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_ask_tokens(
+    answer: *mut siskin_answer,
+    tokens: *const u32,
+    count: usize,
+) -> siskin_status {
+    call(|| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let answer = input::exclusive(answer, "answer")?;
+            let tokens = input::list(tokens, count, "tokens")?;
+            let vocabulary = answer.session.held().answer.model().vocabulary();
+            if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+                let message = format!("tokens: expected less than {vocabulary}, found {token}");
+                return Err(Failure::argument(message));
+            }
+            answer.ask(tokens)
+        }
+    })
+}
+
+impl siskin_answer {
+    fn ask(&mut self, prompt: &[u32]) -> Result<(), Failure> {
+        // SAFETY: who has the answer to change has its session.
+        let held = unsafe { self.session.held() };
+        held.answer.ask_tokens(prompt)?;
+        self.reader = self.tools.as_ref().map(|(syntax, tools)| PieceReader::new(*syntax, tools));
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<siskin_piece, Failure> {
+        // SAFETY: who has the answer to change has its session.
+        let held = unsafe { self.session.held() };
+        if let Some(Progress { tell, data }) = self.progress {
+            let wanted = held.answer.prompt().len();
+            let reused = held.answer.reused().min(wanted.saturating_sub(1));
+            held.answer.read_prompt_telling(|read| {
+                // SAFETY: the caller gave the function and what it is given.
+                unsafe { tell(data, read, wanted - reused) }
+            })?;
+        }
+        loop {
+            if let Some(piece) = self.reader.as_mut().and_then(|reader| reader.next(&mut self.text)) {
+                return Ok(piece);
+            }
+            match (held.answer.next_piece()?, &mut self.reader) {
+                (Some(piece), Some(reader)) => reader.push(piece),
+                (Some(piece), None) => return Ok(plain(piece, &mut self.text)),
+                (None, Some(reader)) if !reader.is_over => reader.finish(),
+                (None, _) => break,
+            }
+        }
+        if held.answer.ending() == Some(Ending::Cancelled) {
+            self.session.told_of_cancel();
+        }
+        Ok(siskin_piece::NONE)
+    }
+}
+
+/// The next piece of the answer, as soon as there is one; one whose `text` is NULL when it is over, for a reason that
+/// `siskin_answer_ending` gives. Nothing is allocated, but for answers that call tools or keep to a grammar.
+///
+/// # Safety
+/// The answer was not freed, and `piece` may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_next(
+    answer: *mut siskin_answer,
+    piece: *mut siskin_piece,
+) -> siskin_status {
+    call(|| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let piece = input::exclusive(piece, "piece")?;
+            *piece = siskin_piece::NONE;
+            *piece = input::exclusive(answer, "answer")?.next()?;
+            Ok(())
+        }
+    })
+}
+
+/// What is told of an answer; `none` where there is none.
+///
+/// # Safety
+/// `answer` is NULL or was not freed, and no other call is at work with it.
+unsafe fn told<T: Copy>(answer: *const siskin_answer, none: T, tell: fn(&Answer) -> T) -> T {
+    quiet(none, || {
+        // SAFETY: the caller's promise.
+        let held = unsafe { answer.as_ref().map(|answer| answer.session.held()) };
+        held.map_or(none, |held| tell(&held.answer))
+    })
+}
+
+/// Why the answer is over.
+///
+/// # Safety
+/// It was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_ending(answer: *const siskin_answer) -> siskin_ending {
+    // SAFETY: the caller's promise.
+    unsafe { told(answer, siskin_ending::SISKIN_ENDING_NONE, |answer| answer.ending().into()) }
+}
+
+/// The answer's tokens so far.
+///
+/// # Safety
+/// It was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_token_count(answer: *const siskin_answer) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { told(answer, 0, |answer| answer.tokens().len()) }
+}
+
+/// The prompt's tokens.
+///
+/// # Safety
+/// It was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_prompt_count(answer: *const siskin_answer) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { told(answer, 0, |answer| answer.prompt().len()) }
+}
+
+/// How many of the prompt's tokens the session held already.
+///
+/// # Safety
+/// It was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_reused_count(answer: *const siskin_answer) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { told(answer, 0, |answer| answer.reused()) }
+}
+
+/// The seed of the random numbers that tokens are picked by, drawn or given.
+///
+/// # Safety
+/// It was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_answer_seed(answer: *const siskin_answer) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { told(answer, 0, |answer| answer.seed()) }
+}
