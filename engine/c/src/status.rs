@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, Once};
 
 use siskin::gguf::GgufError;
 use siskin::plan::PlanError;
@@ -132,8 +133,31 @@ thread_local! {
     static MESSAGE: RefCell<CString> = RefCell::default();
 }
 
+/// What the last panic said, and where; of whichever thread, since the one that works may be one of a session's.
+static PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// Has panics remembered, which would be written to standard error otherwise.
+fn remember_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // Tests that fail are to say why.
+            if cfg!(test) {
+                usual(panic);
+            }
+            let said = panic.payload_as_str().unwrap_or("a panic");
+            let place = panic.location().map_or(String::new(), |place| format!(", {place}"));
+            if let Ok(mut last) = PANIC.lock() {
+                *last = format!("{said}{place}");
+            }
+        }));
+    });
+}
+
 /// Does the work of a call: what it returns becomes a status, and so does a panic, which must not leave Rust.
 pub(crate) fn call(work: impl FnOnce() -> Result<(), Failure>) -> siskin_status {
+    remember_panics();
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => SISKIN_OK,
         Ok(Err(failure)) => failure.tell(),
@@ -143,6 +167,7 @@ pub(crate) fn call(work: impl FnOnce() -> Result<(), Failure>) -> siskin_status 
 
 /// As [`call`], for what cannot fail: of a panic nothing is told but the message.
 pub(crate) fn quiet<T>(otherwise: T, work: impl FnOnce() -> T) -> T {
+    remember_panics();
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         of_panic(panic);
         otherwise
@@ -150,8 +175,7 @@ pub(crate) fn quiet<T>(otherwise: T, work: impl FnOnce() -> T) -> T {
 }
 
 fn of_panic(panic: Box<dyn Any + Send>) -> siskin_status {
-    let said = panic.downcast_ref::<String>().map(String::as_str);
-    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+    let said = PANIC.lock().map_or_else(|_| "a panic".to_owned(), |last| last.clone());
     let status = Failure::new(SISKIN_INTERNAL, format!("internal fault: {said}")).tell();
     // What it holds might panic once more when it is dropped.
     std::mem::forget(panic);
@@ -188,10 +212,8 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_a_status() {
-        std::panic::set_hook(Box::new(|_| ()));
-        assert_eq!(call(|| std::panic::panic_any("a fault")), SISKIN_INTERNAL);
-        assert_eq!(message(), "internal fault: a fault");
+        assert_eq!(call(|| panic!("a {}", "fault")), SISKIN_INTERNAL);
+        assert!(message().starts_with("internal fault: a fault, engine/c/src/status.rs:"), "{}", message());
         assert_eq!(quiet(7, || std::panic::panic_any(5)), 7);
-        let _ = std::panic::take_hook();
     }
 }

@@ -230,8 +230,7 @@ fn read_open(file: &File, stamp: &Metadata, name: &str) -> Result<Opened, GgufEr
     let _ = memory.advise(Advice::HugePage);
     let mut filled = 0;
     let scan = read_metadata(file, &mut memory, &mut filled, stamp.len(), name)?;
-    fill(file, &mut memory, &mut filled, stamp.len())
-        .map_err(|error| io_error(name, "read it", error))?;
+    fill(file, &mut memory, &mut filled, stamp.len()).map_err(|error| io_error(name, "read it", error))?;
     let memory = memory.make_read_only().map_err(|error| io_error(name, "protect its memory", error))?;
     Ok(Opened { storage: Storage::Read(memory), metadata: None, scan, unmappable: false })
 }
