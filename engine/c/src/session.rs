@@ -28,6 +28,10 @@ pub(crate) struct Shared {
     held: UnsafeCell<Held>,
 }
 
+// SAFETY: what is held is used by one thread at a time, as the header asks, and may be handed from one to the next; the flag is
+// atomic.
+unsafe impl Sync for Shared {}
+
 /// What calls change, one at a time.
 pub(crate) struct Held {
     pub(crate) answer: Answer,
