@@ -1,7 +1,7 @@
 //! Siskin as C programs see it: `siskin.h` is made of this crate.
 //!
-//! Each handle is a Rust value behind a pointer, and each function reads its arguments ([`input`]), does one thing with the
-//! engine, and says how it went ([`status`]). What C hands over is checked as far as it can be; what cannot be, such as that a
+//! Each handle is a Rust value behind a pointer, and each function reads its arguments (`input`), does one thing with the
+//! engine, and says how it went (`status`). What C hands over is checked as far as it can be; what cannot be, such as that a
 //! pointer is one, is what the caller must see to and is said in the header.
 
 // The names are those of C.
