@@ -45,11 +45,12 @@ pub(super) fn few<L: Tier, Q: Quantized>(l: L, product: &Product<'_>, out: &mut 
             let mut at = At { out: &mut *out, output: product.output, panel, token: first };
             // The panel comes from memory for the first of them.
             let ahead = if first == 0 { Ahead::of(l, all, panel * per_panel) } else { Ahead::of(l, &[], 0) };
-            first += match width - first {
-                4.. if L::FEW >= 4 => at.put::<L, 4>(l, sums::<L, Q, 4>(l, blocks, x, width, first, ahead)),
-                2.. => at.put::<L, 2>(l, sums::<L, Q, 2>(l, blocks, x, width, first, ahead)),
-                // With the one before it again, rather than by code of its own.
-                _ => at.put::<L, 1>(l, [sums::<L, Q, 2>(l, blocks, x, width, first - 1, ahead)[1]]),
+            first += if L::FEW >= 4 && width - first >= 4 {
+                at.put::<L, 4>(l, sums::<L, Q, 4>(l, blocks, x, width, first, ahead))
+            } else {
+                // A last one with the one before it again, rather than by code of its own.
+                let both = sums::<L, Q, 2>(l, blocks, x, width, first.min(width.saturating_sub(2)), ahead);
+                if width - first == 1 { at.put::<L, 1>(l, [both[1]]) } else { at.put::<L, 2>(l, both) }
             };
         }
     }
