@@ -11,10 +11,11 @@
  * - Models, files and adapters may be used by any number of threads at a time, and freed before what was made of them. Sessions,
  *   answers and batches are used by one thread at a time, whichever; siskin_session_cancel and siskin_batch_cancel may be called by
  *   any thread and by signal handlers.
- * - Functions that the library is given are called by the thread that called it, must return, and must not call it with the same
- *   handle.
- * - Nothing is written to standard output or standard error, no signal handler is set, and the process is never ended, but by the
- *   system where no memory is left for some small thing: what a session needs is reserved when it is made.
+ * - A call with a handle that another call is at work with, as one out of a function that the library was given, fails with
+ *   SISKIN_BUSY. Such functions are called by the thread that called the library, and must return.
+ * - Nothing is written to standard output or standard error, no signal handler is set, and no fault ends the process. What a model, a
+ *   session and a batch need is reserved when they are made, which fails with SISKIN_MEMORY; where the system refuses memory for
+ *   texts, files that are written and grammars, as it hardly does on Linux, the allocator aborts.
  */
 
 
@@ -76,7 +77,7 @@ typedef enum siskin_status {
    */
   SISKIN_CANCELLED = 9,
   /**
-   * The handle has something unfinished that must be freed before.
+   * Another call is at work with the handle, or its session has an answer that is not over.
    */
   SISKIN_BUSY = 10,
   /**
@@ -183,7 +184,7 @@ typedef enum siskin_tool_choice {
    */
   SISKIN_TOOL_CHOICE_AUTO = 0,
   /**
-   * It calls a tool, and says nothing else.
+   * It calls a tool, and says nothing else. A limit or a stop string may end the answer in the midst of the call.
    */
   SISKIN_TOOL_CHOICE_REQUIRED = 1,
 } siskin_tool_choice;
@@ -278,7 +279,11 @@ typedef struct siskin_answer_options {
   /**
    * NULL, or how tokens are picked: a JSON object of options by the names that llama.cpp gave them, such as
    * `{"temperature": 0.7, "top_k": 40, "seed": 1}`. What it does not name is as the model's file recommends, else as in
-   * llama.cpp. A temperature of 0 takes the likeliest token.
+   * llama.cpp. A temperature of 0 takes the likeliest token; without a seed one is drawn for all answers of the handle. They are
+   * samplers, seed, min_keep, top_k, top_p, min_p, typ_p, top_n_sigma, xtc_probability, xtc_threshold, temperature,
+   * dynatemp_range, dynatemp_exponent, penalty_last_n, repeat_penalty, frequency_penalty, presence_penalty, dry_multiplier,
+   * dry_base, dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers, mirostat (0 to 2), mirostat_tau, mirostat_eta,
+   * and logit_bias, a list of pairs of a token and what is added to its logit.
    */
   const char *sampling;
   /**
@@ -322,7 +327,7 @@ typedef struct siskin_answer_options {
    */
   uint32_t show_special;
   /**
-   * Fills up.
+   * 0.
    */
   uint32_t reserved;
   /**
@@ -361,7 +366,8 @@ typedef struct siskin_message {
    */
   const char *content;
   /**
-   * NULL, or all else that the turn has, a JSON object, such as `{"tool_calls": [...]}`.
+   * NULL, or all else that the turn has, a JSON object, such as `{"tool_calls": [...]}`. It may have a `content` of another form than
+   * a text where `content` above is NULL.
    */
   const char *fields;
 } siskin_message;
@@ -371,7 +377,8 @@ typedef struct siskin_message {
  */
 typedef struct siskin_piece {
   /**
-   * Whole characters, with a zero byte behind them, until the next piece is asked for. NULL: the answer is over.
+   * Whole characters, with a zero byte behind them, until the next piece is asked for; a model may write zero bytes among them, too.
+   * NULL: the answer is over.
    */
   const char *text;
   /**
@@ -772,7 +779,7 @@ enum siskin_status siskin_batch_embed(struct siskin_batch *batch,
                                       uint64_t *number);
 
 /**
- * Drops an answer or a text, of which nothing more is told. One that is over is none any more, and nothing happens.
+ * Drops an answer or a text, of which nothing more is told: between two steps. One that is over is none any more, and nothing happens.
  *
  * # Safety
  * The batch was not freed.
@@ -785,7 +792,7 @@ enum siskin_status siskin_batch_drop(struct siskin_batch *batch,
  * be NULL, how many are not over: go on until there are none.
  *
  * # Safety
- * The batch was not freed. `tell` is NULL or takes `data` and an event, throws nothing, and does not call the batch. `unfinished` is
+ * The batch was not freed. `tell` is NULL or takes `data` and an event, and throws nothing. `unfinished` is
  * NULL or may be written to.
  */
 enum siskin_status siskin_batch_step(struct siskin_batch *batch,
@@ -1082,7 +1089,7 @@ size_t siskin_session_threads(struct siskin_session *session);
 uint64_t siskin_session_bytes(struct siskin_session *session);
 
 /**
- * Forgets all tokens behind the first `count`.
+ * Forgets all tokens behind the first `count`. There are logits again once tokens are fed.
  *
  * # Safety
  * The session was not freed.
@@ -1101,7 +1108,8 @@ enum siskin_status siskin_session_attach(struct siskin_session *session,
                                          float scale);
 
 /**
- * Takes an adapter off, if it is attached: the session has the model's own bits again.
+ * Takes an adapter off, if it is attached, and the session forgets what it held: it has the model's own bits again. An adapter that
+ * was freed or opened anew is another one.
  *
  * # Safety
  * Neither was freed.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use siskin::grammar::GrammarSource;
 use siskin::sampler::{SamplerOptions, SamplerOverrides};
@@ -14,13 +14,18 @@ use crate::adapter::siskin_adapter;
 use crate::input::{self, Options};
 use crate::model::{chat_tokens, messages, siskin_message};
 use crate::output::{self, Text};
-use crate::session::{Shared, flag, siskin_session};
+use crate::session::{Held, Shared, flag, siskin_session};
 use crate::status::siskin_status::{SISKIN_BUSY, SISKIN_GRAMMAR};
 use crate::status::{Failure, call, quiet, siskin_status};
 
 /// Answers of a session, to one prompt after the other. Used by one thread at a time.
 pub struct siskin_answer {
     session: Arc<Shared>,
+    asking: Mutex<Asking>,
+}
+
+/// How a session is asked, and what of its answer is handed on.
+struct Asking {
     rendering: Rendering,
     progress: Option<Progress>,
     reader: Option<PieceReader>,
@@ -36,13 +41,16 @@ struct Progress {
     data: *mut c_void,
 }
 
+// SAFETY: the function is called by the thread that calls the library, with what the caller wants it to be given.
+unsafe impl Send for Progress {}
+
 /// How tools may be called.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum siskin_tool_choice {
     /// The model may answer, and call tools as well.
     SISKIN_TOOL_CHOICE_AUTO = 0,
-    /// It calls a tool, and says nothing else.
+    /// It calls a tool, and says nothing else. A limit or a stop string may end the answer in the midst of the call.
     SISKIN_TOOL_CHOICE_REQUIRED = 1,
 }
 
@@ -54,7 +62,11 @@ pub struct siskin_answer_options {
     pub size: usize,
     /// NULL, or how tokens are picked: a JSON object of options by the names that llama.cpp gave them, such as
     /// `{"temperature": 0.7, "top_k": 40, "seed": 1}`. What it does not name is as the model's file recommends, else as in
-    /// llama.cpp. A temperature of 0 takes the likeliest token.
+    /// llama.cpp. A temperature of 0 takes the likeliest token; without a seed one is drawn for all answers of the handle. They are
+    /// samplers, seed, min_keep, top_k, top_p, min_p, typ_p, top_n_sigma, xtc_probability, xtc_threshold, temperature,
+    /// dynatemp_range, dynatemp_exponent, penalty_last_n, repeat_penalty, frequency_penalty, presence_penalty, dry_multiplier,
+    /// dry_base, dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers, mirostat (0 to 2), mirostat_tau, mirostat_eta,
+    /// and logit_bias, a list of pairs of a token and what is added to its logit.
     pub sampling: *const c_char,
     /// Tokens of an answer, at most. 0: as many as the context has room for.
     pub max_tokens: usize,
@@ -76,7 +88,7 @@ pub struct siskin_answer_options {
     pub template_variables: *const c_char,
     /// 1: control tokens stand in the answer by their own text.
     pub show_special: u32,
-    /// Fills up.
+    /// 0.
     pub reserved: u32,
     /// NULL, or who is told after each batch how many of the prompt's tokens that have to be read are read. Answers of a session
     /// only.
@@ -115,7 +127,8 @@ pub enum siskin_piece_kind {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct siskin_piece {
-    /// Whole characters, with a zero byte behind them, until the next piece is asked for. NULL: the answer is over.
+    /// Whole characters, with a zero byte behind them, until the next piece is asked for; a model may write zero bytes among them, too.
+    /// NULL: the answer is over.
     pub text: *const c_char,
     /// Its bytes, without the zero.
     pub length: usize,
@@ -160,6 +173,11 @@ impl From<Option<Ending>> for siskin_ending {
     }
 }
 
+/// A value as JSON text, for messages.
+fn written(value: &Json) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// What options of an answer come to for a model.
 pub(crate) struct Asked {
     pub(crate) sampling: SamplerOptions,
@@ -184,9 +202,13 @@ impl siskin_answer_options {
                 match overrides.set(&name, &value) {
                     Some(true) => (),
                     Some(false) => {
-                        return Err(Failure::argument(format!(
-                            "sampling: {name}: found another kind of value"
-                        )));
+                        let usual = SamplerOptions::default().to_json();
+                        let usual = usual.iter().find(|(usual, _)| *usual == name);
+                        let usual = usual.map_or_else(String::new, |(_, usual)| written(usual));
+                        let found = written(&value);
+                        let message =
+                            format!("sampling: {name}: expected a value such as {usual}, found {found}");
+                        return Err(Failure::argument(message));
                     }
                     None => return Err(Failure::argument(format!("sampling: there is no option {name:?}"))),
                 }
@@ -201,13 +223,20 @@ impl siskin_answer_options {
             let listed = input::json_array(self.tools, "tools")?;
             let mut rendering = Rendering::default()
                 .variables(input::json_object(self.template_variables, "template_variables")?);
+            let (choice, one_call) = (self.choice()?, flag("one_call", self.one_call)?);
+            if self.reserved != 0 {
+                return Err(Failure::argument("reserved: expected 0"));
+            }
             let (grammar, tools) = match listed.filter(|tools| !tools.is_empty()) {
+                None if choice == ToolChoice::Required => {
+                    return Err(Failure::argument("tool_choice: expected tools where one must be called"));
+                }
                 None => (self.grammar_source()?, None),
                 Some(_) if !self.grammar_kind.is_null() => {
                     return Err(Failure::argument("tools: expected no grammar beside them"));
                 }
                 Some(listed) => {
-                    let (grammar, tools) = self.calls(&listed, model, syntax)?;
+                    let (grammar, tools) = calls(&listed, model, syntax, choice, one_call)?;
                     rendering = rendering.tools(listed);
                     (Some(grammar), Some(tools))
                 }
@@ -216,6 +245,11 @@ impl siskin_answer_options {
                 input::list(self.adapters, self.adapter_count, "adapters")?,
                 input::list(self.adapter_scales, self.adapter_count, "adapter_scales")?,
             );
+            if let Some(scale) = scales.iter().find(|scale| !scale.is_finite()) {
+                return Err(Failure::argument(format!(
+                    "adapter_scales: expected finite numbers, found {scale}"
+                )));
+            }
             let adapter = |(&adapter, &scale)| {
                 input::shared(adapter, "adapters")
                     .map(|adapter: &siskin_adapter| (adapter.adapter.clone(), scale))
@@ -255,31 +289,33 @@ impl siskin_answer_options {
         }
     }
 
-    /// The tools that may be called, and the grammar of answers that may do so.
-    fn calls(
-        &self,
-        listed: &[Json],
-        model: &Model,
-        syntax: Option<ToolSyntax>,
-    ) -> Result<(GrammarSource, (ToolSyntax, Vec<Tool>)), Failure> {
-        let wrong = |error| Failure::argument(format!("tools: {error}"));
-        let tools = listed.iter().map(Tool::read).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-        let choice = match self.tool_choice {
-            0 => ToolChoice::Auto,
-            1 => ToolChoice::Required,
+    fn choice(&self) -> Result<ToolChoice, Failure> {
+        match self.tool_choice {
+            0 => Ok(ToolChoice::Auto),
+            1 => Ok(ToolChoice::Required),
             found => {
-                return Err(Failure::argument(format!(
-                    "tool_choice: expected a siskin_tool_choice, found {found}"
-                )));
+                Err(Failure::argument(format!("tool_choice: expected a siskin_tool_choice, found {found}")))
             }
-        };
-        let syntax = syntax.unwrap_or(ToolSyntax::Hermes);
-        let grammar = syntax.grammar(model.tokenizer(), &tools, choice, !flag("one_call", self.one_call)?);
-        Ok((grammar.map_err(wrong)?, (syntax, tools)))
+        }
     }
 }
 
-/// Reads options of answers of a model.
+/// The tools that may be called, and the grammar of answers that may do so.
+fn calls(
+    listed: &[Json],
+    model: &Model,
+    syntax: Option<ToolSyntax>,
+    choice: ToolChoice,
+    one_call: bool,
+) -> Result<(GrammarSource, (ToolSyntax, Vec<Tool>)), Failure> {
+    let wrong = |error| Failure::argument(format!("tools: {error}"));
+    let tools = listed.iter().map(Tool::read).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let syntax = syntax.unwrap_or(ToolSyntax::Hermes);
+    let grammar = syntax.grammar(model.tokenizer(), &tools, choice, !one_call);
+    Ok((grammar.map_err(wrong)?, (syntax, tools)))
+}
+
+/// Reads options of answers of a batch.
 ///
 /// # Safety
 /// `options` is NULL or points to options whose pointers are NULL or point to what the fields say.
@@ -289,7 +325,13 @@ pub(crate) unsafe fn asked(
     syntax: Option<ToolSyntax>,
 ) -> Result<Asked, Failure> {
     // SAFETY: the caller's promise.
-    unsafe { input::options(options)?.asked(model, syntax) }
+    unsafe {
+        let options = input::options(options)?;
+        if options.progress.is_some() {
+            return Err(Failure::argument("progress: expected NULL, as it is of answers of a session only"));
+        }
+        options.asked(model, syntax)
+    }
 }
 
 /// Reads calls of tools out of an answer, and gives its pieces one by one.
@@ -368,7 +410,7 @@ pub unsafe extern "C" fn siskin_answer_new(
         unsafe {
             output::give(out, || {
                 let session = input::shared(session, "session")?.0.clone();
-                let held = session.held();
+                let mut held = session.held()?;
                 if held.is_answering {
                     return Err(Failure::new(
                         SISKIN_BUSY,
@@ -392,16 +434,17 @@ pub unsafe extern "C" fn siskin_answer_new(
                 held.answer.set_grammar(grammar);
                 held.answer.show_special(asked.show_special);
                 held.is_answering = true;
+                drop(held);
                 // A piece is the text of a few tokens, unless a stop string holds them back.
                 const PIECE: usize = 4096;
-                Ok(siskin_answer {
-                    session: session.clone(),
+                let asking = Asking {
                     rendering: asked.rendering,
                     progress: options.progress.map(|tell| Progress { tell, data: options.progress_data }),
                     reader: None,
                     tools: asked.tools,
                     text: Text::with_capacity(PIECE),
-                })
+                };
+                Ok(siskin_answer { session, asking: Mutex::new(asking) })
             })
         }
     })
@@ -415,8 +458,10 @@ pub unsafe extern "C" fn siskin_answer_new(
 pub unsafe extern "C" fn siskin_answer_free(answer: *mut siskin_answer) {
     // SAFETY: the caller's promise.
     unsafe {
-        if let Some(answer) = answer.as_ref() {
-            answer.session.held().is_answering = false;
+        if let Some(answer) = answer.as_ref()
+            && let Ok(mut held) = answer.session.held()
+        {
+            held.is_answering = false;
         }
         output::take_back(answer);
     }
@@ -436,11 +481,10 @@ pub unsafe extern "C" fn siskin_answer_ask(
     call(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            let answer = input::exclusive(answer, "answer")?;
             let messages = self::messages(messages, count)?;
-            let held = answer.session.held();
-            let prompt = chat_tokens(held.answer.model(), held.tools, messages, answer.rendering.clone())?;
-            answer.ask(&prompt)
+            input::shared(answer, "answer")?.ask(|held, asking| {
+                chat_tokens(held.answer.model(), held.tools, messages, asking.rendering.clone())
+            })
         }
     })
 }
@@ -457,10 +501,8 @@ pub unsafe extern "C" fn siskin_answer_ask_text(
     call(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            let answer = input::exclusive(answer, "answer")?;
             let text = input::required(text, "text")?;
-            let prompt = answer.session.held().answer.model().text_tokens(text);
-            answer.ask(&prompt)
+            input::shared(answer, "answer")?.ask(|held, _| Ok(held.answer.model().text_tokens(text)))
         }
     })
 }
@@ -478,50 +520,47 @@ pub unsafe extern "C" fn siskin_answer_ask_tokens(
     call(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            let answer = input::exclusive(answer, "answer")?;
             let tokens = input::list(tokens, count, "tokens")?;
-            let vocabulary = answer.session.held().answer.model().vocabulary();
-            if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
-                let message = format!("tokens: expected less than {vocabulary}, found {token}");
-                return Err(Failure::argument(message));
-            }
-            answer.ask(tokens)
+            input::shared(answer, "answer")?.ask(|_, _| Ok(tokens.to_vec()))
         }
     })
 }
 
 impl siskin_answer {
-    fn ask(&mut self, prompt: &[u32]) -> Result<(), Failure> {
-        // SAFETY: who has the answer to change has its session.
-        let held = unsafe { self.session.held() };
-        held.answer.ask_tokens(prompt)?;
-        self.reader = self.tools.as_ref().map(|(syntax, tools)| PieceReader::new(*syntax, tools));
+    /// Asks for the answer to a prompt.
+    fn ask(&self, prompt: impl FnOnce(&Held, &Asking) -> Result<Vec<u32>, Failure>) -> Result<(), Failure> {
+        let (mut asking, mut held) = (input::enter(&self.asking, "answer")?, self.session.held()?);
+        let prompt = prompt(&held, &asking)?;
+        held.answer.ask_tokens(&prompt)?;
+        asking.reader = asking.tools.as_ref().map(|(syntax, tools)| PieceReader::new(*syntax, tools));
         Ok(())
     }
 
-    fn next(&mut self) -> Result<siskin_piece, Failure> {
-        // SAFETY: who has the answer to change has its session.
-        let held = unsafe { self.session.held() };
-        if let Some(Progress { tell, data }) = self.progress {
-            let wanted = held.answer.prompt().len();
-            let reused = held.answer.reused().min(wanted.saturating_sub(1));
-            held.answer.read_prompt_telling(|read| {
+    /// The next piece of the answer.
+    fn next(&self) -> Result<siskin_piece, Failure> {
+        let (mut asking, mut held) = (input::enter(&self.asking, "answer")?, self.session.held()?);
+        let Asking { progress, reader, text, .. } = &mut *asking;
+        let answer = &mut held.answer;
+        if let Some(Progress { tell, data }) = *progress {
+            let (prompt, reused) = (answer.prompt().len(), answer.reused());
+            let wanted = prompt - reused.min(prompt.saturating_sub(1));
+            answer.read_prompt_telling(|read| {
                 // SAFETY: the caller gave the function and what it is given.
-                unsafe { tell(data, read, wanted - reused) }
+                unsafe { tell(data, read, wanted) }
             })?;
         }
         loop {
-            if let Some(piece) = self.reader.as_mut().and_then(|reader| reader.next(&mut self.text)) {
+            if let Some(piece) = reader.as_mut().and_then(|reader| reader.next(text)) {
                 return Ok(piece);
             }
-            match (held.answer.next_piece()?, &mut self.reader) {
+            match (answer.next_piece()?, &mut *reader) {
                 (Some(piece), Some(reader)) => reader.push(piece),
-                (Some(piece), None) => return Ok(plain(piece, &mut self.text)),
+                (Some(piece), None) => return Ok(plain(piece, text)),
                 (None, Some(reader)) if !reader.is_over => reader.finish(),
                 (None, _) => break,
             }
         }
-        if held.answer.ending() == Some(Ending::Cancelled) {
+        if answer.ending() == Some(Ending::Cancelled) {
             self.session.told_of_cancel();
         }
         Ok(siskin_piece::NONE)
@@ -541,9 +580,9 @@ pub unsafe extern "C" fn siskin_answer_next(
     call(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            let piece = input::exclusive(piece, "piece")?;
+            let piece = input::place(piece, "piece")?;
             *piece = siskin_piece::NONE;
-            *piece = input::exclusive(answer, "answer")?.next()?;
+            *piece = input::shared(answer, "answer")?.next()?;
             Ok(())
         }
     })
@@ -556,8 +595,8 @@ pub unsafe extern "C" fn siskin_answer_next(
 unsafe fn told<T: Copy>(answer: *const siskin_answer, none: T, tell: fn(&Answer) -> T) -> T {
     quiet(none, || {
         // SAFETY: the caller's promise.
-        let held = unsafe { answer.as_ref().map(|answer| answer.session.held()) };
-        held.map_or(none, |held| tell(&held.answer))
+        let answer = unsafe { answer.as_ref() };
+        answer.and_then(|answer| answer.session.held().ok()).map_or(none, |held| tell(&held.answer))
     })
 }
 

@@ -1,8 +1,8 @@
 //! Many answers at once.
 
 use std::ffi::{CString, c_char, c_void};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use siskin::tool_calls::ToolSyntax;
 use siskin::{AnswerEvent, AnswerId, AnswerRequest, Scheduler, SequencesOptions};
@@ -19,7 +19,7 @@ use crate::status::{Failure, call, siskin_status};
 /// `siskin_batch_cancel`.
 pub struct siskin_batch {
     cancel: Arc<AtomicBool>,
-    held: std::cell::UnsafeCell<Held>,
+    held: Mutex<Held>,
 }
 
 struct Held {
@@ -114,6 +114,12 @@ pub unsafe extern "C" fn siskin_batch_new(
             output::give(out, || {
                 let model = input::shared(model, "model")?;
                 let options = input::options(options)?;
+                let of_sessions = input::options(options.session)?;
+                if of_sessions.drafts != 0 || of_sessions.when_full != 0 || of_sessions.keep != 0 {
+                    return Err(Failure::argument(
+                        "session: expected neither drafts nor when_full nor keep for a batch",
+                    ));
+                }
                 let mut made_for = SequencesOptions::default()
                     .idle(options.idle)
                     .pages((options.pages > 0).then_some(options.pages))
@@ -131,7 +137,7 @@ pub unsafe extern "C" fn siskin_batch_new(
                     asked: 0,
                     text: Text::default(),
                 };
-                Ok(siskin_batch { cancel, held: held.into() })
+                Ok(siskin_batch { cancel, held: Mutex::new(held) })
             })
         }
     })
@@ -162,13 +168,13 @@ pub unsafe extern "C" fn siskin_batch_cancel(batch: *const siskin_batch) {
     }
 }
 
-/// The batch behind a handle, for a call that changes it.
+/// The batch behind a handle.
 ///
 /// # Safety
-/// `batch` is NULL or was not freed, and no other call is at work with it.
-unsafe fn held<'a>(batch: *mut siskin_batch) -> Result<&'a mut Held, Failure> {
+/// `batch` is NULL or was not freed.
+unsafe fn held<'a>(batch: *mut siskin_batch) -> Result<MutexGuard<'a, Held>, Failure> {
     // SAFETY: the caller's promise.
-    unsafe { Ok(&mut *input::shared::<siskin_batch>(batch, "batch")?.held.get()) }
+    unsafe { input::enter(&input::shared::<siskin_batch>(batch, "batch")?.held, "batch") }
 }
 
 /// Asks for the answer to a conversation, in the model's chat template, and writes the answer's number to `number`.
@@ -186,7 +192,7 @@ pub unsafe extern "C" fn siskin_batch_ask(
     call(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            let (held, number) = (held(batch)?, input::exclusive(number, "number")?);
+            let (mut held, number) = (held(batch)?, input::place(number, "number")?);
             let messages = self::messages(messages, count)?;
             let asked = asked(options, held.scheduler.model(), held.syntax)?;
             let prompt = chat_tokens(held.scheduler.model(), held.syntax, messages, asked.rendering.clone())?;
@@ -210,7 +216,7 @@ pub unsafe extern "C" fn siskin_batch_ask_text(
     call(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            let (held, number) = (held(batch)?, input::exclusive(number, "number")?);
+            let (mut held, number) = (held(batch)?, input::place(number, "number")?);
             let prompt = held.scheduler.model().text_tokens(input::required(text, "text")?);
             let asked = asked(options, held.scheduler.model(), held.syntax)?;
             *number = held.ask(prompt, asked)?;
@@ -232,7 +238,7 @@ pub unsafe extern "C" fn siskin_batch_embed(
     call(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            let (held, number) = (held(batch)?, input::exclusive(number, "number")?);
+            let (mut held, number) = (held(batch)?, input::place(number, "number")?);
             let tokens = held.scheduler.model().text_tokens(input::required(text, "text")?);
             let id = held.scheduler.embed(tokens, Vec::new())?;
             *number = held.remember(id, None);
@@ -241,7 +247,7 @@ pub unsafe extern "C" fn siskin_batch_embed(
     })
 }
 
-/// Drops an answer or a text, of which nothing more is told. One that is over is none any more, and nothing happens.
+/// Drops an answer or a text, of which nothing more is told: between two steps. One that is over is none any more, and nothing happens.
 ///
 /// # Safety
 /// The batch was not freed.
@@ -249,9 +255,10 @@ pub unsafe extern "C" fn siskin_batch_embed(
 pub unsafe extern "C" fn siskin_batch_drop(batch: *mut siskin_batch, number: u64) -> siskin_status {
     call(|| {
         // SAFETY: the caller's promise.
-        let held = unsafe { held(batch)? };
+        let mut held = unsafe { held(batch)? };
         if let Some(at) = held.unfinished.iter().position(|unfinished| unfinished.number == number) {
-            held.scheduler.drop_answer(held.unfinished.remove(at).id);
+            let id = held.unfinished.remove(at).id;
+            held.scheduler.drop_answer(id);
         }
         Ok(())
     })
@@ -261,7 +268,7 @@ pub unsafe extern "C" fn siskin_batch_drop(batch: *mut siskin_batch, number: u64
 /// be NULL, how many are not over: go on until there are none.
 ///
 /// # Safety
-/// The batch was not freed. `tell` is NULL or takes `data` and an event, throws nothing, and does not call the batch. `unfinished` is
+/// The batch was not freed. `tell` is NULL or takes `data` and an event, and throws nothing. `unfinished` is
 /// NULL or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn siskin_batch_step(
@@ -272,8 +279,8 @@ pub unsafe extern "C" fn siskin_batch_step(
 ) -> siskin_status {
     let status = call(|| {
         // SAFETY: the caller's promise.
-        let held = unsafe { held(batch)? };
-        let Held { scheduler, unfinished: asked, text, .. } = held;
+        let mut held = unsafe { held(batch)? };
+        let Held { scheduler, unfinished: asked, text, .. } = &mut *held;
         let left = scheduler.step(|id, event| {
             let Some(at) = asked.iter().position(|asked| asked.id == id) else { return };
             let is_over = tell_event(&mut asked[at], &event, text, &mut |event| {

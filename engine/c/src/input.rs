@@ -2,10 +2,12 @@
 
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use siskin::template::Json;
 
 use crate::status::Failure;
+use crate::status::siskin_status::{SISKIN_BUSY, SISKIN_INTERNAL};
 
 /// A struct of C whose first field is its size in bytes, as the caller's header has it, and of which all bytes may be zero: 0
 /// and NULL stand for what is usual. So that fields can be added, an older caller's struct is filled up with zeros, and a
@@ -27,7 +29,7 @@ pub(crate) unsafe fn options<T: Options>(from: *const T) -> Result<T, Failure> {
     if !from.is_null() {
         // SAFETY: the caller's struct begins with its size.
         let size = unsafe { from.cast::<usize>().read_unaligned() };
-        if !(size_of::<usize>()..=LARGEST).contains(&size) {
+        if !(size_of::<usize>()..=LARGEST).contains(&size) || !size.is_multiple_of(size_of::<usize>()) {
             return Err(Failure::argument(format!(
                 "{}: expected its field `size` to be sizeof({}), found {size}",
                 T::NAME,
@@ -61,13 +63,27 @@ pub(crate) unsafe fn shared<'a, T>(handle: *const T, name: &str) -> Result<&'a T
     unsafe { handle.as_ref() }.ok_or_else(|| null(name))
 }
 
-/// What a handle points to, for a call that changes it.
+/// Where a call writes what it has found.
 ///
 /// # Safety
-/// As for [`shared`], and no other call is at work with it.
-pub(crate) unsafe fn exclusive<'a, T>(handle: *mut T, name: &str) -> Result<&'a mut T, Failure> {
+/// `to` is NULL or may be written to.
+pub(crate) unsafe fn place<'a, T>(to: *mut T, name: &str) -> Result<&'a mut T, Failure> {
     // SAFETY: the caller's promise.
-    unsafe { handle.as_mut() }.ok_or_else(|| null(name))
+    unsafe { to.as_mut() }.ok_or_else(|| null(name))
+}
+
+/// What calls change, one at a time: one that comes while another is at work, out of a function that this one tells something to or
+/// in another thread, is refused.
+pub(crate) fn enter<'a, T>(held: &'a Mutex<T>, name: &str) -> Result<MutexGuard<'a, T>, Failure> {
+    match held.try_lock() {
+        Ok(held) => Ok(held),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::new(SISKIN_BUSY, format!("{name}: another call is at work with it")))
+        }
+        Err(TryLockError::Poisoned(_)) => {
+            Err(Failure::new(SISKIN_INTERNAL, format!("{name}: an earlier call ended in an internal fault")))
+        }
+    }
 }
 
 fn null(name: &str) -> Failure {
@@ -189,7 +205,7 @@ mod tests {
         assert_eq!(read(&[WORD]), Ok((0, 0)));
         assert_eq!(read(&[WORD * 5, 1, 2, 0, 0]), Ok((1, 2)));
         assert!(read(&[WORD * 5, 1, 2, 0, 9]).unwrap_err().contains("does not know"));
-        for size in [0, WORD - 1, 4097, usize::MAX] {
+        for size in [0, WORD - 1, WORD + 4, 4097, usize::MAX] {
             assert!(read(&[size, 1, 2]).unwrap_err().contains("sizeof(two)"));
         }
         // SAFETY: NULL is allowed.

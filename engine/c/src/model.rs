@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 
 use siskin::Model;
-use siskin::template::{Message, Rendering};
+use siskin::template::{Json, Message, Rendering};
 use siskin::tokenizer::Special;
 use siskin::tool_calls::{self, ToolSyntax};
 
@@ -43,7 +43,8 @@ pub struct siskin_message {
     pub role: *const c_char,
     /// What is said.
     pub content: *const c_char,
-    /// NULL, or all else that the turn has, a JSON object, such as `{"tool_calls": [...]}`.
+    /// NULL, or all else that the turn has, a JSON object, such as `{"tool_calls": [...]}`. It may have a `content` of another form than
+    /// a text where `content` above is NULL.
     pub fields: *const c_char,
 }
 
@@ -291,7 +292,13 @@ pub(crate) unsafe fn messages(
             let content = input::text(message.content, "content")?.unwrap_or_default();
             let mut turn = Message::new(role, content);
             turn.fields = input::json_object(message.fields, "fields")?;
-            Ok(turn)
+            let taken = |(name, _): &&(String, Json)| {
+                name == "role" || (name == "content" && !message.content.is_null())
+            };
+            match turn.fields.iter().find(taken) {
+                Some((name, _)) => Err(Failure::argument(format!("fields: {name:?} has a field of its own"))),
+                None => Ok(turn),
+            }
         };
         messages.iter().map(read).collect()
     }

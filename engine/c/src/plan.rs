@@ -1,11 +1,13 @@
 //! What memory a model and its sessions will take, before anything is loaded.
 
+use std::mem::offset_of;
+
+use siskin::SequencesOptions;
 use siskin::plan::{Budget, Outline, Plan};
-use siskin::{CacheType, SequencesOptions};
 
 use crate::file::siskin_file;
 use crate::input::{self, Options};
-use crate::session::siskin_session_options;
+use crate::session::{siskin_cache, siskin_session_options};
 use crate::status::siskin_status::SISKIN_MEMORY;
 use crate::status::{Failure, call, siskin_status};
 
@@ -95,11 +97,19 @@ pub unsafe extern "C" fn siskin_file_fit(
                 0 => Budget::here().ok_or_else(unknown)?,
                 bytes => Budget::of(bytes),
             };
+            // What is chosen must find its place in the caller's struct.
+            let needed = offset_of!(siskin_session_options, when_full);
+            let given = input::options(options)?.size;
+            if given < needed {
+                return Err(Failure::argument(format!(
+                    "siskin_session_options: expected its field `size` to be {needed} or more, found {given}"
+                )));
+            }
             let (fitted, planned) = outline.fit(&session, 1, &budget)?;
-            let options = input::exclusive(options, "options")?;
-            options.context = planned.context;
+            (&raw mut (*options).context).write(planned.context);
             if fitted.cache != session.cache {
-                options.set_cache(CacheType::Q8_0);
+                (&raw mut (*options).cache_keys).write(siskin_cache::SISKIN_CACHE_Q8_0 as u32);
+                (&raw mut (*options).cache_values).write(siskin_cache::SISKIN_CACHE_Q8_0 as u32);
             }
             if plan.is_null() { Ok(()) } else { tell(planned, plan) }
         }
@@ -117,7 +127,9 @@ unsafe fn tell(plan: Plan, to: *mut siskin_plan) -> Result<(), Failure> {
     // SAFETY: the caller's promise. What was there is read only for its size.
     let size = unsafe { to.cast::<usize>().read_unaligned() };
     if size < size_of::<usize>() {
-        return Err(Failure::argument("siskin_plan: expected its field `size` to be sizeof(siskin_plan)"));
+        let message =
+            format!("siskin_plan: expected its field `size` to be sizeof(siskin_plan), found {size}");
+        return Err(Failure::argument(message));
     }
     let told = siskin_plan {
         size,

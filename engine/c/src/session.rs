@@ -1,22 +1,21 @@
 //! A session: a sequence of tokens with all the memory that it will ever use.
 
-use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use siskin::tool_calls::ToolSyntax;
-use siskin::{Answer, CacheType, CacheTypes, Session, SessionOptions, Speculation, WhenFull};
+use siskin::{Answer, CacheType, CacheTypes, Session, SessionOptions, Speculation, StateError, WhenFull};
 use siskin_kit::{Inputs, Output};
 
 use crate::adapter::siskin_adapter;
 use crate::input::{self, Options};
 use crate::model::siskin_model;
 use crate::output;
-use crate::status::siskin_status::{SISKIN_CANCELLED, SISKIN_FILE};
+use crate::status::siskin_status::{SISKIN_BUSY, SISKIN_CANCELLED, SISKIN_FILE};
 use crate::status::{Failure, call, quiet, siskin_status};
 
 /// A session of a model. Used by one thread at a time, but for `siskin_session_cancel`.
@@ -25,12 +24,8 @@ pub struct siskin_session(pub(crate) Arc<Shared>);
 /// What a session and its answers have in common.
 pub(crate) struct Shared {
     cancel: Arc<AtomicBool>,
-    held: UnsafeCell<Held>,
+    held: Mutex<Held>,
 }
-
-// SAFETY: what is held is used by one thread at a time, as the header asks, and may be handed from one to the next; the flag is
-// atomic.
-unsafe impl Sync for Shared {}
 
 /// What calls change, one at a time.
 pub(crate) struct Held {
@@ -41,12 +36,8 @@ pub(crate) struct Held {
 }
 
 impl Shared {
-    /// # Safety
-    /// No other call is at work with the session.
-    #[allow(clippy::mut_from_ref, reason = "C promises what Rust would check")]
-    pub(crate) unsafe fn held(&self) -> &mut Held {
-        // SAFETY: the caller's promise.
-        unsafe { &mut *self.held.get() }
+    pub(crate) fn held(&self) -> Result<MutexGuard<'_, Held>, Failure> {
+        input::enter(&self.held, "session")
     }
 
     /// Where the work was cancelled that is told to the caller now, what comes next is not.
@@ -55,13 +46,26 @@ impl Shared {
     }
 }
 
-/// The session behind a handle, for a call that changes it.
+impl Held {
+    /// The session, to be changed, which would change an answer that is not over.
+    fn session_mut(&mut self) -> Result<&mut Session, Failure> {
+        match self.is_answering && self.answer.ending().is_none() {
+            true => Err(Failure::new(
+                SISKIN_BUSY,
+                "session: it has an answer that is not over: cancel or free it before",
+            )),
+            false => Ok(self.answer.session_mut()),
+        }
+    }
+}
+
+/// The session behind a handle.
 ///
 /// # Safety
-/// `session` is NULL or was not freed, and no other call is at work with it.
-unsafe fn held<'a>(session: *mut siskin_session) -> Result<&'a mut Held, Failure> {
+/// `session` is NULL or was not freed.
+unsafe fn held<'a>(session: *mut siskin_session) -> Result<MutexGuard<'a, Held>, Failure> {
     // SAFETY: the caller's promise.
-    unsafe { Ok(input::shared::<siskin_session>(session, "session")?.0.held()) }
+    unsafe { input::shared::<siskin_session>(session, "session")?.0.held() }
 }
 
 /// What keys and values are kept in.
@@ -137,6 +141,7 @@ impl siskin_session_options {
         let isa = unsafe { input::text(options.isa, "isa")? };
         let wrong = |error: siskin::UnknownIsa| Failure::argument(format!("isa: {error}"));
         let isa = isa.map(|name| name.parse().map_err(wrong)).transpose()?;
+        options.when_full()?;
         let given = |value: usize| (value > 0).then_some(value);
         let cache = CacheTypes {
             keys: cache_type("cache_keys", options.cache_keys)?,
@@ -150,15 +155,6 @@ impl siskin_session_options {
             .cache(cache)
             .pin(flag("pin", options.pin)?)
             .drafts(options.drafts))
-    }
-
-    pub(crate) fn set_cache(&mut self, cache: CacheType) {
-        let number = match cache {
-            CacheType::F32 => siskin_cache::SISKIN_CACHE_F32,
-            CacheType::F16 => siskin_cache::SISKIN_CACHE_F16,
-            CacheType::Q8_0 => siskin_cache::SISKIN_CACHE_Q8_0,
-        } as u32;
-        (self.cache_keys, self.cache_values) = (number, number);
     }
 
     fn when_full(&self) -> Result<WhenFull, Failure> {
@@ -215,7 +211,7 @@ pub unsafe extern "C" fn siskin_session_new(
                 let mut answer = Answer::new(session)?;
                 answer.cancel_when(cancel.clone());
                 let held = Held { answer, tools: model.tools, is_answering: false };
-                Ok(siskin_session(Arc::new(Shared { cancel, held: UnsafeCell::new(held) })))
+                Ok(siskin_session(Arc::new(Shared { cancel, held: Mutex::new(held) })))
             })
         }
     })
@@ -260,7 +256,7 @@ pub unsafe extern "C" fn siskin_session_feed(
         // SAFETY: the caller's promise.
         unsafe {
             let tokens = input::list(tokens, count, "tokens")?;
-            Ok(held(session)?.answer.session_mut().feed(tokens)?)
+            Ok(held(session)?.session_mut()?.feed(tokens)?)
         }
     });
     // SAFETY: the caller's promise.
@@ -283,7 +279,7 @@ pub unsafe extern "C" fn siskin_session_logits(
         // SAFETY: the caller's promise.
         unsafe {
             let found = held(session)?.answer.session().logits()?.as_ptr();
-            *input::exclusive(logits, "logits")? = found;
+            *input::place(logits, "logits")? = found;
             Ok(())
         }
     })
@@ -357,7 +353,7 @@ pub unsafe extern "C" fn siskin_session_bytes(session: *mut siskin_session) -> u
     unsafe { told(session, |session| session.bytes() as u64) }
 }
 
-/// Forgets all tokens behind the first `count`.
+/// Forgets all tokens behind the first `count`. There are logits again once tokens are fed.
 ///
 /// # Safety
 /// The session was not freed.
@@ -368,7 +364,7 @@ pub unsafe extern "C" fn siskin_session_truncate(
 ) -> siskin_status {
     call(|| {
         // SAFETY: the caller's promise.
-        unsafe { held(session)? }.answer.session_mut().truncate(count);
+        unsafe { held(session)? }.session_mut()?.truncate(count);
         Ok(())
     })
 }
@@ -388,12 +384,20 @@ pub unsafe extern "C" fn siskin_session_attach(
         // SAFETY: the caller's promise.
         unsafe {
             let adapter = input::shared(adapter, "adapter")?;
-            Ok(held(session)?.answer.session_mut().attach(&adapter.adapter, scale)?)
+            if !scale.is_finite() {
+                return Err(Failure::argument(format!("scale: expected a finite number, found {scale}")));
+            }
+            let mut held = held(session)?;
+            let session = held.session_mut()?;
+            session.attach(&adapter.adapter, scale)?;
+            session.clear();
+            Ok(())
         }
     })
 }
 
-/// Takes an adapter off, if it is attached: the session has the model's own bits again.
+/// Takes an adapter off, if it is attached, and the session forgets what it held: it has the model's own bits again. An adapter that
+/// was freed or opened anew is another one.
 ///
 /// # Safety
 /// Neither was freed.
@@ -406,7 +410,11 @@ pub unsafe extern "C" fn siskin_session_detach(
         // SAFETY: the caller's promise.
         unsafe {
             let adapter = input::shared(adapter, "adapter")?;
-            held(session)?.answer.session_mut().detach(&adapter.adapter);
+            let mut held = held(session)?;
+            let session = held.session_mut()?;
+            if session.detach(&adapter.adapter) {
+                session.clear();
+            }
             Ok(())
         }
     })
@@ -484,10 +492,15 @@ pub unsafe extern "C" fn siskin_session_restore(
 ) -> siskin_status {
     call(|| {
         // SAFETY: the caller's promise.
-        let (path, held) = unsafe { (input::required(path, "path")?, held(session)?) };
+        let (path, mut held) = unsafe { (input::required(path, "path")?, held(session)?) };
         let failed = |error| Failure::new(SISKIN_FILE, format!("{path}: cannot open it: {error}"));
         let mut file = File::open(path).map_err(failed)?;
-        Ok(held.answer.session_mut().restore_from(&mut file)?)
+        match held.session_mut()?.restore_from(&mut file) {
+            Err(error @ StateError::Unreadable(_)) => {
+                Err(Failure::new(SISKIN_FILE, format!("{path}: {error}")))
+            }
+            other => other.map_err(|error| Failure::from(error).of(path)),
+        }
     })
 }
 
@@ -505,7 +518,7 @@ pub unsafe extern "C" fn siskin_session_restore_from(
         // SAFETY: the caller's promise.
         unsafe {
             let state = input::list(bytes.cast::<u8>(), len, "bytes")?;
-            Ok(held(session)?.answer.session_mut().restore(state)?)
+            Ok(held(session)?.session_mut()?.restore(state)?)
         }
     })
 }

@@ -34,7 +34,7 @@ pub enum siskin_status {
     SISKIN_MEMORY = 8,
     /// It was cancelled.
     SISKIN_CANCELLED = 9,
-    /// The handle has something unfinished that must be freed before.
+    /// Another call is at work with the handle, or its session has an answer that is not over.
     SISKIN_BUSY = 10,
     /// The model gave no numbers: its weights, or a state that was restored, are broken.
     SISKIN_NOT_FINITE = 11,
@@ -51,6 +51,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// This failure, of what has a name.
+    pub(crate) fn of(mut self, name: &str) -> Self {
+        self.message = format!("{name}: {}", self.message);
+        self
+    }
+
     pub(crate) fn new(status: siskin_status, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
@@ -62,8 +68,9 @@ impl Failure {
 
     /// Remembers the message for the thread.
     pub(crate) fn tell(self) -> siskin_status {
-        // A message with a zero byte would end there.
-        let message = CString::new(self.message.replace('\0', "\u{fffd}")).unwrap_or_default();
+        // Names of files are part of messages, and may hold anything.
+        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        let message = CString::new(self.message.chars().map(escaped).collect::<String>()).unwrap_or_default();
         // A thread that is about to end has no place for it any more.
         let _ = MESSAGE.try_with(|last| *last.borrow_mut() = message);
         self.status
@@ -203,11 +210,11 @@ mod tests {
     #[test]
     fn each_thread_has_the_message_of_its_own_last_failure() {
         assert_eq!(message(), "");
-        assert_eq!(call(|| Err(Failure::argument("one\0two"))), SISKIN_ARGUMENT);
-        assert_eq!(message(), "one\u{fffd}two");
+        assert_eq!(call(|| Err(Failure::argument("one\0two\n"))), SISKIN_ARGUMENT);
+        assert_eq!(message(), r"one\u{0}two\n");
         std::thread::spawn(|| assert_eq!(message(), "")).join().unwrap();
         assert_eq!(call(|| Ok(())), SISKIN_OK);
-        assert_eq!(message(), "one\u{fffd}two");
+        assert_eq!(message(), r"one\u{0}two\n");
     }
 
     #[test]

@@ -89,6 +89,7 @@ static void models(const char *path, siskin_model **model, char *said, size_t ro
     FAILS(siskin_model_open(path, NULL), SISKIN_ARGUMENT, "out");
     FAILS(siskin_model_open("/etc/passwd", model), SISKIN_FILE, "/etc/passwd");
     FAILS(siskin_model_open("\xff", model), SISKIN_ARGUMENT, "UTF-8");
+    FAILS(siskin_model_open("a\nb", model), SISKIN_FILE, "a\\nb");
     OK(siskin_model_open(path, model));
     CHECK(*siskin_model_name(*model) && *siskin_model_architecture(*model) && *siskin_model_chat_template(*model));
     CHECK(siskin_model_notes(*model) != NULL && siskin_model_weight_bytes(*model) > 0);
@@ -171,6 +172,8 @@ static void plans(const char *path) {
     options.context = 0;
     FAILS(siskin_file_fit(file, &options, 1 << 20, NULL), SISKIN_MEMORY, "MiB");
     OK(siskin_file_fit(file, &options, 0, NULL));
+    options.size = 2 * sizeof(size_t);
+    FAILS(siskin_file_fit(file, &options, 0, NULL), SISKIN_ARGUMENT, "size");
     siskin_file_free(file);
 }
 
@@ -221,6 +224,8 @@ static void sessions(siskin_model *model, const char *folder) {
     OK(siskin_session_truncate(other, 0));
     OK(siskin_session_feed(other, tokens, 1));
     FAILS(siskin_session_restore(other, "/no/such"), SISKIN_FILE, "/no/such");
+    FAILS(siskin_session_restore(other, "/"), SISKIN_FILE, "/: ");
+    FAILS(siskin_session_restore(other, "/etc/passwd"), SISKIN_STATE, "/etc/passwd: ");
     FAILS(siskin_session_restore_from(other, "nothing", 7), SISKIN_STATE, "");
     CHECK(siskin_session_position(other) == 1);
     OK(siskin_session_restore(other, path));
@@ -261,7 +266,9 @@ static void sessions(siskin_model *model, const char *folder) {
 }
 
 static size_t told_of, told_last;
+static siskin_session *read_by;
 static void progress(void *data, size_t read, size_t tokens) {
+    FAILS(siskin_session_truncate(read_by, 0), SISKIN_BUSY, "another call");
     CHECK(data == &told_of && read <= tokens);
     told_of++;
     told_last = tokens - read;
@@ -275,6 +282,7 @@ static void answers(siskin_model *model, const char *said) {
     char text[4096];
     const char *stop[] = {"light"};
     OK(siskin_session_new(model, NULL, &session));
+    read_by = session;
 
     /* Once it has begun, nothing is allocated. */
     options.sampling = GREEDY;
@@ -289,8 +297,14 @@ static void answers(siskin_model *model, const char *said) {
     CHECK(told_of > 0 && told_last == 0);
     long before = allocations;
     CHECK(before > 0);
+    FAILS(siskin_session_truncate(session, 0), SISKIN_BUSY, "not over");
+    before = allocations;
     while (piece.text != NULL) OK(siskin_answer_next(answer, &piece));
     CHECK(allocations == before);
+    OK(siskin_session_truncate(session, 0));
+    OK(siskin_answer_ask(answer, &LIGHT, 1));
+    collect(answer, text, sizeof text);
+    CHECK(strcmp(text, said) == 0);
     OK(siskin_answer_ask(answer, &LIGHT, 1));
     CHECK(siskin_answer_reused_count(answer) > 0);
     collect(answer, text, sizeof text);
@@ -298,8 +312,40 @@ static void answers(siskin_model *model, const char *said) {
     FAILS(siskin_answer_ask(answer, NULL, 1), SISKIN_ARGUMENT, "messages");
     FAILS(siskin_answer_ask_text(answer, NULL), SISKIN_ARGUMENT, "text");
     FAILS(siskin_answer_ask_tokens(answer, NULL, 0), SISKIN_ARGUMENT, "token");
-    const siskin_message broken = {"user", "a", "[1"};
+    siskin_message broken = {"user", "a", "[1"};
     FAILS(siskin_answer_ask(answer, &broken, 1), SISKIN_ARGUMENT, "fields");
+    broken.fields = "{\"role\": \"system\"}";
+    FAILS(siskin_answer_ask(answer, &broken, 1), SISKIN_ARGUMENT, "role");
+    siskin_answer_free(answer);
+
+    /* A long one neither, and a prompt without room changes nothing. */
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    /* Tokens that end answers are never picked. */
+    char endless[512];
+    int length = snprintf(endless, sizeof endless, "{\"temperature\": 2.0, \"top_k\": 0, \"seed\": 5, \"logit_bias\": [[0, 0]");
+    for (uint32_t token = 0; token < siskin_model_vocabulary(model); token++) {
+        if (!siskin_model_is_end(model, token)) continue;
+        length += snprintf(endless + length, sizeof endless - (size_t)length, ", [%u, -1000]", (unsigned)token);
+    }
+    CHECK(length < 500);
+    strcat(endless, "]}");
+    options.sampling = endless;
+    options.max_tokens = 300;
+    OK(siskin_answer_new(session, &options, &answer));
+    OK(siskin_answer_ask_text(answer, "a"));
+    OK(siskin_answer_next(answer, &piece));
+    before = allocations;
+    while (piece.text != NULL) OK(siskin_answer_next(answer, &piece));
+    CHECK(allocations == before && siskin_answer_token_count(answer) == 300);
+    size_t position = siskin_session_position(session);
+    uint32_t *many = calloc(siskin_session_context(session) + 1, sizeof *many);
+    CHECK(many != NULL);
+    FAILS(siskin_answer_ask_tokens(answer, many, siskin_session_context(session) + 1), SISKIN_CONTEXT_FULL, "");
+    many[0] = UINT32_MAX;
+    FAILS(siskin_answer_ask_tokens(answer, many, 1), SISKIN_ARGUMENT, "vocabulary");
+    CHECK(siskin_session_position(session) == position);
+    free(many);
     siskin_answer_free(answer);
 
     /* A seed, a limit, a stop string. */
@@ -345,7 +391,16 @@ static void answers(siskin_model *model, const char *said) {
     options.sampling = "{\"temperature\": -1}";
     FAILS(siskin_answer_new(session, &options, &answer), SISKIN_ARGUMENT, "temperature");
     options.sampling = "{\"temperature\": \"warm\"}";
-    FAILS(siskin_answer_new(session, &options, &answer), SISKIN_ARGUMENT, "temperature");
+    FAILS(siskin_answer_new(session, &options, &answer), SISKIN_ARGUMENT, "temperature: expected a value such as 0.8");
+    options.sampling = NULL;
+    options.tool_choice = SISKIN_TOOL_CHOICE_REQUIRED;
+    FAILS(siskin_answer_new(session, &options, &answer), SISKIN_ARGUMENT, "tool_choice");
+    options.tool_choice = 7;
+    FAILS(siskin_answer_new(session, &options, &answer), SISKIN_ARGUMENT, "tool_choice");
+    options.tool_choice = 0;
+    options.reserved = 1;
+    FAILS(siskin_answer_new(session, &options, &answer), SISKIN_ARGUMENT, "reserved");
+    options.reserved = 0;
 
     /* Tools: the arguments of calls are JSON objects. */
     options.sampling = GREEDY;
@@ -403,6 +458,7 @@ static void cancelling(siskin_model *model) {
     siskin_session_free(cancelled);
 }
 
+static siskin_batch *stepped;
 struct batch {
     char text[8][1024];
     int over, embedded, read;
@@ -412,6 +468,7 @@ struct batch {
 static void tell(void *data, const siskin_event *event) {
     struct batch *batch = data;
     CHECK(event->size >= sizeof *event && event->answer > 0 && event->answer <= 8);
+    FAILS(siskin_batch_drop(stepped, event->answer), SISKIN_BUSY, "another call");
     switch (event->kind) {
     case SISKIN_EVENT_READ: batch->read++; break;
     case SISKIN_EVENT_PIECE: strncat(batch->text[event->answer - 1], event->piece.text, 1000); break;
@@ -437,7 +494,12 @@ static void batches(siskin_model *model, const char *said) {
     options.sequences = 3;
     answer.sampling = GREEDY;
     answer.max_tokens = 40;
+    siskin_session_options session = {.size = sizeof session, .drafts = 3};
+    options.session = &session;
+    FAILS(siskin_batch_new(model, &options, &batch), SISKIN_ARGUMENT, "drafts");
+    options.session = NULL;
     OK(siskin_batch_new(model, &options, &batch));
+    stepped = batch;
     for (int i = 0; i < 4; i++) OK(siskin_batch_ask(batch, &LIGHT, 1, &answer, &number));
     OK(siskin_batch_ask_text(batch, "the kitchen", &answer, &number));
     OK(siskin_batch_ask_text(batch, "to be dropped", &answer, &number));

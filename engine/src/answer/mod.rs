@@ -184,20 +184,27 @@ impl Answer {
     /// Asks for what these tokens go on with. They are fed by the first [`Answer::next_piece`].
     ///
     /// # Errors
-    /// [`SessionError::NoPrompt`] where there are none.
+    /// [`SessionError::NoPrompt`] where there are none, a prompt that the context has no room for, and a token outside the
+    /// vocabulary. The session, and the answer before, are as they were.
     pub fn ask_tokens(&mut self, prompt: &[u32]) -> Result<(), Error> {
         if prompt.is_empty() {
             return Err(SessionError::NoPrompt.into());
         }
+        self.session.check_prompt(prompt)?;
         self.prompt.clear();
         self.prompt.extend_from_slice(prompt);
         self.read = false;
         let tokenizer = self.session.model().tokenizer();
         self.writing.begin(tokenizer, prompt, &self.limits);
         self.writing.set_grammar(tokenizer, prompt, self.grammar.as_ref());
-        let held = self.session.tokens().iter().take(self.session.pristine());
-        self.reused = held.zip(prompt).take_while(|(held, token)| held == token).count();
+        self.reused = self.held_of_prompt();
         Ok(())
+    }
+
+    /// How many of the prompt's first tokens the session holds.
+    fn held_of_prompt(&self) -> usize {
+        let held = self.session.tokens().iter().take(self.session.pristine());
+        held.zip(&self.prompt).take_while(|(held, token)| held == token).count()
     }
 
     /// Feeds what the session lacks of the prompt, as the first [`Answer::next_piece`] does; nothing where it was fed.
@@ -218,6 +225,8 @@ impl Answer {
         if self.writing.ending().is_some() || self.read {
             return Ok(());
         }
+        // The session may have been cut, restored or adapted since it was asked.
+        self.reused = self.held_of_prompt();
         let whole = self.reused == self.prompt.len() && self.session.position() == self.reused;
         if !whole || self.session.logits().is_err() {
             // The last token is fed even if it is there: the answer needs the logits after it.

@@ -88,6 +88,8 @@ impl Writing {
         tokenizer: &Tokenizer,
         picked: Result<Option<u32>, SessionError>,
     ) -> Result<(), SessionError> {
+        // What was told makes room, or a long answer would be there as a whole.
+        self.clear_told();
         match picked {
             Ok(Some(token)) => {
                 self.push(tokenizer, token);
@@ -152,14 +154,17 @@ impl Writing {
 
     /// The next of what was added and not told.
     pub(super) fn next_piece(&mut self) -> Option<Piece<'_>> {
-        if !self.has_piece() {
-            self.pieces.clear();
-            self.told = 0;
-            return None;
-        }
+        self.clear_told();
         let (text, kind) = self.pieces.iter_from(self.told).next()?;
         self.told += text.len();
         Some(Piece { channel: kind.channel, text })
+    }
+
+    fn clear_told(&mut self) {
+        if !self.has_piece() {
+            self.pieces.clear();
+            self.told = 0;
+        }
     }
 
     /// Whether something was added and not told.

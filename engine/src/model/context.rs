@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use twox_hash::XxHash3_128;
 
 use super::adapter::{Adapter, Attached};
@@ -23,13 +24,13 @@ pub(crate) struct ContextOptions {
     /// Tokens of a forward pass that there are logits of.
     pub(crate) logits: usize,
     /// Pages for all sequences; None: as many as one takes.
-    pub(crate) pages: Option<usize>,
+    pub(crate) pages: Option<NonZeroUsize>,
 }
 
 impl ContextOptions {
     /// Pages of all sequences, the last of which may be shorter.
     pub(crate) fn pages(&self) -> usize {
-        self.pages.unwrap_or(self.context.div_ceil(PAGE))
+        self.pages.map_or(self.context.div_ceil(PAGE), NonZeroUsize::get)
     }
 }
 
@@ -72,7 +73,7 @@ impl ContextOptions {
     ) -> Result<(Ops, Buffers), OutOfMemory> {
         let &Self { context, batch, cache, isa, sequences, logits, .. } = self;
         let pages = self.pages();
-        let slots = self.pages.map_or(context, |pages| pages.saturating_mul(PAGE));
+        let slots = self.pages.map_or(context, |pages| pages.get().saturating_mul(PAGE));
         let room = StateRoom { sequences, context, batch, pages, slots, cache };
         let states = network.states().reserve(&mut arena.cache, &room)?;
         let (arena, room) = (&mut arena.buffers, OpsRoom { sequences, context, batch });

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use crate::kernels::Isa;
@@ -184,7 +185,12 @@ impl SessionOptions {
                 let batch = batch.min(at_work.saturating_mul(context)).max(at_work);
                 let pages = within("pages", pages.unwrap_or(filled), most)?;
                 // A single one has the cache of a session, whose last page may be shorter.
-                (sequences, at_work, batch, (sequences > 1 || pages < most).then_some(pages))
+                (
+                    sequences,
+                    at_work,
+                    batch,
+                    NonZeroUsize::new(pages).filter(|_| sequences > 1 || pages < most),
+                )
             }
         };
         let isa = self.isa.map_or_else(Isa::choose, Ok)?;

@@ -329,10 +329,7 @@ impl Session {
         mut after: impl FnMut(&mut Sequences, &mut dyn Observer, Range<usize>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.drop_drafts();
-        match self.when_full {
-            WhenFull::Stop => self.sequences.check(self.len, tokens)?,
-            _ => self.sequences.check_tokens(tokens)?,
-        }
+        self.check_fed(self.len, tokens)?;
         let mut rest = tokens;
         while !rest.is_empty() {
             // Room is made only where there is none at all, so that it does not matter how a text was cut.
@@ -357,6 +354,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether all of these tokens can be fed to an empty session.
+    pub(crate) fn check_prompt(&self, tokens: &[u32]) -> Result<(), SessionError> {
+        self.check_fed(0, tokens)
+    }
+
+    /// Whether these tokens can be fed behind `used` ones.
+    fn check_fed(&self, used: usize, tokens: &[u32]) -> Result<(), SessionError> {
+        match self.when_full {
+            WhenFull::Stop => self.sequences.check(used, tokens),
+            WhenFull::Shift { .. } | WhenFull::Window { .. } => self.sequences.check_tokens(tokens),
+        }
     }
 
     /// Keeps the first `len` tokens alone, those that wait and drafts not among them.
@@ -445,10 +455,7 @@ impl Session {
         };
         let start = Instant::now();
         self.drop_drafts();
-        match self.when_full {
-            WhenFull::Stop => self.sequences.check(self.len, &[token])?,
-            _ => self.sequences.check_tokens(&[token])?,
-        }
+        self.check_fed(self.len, &[token])?;
         self.make_room();
         self.catch_up()?;
         let most = (self.context() - self.len).min(self.sequences.most_logits());
