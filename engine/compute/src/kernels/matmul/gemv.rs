@@ -101,13 +101,17 @@ fn sum<L: Tier, Q: Quantized>(
                 next.ask(l, sub, Q::LEN / 32);
                 acc = add_sub::<L, Q>(l, block, &scales, sub, x, acc);
             }
-        } else if let Some(x) = x.first_chunk::<8>() {
+        } else if Q::LEN == 256
+            && let Some(x) = x.first_chunk::<8>()
+        {
             // Unrolled, shifts by what the place in the superblock asks for are constants.
             unroll!(sub < 8 => {
                 next.ask(l, sub, 8);
                 acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc);
             });
-        } else if let Some(x) = x.first_chunk::<4>() {
+        } else if Q::LEN == 128
+            && let Some(x) = x.first_chunk::<4>()
+        {
             unroll!(sub < 4 => {
                 next.ask(l, sub, 4);
                 acc = add_sub::<L, Q>(l, block, &scales, sub, &x[sub], acc);
