@@ -269,6 +269,104 @@ typedef struct siskin_model siskin_model;
 typedef struct siskin_session siskin_session;
 
 /**
+ * What a session is made for. Set `size`; all else may stay 0, which is what suits an assistant on the device.
+ */
+typedef struct siskin_session_options {
+  /**
+   * `sizeof(siskin_session_options)`.
+   */
+  size_t size;
+  /**
+   * Tokens that it holds at most. 0: the model's own context length, but at most 4,096.
+   */
+  size_t context;
+  /**
+   * Threads that share the work, the calling one among them. 0: as many as the machine has for it.
+   */
+  size_t threads;
+  /**
+   * Tokens of a prompt that are worked on together. 0: 256.
+   */
+  size_t batch;
+  /**
+   * Draft tokens that are worked on at a time, at most: what the text went on with when its last tokens stood in it before. They
+   * change no bit of an answer. 0: none.
+   */
+  size_t drafts;
+  /**
+   * NULL, or the instruction set of the kernels, such as `"avx2"` or `"neon-dotprod"`. NULL: what the environment variable
+   * `SISKIN_ISA` names, else the best that the CPU has.
+   */
+  const char *isa;
+  /**
+   * A `siskin_cache`: what keys are kept in.
+   */
+  uint32_t cache_keys;
+  /**
+   * A `siskin_cache`: what values are kept in.
+   */
+  uint32_t cache_values;
+  /**
+   * A `siskin_when_full`. Sessions only.
+   */
+  uint32_t when_full;
+  /**
+   * 1: each thread that is started stays on a CPU of its own.
+   */
+  uint32_t pin;
+  /**
+   * Tokens that are never forgotten: see `when_full`.
+   */
+  size_t keep;
+} siskin_session_options;
+
+/**
+ * Bytes that a model and what is made of it will take, in this process. The caller sets `size`, and the library the rest.
+ */
+typedef struct siskin_plan {
+  /**
+   * `sizeof(siskin_plan)`.
+   */
+  size_t size;
+  /**
+   * The most memory that the process will have at once, pages of mapped files included.
+   */
+  uint64_t peak;
+  /**
+   * Weights in memory of their own.
+   */
+  uint64_t weights;
+  /**
+   * Weights that are used where the file is: if it is mapped, all processes that run it share them.
+   */
+  uint64_t in_place;
+  /**
+   * Keys and values of all tokens.
+   */
+  uint64_t cache;
+  /**
+   * Activations, scratch and samplers.
+   */
+  uint64_t scratch;
+  /**
+   * The program: what the process has already, code, tokenizer, stacks. Estimated.
+   */
+  uint64_t program;
+  /**
+   * What is given back once the model is loaded.
+   */
+  uint64_t loading;
+  /**
+   * Tokens that a sequence holds at most.
+   */
+  uint64_t context;
+  /**
+   * Threads that share the work.
+   */
+  uint64_t threads;
+} siskin_plan;
+
+/**
  * How answers are to be. Set `size`; all else may stay 0.
  */
 typedef struct siskin_answer_options {
@@ -396,58 +494,6 @@ typedef struct siskin_piece {
 } siskin_piece;
 
 /**
- * What a session is made for. Set `size`; all else may stay 0, which is what suits an assistant on the device.
- */
-typedef struct siskin_session_options {
-  /**
-   * `sizeof(siskin_session_options)`.
-   */
-  size_t size;
-  /**
-   * Tokens that it holds at most. 0: the model's own context length, but at most 4,096.
-   */
-  size_t context;
-  /**
-   * Threads that share the work, the calling one among them. 0: as many as the machine has for it.
-   */
-  size_t threads;
-  /**
-   * Tokens of a prompt that are worked on together. 0: 256.
-   */
-  size_t batch;
-  /**
-   * Draft tokens that are worked on at a time, at most: what the text went on with when its last tokens stood in it before. They
-   * change no bit of an answer. 0: none.
-   */
-  size_t drafts;
-  /**
-   * NULL, or the instruction set of the kernels, such as `"avx2"` or `"neon-dotprod"`. NULL: what the environment variable
-   * `SISKIN_ISA` names, else the best that the CPU has.
-   */
-  const char *isa;
-  /**
-   * A `siskin_cache`: what keys are kept in.
-   */
-  uint32_t cache_keys;
-  /**
-   * A `siskin_cache`: what values are kept in.
-   */
-  uint32_t cache_values;
-  /**
-   * A `siskin_when_full`. Sessions only.
-   */
-  uint32_t when_full;
-  /**
-   * 1: each thread that is started stays on a CPU of its own.
-   */
-  uint32_t pin;
-  /**
-   * Tokens that are never forgotten: see `when_full`.
-   */
-  size_t keep;
-} siskin_session_options;
-
-/**
  * What a batch is made for. Set `size`; all else may stay 0.
  */
 typedef struct siskin_batch_options {
@@ -519,52 +565,6 @@ typedef struct siskin_event {
   const char *message;
 } siskin_event;
 
-/**
- * Bytes that a model and what is made of it will take, in this process. The caller sets `size`, and the library the rest.
- */
-typedef struct siskin_plan {
-  /**
-   * `sizeof(siskin_plan)`.
-   */
-  size_t size;
-  /**
-   * The most memory that the process will have at once, pages of mapped files included.
-   */
-  uint64_t peak;
-  /**
-   * Weights in memory of their own.
-   */
-  uint64_t weights;
-  /**
-   * Weights that are used where the file is: if it is mapped, all processes that run it share them.
-   */
-  uint64_t in_place;
-  /**
-   * Keys and values of all tokens.
-   */
-  uint64_t cache;
-  /**
-   * Activations, scratch and samplers.
-   */
-  uint64_t scratch;
-  /**
-   * The program: what the process has already, code, tokenizer, stacks. Estimated.
-   */
-  uint64_t program;
-  /**
-   * What is given back once the model is loaded.
-   */
-  uint64_t loading;
-  /**
-   * Tokens that a sequence holds at most.
-   */
-  uint64_t context;
-  /**
-   * Threads that share the work.
-   */
-  uint64_t threads;
-} siskin_plan;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -575,48 +575,368 @@ extern "C" {
 const char *siskin_version(void);
 
 /**
- * Opens an adapter, a GGUF file, for a model.
- *
- * # Safety
- * `path` is a text, `model` was not freed, and `out` may be written to.
+ * What went wrong in the last call that failed on this thread, as one line without an end of line; `""` where none did.
+ * It is there until the thread's next call that fails.
  */
-enum siskin_status siskin_adapter_open(const char *path,
-                                       const struct siskin_model *model,
-                                       struct siskin_adapter **out);
+const char *siskin_error_message(void);
 
 /**
- * Loads the adapter of an open file, for a model.
+ * Opens a GGUF file and maps it into memory; any part of a model that is split over several files opens all of it.
+ *
+ * Nobody may write to the file or cut it off while it is open or a model of it is there: replace a model by a new file that is
+ * renamed over it. A page that can no longer be read raises SIGBUS.
  *
  * # Safety
- * Neither was freed, and `out` may be written to.
+ * `path` is a text, and `out` may be written to.
  */
-enum siskin_status siskin_adapter_load(const struct siskin_file *file,
-                                       const struct siskin_model *model,
-                                       struct siskin_adapter **out);
+enum siskin_status siskin_file_open(const char *path,
+                                    struct siskin_file **out);
 
 /**
- * Frees the adapter. Where it is attached it stays.
+ * Opens the GGUF file behind a descriptor that is open for reading, and calls it `name` in messages. The descriptor stays the
+ * caller's, who may close it; where it stands in the file makes no difference.
+ *
+ * # Safety
+ * `name` is a text, and `out` may be written to.
+ */
+enum siskin_status siskin_file_open_fd(int fd,
+                                       const char *name,
+                                       struct siskin_file **out);
+
+/**
+ * Takes a GGUF file that is in memory, as flash that is mapped or data of the program, and calls it `name` in messages. The
+ * weights of a packed file are used where they are, if they begin at a multiple of 64.
+ *
+ * # Safety
+ * `bytes` points to `len` bytes that stay there, unchanged, until this file and all models of it are freed. `name` is a text, and
+ * `out` may be written to.
+ */
+enum siskin_status siskin_file_from_memory(const void *bytes,
+                                           size_t len,
+                                           const char *name,
+                                           struct siskin_file **out);
+
+/**
+ * Frees the file. Models that were loaded from it stay.
  *
  * # Safety
  * It is NULL or was not freed, and nobody uses it any more.
  */
-void siskin_adapter_free(struct siskin_adapter *adapter);
+void siskin_file_free(struct siskin_file *file);
 
 /**
- * What the adapter is called, by its file; it is there as long as the adapter is.
+ * Plans for the model of a file and one session of it, or with `sequences` above 1 for a batch of so many.
+ *
+ * Where `memory` is not 0 and the plan is beyond so many bytes the call fails with `SISKIN_MEMORY`, and the message has the figures.
+ * What is planned is kept: a process that loads the model and makes what was planned does not take more.
+ *
+ * # Safety
+ * `file` was not freed, `options` is NULL or points to options, and `plan` to a plan whose `size` is set.
+ */
+enum siskin_status siskin_file_plan(const struct siskin_file *file,
+                                    const struct siskin_session_options *options,
+                                    size_t sequences,
+                                    uint64_t memory,
+                                    struct siskin_plan *plan);
+
+/**
+ * Chooses what of the options must give way for one session to fit `memory` bytes, 0 for what the machine has left: a shorter
+ * context, then a narrower cache. Writes what fits to `options`, and its plan to `plan`, which may be NULL.
+ *
+ * # Safety
+ * `file` was not freed, `options` points to options whose `size` is set, and `plan` is NULL or points to such a plan.
+ */
+enum siskin_status siskin_file_fit(const struct siskin_file *file,
+                                   struct siskin_session_options *options,
+                                   uint64_t memory,
+                                   struct siskin_plan *plan);
+
+/**
+ * Opens a GGUF file and loads its model: `siskin_file_open` and `siskin_model_load` in one.
+ *
+ * # Safety
+ * `path` is a text, and `out` may be written to.
+ */
+enum siskin_status siskin_model_open(const char *path, struct siskin_model **out);
+
+/**
+ * Loads the model of an open file.
+ *
+ * # Safety
+ * `file` was not freed, and `out` may be written to.
+ */
+enum siskin_status siskin_model_load(const struct siskin_file *file, struct siskin_model **out);
+
+/**
+ * Frees the model. Sessions, batches and adapters of it stay, and keep of it what they need.
+ *
+ * # Safety
+ * It is NULL or was not freed, and nobody uses it any more.
+ */
+void siskin_model_free(struct siskin_model *model);
+
+/**
+ * What the model is called, by its file; it is there as long as the model is.
  *
  * # Safety
  * It was not freed.
  */
-const char *siskin_adapter_name(const struct siskin_adapter *adapter);
+const char *siskin_model_name(const struct siskin_model *model);
 
 /**
- * Bytes of its numbers.
+ * Its architecture, such as `"llama"`; it is there as long as the model is.
  *
  * # Safety
  * It was not freed.
  */
-uint64_t siskin_adapter_bytes(const struct siskin_adapter *adapter);
+const char *siskin_model_architecture(const struct siskin_model *model);
+
+/**
+ * What is to be known of it, a line each: `""` where nothing is. It is there as long as the model is.
+ *
+ * # Safety
+ * It was not freed.
+ */
+const char *siskin_model_notes(const struct siskin_model *model);
+
+/**
+ * The Jinja template that conversations are written by; it is there as long as the model is.
+ *
+ * # Safety
+ * It was not freed.
+ */
+const char *siskin_model_chat_template(const struct siskin_model *model);
+
+/**
+ * The longest sequence that it was made for, in tokens.
+ *
+ * # Safety
+ * It was not freed.
+ */
+size_t siskin_model_context_length(const struct siskin_model *model);
+
+/**
+ * How many tokens it has: logits are as many.
+ *
+ * # Safety
+ * It was not freed.
+ */
+size_t siskin_model_vocabulary(const struct siskin_model *model);
+
+/**
+ * Bytes of its weights.
+ *
+ * # Safety
+ * It was not freed.
+ */
+uint64_t siskin_model_weight_bytes(const struct siskin_model *model);
+
+/**
+ * Writes the fingerprint of its weights to `out`, which has room for 16 bytes: it is the same for the same weights, wherever
+ * they came from.
+ *
+ * # Safety
+ * The model was not freed, and `out` has room for 16 bytes.
+ */
+enum siskin_status siskin_model_fingerprint(const struct siskin_model *model,
+                                            uint8_t *out);
+
+/**
+ * Writes the tokens of `text`, which has `len` bytes and in which control tokens are as `special` says, a `siskin_special`, to
+ * `tokens`, and their number to `count`. `*count` says how many there is
+ * room for; where that is too few, or `tokens` is NULL, it says how many there are. Tokens that every prompt of the model begins
+ * with, such as `<s>`, are among them.
+ *
+ * # Safety
+ * The model was not freed; `text` points to `len` bytes, `count` may be read and written, and `tokens` is NULL or has room for
+ * `*count`.
+ */
+enum siskin_status siskin_model_tokenize(const struct siskin_model *model,
+                                         const char *text,
+                                         size_t len,
+                                         uint32_t special,
+                                         uint32_t *tokens,
+                                         size_t *count);
+
+/**
+ * Writes the bytes that a token stands for to `bytes`, and their number to `len`, which says how many there is room for. They are
+ * part of a character at times. A control token stands for none.
+ *
+ * # Safety
+ * The model was not freed; `len` may be read and written, and `bytes` is NULL or has room for `*len`.
+ */
+enum siskin_status siskin_model_token_bytes(const struct siskin_model *model,
+                                            uint32_t token,
+                                            char *bytes,
+                                            size_t *len);
+
+/**
+ * Whether an answer ends with this token.
+ *
+ * # Safety
+ * The model was not freed.
+ */
+bool siskin_model_is_end(const struct siskin_model *model, uint32_t token);
+
+/**
+ * Makes a session, with all the memory that it will ever use.
+ *
+ * # Safety
+ * `model` was not freed, `options` is NULL or points to options, and `out` may be written to.
+ */
+enum siskin_status siskin_session_new(const struct siskin_model *model,
+                                      const struct siskin_session_options *options,
+                                      struct siskin_session **out);
+
+/**
+ * Frees the session, or leaves it to its answer if there is one.
+ *
+ * # Safety
+ * It is NULL or was not freed, and nobody uses it any more.
+ */
+void siskin_session_free(struct siskin_session *session);
+
+/**
+ * Has the work that is under way end before the next layer of the model, or else the work that comes next. Whoever is at work is
+ * told so, once: a call that feeds tokens with `SISKIN_CANCELLED`, an answer by its ending.
+ *
+ * May be called by any thread at any time, and by a signal handler.
+ *
+ * # Safety
+ * The session was not freed.
+ */
+void siskin_session_cancel(const struct siskin_session *session);
+
+/**
+ * Adds tokens to what the session holds and works them out.
+ *
+ * # Safety
+ * The session was not freed, and `tokens` points to `count`.
+ */
+enum siskin_status siskin_session_feed(struct siskin_session *session,
+                                       const uint32_t *tokens,
+                                       size_t count);
+
+/**
+ * The logits behind the last token: as many as the model has tokens. They are there until the session is used again.
+ *
+ * # Safety
+ * The session was not freed, and `logits` may be written to.
+ */
+enum siskin_status siskin_session_logits(struct siskin_session *session,
+                                         const float **logits);
+
+/**
+ * Writes the tokens that the session holds to `tokens`, and their number to `count`, which says how many there is room for.
+ *
+ * # Safety
+ * The session was not freed; `count` may be read and written, and `tokens` is NULL or has room for `*count`.
+ */
+enum siskin_status siskin_session_tokens(struct siskin_session *session,
+                                         uint32_t *tokens,
+                                         size_t *count);
+
+/**
+ * Tokens that the session holds.
+ *
+ * # Safety
+ * It was not freed.
+ */
+size_t siskin_session_position(struct siskin_session *session);
+
+/**
+ * Tokens that it holds at most.
+ *
+ * # Safety
+ * It was not freed.
+ */
+size_t siskin_session_context(struct siskin_session *session);
+
+/**
+ * Threads that share its work.
+ *
+ * # Safety
+ * It was not freed.
+ */
+size_t siskin_session_threads(struct siskin_session *session);
+
+/**
+ * Bytes of its memory.
+ *
+ * # Safety
+ * It was not freed.
+ */
+uint64_t siskin_session_bytes(struct siskin_session *session);
+
+/**
+ * Forgets all tokens behind the first `count`. There are logits again once tokens are fed.
+ *
+ * # Safety
+ * The session was not freed.
+ */
+enum siskin_status siskin_session_truncate(struct siskin_session *session, size_t count);
+
+/**
+ * Changes the model by an adapter, `scale` times, for what is worked out from now on; the session forgets what it held. One that
+ * is attached gets the scale.
+ *
+ * # Safety
+ * Neither was freed.
+ */
+enum siskin_status siskin_session_attach(struct siskin_session *session,
+                                         const struct siskin_adapter *adapter,
+                                         float scale);
+
+/**
+ * Takes an adapter off, if it is attached, and the session forgets what it held: it has the model's own bits again. An adapter that
+ * was freed or opened anew is another one.
+ *
+ * # Safety
+ * Neither was freed.
+ */
+enum siskin_status siskin_session_detach(struct siskin_session *session,
+                                         const struct siskin_adapter *adapter);
+
+/**
+ * Writes what the session holds to a file, which appears under its name when it is whole: a file that had the name is replaced
+ * then, and stays if anything fails. Nobody else may read it.
+ *
+ * # Safety
+ * The session was not freed, and `path` is a text.
+ */
+enum siskin_status siskin_session_save(struct siskin_session *session,
+                                       const char *path);
+
+/**
+ * Hands what the session holds to `write`, piece by piece: it returns 0, or another number to end the work, which then fails with
+ * `SISKIN_FILE`.
+ *
+ * # Safety
+ * The session was not freed. `write` takes `data` and what it is given, and throws nothing.
+ */
+enum siskin_status siskin_session_save_to(struct siskin_session *session,
+                                          int (*write)(void *data, const void *bytes, size_t len),
+                                          void *data);
+
+/**
+ * Goes on from a saved state: what the session held is forgotten. Its logits are those that it would have if it had been fed the
+ * same tokens, to the bit, on whatever machine the state was saved.
+ *
+ * # Safety
+ * The session was not freed, and `path` is a text.
+ */
+enum siskin_status siskin_session_restore(struct siskin_session *session,
+                                          const char *path);
+
+/**
+ * The same from memory.
+ *
+ * # Safety
+ * The session was not freed, and `bytes` points to `len` bytes.
+ */
+enum siskin_status siskin_session_restore_from(struct siskin_session *session,
+                                               const void *bytes,
+                                               size_t len);
 
 /**
  * Prepares answers of a session. There is one such handle of a session at a time: another is refused with `SISKIN_BUSY` until it
@@ -801,368 +1121,48 @@ enum siskin_status siskin_batch_step(struct siskin_batch *batch,
                                      size_t *unfinished);
 
 /**
- * Opens a GGUF file and maps it into memory; any part of a model that is split over several files opens all of it.
- *
- * Nobody may write to the file or cut it off while it is open or a model of it is there: replace a model by a new file that is
- * renamed over it. A page that can no longer be read raises SIGBUS.
+ * Opens an adapter, a GGUF file, for a model.
  *
  * # Safety
- * `path` is a text, and `out` may be written to.
+ * `path` is a text, `model` was not freed, and `out` may be written to.
  */
-enum siskin_status siskin_file_open(const char *path,
-                                    struct siskin_file **out);
+enum siskin_status siskin_adapter_open(const char *path,
+                                       const struct siskin_model *model,
+                                       struct siskin_adapter **out);
 
 /**
- * Opens the GGUF file behind a descriptor that is open for reading, and calls it `name` in messages. The descriptor stays the
- * caller's, who may close it; where it stands in the file makes no difference.
+ * Loads the adapter of an open file, for a model.
  *
  * # Safety
- * `name` is a text, and `out` may be written to.
+ * Neither was freed, and `out` may be written to.
  */
-enum siskin_status siskin_file_open_fd(int fd,
-                                       const char *name,
-                                       struct siskin_file **out);
+enum siskin_status siskin_adapter_load(const struct siskin_file *file,
+                                       const struct siskin_model *model,
+                                       struct siskin_adapter **out);
 
 /**
- * Takes a GGUF file that is in memory, as flash that is mapped or data of the program, and calls it `name` in messages. The
- * weights of a packed file are used where they are, if they begin at a multiple of 64.
- *
- * # Safety
- * `bytes` points to `len` bytes that stay there, unchanged, until this file and all models of it are freed. `name` is a text, and
- * `out` may be written to.
- */
-enum siskin_status siskin_file_from_memory(const void *bytes,
-                                           size_t len,
-                                           const char *name,
-                                           struct siskin_file **out);
-
-/**
- * Frees the file. Models that were loaded from it stay.
+ * Frees the adapter. Where it is attached it stays.
  *
  * # Safety
  * It is NULL or was not freed, and nobody uses it any more.
  */
-void siskin_file_free(struct siskin_file *file);
+void siskin_adapter_free(struct siskin_adapter *adapter);
 
 /**
- * Opens a GGUF file and loads its model: `siskin_file_open` and `siskin_model_load` in one.
- *
- * # Safety
- * `path` is a text, and `out` may be written to.
- */
-enum siskin_status siskin_model_open(const char *path, struct siskin_model **out);
-
-/**
- * Loads the model of an open file.
- *
- * # Safety
- * `file` was not freed, and `out` may be written to.
- */
-enum siskin_status siskin_model_load(const struct siskin_file *file, struct siskin_model **out);
-
-/**
- * Frees the model. Sessions, batches and adapters of it stay, and keep of it what they need.
- *
- * # Safety
- * It is NULL or was not freed, and nobody uses it any more.
- */
-void siskin_model_free(struct siskin_model *model);
-
-/**
- * What the model is called, by its file; it is there as long as the model is.
+ * What the adapter is called, by its file; it is there as long as the adapter is.
  *
  * # Safety
  * It was not freed.
  */
-const char *siskin_model_name(const struct siskin_model *model);
+const char *siskin_adapter_name(const struct siskin_adapter *adapter);
 
 /**
- * Its architecture, such as `"llama"`; it is there as long as the model is.
+ * Bytes of its numbers.
  *
  * # Safety
  * It was not freed.
  */
-const char *siskin_model_architecture(const struct siskin_model *model);
-
-/**
- * What is to be known of it, a line each: `""` where nothing is. It is there as long as the model is.
- *
- * # Safety
- * It was not freed.
- */
-const char *siskin_model_notes(const struct siskin_model *model);
-
-/**
- * The Jinja template that conversations are written by; it is there as long as the model is.
- *
- * # Safety
- * It was not freed.
- */
-const char *siskin_model_chat_template(const struct siskin_model *model);
-
-/**
- * The longest sequence that it was made for, in tokens.
- *
- * # Safety
- * It was not freed.
- */
-size_t siskin_model_context_length(const struct siskin_model *model);
-
-/**
- * How many tokens it has: logits are as many.
- *
- * # Safety
- * It was not freed.
- */
-size_t siskin_model_vocabulary(const struct siskin_model *model);
-
-/**
- * Bytes of its weights.
- *
- * # Safety
- * It was not freed.
- */
-uint64_t siskin_model_weight_bytes(const struct siskin_model *model);
-
-/**
- * Writes the fingerprint of its weights to `out`, which has room for 16 bytes: it is the same for the same weights, wherever
- * they came from.
- *
- * # Safety
- * The model was not freed, and `out` has room for 16 bytes.
- */
-enum siskin_status siskin_model_fingerprint(const struct siskin_model *model,
-                                            uint8_t *out);
-
-/**
- * Writes the tokens of `text`, which has `len` bytes and in which control tokens are as `special` says, a `siskin_special`, to
- * `tokens`, and their number to `count`. `*count` says how many there is
- * room for; where that is too few, or `tokens` is NULL, it says how many there are. Tokens that every prompt of the model begins
- * with, such as `<s>`, are among them.
- *
- * # Safety
- * The model was not freed; `text` points to `len` bytes, `count` may be read and written, and `tokens` is NULL or has room for
- * `*count`.
- */
-enum siskin_status siskin_model_tokenize(const struct siskin_model *model,
-                                         const char *text,
-                                         size_t len,
-                                         uint32_t special,
-                                         uint32_t *tokens,
-                                         size_t *count);
-
-/**
- * Writes the bytes that a token stands for to `bytes`, and their number to `len`, which says how many there is room for. They are
- * part of a character at times. A control token stands for none.
- *
- * # Safety
- * The model was not freed; `len` may be read and written, and `bytes` is NULL or has room for `*len`.
- */
-enum siskin_status siskin_model_token_bytes(const struct siskin_model *model,
-                                            uint32_t token,
-                                            char *bytes,
-                                            size_t *len);
-
-/**
- * Whether an answer ends with this token.
- *
- * # Safety
- * The model was not freed.
- */
-bool siskin_model_is_end(const struct siskin_model *model, uint32_t token);
-
-/**
- * Plans for the model of a file and one session of it, or with `sequences` above 1 for a batch of so many.
- *
- * Where `memory` is not 0 and the plan is beyond so many bytes the call fails with `SISKIN_MEMORY`, and the message has the figures.
- * What is planned is kept: a process that loads the model and makes what was planned does not take more.
- *
- * # Safety
- * `file` was not freed, `options` is NULL or points to options, and `plan` to a plan whose `size` is set.
- */
-enum siskin_status siskin_file_plan(const struct siskin_file *file,
-                                    const struct siskin_session_options *options,
-                                    size_t sequences,
-                                    uint64_t memory,
-                                    struct siskin_plan *plan);
-
-/**
- * Chooses what of the options must give way for one session to fit `memory` bytes, 0 for what the machine has left: a shorter
- * context, then a narrower cache. Writes what fits to `options`, and its plan to `plan`, which may be NULL.
- *
- * # Safety
- * `file` was not freed, `options` points to options whose `size` is set, and `plan` is NULL or points to such a plan.
- */
-enum siskin_status siskin_file_fit(const struct siskin_file *file,
-                                   struct siskin_session_options *options,
-                                   uint64_t memory,
-                                   struct siskin_plan *plan);
-
-/**
- * Makes a session, with all the memory that it will ever use.
- *
- * # Safety
- * `model` was not freed, `options` is NULL or points to options, and `out` may be written to.
- */
-enum siskin_status siskin_session_new(const struct siskin_model *model,
-                                      const struct siskin_session_options *options,
-                                      struct siskin_session **out);
-
-/**
- * Frees the session, or leaves it to its answer if there is one.
- *
- * # Safety
- * It is NULL or was not freed, and nobody uses it any more.
- */
-void siskin_session_free(struct siskin_session *session);
-
-/**
- * Has the work that is under way end before the next layer of the model, or else the work that comes next. Whoever is at work is
- * told so, once: a call that feeds tokens with `SISKIN_CANCELLED`, an answer by its ending.
- *
- * May be called by any thread at any time, and by a signal handler.
- *
- * # Safety
- * The session was not freed.
- */
-void siskin_session_cancel(const struct siskin_session *session);
-
-/**
- * Adds tokens to what the session holds and works them out.
- *
- * # Safety
- * The session was not freed, and `tokens` points to `count`.
- */
-enum siskin_status siskin_session_feed(struct siskin_session *session,
-                                       const uint32_t *tokens,
-                                       size_t count);
-
-/**
- * The logits behind the last token: as many as the model has tokens. They are there until the session is used again.
- *
- * # Safety
- * The session was not freed, and `logits` may be written to.
- */
-enum siskin_status siskin_session_logits(struct siskin_session *session,
-                                         const float **logits);
-
-/**
- * Writes the tokens that the session holds to `tokens`, and their number to `count`, which says how many there is room for.
- *
- * # Safety
- * The session was not freed; `count` may be read and written, and `tokens` is NULL or has room for `*count`.
- */
-enum siskin_status siskin_session_tokens(struct siskin_session *session,
-                                         uint32_t *tokens,
-                                         size_t *count);
-
-/**
- * Tokens that the session holds.
- *
- * # Safety
- * It was not freed.
- */
-size_t siskin_session_position(struct siskin_session *session);
-
-/**
- * Tokens that it holds at most.
- *
- * # Safety
- * It was not freed.
- */
-size_t siskin_session_context(struct siskin_session *session);
-
-/**
- * Threads that share its work.
- *
- * # Safety
- * It was not freed.
- */
-size_t siskin_session_threads(struct siskin_session *session);
-
-/**
- * Bytes of its memory.
- *
- * # Safety
- * It was not freed.
- */
-uint64_t siskin_session_bytes(struct siskin_session *session);
-
-/**
- * Forgets all tokens behind the first `count`. There are logits again once tokens are fed.
- *
- * # Safety
- * The session was not freed.
- */
-enum siskin_status siskin_session_truncate(struct siskin_session *session, size_t count);
-
-/**
- * Changes the model by an adapter, `scale` times, for what is worked out from now on; the session forgets what it held. One that
- * is attached gets the scale.
- *
- * # Safety
- * Neither was freed.
- */
-enum siskin_status siskin_session_attach(struct siskin_session *session,
-                                         const struct siskin_adapter *adapter,
-                                         float scale);
-
-/**
- * Takes an adapter off, if it is attached, and the session forgets what it held: it has the model's own bits again. An adapter that
- * was freed or opened anew is another one.
- *
- * # Safety
- * Neither was freed.
- */
-enum siskin_status siskin_session_detach(struct siskin_session *session,
-                                         const struct siskin_adapter *adapter);
-
-/**
- * Writes what the session holds to a file, which appears under its name when it is whole: a file that had the name is replaced
- * then, and stays if anything fails. Nobody else may read it.
- *
- * # Safety
- * The session was not freed, and `path` is a text.
- */
-enum siskin_status siskin_session_save(struct siskin_session *session,
-                                       const char *path);
-
-/**
- * Hands what the session holds to `write`, piece by piece: it returns 0, or another number to end the work, which then fails with
- * `SISKIN_FILE`.
- *
- * # Safety
- * The session was not freed. `write` takes `data` and what it is given, and throws nothing.
- */
-enum siskin_status siskin_session_save_to(struct siskin_session *session,
-                                          int (*write)(void *data, const void *bytes, size_t len),
-                                          void *data);
-
-/**
- * Goes on from a saved state: what the session held is forgotten. Its logits are those that it would have if it had been fed the
- * same tokens, to the bit, on whatever machine the state was saved.
- *
- * # Safety
- * The session was not freed, and `path` is a text.
- */
-enum siskin_status siskin_session_restore(struct siskin_session *session,
-                                          const char *path);
-
-/**
- * The same from memory.
- *
- * # Safety
- * The session was not freed, and `bytes` points to `len` bytes.
- */
-enum siskin_status siskin_session_restore_from(struct siskin_session *session,
-                                               const void *bytes,
-                                               size_t len);
-
-/**
- * What went wrong in the last call that failed on this thread, as one line without an end of line; `""` where none did.
- * It is there until the thread's next call that fails.
- */
-const char *siskin_error_message(void);
+uint64_t siskin_adapter_bytes(const struct siskin_adapter *adapter);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -7,16 +7,25 @@
 // The names are those of C.
 #![allow(non_camel_case_types)]
 
-pub mod adapter;
-pub mod answer;
-pub mod batch;
-pub mod file;
-mod input;
-pub mod model;
-mod output;
-pub mod plan;
-pub mod session;
+// In the order in which the header has them.
 pub mod status;
+
+pub mod file;
+
+pub mod plan;
+
+pub mod model;
+
+pub mod session;
+
+pub mod answer;
+
+pub mod batch;
+
+pub mod adapter;
+
+mod input;
+mod output;
 
 use std::ffi::c_char;
 

@@ -171,12 +171,31 @@ fn answers_end_for_a_reason() {
     small.ask(&user("turn off the attic light now")).unwrap();
     text(&mut small);
     assert_eq!((small.ending(), small.session().position()), (Some(Ending::ContextFull), 20));
-    small.ask(&user(&"very ".repeat(40))).unwrap();
-    let error = small.next_piece().unwrap_err().to_string();
+    // What cannot be asked leaves all as it was.
+    let error = small.ask(&user(&"very ".repeat(40))).unwrap_err().to_string();
     assert!(error.contains("the context of 20 tokens is full"), "{error}");
+    assert!(small.ask_tokens(&[]).is_err() && small.ask_tokens(&[u32::MAX]).is_err());
     assert!(small.next_piece().unwrap().is_none());
-    assert_eq!(small.ending(), Some(Ending::Failed));
-    assert!(small.ask_tokens(&[]).is_err());
+    assert_eq!((small.ending(), small.session().position()), (Some(Ending::ContextFull), 20));
+}
+
+#[test]
+fn a_session_may_be_cut_or_restored_between_a_prompt_and_its_answer() {
+    let model = demo();
+    let mut answer = answer(&model, &SamplerOptions::default().temperature(0.0));
+    let whole = say(&mut answer, PROMPTS[0]);
+    answer.ask(&user(PROMPTS[0])).unwrap();
+    assert!(answer.reused() > 0);
+    answer.session_mut().truncate(0);
+    assert_eq!(text(&mut answer), whole);
+    assert_eq!(answer.reused(), 0);
+    let mut state = Vec::new();
+    say(&mut answer, PROMPTS[1]);
+    answer.session().save(&mut state).unwrap();
+    say(&mut answer, PROMPTS[0]);
+    answer.ask(&user(PROMPTS[0])).unwrap();
+    answer.session_mut().restore(&state).unwrap();
+    assert_eq!(text(&mut answer), whole);
 }
 
 #[test]
