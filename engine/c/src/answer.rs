@@ -197,24 +197,6 @@ impl siskin_answer_options {
     unsafe fn asked(&self, model: &Model, syntax: Option<ToolSyntax>) -> Result<Asked, Failure> {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut overrides = SamplerOverrides::default();
-            for (name, value) in input::json_object(self.sampling, "sampling")? {
-                match overrides.set(&name, &value) {
-                    Some(true) => (),
-                    Some(false) => {
-                        let usual = SamplerOptions::default().to_json();
-                        let usual = usual.iter().find(|(usual, _)| *usual == name);
-                        let usual = usual.map_or_else(String::new, |(_, usual)| written(usual));
-                        let found = written(&value);
-                        let message =
-                            format!("sampling: {name}: expected a value such as {usual}, found {found}");
-                        return Err(Failure::argument(message));
-                    }
-                    None => return Err(Failure::argument(format!("sampling: there is no option {name:?}"))),
-                }
-            }
-            let sampling = SamplerOptions::default().overlay(model.sampling()).overlay(&overrides);
-            sampling.validate().map_err(|error| Failure::argument(format!("sampling: {error}")))?;
             let stop = input::list(self.stop, self.stop_count, "stop")?;
             let stop = stop.iter().map(|&text| input::required(text, "stop").map(str::to_owned));
             let limits = AnswerLimits::default()
@@ -241,32 +223,73 @@ impl siskin_answer_options {
                     (Some(grammar), Some(tools))
                 }
             };
-            let (adapters, scales) = (
-                input::list(self.adapters, self.adapter_count, "adapters")?,
-                input::list(self.adapter_scales, self.adapter_count, "adapter_scales")?,
-            );
-            if let Some(scale) = scales.iter().find(|scale| !scale.is_finite()) {
-                return Err(Failure::argument(format!(
-                    "adapter_scales: expected finite numbers, found {scale}"
-                )));
-            }
-            let adapter = |(&adapter, &scale)| {
-                input::shared(adapter, "adapters")
-                    .map(|adapter: &siskin_adapter| (adapter.adapter.clone(), scale))
-            };
             Ok(Asked {
-                sampling,
+                sampling: self.sampler(model)?,
                 limits,
                 grammar,
                 // The marks around calls are control tokens.
                 show_special: flag("show_special", self.show_special)? || tools.is_some(),
                 tools,
                 rendering,
-                adapters: adapters.iter().zip(scales).map(adapter).collect::<Result<_, _>>()?,
+                adapters: self.adapters()?,
             })
         }
     }
 
+    /// How tokens of a model are picked.
+    ///
+    /// # Safety
+    /// As for [`Self::asked`].
+    unsafe fn sampler(&self, model: &Model) -> Result<SamplerOptions, Failure> {
+        let mut overrides = SamplerOverrides::default();
+        // SAFETY: the caller's promise.
+        for (name, value) in unsafe { input::json_object(self.sampling, "sampling")? } {
+            match overrides.set(&name, &value) {
+                Some(true) => (),
+                Some(false) => {
+                    let usual = SamplerOptions::default().to_json();
+                    let usual = usual.iter().find(|(usual, _)| *usual == name);
+                    let usual = usual.map_or_else(String::new, |(_, usual)| written(usual));
+                    let found = written(&value);
+                    let message =
+                        format!("sampling: {name}: expected a value such as {usual}, found {found}");
+                    return Err(Failure::argument(message));
+                }
+                None => return Err(Failure::argument(format!("sampling: there is no option {name:?}"))),
+            }
+        }
+        let sampling = SamplerOptions::default().overlay(model.sampling()).overlay(&overrides);
+        let wrong = |error| Failure::argument(format!("sampling: {error}"));
+        sampling.validate().map_err(wrong)?;
+        Ok(sampling)
+    }
+
+    /// The adapters, and how many times each.
+    ///
+    /// # Safety
+    /// As for [`Self::asked`].
+    unsafe fn adapters(&self) -> Result<Vec<(Adapter, f32)>, Failure> {
+        // SAFETY: the caller's promise.
+        let (adapters, scales) = unsafe {
+            (
+                input::list(self.adapters, self.adapter_count, "adapters")?,
+                input::list(self.adapter_scales, self.adapter_count, "adapter_scales")?,
+            )
+        };
+        let read = |(&adapter, &scale): (&*const siskin_adapter, &f32)| {
+            if !scale.is_finite() {
+                let message = format!("adapter_scales: expected finite numbers, found {scale}");
+                return Err(Failure::argument(message));
+            }
+            // SAFETY: the caller's promise.
+            let adapter = unsafe { input::shared(adapter, "adapters")? };
+            Ok((adapter.adapter.clone(), scale))
+        };
+        adapters.iter().zip(scales).map(read).collect()
+    }
+
+    /// What the answer is to keep to.
+    ///
     /// # Safety
     /// As for [`Self::asked`].
     unsafe fn grammar_source(&self) -> Result<Option<GrammarSource>, Failure> {
