@@ -7,10 +7,8 @@ int main(int argc, char **argv) {
     siskin_session *session = NULL;
     siskin_answer *answer = NULL;
     siskin_piece piece;
-    if (argc != 3) {
-        fprintf(stderr, "usage: hello MODEL.gguf QUESTION\n");
-        return 2;
-    }
+    if (argc != 3) return fprintf(stderr, "usage: hello MODEL.gguf QUESTION\n"), 2;
+
     siskin_message question = {"user", argv[2], NULL};
     siskin_status status = siskin_model_open(argv[1], &model);
     if (status == SISKIN_OK) status = siskin_session_new(model, NULL, &session);
