@@ -614,7 +614,7 @@ pub unsafe extern "C" fn siskin_answer_next(
 /// What is told of an answer; `none` where there is none.
 ///
 /// # Safety
-/// `answer` is NULL or was not freed, and no other call is at work with it.
+/// `answer` is NULL or was not freed.
 unsafe fn told<T: Copy>(answer: *const siskin_answer, none: T, tell: fn(&Answer) -> T) -> T {
     quiet(none, || {
         // SAFETY: the caller's promise.

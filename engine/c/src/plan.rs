@@ -6,7 +6,7 @@ use siskin::SequencesOptions;
 use siskin::plan::{Budget, Outline, Plan};
 
 use crate::file::siskin_file;
-use crate::input::{self, Options};
+use crate::input;
 use crate::session::{siskin_cache, siskin_session_options};
 use crate::status::siskin_status::SISKIN_MEMORY;
 use crate::status::{Failure, call, siskin_status};
@@ -35,10 +35,6 @@ pub struct siskin_plan {
     pub context: u64,
     /// Threads that share the work.
     pub threads: u64,
-}
-// SAFETY: integers may have any bytes.
-unsafe impl Options for siskin_plan {
-    const NAME: &'static str = "siskin_plan";
 }
 
 /// Plans for the model of a file and one session of it, or with `sequences` above 1 for a batch of so many.

@@ -304,7 +304,7 @@ pub unsafe extern "C" fn siskin_session_tokens(
 /// What is told of a session; 0 where there is none.
 ///
 /// # Safety
-/// `session` is NULL or was not freed, and no other call is at work with it.
+/// `session` is NULL or was not freed.
 unsafe fn told<T: Copy + Default>(session: *mut siskin_session, tell: fn(&Session) -> T) -> T {
     quiet(T::default(), || {
         // SAFETY: the caller's promise.

@@ -1,4 +1,5 @@
 use std::num::NonZeroUsize;
+
 use twox_hash::XxHash3_128;
 
 use super::adapter::{Adapter, Attached};

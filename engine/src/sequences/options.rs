@@ -185,12 +185,8 @@ impl SessionOptions {
                 let batch = batch.min(at_work.saturating_mul(context)).max(at_work);
                 let pages = within("pages", pages.unwrap_or(filled), most)?;
                 // A single one has the cache of a session, whose last page may be shorter.
-                (
-                    sequences,
-                    at_work,
-                    batch,
-                    NonZeroUsize::new(pages).filter(|_| sequences > 1 || pages < most),
-                )
+                let pages = NonZeroUsize::new(pages).filter(|_| sequences > 1 || pages < most);
+                (sequences, at_work, batch, pages)
             }
         };
         let isa = self.isa.map_or_else(Isa::choose, Ok)?;
