@@ -211,7 +211,7 @@ impl Answer {
     /// Where the work is cancelled the answer has ended.
     ///
     /// # Errors
-    /// As for [`Session::feed`].
+    /// As for [`Session::feed`]. The answer is over then.
     pub fn read_prompt(&mut self) -> Result<(), Error> {
         self.read_prompt_telling(|_| ())
     }
@@ -237,7 +237,11 @@ impl Answer {
                     self.writing.end(Ending::Cancelled);
                     return Ok(());
                 }
-                done => done?,
+                Err(error) => {
+                    self.writing.end(Ending::Failed);
+                    return Err(error.into());
+                }
+                Ok(()) => (),
             }
         }
         self.sampler.begin(&self.prompt);
