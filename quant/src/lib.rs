@@ -74,7 +74,7 @@ pub fn decode(ty: TensorType, src: &[u8], dst: &mut [f32]) -> Result<(), FormatE
 /// The values of blocks of any type that has them.
 macro_rules! decode_any {
     (($ty:ident, $src:ident, $dst:ident) floats { $($float:tt)* } blocks { $(
-        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident $(, $feature:literal)?;
     )* } others { $($other:tt)* }) => {
         match $ty {
             $(TensorType::$name => decode_blocks($src, $dst, block::$name::read, block::$name::decode),)*
@@ -107,7 +107,7 @@ pub fn encode(ty: TensorType, src: &[f32], dst: &mut [u8]) -> Result<(), FormatE
 /// Quantizes to blocks of any type that is written.
 macro_rules! encode_any {
     (($ty:ident, $src:ident, $dst:ident) floats { $($float:tt)* } blocks { $(
-        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident $(, $feature:literal)?;
     )* } others { $($other:tt)* }) => {
         match $ty {
             $(TensorType::$name => encode_as!($written $name, $ty, $src, $dst),)*
@@ -165,7 +165,7 @@ pub fn encode_weighted(
 /// Quantizes to blocks of any type that is written, with importances where they count.
 macro_rules! weigh_any {
     (($ty:ident, $src:ident, $importance:ident, $dst:ident) floats { $($float:tt)* } blocks { $(
-        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal, $written:ident $(, $feature:literal)?;
     )* } others { $($other:tt)* }) => {
         match $ty {
             $(TensorType::$name => weigh_as!($written $name, $ty, $src, $importance, $dst),)*

@@ -2,7 +2,8 @@
 ///
 /// A line is a type's number in files, the elements and the bytes of a block. `floats` are plain numbers. `blocks` are
 /// what this crate reads, each with a struct of its name and layout (`block!`), and how it is quantized: see `encode`
-/// in the crate's root. Of `others` only the size is known.
+/// in the crate's root, and the feature of `siskin` that brings the kernels, where they can be left out. Of `others` only the
+/// size is known.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! tensor_types {
@@ -19,49 +20,49 @@ macro_rules! tensor_types {
             /// 4 bits, one scale per 32.
             Q4_0 = 2, 32, 18, rounded_or_searched_by_eight;
             /// 4 bits, one scale and minimum per 32.
-            Q4_1 = 3, 32, 20, rounded_or_searched_by_eight;
+            Q4_1 = 3, 32, 20, rounded_or_searched_by_eight, "legacy-quants";
             /// 5 bits, one scale per 32.
-            Q5_0 = 6, 32, 22, rounded_or_searched_by_eight;
+            Q5_0 = 6, 32, 22, rounded_or_searched_by_eight, "legacy-quants";
             /// 5 bits, one scale and minimum per 32.
-            Q5_1 = 7, 32, 24, rounded_or_searched_by_eight;
+            Q5_1 = 7, 32, 24, rounded_or_searched_by_eight, "legacy-quants";
             /// 8 bits, one scale per 32.
             Q8_0 = 8, 32, 34, rounded;
             /// 2 bits, a 4-bit scale and minimum per 16.
-            Q2_K = 10, 256, 84, searched;
+            Q2_K = 10, 256, 84, searched, "k-quants";
             /// 3 bits, a 6-bit scale per 16.
-            Q3_K = 11, 256, 110, searched;
+            Q3_K = 11, 256, 110, searched, "k-quants";
             /// 4 bits, a 6-bit scale and minimum per 32.
-            Q4_K = 12, 256, 144, searched;
+            Q4_K = 12, 256, 144, searched, "k-quants";
             /// 5 bits, a 6-bit scale and minimum per 32.
-            Q5_K = 13, 256, 176, searched;
+            Q5_K = 13, 256, 176, searched, "k-quants";
             /// 6 bits, an 8-bit scale per 16.
-            Q6_K = 14, 256, 210, searched;
+            Q6_K = 14, 256, 210, searched, "k-quants";
             /// 2.06 bits a weight, from a codebook of 256 groups of eight.
-            IQ2_XXS = 16, 256, 66, not_written;
+            IQ2_XXS = 16, 256, 66, not_written, "i-quants";
             /// 2.31 bits a weight, from a codebook of 512 groups of eight.
-            IQ2_XS = 17, 256, 74, not_written;
+            IQ2_XS = 17, 256, 74, not_written, "i-quants";
             /// 3.06 bits a weight, from a codebook of 256 groups of four.
-            IQ3_XXS = 18, 256, 98, not_written;
+            IQ3_XXS = 18, 256, 98, not_written, "i-quants";
             /// 1.56 bits a weight, from a codebook of 2048 groups of eight.
-            IQ1_S = 19, 256, 50, not_written;
+            IQ1_S = 19, 256, 50, not_written, "i-quants";
             /// 4 bits into 16 unevenly spaced values, one scale per 32.
-            IQ4_NL = 20, 32, 18, searched_by_eight;
+            IQ4_NL = 20, 32, 18, searched_by_eight, "i-quants";
             /// 3.44 bits a weight, from a codebook of 512 groups of four.
-            IQ3_S = 21, 256, 110, not_written;
+            IQ3_S = 21, 256, 110, not_written, "i-quants";
             /// 2.56 bits a weight, from a codebook of 1024 groups of eight.
-            IQ2_S = 22, 256, 82, not_written;
+            IQ2_S = 22, 256, 82, not_written, "i-quants";
             /// 4 bits into 16 unevenly spaced values, a 6-bit scale per 32.
-            IQ4_XS = 23, 256, 136, searched;
+            IQ4_XS = 23, 256, 136, searched, "i-quants";
             /// 1.75 bits a weight, from a codebook of 2048 groups of eight.
-            IQ1_M = 29, 256, 56, not_written;
+            IQ1_M = 29, 256, 56, not_written, "i-quants";
             /// Ternary, five to a byte.
-            TQ1_0 = 34, 256, 54, not_written;
+            TQ1_0 = 34, 256, 54, not_written, "ternary";
             /// Ternary, four to a byte.
-            TQ2_0 = 35, 256, 66, not_written;
+            TQ2_0 = 35, 256, 66, not_written, "ternary";
             /// OCP microscaling 4-bit float: E2M1 with an E8M0 scale per 32.
-            MXFP4 = 39, 32, 17, not_written;
+            MXFP4 = 39, 32, 17, not_written, "mxfp4";
             /// 1 bit (a sign), one scale per 128.
-            Q1_0 = 41, 128, 18, not_written;
+            Q1_0 = 41, 128, 18, not_written, "ternary";
         }
         others {
             /// 8 bits, one scale and the block's sum per 32; ggml's format for activations, not for files.
@@ -89,7 +90,7 @@ macro_rules! tensor_types {
 /// Declares [`TensorType`].
 macro_rules! declare {
     (() $($section:ident { $(
-        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal $(, $written:ident)?;
+        $(#[$doc:meta])* $name:ident = $id:literal, $len:literal, $bytes:literal $(, $written:ident $(, $feature:literal)?)?;
     )* })*) => {
         /// A tensor's element type, as `ggml_type` numbers them in a GGUF file.
         ///
@@ -127,6 +128,12 @@ macro_rules! declare {
             /// Bytes of one block.
             pub const fn block_bytes(self) -> usize {
                 match self { $($(TensorType::$name => $bytes,)*)* }
+            }
+
+            /// The feature of the crate `siskin` that brings the kernels of this type; None where they are always there, or there
+            /// are none.
+            pub const fn feature(self) -> Option<&'static str> {
+                match self { $($($($(TensorType::$name => Some($feature),)?)?)*)* _ => None }
             }
 
             /// Whether [`decode`](crate::decode) reads this type.

@@ -6,6 +6,20 @@
 //! A part of the `siskin` crate, which is the one to depend on: what is public here is so for that crate alone.
 
 #![deny(unsafe_code)]
+#![cfg_attr(
+    not(all(
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        feature = "tiers",
+        feature = "types",
+        feature = "batches"
+    )),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "what left out tiers and types are made of stays"
+    )
+)]
 
 #[allow(unsafe_code)] // Parts of buffers for parallel tasks.
 pub mod arena;

@@ -3,6 +3,7 @@ use siskin_quant::TensorType;
 use super::adapter::AdapterError;
 use crate::arena::OutOfMemory;
 use crate::gguf::GgufError;
+use crate::kernels::Kernels;
 use crate::text::template::TemplateError;
 use crate::text::tokenizer::TokenizerError;
 
@@ -89,7 +90,7 @@ pub enum LoadError {
         found: Vec<u64>,
     },
     /// A tensor's type has no kernels.
-    #[error("{file}: tensor {tensor:?}: type {} cannot be run", ty.name())]
+    #[error("{file}: tensor {tensor:?}: type {} cannot be run{}", ty.name(), brought_by(*ty))]
     Type {
         /// The model file.
         file: String,
@@ -154,6 +155,12 @@ pub enum AttachError {
     /// The system has no memory for what it works with.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
+}
+
+/// What a build lacks that cannot run a type, if it is the build that cannot.
+fn brought_by(ty: TensorType) -> String {
+    let feature = ty.feature().filter(|_| !Kernels::supports(ty));
+    feature.map_or_else(String::new, |feature| format!(": this build lacks the feature `{feature}`"))
 }
 
 /// A forward pass was cancelled from outside.

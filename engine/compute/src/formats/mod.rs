@@ -28,7 +28,7 @@ use crate::lanes::{Ahead, ByteLanes, Lanes, Range, unroll};
 use crate::q8::Q8Block;
 
 /// Works out an expression in which `$float` or `$quantized` stands for the format of a type, or another one where there
-/// is none.
+/// is none, or this build leaves it out.
 macro_rules! with_format {
     ($ty:expr, $float:ident => $of_float:expr, $quantized:ident => $of_quantized:expr, _ => $none:expr $(,)?) => {{
         #[allow(unused_imports)] // Where they are in scope already.
@@ -45,7 +45,9 @@ macro_rules! choose_format {
     (
         ($ty:expr, $float:ident => $of_float:expr, $quantized:ident => $of_quantized:expr, _ => $none:expr)
         floats { $($(#[$float_doc:meta])* $f:ident = $f_id:literal, $f_len:literal, $f_bytes:literal;)* }
-        blocks { $($(#[$doc:meta])* $q:ident = $id:literal, $len:literal, $bytes:literal, $written:ident;)* }
+        blocks { $(
+            $(#[$doc:meta])* $q:ident = $id:literal, $len:literal, $bytes:literal, $written:ident $(, $feature:literal)?;
+        )* }
         others { $($other:tt)* }
     ) => {
         match $ty {
@@ -53,7 +55,7 @@ macro_rules! choose_format {
                 type $float = $crate::formats::$f;
                 $of_float
             })*
-            $(TensorType::$q => {
+            $($(#[cfg(feature = $feature)])? TensorType::$q => {
                 type $quantized = $crate::formats::$q;
                 $of_quantized
             })*

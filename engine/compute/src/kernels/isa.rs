@@ -20,7 +20,8 @@ pub struct UnknownIsa {
 }
 
 impl Isa {
-    /// The instruction sets that this CPU has, the best first; `scalar` is always the last.
+    /// The instruction sets that this CPU has, the best first; `scalar` is the last, which only builds for AArch64
+    /// may leave out.
     pub fn available() -> impl Iterator<Item = Isa> {
         AnyTier::available().map(Isa)
     }

@@ -8,9 +8,9 @@
 //! instruction set with a name, and what it computes in a way of its own.
 
 mod ahead;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx2"))]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx512-vnni"))]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;

@@ -61,6 +61,7 @@ macro_rules! detected {
         std::arch::is_aarch64_feature_detected!($feature)
     };
 }
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use detected;
 
 /// Makes lanes a tier: its name, the features that a value proves, the value, and what it does in ways of its own.
@@ -131,20 +132,26 @@ macro_rules! tiers {
 
 // Every tier, the best first.
 tiers! {
-    #[cfg(target_arch = "x86_64")] Avx512: super::avx512::Avx512,
-    #[cfg(target_arch = "x86_64")] AvxVnni: super::avx2::AvxVnni,
-    #[cfg(all(test, target_arch = "x86_64"))] Evex: super::avx2::AvxVnniAsEvex,
-    #[cfg(target_arch = "x86_64")] Avx2: super::avx2::Avx2,
+    #[cfg(all(target_arch = "x86_64", feature = "avx512-vnni"))] Avx512: super::avx512::Avx512,
+    #[cfg(all(target_arch = "x86_64", feature = "avx-vnni"))] AvxVnni: super::avx2::AvxVnni,
+    #[cfg(all(test, target_arch = "x86_64", feature = "avx-vnni"))] Evex: super::avx2::AvxVnniAsEvex,
+    #[cfg(all(target_arch = "x86_64", feature = "avx2"))] Avx2: super::avx2::Avx2,
     #[cfg(all(target_arch = "x86_64", feature = "ssse3"))] Ssse3: super::ssse3::Ssse3,
-    #[cfg(target_arch = "aarch64")] NeonI8mm: super::neon::NeonI8mm,
-    #[cfg(target_arch = "aarch64")] NeonDotprod: super::neon::NeonDotprod,
+    #[cfg(all(target_arch = "aarch64", feature = "neon-i8mm"))] NeonI8mm: super::neon::NeonI8mm,
+    #[cfg(all(target_arch = "aarch64", feature = "neon-dotprod"))] NeonDotprod: super::neon::NeonDotprod,
     #[cfg(target_arch = "aarch64")] Neon: super::neon::NeonMla,
-    Scalar: super::scalar::Scalar,
+    #[cfg(any(feature = "scalar", not(target_arch = "aarch64")))] Scalar: super::scalar::Scalar,
 }
 
 impl AnyTier {
+    /// What every CPU of the architecture has.
+    #[cfg(any(feature = "scalar", not(target_arch = "aarch64")))]
+    const BASELINE: AnyTier = AnyTier::Scalar(super::Scalar);
+    #[cfg(not(any(feature = "scalar", not(target_arch = "aarch64"))))]
+    const BASELINE: AnyTier = AnyTier::Neon(super::neon::NeonMla::BASELINE);
+
     /// The best that this CPU has.
     pub(crate) fn best() -> AnyTier {
-        AnyTier::available().next().unwrap_or(AnyTier::Scalar(super::Scalar))
+        AnyTier::available().next().unwrap_or(Self::BASELINE)
     }
 }

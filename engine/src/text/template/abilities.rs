@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{ChatTemplate, Message, NAME, TemplateError};
+use super::{ChatTemplate, Message, TemplateError};
 
 /// Variables that switch thinking on and off: of Qwen3, SmolLM3, Gemma and most others; and of Granite and DeepSeek.
 const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
@@ -10,9 +10,7 @@ const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
 impl ChatTemplate {
     /// The variable that switches the model's thinking on (`true`) and off (`false`); None where the template has none.
     pub fn thinking_variable(&self) -> Option<&'static str> {
-        let template = self.environment.get_template(NAME).ok()?;
-        let asked_for = template.undeclared_variables(false);
-        let known = THINKING.into_iter().find(|name| asked_for.contains(*name));
+        let known = THINKING.into_iter().find(|name| self.program.asks_for(name));
         known.or_else(|| self.with_tools.as_ref()?.thinking_variable())
     }
 

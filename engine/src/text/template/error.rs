@@ -1,9 +1,5 @@
 //! Why a template fails, each in one line.
 
-use std::error::Error as _;
-use std::fmt;
-
-use super::provenance::plain;
 use crate::gguf::GgufError;
 
 /// Why a conversation has no text.
@@ -95,48 +91,17 @@ pub enum TemplateError {
         /// The text of the token that it lacks.
         token: &'static str,
     },
+    /// This build has no templates.
+    #[error("this build has no chat templates: the feature `templates` brings them")]
+    NotBuilt,
     /// The model file's keys are malformed.
     #[error(transparent)]
     File(#[from] GgufError),
 }
 
-/// Marks an error as the template's own.
-#[derive(Debug)]
-pub(super) struct Raised(pub(super) String);
-
-impl fmt::Display for Raised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Raised {}
-
-impl TemplateError {
-    pub(super) fn from_engine(error: &minijinja::Error) -> Self {
-        let line = error.line().unwrap_or(0);
-        if let Some(Raised(message)) = error.source().and_then(|source| source.downcast_ref()) {
-            return TemplateError::Raised { line, message: one_line(message) };
-        }
-        let kind = error.kind();
-        let problem = match error.detail() {
-            Some(detail) => one_line(&format!("{kind}: {detail}")),
-            None => kind.to_string(),
-        };
-        match kind {
-            minijinja::ErrorKind::OutOfFuel => TemplateError::TooMuchWork { line },
-            minijinja::ErrorKind::SyntaxError | minijinja::ErrorKind::BadEscape => {
-                TemplateError::Syntax { line, problem }
-            }
-            _ => TemplateError::Failed { line, problem },
-        }
-    }
-}
-
 /// A stranger's text made fit for one line of a terminal.
 pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 300;
-    let text = plain(text);
     let cut: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MOST).is_some() { cut + "..." } else { cut }
 }

@@ -1,29 +1,18 @@
 //! Chat templates: a conversation into the text that a model was trained on, by the model's own Jinja template.
 //!
-//! A template comes with the model file, so it is a program written by a stranger. It runs in minijinja, which has no
-//! access to anything but its arguments, with a bound on each of its resources: the length of the source and of its
-//! expressions (`guard`), steps and bytes worked on (fuel), nesting and number of values (`bounds`), output. What
-//! Hugging Face's `apply_chat_template` offers a template is there under the same names (`python`).
+//! A template comes with the model file, so it is a program written by a stranger. It runs in minijinja (`jinja`), which has
+//! no access to anything but its arguments, with a bound on each of its resources.
+//!
+//! Without the feature `templates` there are the same names, and every conversation is refused.
 
 mod abilities;
-mod bounds;
-mod clock;
-mod compare;
+#[cfg(not(feature = "templates"))]
+mod absent;
 mod error;
 mod file;
-mod filters;
-mod format;
-mod given;
-mod groups;
-mod guard;
-mod json;
+#[cfg(feature = "templates")]
+mod jinja;
 mod message;
-mod methods;
-mod product;
-mod provenance;
-mod python;
-mod repr;
-mod strings;
 mod value;
 
 pub use super::rendered::Rendered;
@@ -31,14 +20,13 @@ pub use error::TemplateError;
 pub use message::Message;
 pub use value::Json;
 
-use std::collections::BTreeMap;
-use std::io;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use minijinja::{Environment, Value};
-
-use given::{Given, Weight};
+#[cfg(not(feature = "templates"))]
+use absent::Program;
+#[cfg(feature = "templates")]
+use jinja::Program;
 
 /// What a conversation is rendered with: the arguments of Hugging Face's `apply_chat_template`. The default offers no tools
 /// and ends where the assistant's answer begins.
@@ -82,33 +70,10 @@ pub(crate) const CHATML_TOKENS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 /// The longest output in bytes; longer than any context.
 pub const MAX_OUTPUT: usize = 16 << 20;
 
-/// The longest text while it is rendered, in bytes: what is given takes up to four a character.
-const MAX_CARRIED: usize = 4 * MAX_OUTPUT;
-
-const NAME: &str = "chat_template";
-
-/// The names of values that no variable may replace.
-const TAKEN: [&str; 7] = [
-    "messages",
-    "tools",
-    "add_generation_prompt",
-    guard::BOUNDED,
-    guard::COMPARED,
-    guard::KEY,
-    guard::PRODUCT,
-];
-
-/// Fuel of a rendering: some steps for the template itself, more for each message, for each value of its fields, of tools
-/// and variables, and for each byte that they say. A step is worth 64 bytes of data, so this bounds memory too.
-const FUEL: u64 = 200_000;
-const FUEL_PER_MESSAGE: u64 = 2_000;
-const FUEL_PER_VALUE: u64 = 200;
-const BYTES_PER_FUEL: u64 = 2;
-
 /// A compiled chat template.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    program: Program,
     source: String,
     bos: Option<String>,
     eos: Option<String>,
@@ -135,12 +100,10 @@ impl ChatTemplate {
     }
 
     fn compile(source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<Self, TemplateError> {
-        let guarded = guard::guard(source)?;
-        let mut environment = python::environment();
-        environment.add_template_owned(NAME, guarded).map_err(|error| TemplateError::from_engine(&error))?;
+        let program = Program::compile(source)?;
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Ok(ChatTemplate {
-            environment,
+            program,
             source: source.to_owned(),
             bos: owned(bos),
             eos: owned(eos),
@@ -222,76 +185,11 @@ impl ChatTemplate {
             }
             _ => {}
         }
-        let mut environment = self.environment.clone();
-        environment.set_fuel(Some(fuel(messages, rendering)?));
-        let tools = rendering.tools.as_ref().map(|tools| Given::list(tools.iter().map(given::value)));
-        let mut context = BTreeMap::from([
-            ("documents", Value::from(())),
-            ("strftime_now", python::strftime_now(rendering.seconds.unwrap_or_else(now))),
-        ]);
-        context.extend(self.bos.as_deref().map(|text| ("bos_token", Value::from(text))));
-        context.extend(self.eos.as_deref().map(|text| ("eos_token", Value::from(text))));
-        for (name, json) in &rendering.variables {
-            if TAKEN.contains(&name.as_str()) {
-                return Err(TemplateError::Variable { name: name.clone() });
-            }
-            context.insert(name, given::value(json));
-        }
-        context.extend([
-            ("messages", Given::list(messages.iter().map(Given::message))),
-            ("add_generation_prompt", Value::from(rendering.add_generation_prompt)),
-            ("tools", tools.unwrap_or_else(|| Value::from(()))),
-        ]);
-
-        let mut output = Limited { bytes: Vec::new(), overflowed: false };
-        let template = environment.get_template(NAME).map_err(|error| TemplateError::from_engine(&error))?;
-        let rendered = template.render_captured_to(Value::from(context), &mut output).map(drop);
-        if output.overflowed {
-            return Err(TemplateError::OutputTooLong { limit: MAX_OUTPUT });
-        }
-        rendered.map_err(|error| TemplateError::from_engine(&error))?;
-        let rendered = provenance::render(&String::from_utf8_lossy(&output.bytes));
-        if rendered.text().len() > MAX_OUTPUT {
-            return Err(TemplateError::OutputTooLong { limit: MAX_OUTPUT });
-        }
-        Ok(rendered)
+        self.program.render(messages, rendering, [self.bos.as_deref(), self.eos.as_deref()])
     }
-}
-
-/// The fuel that a rendering may use.
-fn fuel(messages: &[Message], rendering: &Rendering) -> Result<u64, TemplateError> {
-    let mut weight = Weight::default();
-    messages.iter().try_for_each(|message| weight.add_message(message))?;
-    rendering.tools.iter().flatten().try_for_each(|tool| weight.add(tool))?;
-    rendering.variables.iter().try_for_each(|(_, value)| weight.add(value))?;
-    Ok(FUEL
-        + FUEL_PER_MESSAGE * messages.len() as u64
-        + FUEL_PER_VALUE * weight.values as u64
-        + weight.bytes as u64 / BYTES_PER_FUEL)
 }
 
 /// The time: seconds since 1970, UTC.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
-}
-
-/// Collects the output, up to [`MAX_CARRIED`].
-struct Limited {
-    bytes: Vec<u8>,
-    overflowed: bool,
-}
-
-impl io::Write for Limited {
-    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
-        if more.len() > MAX_CARRIED - self.bytes.len() {
-            self.overflowed = true;
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(more);
-        Ok(more.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -11,6 +11,13 @@ pub(crate) struct Mla(());
 
 /// Advanced SIMD as every 64-bit ARM has it.
 pub(crate) type NeonMla = Neon<Mla>;
+
+impl NeonMla {
+    /// On every AArch64 CPU: Advanced SIMD is part of all its targets that Rust's `std` supports.
+    #[cfg_attr(feature = "scalar", expect(dead_code))] // The scalar tier is what all have then.
+    pub(crate) const BASELINE: Self = Neon(Mla(()));
+}
+
 tier!(for_mla: NeonMla, "neon", ["neon"], Neon(Mla(())));
 
 /// Products that 16 bits hold the sum of: 15 · 127 · 8, 31 · 127 · 8, 63 · 127 · 4 and 128 · 127 · 2 are below 2¹⁵.

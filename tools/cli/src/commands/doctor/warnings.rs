@@ -6,7 +6,10 @@ use siskin_kit::sensors::{Clock, Temperature};
 
 /// What slows inference on this machine, each in a sentence.
 pub(super) fn warnings(report: &Report, under_voltage: bool) -> Vec<String> {
-    let mut warnings: Vec<String> = tiers(&report.tiers).into_iter().collect();
+    let mut warnings: Vec<String> = left_out(&report.features.present, &BUILT).into_iter().collect();
+    if warnings.is_empty() {
+        warnings.extend(tiers(&report.tiers));
+    }
     warnings.extend(cores(&report.cores));
     warnings.extend(report.clocks.iter().flat_map(clock));
     warnings.extend(report.temperatures.iter().filter_map(heat));
@@ -17,17 +20,40 @@ pub(super) fn warnings(report: &Report, under_voltage: bool) -> Vec<String> {
     warnings
 }
 
+/// Instruction sets that a build may leave out, the best first, with what a CPU has that has them.
+const LEAVABLE: [(&str, &[&str]); 6] = [
+    ("avx512-vnni", &["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"]),
+    ("avx-vnni", &["avx2", "fma", "f16c", "avx_vnni"]),
+    ("avx2", &["avx2", "fma", "f16c"]),
+    ("ssse3", &["ssse3"]),
+    ("neon-i8mm", &["asimddp", "i8mm"]),
+    ("neon-dotprod", &["asimddp"]),
+];
+
+/// Which of them this build has.
+const BUILT: [bool; LEAVABLE.len()] = [
+    cfg!(feature = "avx512-vnni"),
+    cfg!(feature = "avx-vnni"),
+    cfg!(feature = "avx2"),
+    cfg!(feature = "ssse3"),
+    cfg!(feature = "neon-i8mm"),
+    cfg!(feature = "neon-dotprod"),
+];
+
+/// The best instruction set for a CPU with these features, if it is not built.
+fn left_out(present: &[&str], built: &[bool; LEAVABLE.len()]) -> Option<String> {
+    let has = |flags: &[&str]| flags.iter().all(|flag| present.contains(flag));
+    let (&(best, _), &built) = LEAVABLE.iter().zip(built).find(|((_, flags), _)| has(flags))?;
+    let lacks =
+        format!("this build has no kernels for {best}, the fastest here: the feature `{best}` brings them");
+    (!built).then_some(lacks)
+}
+
 fn tiers(tiers: &Tiers) -> Option<String> {
     match tiers.available.first() {
-        Some(&"scalar") if cfg!(target_arch = "x86_64") => {
-            let lacks = match cfg!(feature = "ssse3") {
-                true => "this CPU lacks SSSE3",
-                false => "this CPU lacks AVX2, FMA or F16C, and this build the kernels for SSSE3",
-            };
-            Some(format!(
-                "{lacks}: there are no kernels for what it has, and it computes one number at a time"
-            ))
-        }
+        Some(&"scalar") if cfg!(target_arch = "x86_64") => Some(
+            "this CPU lacks SSSE3: there are no kernels for what it has, and it computes one number at a time".into(),
+        ),
         Some(&"ssse3") if tiers.chosen == "ssse3" => Some(
             "this CPU lacks AVX2, FMA or F16C: sums that are rounded once take several instructions".into(),
         ),
@@ -154,6 +180,16 @@ mod tests {
             let warnings = said(&board);
             assert!(warnings.len() == 1 && warnings[0].contains(expected), "{file}: {warnings:?}");
         }
+    }
+
+    #[test]
+    fn kernels_that_are_not_built_are_said() {
+        let without = |name: &str| LEAVABLE.map(|(tier, _)| tier != name);
+        let alder_lake = ["ssse3", "avx2", "fma", "f16c", "avx_vnni"];
+        assert!(left_out(&alder_lake, &without("avx-vnni")).unwrap().contains("the feature `avx-vnni`"));
+        assert_eq!(left_out(&alder_lake, &without("avx2")), None);
+        assert!(left_out(&["asimd", "asimddp"], &without("neon-dotprod")).is_some());
+        assert_eq!(left_out(&["asimd"], &without("neon-dotprod")), None);
     }
 
     #[test]

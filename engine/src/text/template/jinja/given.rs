@@ -8,8 +8,7 @@ use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt, ObjectRepr, ValueK
 use minijinja::{Error, ErrorKind, Value};
 
 use super::provenance::{carried_len, give, give_role, plain};
-use super::value::{MAX_DEPTH, MAX_VALUES};
-use super::{Json, Message, TemplateError, repr};
+use super::{Json, MAX_DEPTH, MAX_VALUES, Message, TemplateError, repr};
 
 /// Names that a message's reasoning goes by, best first.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];

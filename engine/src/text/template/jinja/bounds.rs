@@ -3,8 +3,8 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::MAX_VALUES;
 use super::given::Given;
-use super::value;
 
 /// The deepest nesting of lists and mappings.
 const MAX_DEPTH: usize = 24;
@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 24;
 pub(super) const MAX_NODES: usize = 4096;
 /// The most values in a value that are the rendering's own, which are not among those: all that it is given, and as much
 /// again.
-const MAX_GIVEN: usize = 2 * value::MAX_VALUES;
+const MAX_GIVEN: usize = 2 * MAX_VALUES;
 
 /// Returns the value, unless it nests deeper or holds more than a chat template needs. A value that is `iterated` is not
 /// none either, which the engine takes for an empty list.

@@ -147,7 +147,7 @@ fn filled(text: &str, spec: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::template::provenance::{give, plain};
+    use crate::text::template::jinja::provenance::{give, plain};
 
     #[test]
     fn texts_are_cut_and_filled_by_what_they_say() {

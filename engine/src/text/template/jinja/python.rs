@@ -4,10 +4,10 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 
-use super::error::Raised;
 use super::provenance::{give, plain, plain_value};
 use super::{
-    bounds, clock, compare, filters, format, given, groups, guard, json, methods, product, repr, strings,
+    Raised, bounds, clock, compare, filters, format, given, groups, guard, json, methods, product, repr,
+    strings,
 };
 
 /// An environment with Jinja2's white-space options as `transformers` sets them, its functions and filters, Python's
