@@ -185,6 +185,13 @@ impl Network {
         self.layer_linears().chain([self.output()]).map(Linear::bytes_per_token).sum()
     }
 
+    /// Weights that the products with one token's activations read, matrix by matrix: of the layers, and of the output.
+    pub(crate) fn weights_per_token(&self) -> impl Iterator<Item = (TensorType, u64, u64)> {
+        let layers = self.layer_linears().map(|linear| (linear.weight.ty(), linear.multiply_adds(), 0));
+        let output = self.output();
+        layers.chain([(output.weight.ty(), 0, output.multiply_adds())])
+    }
+
     /// Multiply-adds with weights for so many tokens, of which only the last needs logits.
     pub(crate) fn multiply_adds(&self, tokens: usize) -> u64 {
         let layers: u64 = self.layer_linears().map(Linear::multiply_adds).sum();

@@ -7,10 +7,12 @@ mod budget;
 mod error;
 mod fit;
 mod memory;
+mod reads;
 
 pub use budget::Budget;
 pub use error::PlanError;
 pub use memory::Plan;
+pub use reads::Reads;
 
 use crate::gguf::{FAULT_AROUND, Footprint, Gguf, Value};
 use crate::grammar::GrammarVocabulary;

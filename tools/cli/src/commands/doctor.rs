@@ -1,6 +1,8 @@
 //! The `doctor` command: what this machine has for inference, and what slows it.
 
 mod bandwidth;
+#[cfg(feature = "boards")]
+mod board;
 mod caches;
 mod cores;
 mod model;
@@ -17,6 +19,8 @@ use pages::Memory;
 use serde::Serialize;
 use siskin::Isa;
 use siskin::machine::{Machine, Tree};
+#[cfg(feature = "boards")]
+use siskin_boards::Board;
 use siskin_kit::sensors::{Clock, Temperature, clocks, temperatures, under_voltage};
 use std::io::{self, ErrorKind, Write};
 
@@ -35,18 +39,32 @@ pub(crate) struct Arguments {
     /// Instruction set of the kernels [default: what SISKIN_ISA names, else the best that the CPU has]
     #[arg(long, value_name = "NAME")]
     isa: Option<Isa>,
+    /// Show what is known of a board instead, and from where; `siskin plan --board NAME` tells how a model does there
+    #[cfg(feature = "boards")]
+    #[arg(long, value_name = "NAME", value_parser = Board::named, conflicts_with_all = ["no_probe", "isa"])]
+    board: Option<Board>,
 }
 
 /// Looks at the machine, and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    #[cfg(feature = "boards")]
+    if let Some(board) = &arguments.board {
+        return print(&match arguments.json {
+            true => format!("{}\n", serde_json::to_string_pretty(board)?),
+            false => board::text(board),
+        });
+    }
     let mut report = Report::new(&Tree::here(), arguments.isa.map_or_else(Isa::choose, Ok)?);
     if !arguments.no_probe {
         report.bandwidth = Some(bandwidth::measure(report.cores.default_threads, report.memory.usable())?);
     }
-    let text = match arguments.json {
+    print(&match arguments.json {
         true => format!("{}\n", serde_json::to_string_pretty(&report)?),
         false => text::text(&report),
-    };
+    })
+}
+
+fn print(text: &str) -> Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.context("standard output"),

@@ -1,5 +1,8 @@
 //! The `plan` command: the memory that a model will take.
 
+#[cfg(feature = "boards")]
+mod board;
+
 use crate::arguments::memory::types;
 use crate::arguments::numbers::count;
 use crate::arguments::{
@@ -13,6 +16,8 @@ use serde_json::{Value, json};
 use siskin::SequencesOptions;
 use siskin::SessionOptions;
 use siskin::plan::{Budget, Outline, Plan, PlanError};
+#[cfg(feature = "boards")]
+use siskin_boards::Board;
 use siskin_kit::in_file;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -32,6 +37,13 @@ pub(crate) struct Arguments {
     /// Sessions of the model at once, or sequences [default: 1, or what is worth its memory]
     #[arg(long, value_name = "N", value_parser = count)]
     parallel: Option<usize>,
+    /// Tell what the model will do on a board instead: which of its sizes of memory have room for it, and how fast it will be, by
+    /// the instructions that are counted and by what the board's memory gives. `siskin doctor --board NAME` has what is known of
+    /// a board, and from where
+    #[cfg(feature = "boards")]
+    #[arg(long, value_name = "NAME", value_parser = Board::named, conflicts_with_all = ["memory", "fit"])]
+    #[cfg_attr(feature = "long-work", arg(conflicts_with = "together"))]
+    board: Option<Board>,
     /// Plan sequences that are worked on together, as `siskin batch` has them, and not sessions
     #[cfg(feature = "long-work")]
     #[arg(long, conflicts_with = "drafts")]
@@ -56,7 +68,8 @@ Examples:
   siskin plan model.gguf
   siskin plan model.gguf --context 8192 --parallel 4 --cache-type q8_0
   siskin plan model.gguf --context 512 --together
-  siskin plan model.gguf --memory 900MB --fit";
+  siskin plan model.gguf --memory 900MB --fit
+  siskin plan model.gguf --board raspberry-pi-5";
 
 /// Prints the plan.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -68,6 +81,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         planned.add_draft(outline(&draft)?);
     }
     let options = arguments.speculation.options(arguments.session.options(arguments.ctx_size));
+    #[cfg(feature = "boards")]
+    if let Some(board) = &arguments.board {
+        return arguments.print_on(board, &planned, options, file.name());
+    }
     let wanted = arguments.wanted(&planned, &options).map_err(|error| in_file(&file, error))?;
     // The options have meaning, as there is a plan: what can be wrong is the memory.
     let (plan, refused) = match arguments.within_memory(&planned, options) {
@@ -92,6 +109,28 @@ impl Arguments {
             return outline.plan_sequences(&sequences.most(self.parallel.unwrap_or(1)));
         }
         outline.plan(options, self.parallel.unwrap_or(1))
+    }
+
+    /// Prints what the model does on a board.
+    ///
+    /// # Errors
+    /// No such board has memory for it.
+    #[cfg(feature = "boards")]
+    fn print_on(&self, board: &Board, outline: &Outline, options: SessionOptions, name: &str) -> Result<()> {
+        let threads = options.threads.unwrap_or(board.fast_cores());
+        let (options, sessions) = (options.threads(threads), self.parallel.unwrap_or(1));
+        let plan = outline.plan(&options, sessions)?;
+        let on_board = board::OnBoard::new(board, outline, &options, sessions)?;
+        let report = match self.json {
+            true => {
+                let mut json = to_json(name, &plan, None);
+                json["board"] = on_board.to_json();
+                format!("{json:#}\n")
+            }
+            false => to_text(name, &plan, None) + &on_board.to_text(),
+        };
+        io::stdout().lock().write_all(report.as_bytes()).context("standard output")?;
+        on_board.check(name)
     }
 
     /// What there is memory for.
@@ -162,5 +201,6 @@ fn to_json(name: &str, plan: &Plan, budget: Option<&Budget>) -> Value {
         "loading_bytes": plan.loading,
         "peak_bytes": plan.peak(),
         "budget_bytes": budget.map(Budget::bytes),
+        "board": null,
     })
 }

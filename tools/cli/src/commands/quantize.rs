@@ -1,5 +1,8 @@
 //! The `quantize` command: a Hugging Face folder or a GGUF file becomes a GGUF file of the wanted type.
 
+#[cfg(feature = "boards")]
+mod board;
+
 use crate::arguments::numbers::{count, threads};
 use crate::arguments::size::Size;
 use crate::arguments::{InputPath, OutputPath, names};
@@ -31,7 +34,8 @@ Examples:
   siskin quantize SmolLM2-135M-Instruct/ smol.gguf --type q4_k_m
   siskin quantize smol-f16.gguf smol.gguf --type q3_k_m --imatrix smol.imatrix.gguf
   siskin quantize smol-f16.gguf smol.gguf --type q4_0 --keep '*.attn_v.weight=Q8_0' --dry-run
-  siskin quantize smol-f16.gguf smol.gguf --fit 90MB --text manuals.txt")]
+  siskin quantize smol-f16.gguf smol.gguf --fit 90MB --text manuals.txt
+  siskin quantize smol-f16.gguf smol.gguf --board raspberry-pi-4 --rate 8")]
 pub(crate) struct Arguments {
     /// A Hugging Face folder, a GGUF file or the name of a model
     #[arg(value_parser = names::model())]
@@ -41,10 +45,13 @@ pub(crate) struct Arguments {
     output: Option<OutputPath>,
     /// F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q2_K_S, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S,
     /// Q5_K_M, Q6_K, IQ4_NL or IQ4_XS, in any case
-    #[arg(long = "type", value_name = "TYPE", required_unless_present = "budget", conflicts_with = "budget")]
+    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = WHAT_ELSE, conflicts_with_all = WHAT_ELSE)]
     file_type: Option<FileType>,
     #[command(flatten)]
     fit: FitArguments,
+    #[cfg(feature = "boards")]
+    #[command(flatten)]
+    board: board::BoardArguments,
     /// An importance matrix of this model: a file that `siskin imatrix` or llama.cpp's wrote
     #[arg(long, value_name = "FILE")]
     imatrix: Option<InputPath>,
@@ -69,6 +76,12 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
 }
+
+/// What says which types matrices get, besides --type.
+#[cfg(feature = "boards")]
+const WHAT_ELSE: [&str; 2] = ["budget", "board"];
+#[cfg(not(feature = "boards"))]
+const WHAT_ELSE: [&str; 1] = ["budget"];
 
 /// What a file is fitted to, and how.
 #[derive(Debug, Args)]
@@ -108,7 +121,11 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let inputs = inputs.clone().and(model.inputs());
     let target = Target::of(arguments, &inputs)?;
     let pool = pool(arguments.threads)?;
-    match arguments.file_type {
+    #[cfg(feature = "boards")]
+    let chosen = arguments.board.choose(&model, &kept, importance.is_some())?.or(arguments.file_type);
+    #[cfg(not(feature = "boards"))]
+    let chosen = arguments.file_type;
+    match chosen {
         Some(file_type) => {
             let choices = model.choose(file_type, &kept, importance.is_some());
             let recipe = Recipe::Mix(file_type);

@@ -77,3 +77,16 @@ fn the_text_names_what_was_looked_at() {
     }
     assert!(page.contains("(chosen)"), "{page}");
 }
+
+#[test]
+fn what_is_known_of_a_board_is_told_with_its_sources() {
+    let said = doctor("", &["--board", "orange-pi-5"]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    for part in ["RK3588S", "4 × Cortex-A76 at 2400 MHz, 512 KiB of L2 each", "4 × Cortex-A55", "source"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let json = doctor("", &["--board", "orange-pi-5", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["cpu"]["clusters"][1]["core"], "Cortex-A55");
+    assert!(json["sources"]["read_gb_s"].as_str().unwrap().contains("llama.cpp"));
+}

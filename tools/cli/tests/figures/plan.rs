@@ -330,3 +330,50 @@ fn nonsense_is_refused_in_one_line() {
     let run = siskin(&["plan", text(&model), "--parallel", "18446744073709551615"]);
     assert_eq!(run.status.code(), Some(1));
 }
+
+#[test]
+fn a_board_decodes_as_fast_as_its_memory_gives_what_a_token_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let bench: Value = serde_json::from_slice(
+        &siskin(&["bench", "--json", &model, "-p", "0", "-n", "1", "-r", "1", "-t", "1"]).stdout,
+    )
+    .unwrap();
+    let planned = plan(&[&model, "--board", "raspberry-pi-4"]);
+    let board = &planned["board"];
+    assert_eq!((&board["name"], &board["tier"]), (&"Raspberry Pi 4 Model B".into(), &"neon".into()));
+    assert_eq!(
+        (&planned["threads"], &board["threads"], &board["bound"]),
+        (&4.into(), &4.into(), &"memory".into())
+    );
+    let most = board["decode_tps"][1].as_f64().unwrap();
+    // Norms and the like are floats beside the matrices.
+    let read = most * number(&bench, "bytes_per_token") as f64 / 4.3e9;
+    assert!((0.99..1.01).contains(&read), "{read} of what the memory gives");
+    let rooms = board["room"].as_array().unwrap();
+    assert!(rooms.len() == 4 && rooms.iter().all(|room| room["context"].as_u64() > Some(0)), "{board:#}");
+    let types = board["by_type"].as_array().unwrap();
+    let bytes: Vec<_> = types.iter().map(|ty| number(ty, "bytes_per_token")).collect();
+    assert!(bytes.is_sorted_by(|a, b| a >= b), "{board:#}");
+    let text = siskin(&["plan", &model, "--board", "raspberry-pi-4"]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("on Raspberry Pi 4 Model B, 4 threads") && text.contains("memory bounds"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_board_without_room_is_told_of_and_fails() {
+    let model = goldens().join("gqa.gguf");
+    let run = siskin(&["plan", text(&model), "--board", "raspberry-pi-zero-2w", "--parallel", "1000000"]);
+    let (said, why) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert!(!run.status.success() && said.contains("512 MiB") && said.contains("no room"), "{said}");
+    assert!(why.contains("no Raspberry Pi Zero 2 W has memory for it"), "{why}");
+    let unknown = siskin(&["plan", text(&model), "--board", "pi"]);
+    let why = String::from_utf8(unknown.stderr).unwrap();
+    assert!(
+        !unknown.status.success() && why.contains("there is no board \"pi\": expected one of beagleplay"),
+        "{why}"
+    );
+}

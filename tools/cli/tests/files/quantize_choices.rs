@@ -1,9 +1,11 @@
 //! `siskin quantize --keep` and `--dry-run`: which type each tensor gets, and that it is known beforehand.
 
-use crate::common::{failure, goldens, names, siskin, text};
+use crate::common::{failure, goldens, here, names, siskin, text};
+use serde_json::Value;
 use siskin::gguf::Gguf;
 use siskin_quant::TensorType;
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_dry_run_writes_nothing_and_tells_the_exact_size() {
@@ -73,4 +75,35 @@ fn types_that_cannot_be_kept_are_refused() {
     let input = goldens().join("kquant.gguf");
     let usage = ["quantize", text(&input), text(&output), "--type", "q8_0", "--keep", "output.weight"];
     assert_eq!(siskin(&usage).status.code(), Some(2));
+}
+
+#[test]
+fn the_largest_type_is_chosen_that_is_fast_enough_on_a_board() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (here("../demo/siskin-demo"), folder.path().join("out.gguf"));
+    let on_board = ["--board", "raspberry-pi-4"];
+    // What `siskin plan` says of a file: at least so many tokens a second.
+    let least = |path: &Path| {
+        let run = siskin(&[&["plan", "--json", text(path)], &on_board[..]].concat());
+        let plan: Value = serde_json::from_slice(&run.stdout).unwrap();
+        plan["board"]["decode_tps"][0].as_f64().unwrap()
+    };
+    let sizes = ["q6_k", "q5_k_m", "q4_k_m"].map(|file_type| {
+        assert!(siskin(&["quantize", text(&input), text(&output), "--type", file_type]).status.success());
+        (least(&output), fs::metadata(&output).unwrap().len())
+    });
+    assert!(sizes.is_sorted_by(|a, b| a.0 < b.0), "{sizes:?}");
+    // As fast as the second of them, and no faster: the first is too slow.
+    let rate = (sizes[1].0 - 0.5).to_string();
+    let arguments = [&["quantize", text(&input), text(&output)], &on_board[..], &["--rate", &rate]].concat();
+    let run = siskin(&arguments);
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.success() && said.contains("Q5_K_M: ") && said.contains("Raspberry Pi 4"), "{said}");
+    assert_eq!(fs::metadata(&output).unwrap().len(), sizes[1].1);
+
+    let too_fast =
+        [&["quantize", text(&input), text(&output)], &on_board[..], &["--rate", "1000000"]].concat();
+    let line = failure(&siskin(&too_fast));
+    assert!(line.contains("no type is expected to do more than"), "{line}");
+    assert_eq!(fs::metadata(&output).unwrap().len(), sizes[1].1);
 }

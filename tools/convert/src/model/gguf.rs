@@ -43,6 +43,7 @@ fn check(file: &Gguf) -> Result<Shape> {
     Ok(Shape {
         blocks: file.require_u32(&key("block_count"))?,
         queries_per_value: queries_per_value(heads, kv_heads),
+        used_experts: file.u32(&key("expert_used_count"))?.unwrap_or(0),
     })
 }
 

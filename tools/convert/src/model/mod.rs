@@ -51,6 +51,8 @@ pub(crate) struct Shape {
     pub(crate) blocks: u32,
     /// Query heads that share a key and value.
     pub(crate) queries_per_value: u32,
+    /// Experts that a token is given to; 0 where there are none.
+    pub(crate) used_experts: u32,
 }
 
 impl Shape {
@@ -61,6 +63,7 @@ impl Shape {
         Ok(Shape {
             blocks: config.size("num_hidden_layers")?,
             queries_per_value: queries_per_value(heads, kv_heads),
+            used_experts: config.u32("num_experts_per_tok")?.unwrap_or(0),
         })
     }
 }

@@ -42,6 +42,12 @@ fn is_aside(name: &str) -> bool {
     ["v.", "mm.", "a."].iter().any(|start| name.starts_with(start))
 }
 
+/// Whether tokens are multiplied with this tensor: matrices of the language model, convolutions not among them.
+pub(crate) fn is_matrix(tensor: &Tensor) -> bool {
+    let aside = is_aside(&tensor.name) || tensor.name.contains("shortconv.conv.weight");
+    dimensions(&tensor.shape) >= 2 && tensor.name.ends_with("weight") && !aside
+}
+
 /// Whether a file's type decides about this tensor: only matrices, and of those no norms and no tables of rotations.
 pub(crate) fn is_quantized(tensor: &Tensor) -> bool {
     Facts::of(tensor).is_quantized()
@@ -209,14 +215,14 @@ mod tests {
     fn chosen(name: &str, row_len: u64, tied: bool, blocks: u32, file_type: FileType) -> TensorType {
         let dimensions = if name.contains("norm") { 1 } else { 2 };
         let facts = Facts { name, dimensions, row_len, ty: TensorType::BF16 };
-        let shape = Shape { blocks, queries_per_value: 4 };
+        let shape = Shape { blocks, queries_per_value: 4, used_experts: 0 };
         Mix { file_type, shape, tied, weighted: false }.choose(&facts).ty
     }
 
     /// Llama 3.2 1B: 16 blocks, tied. The expected types are those of llama.cpp's own files.
     #[test]
     fn q4_k_m_gives_more_bits_to_half_of_the_blocks() {
-        let shape = Shape { blocks: 16, queries_per_value: 4 };
+        let shape = Shape { blocks: 16, queries_per_value: 4, used_experts: 0 };
         let mix = Mix { file_type: Q4_K_M, shape, tied: true, weighted: false };
         let more: Vec<u32> = (0..16).filter(|&block| mix.more_bits(block)).collect();
         assert_eq!(more, [0, 1, 4, 7, 10, 13, 14, 15]);

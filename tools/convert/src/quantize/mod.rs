@@ -5,6 +5,7 @@ pub(crate) mod importance;
 mod keep;
 pub(crate) mod mix;
 pub(crate) mod plan;
+mod reads;
 pub(crate) mod rows;
 mod split;
 

@@ -1,0 +1,45 @@
+use siskin_quant::TensorType;
+
+use super::Outline;
+
+/// Weights of a type that a token reads on its way through a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reads {
+    /// Their type.
+    pub ty: TensorType,
+    /// Those of the layers, of experts those that a token is given to.
+    pub layers: u64,
+    /// Those of the output, which only tokens read whose logits are asked for.
+    pub output: u64,
+}
+
+impl Reads {
+    /// So many weights of a type.
+    pub const fn new(ty: TensorType, layers: u64, output: u64) -> Self {
+        Self { ty, layers, output }
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> u64 {
+        (self.layers + self.output) / self.ty.block_len() as u64 * self.ty.block_bytes() as u64
+    }
+}
+
+impl Outline {
+    /// The weights that a token reads, type by type: all matrices but the table of embeddings, of which it takes a row, unless
+    /// that is the output too.
+    pub fn reads(&self) -> Vec<Reads> {
+        let mut all: Vec<Reads> = Vec::new();
+        for (ty, layers, output) in self.network.weights_per_token() {
+            match all.iter_mut().find(|reads| reads.ty == ty) {
+                Some(reads) => {
+                    reads.layers += layers;
+                    reads.output += output;
+                }
+                None => all.push(Reads::new(ty, layers, output)),
+            }
+        }
+        all
+    }
+}
