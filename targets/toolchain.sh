@@ -45,7 +45,7 @@ rust_flags() { # TRIPLE PROFILE
     dist | small) printf -- '-C link-arg=-T%s/targets/no-unwind-tables.ld ' "$root" ;;
     esac
     # Rust's linker folds functions that are the same, and packs relocations, which glibc reads since 2.36.
-    case $(linker "$1") in
+    case ${CC:-$(linker "$1")} in
     "") printf -- '-C link-arg=-zpack-relative-relocs -C link-arg=-Wl,--icf=all ' ;;
     rust-lld) printf -- '-C link-arg=-zpack-relative-relocs -C link-arg=--icf=all ' ;;
     esac
