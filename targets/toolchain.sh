@@ -8,7 +8,7 @@ c_compiler() { # TRIPLE
     aarch64-*) echo aarch64-linux-gnu-gcc ;;
     armv7-*) echo arm-linux-gnueabihf-gcc ;;
     riscv64gc-*) echo riscv64-linux-gnu-gcc ;;
-    *) return 1 ;;
+    *) echo "${1/-unknown-/-}-gcc" ;;
     esac
 }
 
@@ -33,7 +33,7 @@ linker() { # TRIPLE
 }
 
 # Options of rustc beside those of the profile: paths of this machine stand in nothing that is built, so that two machines
-# build the same bytes; the 32-bit ARM is one with NEON and VFPv4, as all with four cores have them (Cortex-A7 and later).
+# build the same bytes; the 32-bit ARM is one with NEON and VFPv4, as Cortex-A7 and later have them.
 rust_flags() { # TRIPLE PROFILE
     local root
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -20,6 +20,21 @@ impl Reads {
         Self { ty, layers, output }
     }
 
+    /// Those of the same type together, in the order in which types come first.
+    pub fn by_type(all: impl IntoIterator<Item = Reads>) -> Vec<Reads> {
+        let mut together: Vec<Reads> = Vec::new();
+        for Reads { ty, layers, output } in all {
+            match together.iter_mut().find(|reads| reads.ty == ty) {
+                Some(reads) => {
+                    reads.layers += layers;
+                    reads.output += output;
+                }
+                None => together.push(Reads::new(ty, layers, output)),
+            }
+        }
+        together
+    }
+
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
         (self.layers + self.output) / self.ty.block_len() as u64 * self.ty.block_bytes() as u64
@@ -30,16 +45,7 @@ impl Outline {
     /// The weights that a token reads, type by type: all matrices but the table of embeddings, of which it takes a row, unless
     /// that is the output too.
     pub fn reads(&self) -> Vec<Reads> {
-        let mut all: Vec<Reads> = Vec::new();
-        for (ty, layers, output) in self.network.weights_per_token() {
-            match all.iter_mut().find(|reads| reads.ty == ty) {
-                Some(reads) => {
-                    reads.layers += layers;
-                    reads.output += output;
-                }
-                None => all.push(Reads::new(ty, layers, output)),
-            }
-        }
-        all
+        let all = self.network.weights_per_token();
+        Reads::by_type(all.map(|(ty, layers, output)| Reads::new(ty, layers, output)))
     }
 }
