@@ -12,6 +12,7 @@ use crate::terminal::{Interrupt, Reply, answer, note, read_prompt};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
+use siskin::machine::Memory;
 use siskin::template::Message;
 use siskin::{Answer, Ending, Model};
 use siskin_kit::{Inputs, read_all, read_text, tell, text};
@@ -55,6 +56,9 @@ pub(crate) struct Arguments {
     /// system prompt is worked out once
     #[arg(long, value_name = "FILE")]
     prompt_cache: Option<OutputPath>,
+    /// Go on from what that file has, and leave it as it is: on a read-only file system, or to spare flash
+    #[arg(long, requires = "prompt_cache")]
+    prompt_cache_ro: bool,
     #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
@@ -89,7 +93,8 @@ pub(crate) fn run(arguments: &Arguments, inputs: &Inputs) -> Result<()> {
     let (mut answer, tokens) = arguments.open()?;
     let start = Instant::now();
     match &arguments.prompt_cache {
-        Some(path) => prompt_cache::read_prompt(&mut answer, &tokens, path, inputs)?,
+        Some(path) if arguments.prompt_cache_ro => prompt_cache::go_on(&mut answer, &tokens, path)?,
+        Some(path) => prompt_cache::keep(&mut answer, &tokens, path, inputs)?,
         None => {
             answer.ask_tokens(&tokens)?;
             read_prompt(&mut answer).context("the prompt")?;
@@ -242,6 +247,7 @@ fn json(answer: &Answer, reply: &Reply, speeds: &[Speed; 2], seed: Option<u64>) 
         "forgot": session.pristine() < session.position(),
         "prompt_seconds": prompt_seconds,
         "answer_seconds": answer_seconds,
+        "peak_rss_bytes": Memory::here().peak,
         "seed": seed,
     })
 }

@@ -87,6 +87,7 @@ fn an_answer_and_its_figures_are_one_object() {
     assert_eq!(whole["content"], "Hello! How can I help?");
     assert_eq!((&whole["finish_reason"], &whole["seed"]), (&json!("stop"), &Value::Null));
     assert_eq!((&whole["forgot"], &whole["restored_tokens"]), (&json!(false), &json!(0)));
+    assert!(whole["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
     let cut = answer(&["--seed", "7", "--temp", "1", "-n", "3"]);
     assert_eq!((&cut["finish_reason"], &cut["completion_tokens"]), (&json!("length"), &json!(3)));
     assert_eq!(cut["seed"], 7);

@@ -68,6 +68,27 @@ fn a_state_that_is_of_no_use_is_replaced_and_it_is_said() {
 }
 
 #[test]
+fn a_state_that_is_only_read_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("state");
+    let read_only = |prompt: &str| run(prompt, &["--prompt-cache", text(&cache), "--prompt-cache-ro"]);
+    let missing = ["run", "-p", FIRST, "--prompt-cache", text(&cache), "--prompt-cache-ro"];
+    let line = failure(&siskin(&missing));
+    assert!(line.contains("state: No such file"), "{line}");
+    with(&cache, FIRST);
+    let kept = fs::read(&cache).unwrap();
+    let (answer, said) = read_only(SECOND);
+    assert!(answer == run(SECOND, &[]).0 && restored(&said) > 3, "{said}");
+    assert!(fs::read(&cache).unwrap() == kept);
+    // One that is of no use costs time alone.
+    fs::write(&cache, &kept[..20]).unwrap();
+    let (answer, said) = read_only(FIRST);
+    assert!(answer == run(FIRST, &[]).0 && said.contains("the prompt is worked out anew"), "{said}");
+    assert!(fs::read(&cache).unwrap() == kept[..20]);
+    assert_eq!(names(folder.path()), ["state"]);
+}
+
+#[test]
 fn other_files_are_left_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("letter.txt");

@@ -9,15 +9,22 @@ use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
 /// Reads the prompt that `answer` is asked. What it begins with in common with the one whose state is in the file at `path`
-/// is taken from there, and the file has this prompt's state afterwards.
+/// is taken from there.
+///
+/// # Errors
+/// A file that is not there or holds something else; one that cannot be read; a prompt that does not fit.
+pub(crate) fn go_on(answer: &mut Answer, prompt: &[u32], path: &Path) -> Result<()> {
+    fs::metadata(path).with_context(|| path.display().to_string())?;
+    read_prompt(answer, prompt, path)
+}
+
+/// The same where the file may be missing, which has this prompt's state afterwards.
 ///
 /// # Errors
 /// A file that holds something else, which stays as it is; one that cannot be read or written; a prompt that does not fit.
-pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path, inputs: &Inputs) -> Result<()> {
+pub(crate) fn keep(answer: &mut Answer, prompt: &[u32], path: &Path, inputs: &Inputs) -> Result<()> {
     let name = path.display();
-    restore(answer.session_mut(), path)?;
-    answer.ask_tokens(prompt)?;
-    terminal::read_prompt(answer).context("the prompt")?;
+    read_prompt(answer, prompt, path)?;
     if answer.ending().is_some() || answer.reused() == prompt.len() {
         return Ok(());
     }
@@ -28,6 +35,12 @@ pub(crate) fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path, inpu
     saved.with_context(|| name.to_string())?;
     drop(writer);
     output.commit()
+}
+
+fn read_prompt(answer: &mut Answer, prompt: &[u32], path: &Path) -> Result<()> {
+    restore(answer.session_mut(), path)?;
+    answer.ask_tokens(prompt)?;
+    terminal::read_prompt(answer).context("the prompt")
 }
 
 /// Restores the state in a file, if there is one that is of use.
