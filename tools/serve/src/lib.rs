@@ -14,6 +14,7 @@ mod api;
 mod ask;
 mod audit;
 mod embeddings;
+mod health;
 mod http;
 mod infill;
 mod keys;
@@ -29,6 +30,7 @@ mod tools;
 mod truncation;
 mod worker;
 
+pub use health::check_health;
 pub use models::model_name;
 pub use options::{
     AuditOptions, DocumentReader, Listen, LogFormat, ModelSource, Pinned, PrefixOptions, ServeOptions,

@@ -15,7 +15,8 @@ use siskin::template::{Json, Message};
 use siskin_kit::json::{Kind, Object};
 use siskin_kit::{openai, read_text};
 use siskin_serve::{
-    AuditOptions, Listen, LogFormat, ModelSource, Pinned, PrefixOptions, ServeOptions, model_name, serve,
+    AuditOptions, Listen, LogFormat, ModelSource, Pinned, PrefixOptions, ServeOptions, check_health,
+    model_name, serve,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -56,6 +57,9 @@ pub(crate) struct Arguments {
     /// Listen on the socket that systemd hands over instead
     #[arg(long, conflicts_with_all = ["host", "port", "unix"])]
     inherit: bool,
+    /// Ask the server that listens there whether it is well, instead of being one: the exit code is 0 if it is
+    #[arg(long, conflicts_with = "inherit")]
+    health_check: bool,
     /// Answer nobody without one of the keys in this file, JSON with the name, the key and the limits of each; SIGHUP has it
     /// read again
     #[arg(long, value_name = "FILE")]
@@ -139,6 +143,9 @@ Examples:
 
 /// Serves until it is told to end.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.health_check {
+        return check_health(&listen(arguments));
+    }
     let log = match arguments.log {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
@@ -189,11 +196,7 @@ fn options(arguments: &Arguments, log: LogFormat) -> Result<ServeOptions> {
         // Who has no home has no models by name.
         options.store = siskin_hub::Store::of_user().ok().map(|store| store.folder().to_owned());
     }
-    options.listen = match &arguments.unix {
-        Some(path) => Listen::Unix(path.to_path_buf()),
-        None if arguments.inherit => Listen::Inherited,
-        None => Listen::Address(SocketAddr::new(arguments.host, arguments.port)),
-    };
+    options.listen = listen(arguments);
     options.keys = arguments.keys.as_ref().map(|path| path.to_path_buf());
     let (Size(bytes), texts) = (arguments.audit_size, arguments.audit_texts);
     let file = arguments.audit.as_ref().map(|file| file.to_path_buf());
@@ -221,6 +224,15 @@ fn options(arguments: &Arguments, log: LogFormat) -> Result<ServeOptions> {
     }
     options.keep_alive = u64::try_from(arguments.keep_alive).ok().map(Duration::from_secs);
     Ok(options)
+}
+
+/// Where clients connect.
+fn listen(arguments: &Arguments) -> Listen {
+    match &arguments.unix {
+        Some(path) => Listen::Unix(path.to_path_buf()),
+        None if arguments.inherit => Listen::Inherited,
+        None => Listen::Address(SocketAddr::new(arguments.host, arguments.port)),
+    }
 }
 
 /// The text of a PDF file that is attached to a question, read by a process of its own.

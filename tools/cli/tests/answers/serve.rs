@@ -101,6 +101,19 @@ fn what_clients_send_has_the_memory_that_was_planned() {
     server.end();
 }
 
+#[test]
+fn its_health_is_asked_for_by_the_same_command() {
+    let server = Server::start(&[]);
+    let port = server.address.rsplit_once(':').unwrap().1.to_owned();
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        let asked = siskin(&["serve", "--health-check", "--host", host, "--port", &port]);
+        assert!(asked.status.success() && asked.stdout.is_empty() && asked.stderr.is_empty(), "{asked:?}");
+    }
+    server.end();
+    let line = failure(&siskin(&["serve", "--health-check", "--port", &port]));
+    assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
+}
+
 fn replay(log: &Path, model: &[&str], line: &str) -> std::process::Output {
     siskin(&[&["replay", text(log), "--line", line, "-t", "2"], model].concat())
 }

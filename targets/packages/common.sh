@@ -1,0 +1,27 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Shared by the scripts that make packages. Sourced with `root` set.
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Fails unless there is a subcommand of cargo.
+needs() { # NAME [FLAG OF `cargo install`...]
+    command -v "$1" >/dev/null || fail "$1 is missing: cargo install --locked $*"
+}
+
+# Builds the program for a triple, unless PROGRAM names one, and sets `program`.
+program() { # TRIPLE PROFILE
+    if [ -n "${PROGRAM-}" ]; then
+        program=$(realpath "$PROGRAM")
+        return
+    fi
+    "$root/targets/build" "$1" --profile "${PROFILE:-$2}" ${FEATURES:+--features "$FEATURES"}
+    program=${CARGO_TARGET_DIR:-$root/target}/$1/${PROFILE:-$2}/siskin
+}
+
+# A siskin of this machine.
+siskin() {
+    if [ -n "${SISKIN-}" ]; then "$SISKIN" "$@"; else cargo run --quiet --release --locked --manifest-path "$root/Cargo.toml" -- "$@"; fi
+}
