@@ -121,6 +121,20 @@ typedef enum siskin_ending {
 } siskin_ending;
 
 /**
+ * What a line that is told is about. New ones may be added.
+ */
+typedef enum siskin_log_level {
+  /**
+   * Something to be known of a model that was loaded: what `siskin_model_notes` has.
+   */
+  SISKIN_LOG_NOTE = 0,
+  /**
+   * A fault of the library, where it happened, in whichever thread: a call fails with `SISKIN_INTERNAL`, if one waits for it.
+   */
+  SISKIN_LOG_FAULT = 1,
+} siskin_log_level;
+
+/**
  * How texts that spell control tokens, such as `<|im_end|>`, become tokens.
  */
 typedef enum siskin_special {
@@ -269,6 +283,12 @@ typedef struct siskin_model siskin_model;
 typedef struct siskin_session siskin_session;
 
 /**
+ * Who is told a line without its end: `level` is a `siskin_log_level`, and the line is there during the call. Any thread calls it,
+ * also several at a time, and it must call nothing of this library.
+ */
+typedef void (*siskin_log_fn)(void *data, int level, const char *line);
+
+/**
  * What a session is made for. Set `size`; all else may stay 0, which is what suits an assistant on the device.
  */
 typedef struct siskin_session_options {
@@ -365,6 +385,25 @@ typedef struct siskin_plan {
    */
   uint64_t threads;
 } siskin_plan;
+
+/**
+ * How a model is loaded.
+ */
+typedef struct siskin_load_options {
+  /**
+   * `sizeof(siskin_load_options)`.
+   */
+  size_t size;
+  /**
+   * NULL, or who is told, again and again, how many bytes of the file's tensors are loaded, and of how many. What returns another
+   * number than 0 has the loading end with `SISKIN_CANCELLED`.
+   */
+  int (*progress)(void *data, uint64_t loaded, uint64_t bytes);
+  /**
+   * What `progress` is given.
+   */
+  void *progress_data;
+} siskin_load_options;
 
 /**
  * How answers are to be. Set `size`; all else may stay 0.
@@ -581,6 +620,16 @@ const char *siskin_version(void);
 const char *siskin_error_message(void);
 
 /**
+ * Has `log` told what the library has to tell, with `data`, in this whole process, from the next line on; nobody where it is NULL,
+ * which is so at first. A line that is being told meanwhile may still go to the former.
+ *
+ * # Safety
+ * `log` may be called by any thread with `data`, until some time after another has taken its place.
+ */
+void siskin_log_to(siskin_log_fn log,
+                   void *data);
+
+/**
  * Opens a GGUF file and maps it into memory; any part of a model that is split over several files opens all of it.
  *
  * Nobody may write to the file or cut it off while it is open or a model of it is there: replace a model by a new file that is
@@ -666,6 +715,16 @@ enum siskin_status siskin_model_open(const char *path, struct siskin_model **out
  * `file` was not freed, and `out` may be written to.
  */
 enum siskin_status siskin_model_load(const struct siskin_file *file, struct siskin_model **out);
+
+/**
+ * Loads the model of an open file as options say, which are as usual where they are NULL.
+ *
+ * # Safety
+ * `file` was not freed, `options` is NULL or points to options, and `out` may be written to.
+ */
+enum siskin_status siskin_model_load_with(const struct siskin_file *file,
+                                          const struct siskin_load_options *options,
+                                          struct siskin_model **out);
 
 /**
  * Frees the model. Sessions, batches and adapters of it stay, and keep of it what they need.

@@ -10,6 +10,8 @@
 // In the order in which the header has them.
 pub mod status;
 
+pub mod log;
+
 pub mod file;
 
 pub mod plan;

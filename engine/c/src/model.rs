@@ -1,6 +1,7 @@
 //! A model: its weights, its tokens, and how it is spoken to.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ops::ControlFlow;
 
 use siskin::Model;
 use siskin::template::{Json, Message, Rendering};
@@ -8,7 +9,9 @@ use siskin::tokenizer::Special;
 use siskin::tool_calls::{self, ToolSyntax};
 
 use crate::file::siskin_file;
-use crate::input;
+use crate::input::{self, Options};
+use crate::log;
+use crate::log::siskin_log_level::SISKIN_LOG_NOTE;
 use crate::output::{self, c_string};
 use crate::status::{Failure, call, quiet, siskin_status};
 
@@ -24,6 +27,10 @@ pub struct siskin_model {
 
 impl siskin_model {
     fn new(model: Model) -> Self {
+        model
+            .notes()
+            .iter()
+            .for_each(|line| log::tell(SISKIN_LOG_NOTE, &format!("{}: {line}", model.name())));
         Self {
             tools: ToolSyntax::of(model.chat_template(), model.tokenizer()),
             name: c_string(model.name()),
@@ -93,6 +100,52 @@ pub unsafe extern "C" fn siskin_model_load(
             output::give(out, || {
                 let file = input::shared(file, "file")?;
                 Ok(siskin_model::new(Model::from_gguf(&file.0)?))
+            })
+        }
+    })
+}
+
+/// How a model is loaded.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct siskin_load_options {
+    /// `sizeof(siskin_load_options)`.
+    pub size: usize,
+    /// NULL, or who is told, again and again, how many bytes of the file's tensors are loaded, and of how many. What returns another
+    /// number than 0 has the loading end with `SISKIN_CANCELLED`.
+    pub progress: Option<unsafe extern "C" fn(data: *mut c_void, loaded: u64, bytes: u64) -> c_int>,
+    /// What `progress` is given.
+    pub progress_data: *mut c_void,
+}
+// SAFETY: integers, pointers and functions that may be NULL may be zero, and C sets them to what they are.
+unsafe impl Options for siskin_load_options {
+    const NAME: &'static str = "siskin_load_options";
+}
+
+/// Loads the model of an open file as options say, which are as usual where they are NULL.
+///
+/// # Safety
+/// `file` was not freed, `options` is NULL or points to options, and `out` may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_model_load_with(
+    file: *const siskin_file,
+    options: *const siskin_load_options,
+    out: *mut *mut siskin_model,
+) -> siskin_status {
+    call(|| {
+        // SAFETY: the caller's promise, of `progress` too.
+        unsafe {
+            output::give(out, || {
+                let (file, options) = (input::shared(file, "file")?, input::options(options)?);
+                let ended = |loaded, bytes| match options.progress {
+                    Some(tell) => tell(options.progress_data, loaded, bytes) != 0,
+                    None => false,
+                };
+                let mut watch = |loaded, bytes| match ended(loaded, bytes) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                };
+                Ok(siskin_model::new(Model::from_gguf_watched(&file.0, &mut watch)?))
             })
         }
     })

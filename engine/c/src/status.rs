@@ -6,6 +6,7 @@ use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once};
 
+use crate::log::{self, siskin_log_level::SISKIN_LOG_FAULT};
 use siskin::gguf::GgufError;
 use siskin::plan::PlanError;
 use siskin::{Error, LoadError, OutOfMemory, SessionError, StateError};
@@ -68,13 +69,17 @@ impl Failure {
 
     /// Remembers the message for the thread.
     pub(crate) fn tell(self) -> siskin_status {
-        // Names of files are part of messages, and may hold anything.
-        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-        let message = CString::new(self.message.chars().map(escaped).collect::<String>()).unwrap_or_default();
+        let message = line(&self.message);
         // A thread that is about to end has no place for it any more.
         let _ = MESSAGE.try_with(|last| *last.borrow_mut() = message);
         self.status
     }
+}
+
+/// A message as one line: names of files are part of messages, and may hold anything.
+pub(crate) fn line(message: &str) -> CString {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    CString::new(message.chars().map(escaped).collect::<String>()).unwrap_or_default()
 }
 
 /// Failures of the engine, each with the status of its kind.
@@ -112,6 +117,7 @@ fn of_load(error: &LoadError) -> siskin_status {
     match error {
         LoadError::Gguf(_) => SISKIN_FILE,
         LoadError::OutOfMemory(_) => SISKIN_MEMORY,
+        LoadError::Cancelled { .. } => SISKIN_CANCELLED,
         _ => SISKIN_MODEL,
     }
 }
@@ -155,9 +161,11 @@ fn remember_panics() {
             }
             let said = panic.payload_as_str().unwrap_or("a panic");
             let place = panic.location().map_or(String::new(), |place| format!(", {place}"));
+            let line = format!("{said}{place}");
             if let Ok(mut last) = PANIC.lock() {
-                *last = format!("{said}{place}");
+                last.clone_from(&line);
             }
+            log::tell(SISKIN_LOG_FAULT, &format!("internal fault: {line}"));
         }));
     });
 }

@@ -77,6 +77,46 @@ static void answer_alone(siskin_model *model, char *text, size_t room) {
     siskin_answer_free(answer);
 }
 
+/* How far the loading is, until it is to end. */
+struct loading { uint64_t loaded, bytes; int calls, most; };
+static int load_progress(void *data, uint64_t loaded, uint64_t bytes) {
+    struct loading *loading = data;
+    CHECK(loaded >= loading->loaded && loaded <= bytes && bytes > 0);
+    *loading = (struct loading){loaded, bytes, loading->calls + 1, loading->most};
+    return loading->calls == loading->most;
+}
+
+/* What is told of a model as it is loaded: a line each. */
+static void keep_line(void *data, int level, const char *line) {
+    CHECK(level == SISKIN_LOG_NOTE && strchr(line, '\n') == NULL);
+    ++*(int *)data;
+}
+
+static void loading(const char *path) {
+    siskin_file *file;
+    siskin_model *model;
+    struct loading loading = {.most = -1};
+    siskin_load_options options = {.size = sizeof options, .progress = load_progress, .progress_data = &loading};
+    int told = 0, lines = 0;
+    OK(siskin_file_open(path, &file));
+    siskin_log_to(keep_line, &told);
+    OK(siskin_model_load_with(file, &options, &model));
+    siskin_log_to(NULL, NULL);
+    CHECK(loading.calls > 2 && loading.loaded == loading.bytes && loading.bytes > siskin_model_weight_bytes(model) / 2);
+    const char *notes = siskin_model_notes(model);
+    for (const char *c = notes; *c; c++) lines += c == notes || c[-1] == '\n';
+    CHECK(told == lines);
+    siskin_model_free(model);
+    loading = (struct loading){.most = 2};
+    FAILS(siskin_model_load_with(file, &options, &model), SISKIN_CANCELLED, "cancelled");
+    CHECK(model == NULL && loading.calls == 2);
+    OK(siskin_model_load_with(file, NULL, &model));
+    siskin_model_free(model);
+    options.size = 3;
+    FAILS(siskin_model_load_with(file, &options, &model), SISKIN_ARGUMENT, "siskin_load_options");
+    siskin_file_free(file);
+}
+
 static void models(const char *path, siskin_model **model, char *said, size_t room) {
     siskin_file *file;
     siskin_model *other;
@@ -551,6 +591,7 @@ int main(int argc, char **argv) {
     char said[1024];
     CHECK(argc == 3);
     CHECK(*siskin_error_message() == 0 && strncmp(siskin_version(), "0.", 2) == 0);
+    loading(argv[1]);
     models(argv[1], &model, said, sizeof said);
     tokens(model);
     plans(argv[1]);

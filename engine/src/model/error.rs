@@ -14,6 +14,12 @@ pub enum LoadError {
     /// The file is not a sound GGUF file, or lacks a key that the model needs.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// Who was told how far it is had it end.
+    #[error("{file}: cancelled while it was loaded")]
+    Cancelled {
+        /// The model file.
+        file: String,
+    },
     /// The file's vocabulary cannot be used.
     #[error("{file}: {source}")]
     Tokenizer {

@@ -18,6 +18,7 @@ mod ops;
 mod rope;
 mod weights;
 
+use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -74,7 +75,19 @@ impl Model {
     /// # Errors
     /// As for [`Model::open`].
     pub fn from_gguf(file: &Gguf) -> Result<Self, LoadError> {
-        let (network, tokenizer) = beside(|| Network::load(file), || Tokenizer::from_gguf(file));
+        Self::from_gguf_watched(file, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// The same. While weights are loaded, `watch` is told again and again how many bytes of the file's tensors are, and of how
+    /// many; it may have that end.
+    ///
+    /// # Errors
+    /// As for [`Model::open`], and [`LoadError::Cancelled`].
+    pub fn from_gguf_watched(
+        file: &Gguf,
+        watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Self, LoadError> {
+        let (network, tokenizer) = beside(|| Network::load(file, watch), || Tokenizer::from_gguf(file));
         let network = network?;
         let tokenizer =
             tokenizer.map_err(|source| LoadError::Tokenizer { file: file.name().to_owned(), source })?;

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use siskin_quant::TensorType;
@@ -14,7 +15,7 @@ use super::layer::{Layer, Mixer};
 use super::left_out;
 use super::observer::Observer;
 use super::rope::Rope;
-use super::weights::{Linear, LinearId, Loader, VectorId, Weights};
+use super::weights::{Linear, LinearId, Loader, VectorId, Watch, Weights};
 use crate::arena::{Arena, OutOfMemory};
 use crate::fingerprint::Fingerprint;
 use crate::gguf::Gguf;
@@ -86,18 +87,18 @@ pub(crate) struct Stream {
 }
 
 impl Network {
-    /// The model in `file`. Its tensors are all looked at before the first one is loaded.
-    pub(crate) fn load(file: &Gguf) -> Result<Self, LoadError> {
+    /// The model in `file`. Its tensors are all looked at before the first one is loaded, which `watch` is told of.
+    pub(crate) fn load(file: &Gguf, watch: Watch<'_>) -> Result<Self, LoadError> {
         Self::outline(file)?;
-        Ok(Self::take(file, Arena::reserving())?.0)
+        Ok(Self::take(file, Arena::reserving(), watch)?.0)
     }
 
     /// The model without its weights, which has all sizes and cannot run, and the bytes that the weights will reserve.
     pub(crate) fn outline(file: &Gguf) -> Result<(Self, usize), LoadError> {
-        Self::take(file, Arena::counting())
+        Self::take(file, Arena::counting(), &mut |_, _| ControlFlow::Continue(()))
     }
 
-    fn take(file: &Gguf, arena: Arena) -> Result<(Self, usize), LoadError> {
+    fn take(file: &Gguf, arena: Arena, watch: Watch<'_>) -> Result<(Self, usize), LoadError> {
         file.check_is_model()?;
         let name = file.require_str("general.architecture")?;
         let Some(family) = families::named(name) else {
@@ -108,7 +109,7 @@ impl Network {
         let keys = Keys::new(file, architecture);
         let config = keys.config()?;
         let &Config { width, vocabulary, .. } = &config;
-        let mut loader = Loader::new(file, architecture, arena);
+        let mut loader = Loader::new(file, architecture, arena, watch);
         let embedding = loader.linear("token_embd", vocabulary, width)?;
         let design = (family.design)(&keys, &mut loader, config)?;
         let attends = |layer: &Layer| matches!(layer.mixer, Mixer::Attention(_));

@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::ops::{Index, Range};
+use std::ops::{ControlFlow, Index, Range};
 use std::sync::Arc;
 
 use twox_hash::XxHash3_128;
@@ -163,13 +163,31 @@ pub(crate) struct Loader<'a> {
     arena: Arena,
     taken: HashSet<String>,
     weights: Weights,
+    watch: Watch<'a>,
+    /// Of the tensors that are loaded, and of all.
+    loaded: u64,
+    all: u64,
 }
+
+/// Who is told how many bytes of a file's tensors are loaded, and of how many, and may have that end.
+pub(crate) type Watch<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
 
 impl<'a> Loader<'a> {
     /// A loader that puts the weights into buffers of `arena`. With one that only counts it checks all that the file
     /// says of its tensors, and looks at no weight.
-    pub(crate) fn new(file: &'a Gguf, architecture: &'a str, arena: Arena) -> Self {
-        Self { file, architecture, arena, taken: HashSet::new(), weights: Weights::default() }
+    pub(crate) fn new(file: &'a Gguf, architecture: &'a str, arena: Arena, watch: Watch<'a>) -> Self {
+        let all = file.tensors().iter().map(|tensor| tensor.bytes).sum();
+        let (taken, weights) = (HashSet::new(), Weights::default());
+        Self { file, architecture, arena, taken, weights, watch, loaded: 0, all }
+    }
+
+    /// Tells that `loaded` bytes are loaded.
+    fn tell(&mut self, loaded: u64) -> Result<(), LoadError> {
+        self.loaded = loaded;
+        match (self.watch)(loaded, self.all) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(LoadError::Cancelled { file: self.file.name().to_owned() }),
+        }
     }
 
     /// The matrix `name` of `rows` rows of `k` weights.
@@ -185,11 +203,15 @@ impl<'a> Loader<'a> {
             if !arena.counts_only() {
                 file.prefetch(tensor);
             }
-            return Ok(Panels::packed(arena, tensor.ty, rows, k, Arc::new(file.panels(tensor)))?);
+            let panels = Panels::packed(arena, tensor.ty, rows, k, Arc::new(file.panels(tensor)))?;
+            self.tell(self.loaded + tensor.bytes)?;
+            return Ok(panels);
         }
         // The packed copy is the one that counts: the file's pages go as soon as they are read.
         let done = |part| file.release_part(tensor, part);
-        Ok(Panels::pack_into(arena, tensor.ty, rows, k, file.data(tensor), done)?)
+        let panels = Panels::pack_into(arena, tensor.ty, rows, k, file.data(tensor), done)?;
+        self.tell(self.loaded + tensor.bytes)?;
+        Ok(panels)
     }
 
     /// The matrix `name.weight`, and `name.bias` where there is one.
@@ -337,7 +359,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Refuses a file with tensors that nobody took and that are of no part that is left out; those that were, with the bytes of their buffers.
-    pub(crate) fn finish(self) -> Result<(Weights, usize), LoadError> {
+    pub(crate) fn finish(mut self) -> Result<(Weights, usize), LoadError> {
         /// Tables of old files that follow from the hyperparameters; llama.cpp skips them too.
         const DERIVED: [&str; 2] = ["rope.freqs", "attn_rot_embd"];
         let ahead = first_ahead(self.file);
@@ -346,7 +368,10 @@ impl<'a> Loader<'a> {
             !self.taken.contains(&t.name) && !derived && !is_left_out(t, ahead)
         };
         match self.file.tensors().iter().find(unused) {
-            None => Ok((self.weights, self.arena.bytes())),
+            None => {
+                self.tell(self.all)?;
+                Ok((self.weights, self.arena.bytes()))
+            }
             Some(tensor) => Err(LoadError::UnexpectedTensor {
                 file: self.file.name().to_owned(),
                 tensor: tensor.name.clone(),

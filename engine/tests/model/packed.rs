@@ -5,9 +5,10 @@ use crate::parts::{Parts, Tensor, family, ids, ids_in, llama_cpp, logits};
 use siskin::gguf::write::Builder;
 use siskin::gguf::{Gguf, exit_on_bus_error};
 use siskin::packed::Packer;
-use siskin::{CacheType, CacheTypes, Isa, Model, SessionOptions};
+use siskin::{CacheType, CacheTypes, Isa, LoadError, Model, SessionOptions};
 use siskin_quant::TensorType::{self, *};
 use std::fs::OpenOptions;
+use std::ops::ControlFlow;
 
 /// The file with its matrices in panels, and how many those are.
 pub(crate) fn packed(parts: &Parts) -> (Vec<u8>, usize) {
@@ -179,4 +180,28 @@ fn a_packed_file_that_shrinks_ends_in_one_line() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("siskin: the model file shrank") && said.lines().count() == 1, "{said}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("garbage"));
+}
+
+/// Whoever watches is told of more and more, of all in the end, and may have it end.
+#[test]
+fn loading_is_watched_and_may_be_ended() {
+    let parts = Parts::of("gqa");
+    let packed = Gguf::from_bytes("packed.gguf", packed(&parts).0).unwrap();
+    for file in [&parts.gguf(), &packed] {
+        let all: u64 = file.tensors().iter().map(|tensor| tensor.bytes).sum();
+        let mut told = Vec::new();
+        let model = Model::from_gguf_watched(file, &mut |loaded, bytes| {
+            assert_eq!(bytes, all);
+            told.push(loaded);
+            ControlFlow::Continue(())
+        });
+        assert!(model.is_ok() && told.len() > 8 && told.is_sorted() && told.last() == Some(&all), "{told:?}");
+        let mut left = 3;
+        let ended = Model::from_gguf_watched(file, &mut |_, _| {
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(ended.err(), Some(LoadError::Cancelled { .. })));
+        assert_eq!(left, 0);
+    }
 }
