@@ -11,14 +11,10 @@ needs() { # NAME [FLAG OF `cargo install`...]
     command -v "$1" >/dev/null || fail "$1 is missing: cargo install --locked $*"
 }
 
-# Builds the program for a triple, unless PROGRAM names one, and sets `program`.
+# Builds the program for a triple, and sets `program`.
 program() { # TRIPLE PROFILE
-    if [ -n "${PROGRAM-}" ]; then
-        program=$(realpath "$PROGRAM")
-        return
-    fi
-    "$root/targets/build" "$1" --profile "${PROFILE:-$2}" ${FEATURES:+--features "$FEATURES"}
-    program=${CARGO_TARGET_DIR:-$root/target}/$1/${PROFILE:-$2}/siskin
+    "$root/targets/build" "$1" --profile "${PACKAGE_PROFILE:-$2}" ${PACKAGE_FEATURES:+--features "$PACKAGE_FEATURES"}
+    program=${CARGO_TARGET_DIR:-$root/target}/$1/${PACKAGE_PROFILE:-$2}/siskin
 }
 
 # A siskin of this machine.
