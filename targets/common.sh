@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154,SC2034
-# Shared by the scripts that make packages. Sourced with `root` set.
+# Shared by the scripts that make images and packages. Sourced with `root` set.
 
 fail() {
     printf 'error: %s\n' "$*" >&2
@@ -20,4 +20,9 @@ program() { # TRIPLE PROFILE
 # A siskin of this machine.
 siskin() {
     if [ -n "${SISKIN-}" ]; then "$SISKIN" "$@"; else cargo run --quiet --release --locked --manifest-path "$root/Cargo.toml" -- "$@"; fi
+}
+
+# The version of all crates.
+version() {
+    sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml"
 }
