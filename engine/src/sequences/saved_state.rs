@@ -96,7 +96,7 @@ pub(super) fn save(
         out.write_all(&logit.to_le_bytes())?;
     }
     for state in states.iter() {
-        state.save(segment, &mut out)?;
+        state.save(segment, pristine, &mut out)?;
     }
     let checksum = out.hasher.finish_128();
     out.out.write_all(&checksum.to_le_bytes())

@@ -2,7 +2,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::recent::Recent;
-use super::{Cut, KeyShift, PAGE, Segment, SequenceState, StateRoom, TAKEN_BACK, read_flag};
+use super::{Cut, KeyShift, PAGE, Segment, SequenceState, StateRoom, TAKEN_BACK};
 use crate::arena::{Arena, Buf, OutOfMemory};
 
 /// Positions of a sequence whose inputs are at hand.
@@ -121,9 +121,8 @@ impl ConvState {
         page as usize * numbers..(page as usize + 1) * numbers
     }
 
-    /// The inputs that are looked back at from behind `len` tokens.
-    fn last(&self, sequence: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
-        let positions = self.recent.first(len)..len;
+    /// The inputs at some positions.
+    fn inputs(&self, sequence: usize, positions: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         (0..self.layers).flat_map(move |layer| {
             positions.clone().map(move |position| self.place(sequence, layer, position))
         })
@@ -190,37 +189,28 @@ impl SequenceState for ConvState {
         self.ends.copy_within(from, to.start);
     }
 
-    fn save(&self, segment: &Segment<'_>, out: &mut dyn Write) -> io::Result<()> {
+    fn save(&self, segment: &Segment<'_>, pristine: usize, out: &mut dyn Write) -> io::Result<()> {
         let &Segment { sequence, start: len, pages, .. } = segment;
-        let there = self.recent.has(sequence, len);
-        out.write_all(&[there.into()])?;
+        let positions = self.recent.save(sequence, len, pristine, out)?;
         let mut write =
             |numbers: &[f32]| numbers.iter().try_for_each(|number| out.write_all(&number.to_le_bytes()));
         for &page in &pages[..len / PAGE] {
             write(&self.ends[self.ends_of(page)])?;
         }
-        match there {
-            true => self.last(sequence, len).try_for_each(|place| write(&self.ring[place])),
-            false => Ok(()),
-        }
+        self.inputs(sequence, positions).try_for_each(|place| write(&self.ring[place]))
     }
 
     fn saved_len(&self, len: usize, bytes: &[u8]) -> Option<usize> {
-        let there = match bytes.first()? {
-            0 => 0,
-            1 => len - self.recent.first(len),
-            _ => return None,
-        };
-        let rows = len / PAGE * self.layers * self.spec.lookback + self.layers * there;
-        let saved = 1 + rows * self.spec.stride() * size_of::<f32>();
+        let (header, positions) = self.recent.saved(len, bytes)?;
+        let rows = len / PAGE * self.layers * self.spec.lookback + self.layers * positions.len();
+        let saved = header + rows * self.spec.stride() * size_of::<f32>();
         (saved <= bytes.len()).then_some(saved)
     }
 
     fn load(&mut self, segment: &Segment<'_>, from: &mut dyn Read) -> io::Result<()> {
         let &Segment { sequence, start: len, pages, .. } = segment;
-        let there = read_flag(from)?;
         self.shifts[sequence] = 0;
-        self.recent.set(sequence, len, there);
+        let positions = self.recent.load(sequence, len, from)?;
         let mut fill = |place: &mut [f32]| -> io::Result<()> {
             place.iter_mut().try_for_each(|number| {
                 let mut bytes = [0; 4];
@@ -233,10 +223,7 @@ impl SequenceState for ConvState {
             let ends = self.ends_of(page);
             fill(&mut self.ends[ends])?;
         }
-        if there {
-            let places: Vec<_> = self.last(sequence, len).collect();
-            places.into_iter().try_for_each(|place| fill(&mut self.ring[place]))?;
-        }
-        Ok(())
+        let places: Vec<_> = self.inputs(sequence, positions).collect();
+        places.into_iter().try_for_each(|place| fill(&mut self.ring[place]))
     }
 }

@@ -138,7 +138,7 @@ impl SequenceState for KvCache {
         self.store.copy(from as usize * PAGE, to as usize * PAGE, PAGE);
     }
 
-    fn save(&self, segment: &Segment<'_>, out: &mut dyn Write) -> io::Result<()> {
+    fn save(&self, segment: &Segment<'_>, _pristine: usize, out: &mut dyn Write) -> io::Result<()> {
         self.store.save(Slots::Pages(segment.pages), 0..segment.start, out)
     }
 

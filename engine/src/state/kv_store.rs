@@ -170,7 +170,8 @@ impl KvStore {
 
 /// Where the panels begin that have some positions.
 pub(super) fn starts(positions: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
-    let first = positions.start / SLOTS_SAVED * SLOTS_SAVED;
+    let first =
+        if positions.is_empty() { positions.end } else { positions.start / SLOTS_SAVED * SLOTS_SAVED };
     (first..positions.end).step_by(SLOTS_SAVED)
 }
 

@@ -103,8 +103,9 @@ pub(crate) trait SequenceState: Any + Send {
     /// Copies what is kept by page from one page to another.
     fn copy_page(&mut self, from: u32, to: u32);
 
-    /// Writes what is kept of the `segment.start` tokens of a sequence: the same bytes for the same tokens.
-    fn save(&self, segment: &Segment<'_>, out: &mut dyn Write) -> io::Result<()>;
+    /// Writes what is kept of the `segment.start` tokens of a sequence, of which the first `pristine` follow from each other alone:
+    /// the same bytes for the same tokens.
+    fn save(&self, segment: &Segment<'_>, pristine: usize, out: &mut dyn Write) -> io::Result<()>;
 
     /// How many of these bytes are what [`save`](Self::save) wrote of `len` tokens; None where they are not.
     fn saved_len(&self, len: usize, bytes: &[u8]) -> Option<usize>;
@@ -114,17 +115,6 @@ pub(crate) trait SequenceState: Any + Send {
     /// # Errors
     /// What `from` returns, and bytes that were not written there: the state is of no use then.
     fn load(&mut self, segment: &Segment<'_>, from: &mut dyn Read) -> io::Result<()>;
-}
-
-/// Reads the byte that says whether something is there.
-fn read_flag(from: &mut dyn Read) -> io::Result<bool> {
-    let mut byte = [0];
-    from.read_exact(&mut byte)?;
-    match byte {
-        [0] => Ok(false),
-        [1] => Ok(true),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
 }
 
 /// How keys that move up in a sequence are turned to where they stand then.

@@ -1,3 +1,4 @@
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use super::{Cut, Segment};
@@ -127,11 +128,79 @@ impl Recent {
         self.truncate(to, &Cut { fed: len, pristine: len, len });
     }
 
-    /// What is looked back at from behind `len` tokens is there, or nothing is.
-    pub(super) fn set(&mut self, sequence: usize, len: usize, there: bool) {
-        self.held[sequence] = match there {
-            true => Held { positions: self.looked_at(len), promised: self.first(len) },
-            false => Held::default(),
+    /// Which of a sequence's first `len` positions are saved: those that the next token looks back at. Behind a gap, all that are
+    /// promised, so that a sequence that is restored can be cut as this one can. None where something is lacking.
+    fn to_save(&self, sequence: usize, len: usize, pristine: usize) -> Option<Range<usize>> {
+        let looked_at = self.has(sequence, len).then(|| self.looked_at(len))?;
+        let promised = self.promised(sequence, len, pristine);
+        match pristine < len && self.held[sequence].positions.start <= promised {
+            true => Some(promised.min(looked_at.start)..len),
+            false => Some(looked_at),
+        }
+    }
+
+    /// Writes which positions of a sequence are saved behind it, and returns them.
+    pub(super) fn save(
+        &self,
+        sequence: usize,
+        len: usize,
+        pristine: usize,
+        out: &mut dyn Write,
+    ) -> io::Result<Range<usize>> {
+        let Some(positions) = self.to_save(sequence, len, pristine) else {
+            out.write_all(&[NOTHING])?;
+            return Ok(len..len);
         };
+        match positions == self.looked_at(len) {
+            true => out.write_all(&[LOOKED_AT])?,
+            false => {
+                out.write_all(&[MORE])?;
+                out.write_all(&(positions.start as u64).to_le_bytes())?;
+            }
+        }
+        Ok(positions)
+    }
+
+    /// What [`save`](Self::save) wrote: how many bytes that are, and the positions. None where it did not write that.
+    pub(super) fn saved(&self, len: usize, bytes: &[u8]) -> Option<(usize, Range<usize>)> {
+        let mut rest = bytes;
+        let positions = self.read(len, &mut rest).ok()?.unwrap_or(len..len);
+        Some((bytes.len() - rest.len(), positions))
+    }
+
+    /// Takes up what [`save`](Self::save) wrote of a sequence, and returns the positions that follow.
+    pub(super) fn load(
+        &mut self,
+        sequence: usize,
+        len: usize,
+        from: &mut dyn Read,
+    ) -> io::Result<Range<usize>> {
+        self.held[sequence] = Held::default();
+        let Some(positions) = self.read(len, from)? else { return Ok(len..len) };
+        self.held[sequence] = Held { positions: positions.clone(), promised: positions.start };
+        Ok(positions)
+    }
+
+    fn read(&self, len: usize, from: &mut dyn Read) -> io::Result<Option<Range<usize>>> {
+        let mut kind = [0];
+        from.read_exact(&mut kind)?;
+        match kind {
+            [NOTHING] => Ok(None),
+            [LOOKED_AT] => Ok(Some(self.looked_at(len))),
+            [MORE] => {
+                let mut first = [0; 8];
+                from.read_exact(&mut first)?;
+                let first = usize::try_from(u64::from_le_bytes(first)).ok();
+                let is_sound =
+                    |first: &usize| *first < self.first(len) && len - *first <= self.kept.min(self.ring);
+                first.filter(is_sound).map(|first| Some(first..len)).ok_or(io::ErrorKind::InvalidData.into())
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 }
+
+/// What is saved of a sequence: nothing, what its next token looks back at, or from a position on that follows as a u64.
+const NOTHING: u8 = 0;
+const LOOKED_AT: u8 = 1;
+const MORE: u8 = 2;

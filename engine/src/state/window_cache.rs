@@ -4,7 +4,7 @@ use std::ops::Range;
 use super::kv_cache::{AttentionCache, AttentionSpec, Placement, Slots};
 use super::kv_store::{KvStore, SLOTS_SAVED, starts};
 use super::recent::Recent;
-use super::{Cut, KeyShift, PAGE, Segment, SequenceState, StateRoom, TAKEN_BACK, read_flag};
+use super::{Cut, KeyShift, PAGE, Segment, SequenceState, StateRoom, TAKEN_BACK};
 use crate::arena::{Arena, OutOfMemory};
 
 /// The keys and values of a sliding window (Beltagy et al. 2020, arXiv 2004.05150): of each sequence the last positions
@@ -221,38 +221,23 @@ impl SequenceState for WindowCache {
 
     fn copy_page(&mut self, _: u32, _: u32) {}
 
-    fn save(&self, segment: &Segment<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let there = self.rings.recent.has(segment.sequence, segment.start);
-        out.write_all(&[there.into()])?;
-        match there {
-            true => self.store.save(
-                self.rings.slots(segment.sequence),
-                self.rings.recent.looked_at(segment.start),
-                out,
-            ),
-            false => Ok(()),
-        }
+    fn save(&self, segment: &Segment<'_>, pristine: usize, out: &mut dyn Write) -> io::Result<()> {
+        let positions = self.rings.recent.save(segment.sequence, segment.start, pristine, out)?;
+        self.store.save(self.rings.slots(segment.sequence), positions, out)
     }
 
     fn saved_len(&self, len: usize, bytes: &[u8]) -> Option<usize> {
-        let saved = match bytes.first()? {
-            0 => 1,
-            1 => 1 + self.store.saved_bytes(self.rings.recent.looked_at(len)),
-            _ => return None,
-        };
+        let (header, positions) = self.rings.recent.saved(len, bytes)?;
+        let saved = header + self.store.saved_bytes(positions);
         (saved <= bytes.len()).then_some(saved)
     }
 
     fn load(&mut self, segment: &Segment<'_>, from: &mut dyn Read) -> io::Result<()> {
         let (sequence, len) = (segment.sequence, segment.start);
-        let there = read_flag(from)?;
         self.rings.turns[sequence] = 0;
         self.anchors[sequence] = Anchor::default();
-        self.rings.recent.set(sequence, len, there);
-        if there {
-            self.store.load(self.rings.slots(sequence), self.rings.recent.looked_at(len), from)?;
-        }
-        Ok(())
+        let positions = self.rings.recent.load(sequence, len, from)?;
+        self.store.load(self.rings.slots(sequence), positions, from)
     }
 }
 

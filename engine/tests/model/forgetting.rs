@@ -5,7 +5,7 @@
 
 use crate::parts::{Parts, family, golden, ids, ids_in, nmse};
 use siskin::gguf::write::{OwnedArray, OwnedValue};
-use siskin::{CacheType, CacheTypes, Model, SessionOptions};
+use siskin::{CacheType, CacheTypes, Model, SessionOptions, WhenFull};
 
 /// Ends of the names of matrices by which layers add what they have seen of other tokens.
 const LOOKS: [&str; 2] = [".attn_output.weight", ".shortconv.out_proj.weight"];
@@ -87,6 +87,44 @@ fn what_is_left_is_as_if_it_alone_had_been_fed() {
                 fresh.feed(&[&kept, &text[..8]].concat()).unwrap();
                 let error = nmse(session.logits().unwrap(), fresh.logits().unwrap());
                 assert!(error < most, "{name}, layer {layer}, {cache}: {error:e}");
+            }
+        }
+    }
+}
+
+/// Behind a gap, what a session can go back to is part of what it is saved as.
+#[test]
+fn a_restored_session_that_forgot_is_cut_as_the_one_that_was_saved() {
+    for (name, parts, ids) in models() {
+        let model = Model::from_gguf(&parts.gguf()).unwrap();
+        for when_full in [WhenFull::Window { keep: 4 }, WhenFull::Shift { keep: 3 }] {
+            for (context, fed) in [(64, 150), (112, 300)] {
+                let options = SessionOptions::default().context(context).threads(1).batch(16);
+                let text: Vec<u32> = ids.iter().copied().cycle().take(fed).collect();
+                let mut session = model.session(&options).unwrap();
+                session.set_when_full(when_full).unwrap();
+                text.chunks(10).for_each(|tokens| session.feed(tokens).unwrap());
+                for back in [1, 3, 12, 20, 31, 40, 60] {
+                    let mut state = Vec::new();
+                    session.save(&mut state).unwrap();
+                    let mut restored = model.session(&options).unwrap();
+                    restored.restore(&state).unwrap();
+                    let len = session.tokens().len();
+                    // Saved again it is the same, also where it was fed meanwhile what was taken back.
+                    let mut again = Vec::new();
+                    restored.save(&mut again).unwrap();
+                    assert!(again == state, "{name} {when_full:?} {context} {back}");
+                    if back >= len {
+                        continue;
+                    }
+                    let mut bits = Vec::new();
+                    for session in [&mut session, &mut restored] {
+                        session.truncate(len - back);
+                        session.feed(&text[..back.min(7)]).unwrap();
+                        bits.push(session.logits().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+                    }
+                    assert!(bits[0] == bits[1], "{name} {when_full:?} {context}: {back} of {len}");
+                }
             }
         }
     }
