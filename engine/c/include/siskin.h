@@ -12,10 +12,12 @@
  *   answers and batches are used by one thread at a time, whichever; siskin_session_cancel and siskin_batch_cancel may be called by
  *   any thread and by signal handlers.
  * - A call with a handle that another call is at work with, as one out of a function that the library was given, fails with
- *   SISKIN_BUSY. Such functions are called by the thread that called the library, and must return.
+ *   SISKIN_BUSY; one without a status returns 0 or NULL. Functions that the library was given are called by the thread that called the
+ *   library, and must return.
  * - Nothing is written to standard output or standard error, no signal handler is set, and no fault ends the process. What a model, a
  *   session and a batch need is reserved when they are made, which fails with SISKIN_MEMORY; where the system refuses memory for
- *   texts, files that are written and grammars, as it hardly does on Linux, the allocator aborts.
+ *   texts, a model's vocabulary among them, files that are written and grammars, as it hardly does on Linux, the allocator aborts and
+ *   says so on standard error.
  */
 
 
@@ -41,7 +43,8 @@ typedef enum siskin_status {
    */
   SISKIN_OK = 0,
   /**
-   * An argument or an option has no meaning: NULL, a text that is not UTF-8, a value out of range, JSON of another form.
+   * An argument or an option has no meaning: NULL, a text that is not UTF-8, a value out of range, JSON of another form. Or there is
+   * too little room for what a call writes to an array: then the count says how much it takes.
    */
   SISKIN_ARGUMENT = 1,
   /**
@@ -179,7 +182,8 @@ typedef enum siskin_when_full {
    */
   SISKIN_WHEN_FULL_STOP = 0,
   /**
-   * Forgets the older half of what is behind the first `keep` tokens.
+   * Forgets the older half of what is behind the first `keep` tokens. A prompt that begins like what the session holds then reuses
+   * only the tokens before the first that know of forgotten ones, mostly `keep`.
    */
   SISKIN_WHEN_FULL_SHIFT = 1,
   /**
@@ -297,11 +301,11 @@ typedef struct siskin_session_options {
    */
   size_t size;
   /**
-   * Tokens that it holds at most. 0: the model's own context length, but at most 4,096.
+   * Tokens that it holds at most, up to the model's own context length. 0: that, but at most 4,096.
    */
   size_t context;
   /**
-   * Threads that share the work, the calling one among them. 0: as many as the machine has for it.
+   * Threads that share the work, the calling one among them, at most 1,024. 0: as many as the machine has for it.
    */
   size_t threads;
   /**
@@ -309,12 +313,13 @@ typedef struct siskin_session_options {
    */
   size_t batch;
   /**
-   * Draft tokens that are worked on at a time, at most: what the text went on with when its last tokens stood in it before. They
+   * Draft tokens that are worked on at a time, at most, up to 31: what the text went on with when its last tokens stood in it before. They
    * change no bit of an answer. 0: none.
    */
   size_t drafts;
   /**
-   * NULL, or the instruction set of the kernels, such as `"avx2"` or `"neon-dotprod"`. NULL: what the environment variable
+   * NULL, or the instruction set of the kernels: `"avx512-vnni"`, `"avx-vnni"`, `"avx2"`, `"ssse3"`, `"neon-i8mm"`, `"neon-dotprod"`,
+   * `"neon"` or `"scalar"`, as far as the CPU and the library have it. NULL: what the environment variable
    * `SISKIN_ISA` names, else the best that the CPU has.
    */
   const char *isa;
@@ -335,7 +340,7 @@ typedef struct siskin_session_options {
    */
   uint32_t pin;
   /**
-   * Tokens that are never forgotten: see `when_full`.
+   * Tokens that are never forgotten: see `when_full`. At most two less than the context.
    */
   size_t keep;
 } siskin_session_options;
@@ -416,7 +421,9 @@ typedef struct siskin_answer_options {
   /**
    * NULL, or how tokens are picked: a JSON object of options by the names that llama.cpp gave them, such as
    * `{"temperature": 0.7, "top_k": 40, "seed": 1}`. What it does not name is as the model's file recommends, else as in
-   * llama.cpp. A temperature of 0 takes the likeliest token; without a seed one is drawn for all answers of the handle. They are
+   * llama.cpp. A temperature of 0 takes the likeliest token. The numbers that chance is made of go on from one answer of the handle
+   * to the next: with a seed its answers are the same, one after the other, as those of another handle with it; without one, one is
+   * drawn for the handle. They are
    * samplers, seed, min_keep, top_k, top_p, min_p, typ_p, top_n_sigma, xtc_probability, xtc_threshold, temperature,
    * dynatemp_range, dynatemp_exponent, penalty_last_n, repeat_penalty, frequency_penalty, presence_penalty, dry_multiplier,
    * dry_base, dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers, mirostat (0 to 2), mirostat_tau, mirostat_eta,
@@ -436,7 +443,8 @@ typedef struct siskin_answer_options {
    */
   size_t stop_count;
   /**
-   * NULL, or what the answer keeps to: `"json_object"`, `"json_schema"`, `"regex"`, `"lark"` or `"gbnf"`.
+   * NULL, or what the answer keeps to: `"json_object"`, `"json_schema"`, `"regex"`, `"lark"` or `"gbnf"`. It is compiled by a thread
+   * whose stack has 256 MiB of address space, of which it touches what it needs; so are `tools`.
    */
   const char *grammar_kind;
   /**
@@ -541,15 +549,16 @@ typedef struct siskin_batch_options {
    */
   size_t size;
   /**
-   * Answers that are worked on at a time, at most; others wait. 0: 8.
+   * Answers that are worked on at a time, at most, up to 4,096; others wait. 0: 8.
    */
   size_t sequences;
   /**
-   * Sequences beside them that are kept for what later prompts begin with.
+   * Sequences beside them that are kept for what later prompts begin with: with the others 8,192 at most.
    */
   size_t idle;
   /**
-   * Pages of 256 positions that the cache has for all. 0: as many as they fill with nothing in common.
+   * Pages of 256 positions that the cache has for all. 0: as many as they fill with nothing in common. Where there are fewer, answers
+   * wait for each other; one that needs more than there are fails.
    */
   size_t pages;
   /**
@@ -674,7 +683,8 @@ enum siskin_status siskin_file_from_memory(const void *bytes,
 void siskin_file_free(struct siskin_file *file);
 
 /**
- * Plans for the model of a file and one session of it, or with `sequences` above 1 for a batch of so many.
+ * Plans for the model of a file and one session of it, or with `sequences` above 1 for a batch of so many, without idle ones and with as
+ * many pages as they fill. Options that a session would refuse are refused.
  *
  * Where `memory` is not 0 and the plan is beyond so many bytes the call fails with `SISKIN_MEMORY`, and the message has the figures.
  * What is planned is kept: a process that loads the model and makes what was planned does not take more.
@@ -759,7 +769,8 @@ const char *siskin_model_architecture(const struct siskin_model *model);
 const char *siskin_model_notes(const struct siskin_model *model);
 
 /**
- * The Jinja template that conversations are written by; it is there as long as the model is.
+ * The Jinja template that conversations are written by; it is there as long as the model is. NULL where the model has none, and its
+ * vocabulary no tokens to do without: it goes on with texts, and conversations are refused with `SISKIN_TEMPLATE`.
  *
  * # Safety
  * It was not freed.
@@ -1114,8 +1125,8 @@ enum siskin_status siskin_batch_new(const struct siskin_model *model,
 void siskin_batch_free(struct siskin_batch *batch);
 
 /**
- * Has the step that is under way end before the next layer of the model, or else the next one: it returns `SISKIN_CANCELLED`, and
- * the step behind it goes on where it stood.
+ * Has the step that is under way end before the next layer of the model, or else the next one that has tokens to work on: it returns
+ * `SISKIN_CANCELLED`, and the step behind it goes on where it stood.
  *
  * May be called by any thread at any time, and by a signal handler.
  *

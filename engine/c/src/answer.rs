@@ -62,7 +62,9 @@ pub struct siskin_answer_options {
     pub size: usize,
     /// NULL, or how tokens are picked: a JSON object of options by the names that llama.cpp gave them, such as
     /// `{"temperature": 0.7, "top_k": 40, "seed": 1}`. What it does not name is as the model's file recommends, else as in
-    /// llama.cpp. A temperature of 0 takes the likeliest token; without a seed one is drawn for all answers of the handle. They are
+    /// llama.cpp. A temperature of 0 takes the likeliest token. The numbers that chance is made of go on from one answer of the handle
+    /// to the next: with a seed its answers are the same, one after the other, as those of another handle with it; without one, one is
+    /// drawn for the handle. They are
     /// samplers, seed, min_keep, top_k, top_p, min_p, typ_p, top_n_sigma, xtc_probability, xtc_threshold, temperature,
     /// dynatemp_range, dynatemp_exponent, penalty_last_n, repeat_penalty, frequency_penalty, presence_penalty, dry_multiplier,
     /// dry_base, dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers, mirostat (0 to 2), mirostat_tau, mirostat_eta,
@@ -74,7 +76,8 @@ pub struct siskin_answer_options {
     pub stop: *const *const c_char,
     /// How many they are.
     pub stop_count: usize,
-    /// NULL, or what the answer keeps to: `"json_object"`, `"json_schema"`, `"regex"`, `"lark"` or `"gbnf"`.
+    /// NULL, or what the answer keeps to: `"json_object"`, `"json_schema"`, `"regex"`, `"lark"` or `"gbnf"`. It is compiled by a thread
+    /// whose stack has 256 MiB of address space, of which it touches what it needs; so are `tools`.
     pub grammar_kind: *const c_char,
     /// The schema, expression or grammar. NULL for `"json_object"`.
     pub grammar: *const c_char,

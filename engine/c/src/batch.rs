@@ -44,11 +44,12 @@ struct Unfinished {
 pub struct siskin_batch_options {
     /// `sizeof(siskin_batch_options)`.
     pub size: usize,
-    /// Answers that are worked on at a time, at most; others wait. 0: 8.
+    /// Answers that are worked on at a time, at most, up to 4,096; others wait. 0: 8.
     pub sequences: usize,
-    /// Sequences beside them that are kept for what later prompts begin with.
+    /// Sequences beside them that are kept for what later prompts begin with: with the others 8,192 at most.
     pub idle: usize,
-    /// Pages of 256 positions that the cache has for all. 0: as many as they fill with nothing in common.
+    /// Pages of 256 positions that the cache has for all. 0: as many as they fill with nothing in common. Where there are fewer, answers
+    /// wait for each other; one that needs more than there are fails.
     pub pages: usize,
     /// NULL, or the rest: `context` is that of each sequence. `drafts` and `when_full` are not for batches.
     pub session: *const siskin_session_options,
@@ -153,8 +154,8 @@ pub unsafe extern "C" fn siskin_batch_free(batch: *mut siskin_batch) {
     unsafe { output::take_back(batch) }
 }
 
-/// Has the step that is under way end before the next layer of the model, or else the next one: it returns `SISKIN_CANCELLED`, and
-/// the step behind it goes on where it stood.
+/// Has the step that is under way end before the next layer of the model, or else the next one that has tokens to work on: it returns
+/// `SISKIN_CANCELLED`, and the step behind it goes on where it stood.
 ///
 /// May be called by any thread at any time, and by a signal handler.
 ///

@@ -200,14 +200,20 @@ pub unsafe extern "C" fn siskin_model_notes(model: *const siskin_model) -> *cons
     unsafe { told(model, c"".as_ptr(), |model| model.notes.as_ptr()) }
 }
 
-/// The Jinja template that conversations are written by; it is there as long as the model is.
+/// The Jinja template that conversations are written by; it is there as long as the model is. NULL where the model has none, and its
+/// vocabulary no tokens to do without: it goes on with texts, and conversations are refused with `SISKIN_TEMPLATE`.
 ///
 /// # Safety
 /// It was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn siskin_model_chat_template(model: *const siskin_model) -> *const c_char {
     // SAFETY: the caller's promise.
-    unsafe { told(model, c"".as_ptr(), |model| model.template.as_ptr()) }
+    unsafe {
+        told(model, std::ptr::null(), |model| match model.model.has_conversations() {
+            true => model.template.as_ptr(),
+            false => std::ptr::null(),
+        })
+    }
 }
 
 /// The longest sequence that it was made for, in tokens.

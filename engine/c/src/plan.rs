@@ -37,7 +37,8 @@ pub struct siskin_plan {
     pub threads: u64,
 }
 
-/// Plans for the model of a file and one session of it, or with `sequences` above 1 for a batch of so many.
+/// Plans for the model of a file and one session of it, or with `sequences` above 1 for a batch of so many, without idle ones and with as
+/// many pages as they fill. Options that a session would refuse are refused.
 ///
 /// Where `memory` is not 0 and the plan is beyond so many bytes the call fails with `SISKIN_MEMORY`, and the message has the figures.
 /// What is planned is kept: a process that loads the model and makes what was planned does not take more.
@@ -61,6 +62,7 @@ pub unsafe extern "C" fn siskin_file_plan(
                 0 | 1 => outline.plan(&session, 1)?,
                 most => outline.plan_sequences(&SequencesOptions::default().most(most).session(session))?,
             };
+            input::options(options)?.when_full()?.check(planned.context)?;
             if memory != 0 && planned.peak() > memory {
                 let budget = Budget::of(memory);
                 return Err(Failure::new(SISKIN_MEMORY, format!("memory: it takes {planned}, of {budget}")));

@@ -88,7 +88,8 @@ pub enum siskin_cache {
 pub enum siskin_when_full {
     /// Refuses tokens: `SISKIN_CONTEXT_FULL`.
     SISKIN_WHEN_FULL_STOP = 0,
-    /// Forgets the older half of what is behind the first `keep` tokens.
+    /// Forgets the older half of what is behind the first `keep` tokens. A prompt that begins like what the session holds then reuses
+    /// only the tokens before the first that know of forgotten ones, mostly `keep`.
     SISKIN_WHEN_FULL_SHIFT = 1,
     /// Forgets the oldest eighth of what is behind the first `keep` tokens: some four that are kept are enough for texts without
     /// end.
@@ -101,16 +102,17 @@ pub enum siskin_when_full {
 pub struct siskin_session_options {
     /// `sizeof(siskin_session_options)`.
     pub size: usize,
-    /// Tokens that it holds at most. 0: the model's own context length, but at most 4,096.
+    /// Tokens that it holds at most, up to the model's own context length. 0: that, but at most 4,096.
     pub context: usize,
-    /// Threads that share the work, the calling one among them. 0: as many as the machine has for it.
+    /// Threads that share the work, the calling one among them, at most 1,024. 0: as many as the machine has for it.
     pub threads: usize,
     /// Tokens of a prompt that are worked on together. 0: 256.
     pub batch: usize,
-    /// Draft tokens that are worked on at a time, at most: what the text went on with when its last tokens stood in it before. They
+    /// Draft tokens that are worked on at a time, at most, up to 31: what the text went on with when its last tokens stood in it before. They
     /// change no bit of an answer. 0: none.
     pub drafts: usize,
-    /// NULL, or the instruction set of the kernels, such as `"avx2"` or `"neon-dotprod"`. NULL: what the environment variable
+    /// NULL, or the instruction set of the kernels: `"avx512-vnni"`, `"avx-vnni"`, `"avx2"`, `"ssse3"`, `"neon-i8mm"`, `"neon-dotprod"`,
+    /// `"neon"` or `"scalar"`, as far as the CPU and the library have it. NULL: what the environment variable
     /// `SISKIN_ISA` names, else the best that the CPU has.
     pub isa: *const c_char,
     /// A `siskin_cache`: what keys are kept in.
@@ -121,7 +123,7 @@ pub struct siskin_session_options {
     pub when_full: u32,
     /// 1: each thread that is started stays on a CPU of its own.
     pub pin: u32,
-    /// Tokens that are never forgotten: see `when_full`.
+    /// Tokens that are never forgotten: see `when_full`. At most two less than the context.
     pub keep: usize,
 }
 // SAFETY: integers and pointers may have any bytes.
@@ -157,7 +159,7 @@ impl siskin_session_options {
             .drafts(options.drafts))
     }
 
-    fn when_full(&self) -> Result<WhenFull, Failure> {
+    pub(crate) fn when_full(&self) -> Result<WhenFull, Failure> {
         match self.when_full {
             0 => Ok(WhenFull::Stop),
             1 => Ok(WhenFull::Shift { keep: self.keep }),

@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once};
 
 use crate::log::{self, siskin_log_level::SISKIN_LOG_FAULT};
 use siskin::gguf::GgufError;
+use siskin::grammar::GrammarError;
 use siskin::plan::PlanError;
-use siskin::{Error, LoadError, OutOfMemory, SessionError, StateError};
+use siskin::{AttachError, Error, LoadError, OutOfMemory, SessionError, StateError};
 
 /// How a call ended. New ones may be added: take what you do not know for a failure.
 #[repr(C)]
@@ -17,7 +19,8 @@ use siskin::{Error, LoadError, OutOfMemory, SessionError, StateError};
 pub enum siskin_status {
     /// It did what it was asked for.
     SISKIN_OK = 0,
-    /// An argument or an option has no meaning: NULL, a text that is not UTF-8, a value out of range, JSON of another form.
+    /// An argument or an option has no meaning: NULL, a text that is not UTF-8, a value out of range, JSON of another form. Or there is
+    /// too little room for what a call writes to an array: then the count says how much it takes.
     SISKIN_ARGUMENT = 1,
     /// A file cannot be opened, read or written, or is no sound GGUF file.
     SISKIN_FILE = 2,
@@ -94,28 +97,50 @@ macro_rules! failures {
     };
 }
 failures! {
-    GgufError: |_| SISKIN_FILE;
+    GgufError: of_file;
     LoadError: of_load;
     SessionError: of_session;
     StateError: |_| SISKIN_STATE;
     PlanError: of_plan;
     OutOfMemory: |_| SISKIN_MEMORY;
     Error: |error| match error {
-        Error::Gguf(_) => SISKIN_FILE,
+        Error::Gguf(error) => of_file(error),
         Error::Load(error) => of_load(error),
         Error::Template(_) => SISKIN_TEMPLATE,
-        Error::Grammar(_) => SISKIN_GRAMMAR,
+        Error::Grammar(error) => of_grammar(error),
         Error::Session(error) => of_session(error),
-        Error::Attach(_) => SISKIN_MODEL,
+        Error::Attach(error) => of_attach(error),
         Error::State(_) => SISKIN_STATE,
         Error::Plan(error) => of_plan(error),
         _ => SISKIN_ARGUMENT,
     };
 }
 
+fn of_file(error: &GgufError) -> siskin_status {
+    match error {
+        GgufError::NoModel { .. } => SISKIN_MODEL,
+        GgufError::Io { source, .. } if source.kind() == ErrorKind::OutOfMemory => SISKIN_MEMORY,
+        _ => SISKIN_FILE,
+    }
+}
+
+fn of_attach(error: &AttachError) -> siskin_status {
+    match error {
+        AttachError::OutOfMemory(_) => SISKIN_MEMORY,
+        _ => SISKIN_MODEL,
+    }
+}
+
+fn of_grammar(error: &GrammarError) -> siskin_status {
+    match error {
+        GrammarError::Thread { .. } => SISKIN_MEMORY,
+        _ => SISKIN_GRAMMAR,
+    }
+}
+
 fn of_load(error: &LoadError) -> siskin_status {
     match error {
-        LoadError::Gguf(_) => SISKIN_FILE,
+        LoadError::Gguf(error) => of_file(error),
         LoadError::OutOfMemory(_) => SISKIN_MEMORY,
         LoadError::Cancelled { .. } => SISKIN_CANCELLED,
         _ => SISKIN_MODEL,
@@ -128,8 +153,8 @@ fn of_session(error: &SessionError) -> siskin_status {
         SessionError::OutOfMemory(_) | SessionError::Threads { .. } => SISKIN_MEMORY,
         SessionError::Cancelled => SISKIN_CANCELLED,
         SessionError::NotFinite { .. } => SISKIN_NOT_FINITE,
-        SessionError::Grammar(_) => SISKIN_GRAMMAR,
-        SessionError::Attach(_) => SISKIN_MODEL,
+        SessionError::Grammar(error) => of_grammar(error),
+        SessionError::Attach(error) => of_attach(error),
         _ => SISKIN_ARGUMENT,
     }
 }

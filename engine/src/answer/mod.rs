@@ -275,9 +275,9 @@ impl Answer {
         Ok(writing.take_up(session.model().tokenizer(), next)?)
     }
 
-    /// Why the answer is over; None as long as it is not.
+    /// Why the answer is over; None as long as it is not, and where none was asked for.
     pub fn ending(&self) -> Option<Ending> {
-        self.writing.ending()
+        self.writing.ending().filter(|_| !self.prompt.is_empty())
     }
 
     /// The answer's tokens so far. Of an answer that was broken off the session does not hold the last.

@@ -194,13 +194,18 @@ impl Scheduler {
     /// Asks for an answer, which begins when there is a place for it.
     ///
     /// # Errors
-    /// [`SessionError::NoPrompt`], a prompt that the context has no room for, a token outside the vocabulary, or a sampler
-    /// option out of range.
+    /// [`SessionError::NoPrompt`], a prompt that the context has no room for, a token outside the vocabulary, an adapter of a model
+    /// of another shape, or a sampler option out of range.
     pub fn ask(&mut self, request: AnswerRequest) -> Result<AnswerId, Error> {
         if request.prompt.is_empty() {
             return Err(SessionError::NoPrompt.into());
         }
         self.sequences.check(0, &request.prompt)?;
+        let network = self.sequences.model().network();
+        let mut adapters = request.adapters.iter();
+        adapters
+            .try_for_each(|(adapter, scale)| adapter.check(network, *scale))
+            .map_err(SessionError::from)?;
         request.sampling.validate().map_err(SessionError::from)?;
         let id = self.next_id();
         self.waiting.push_back(Task { id, request, begun: None });

@@ -115,13 +115,7 @@ impl Context {
         scale: f32,
         adapters: usize,
     ) -> Result<(), AttachError> {
-        let name = || adapter.name().to_owned();
-        if !scale.is_finite() {
-            return Err(AttachError::Scale { adapter: name(), scale });
-        }
-        if !adapter.fits(network) {
-            return Err(AttachError::Mismatch { adapter: name() });
-        }
+        adapter.check(network, scale)?;
         let mut arena = Arena::reserving();
         self.ops.reserve_adapters(&mut arena, self.options.batch, adapter.rank(), adapters)?;
         if arena.bytes() > 0 {

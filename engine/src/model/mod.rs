@@ -255,6 +255,12 @@ impl Model {
         Ok(tokens)
     }
 
+    /// Whether it answers conversations: its file has a template, or its vocabulary the tokens that the template of models
+    /// without one spells. Without either it goes on with texts alone.
+    pub fn has_conversations(&self) -> bool {
+        !self.0.template.is_fallback() || self.check_fallback().is_ok()
+    }
+
     /// Whether the vocabulary has the tokens that the template of models without one spells.
     fn check_fallback(&self) -> Result<(), TemplateError> {
         let tokenizer = &self.0.tokenizer;

@@ -64,6 +64,27 @@ pub enum WhenFull {
 }
 
 impl WhenFull {
+    /// Whether a session of so many tokens can do it.
+    ///
+    /// # Errors
+    /// [`SessionError::Option`] where all but one of the context's tokens, or more, are to be kept.
+    pub fn check(self, context: usize) -> Result<(), SessionError> {
+        let (keep, is_kept) =
+            (self.keep(), self == WhenFull::Stop || context.saturating_sub(self.keep()) >= 2);
+        let expected = match context {
+            _ if is_kept => return Ok(()),
+            0 | 1 => {
+                return Err(SessionError::Option {
+                    option: "context",
+                    expected: "at least 2".to_owned(),
+                    found: context,
+                });
+            }
+            _ => format!("0 to {}", context - 2),
+        };
+        Err(SessionError::Option { option: "keep", expected, found: keep })
+    }
+
     pub(super) fn keep(self) -> usize {
         match self {
             WhenFull::Stop => 0,

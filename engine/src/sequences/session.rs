@@ -77,14 +77,7 @@ impl Session {
     /// # Errors
     /// [`SessionError::Option`] where all but one of the context's tokens, or more, are to be kept.
     pub fn set_when_full(&mut self, when_full: WhenFull) -> Result<(), SessionError> {
-        let (keep, context) = (when_full.keep(), self.context());
-        if when_full != WhenFull::Stop && context.saturating_sub(keep) < 2 {
-            let expected = match context {
-                0 | 1 => "a longer context".to_owned(),
-                _ => format!("0 to {}", context - 2),
-            };
-            return Err(SessionError::Option { option: "keep", expected, found: keep });
-        }
+        when_full.check(self.context())?;
         self.when_full = when_full;
         Ok(())
     }

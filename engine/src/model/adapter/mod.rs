@@ -12,7 +12,7 @@ pub use error::AdapterError;
 pub use outline::{AdapterChange, AdapterOutline};
 
 use crate::gguf::{Gguf, TensorInfo};
-use crate::model::LoadError;
+use crate::model::{AttachError, LoadError};
 use crate::model::{LinearId, Model, Network};
 use crate::panel::Panels;
 
@@ -113,8 +113,21 @@ impl Adapter {
         self.0.pairs.get(linear.number())?.as_ref()
     }
 
+    /// Whether it may change this network, times `scale`.
+    ///
+    /// # Errors
+    /// One that does not fit the network, a scale without meaning.
+    pub(crate) fn check(&self, network: &Network, scale: f32) -> Result<(), AttachError> {
+        let adapter = || self.name().to_owned();
+        match (scale.is_finite(), self.fits(network)) {
+            (false, _) => Err(AttachError::Scale { adapter: adapter(), scale }),
+            (_, false) => Err(AttachError::Mismatch { adapter: adapter() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether its changes are changes of this network's matrices.
-    pub(crate) fn fits(&self, network: &Network) -> bool {
+    fn fits(&self, network: &Network) -> bool {
         let fitting = network.layer_linears().filter(|linear| {
             self.pair(linear.id).is_some_and(|Pair { matrix, a, b, .. }| {
                 let found = (&linear.name, linear.weight.k(), linear.weight.rows());

@@ -65,8 +65,7 @@ impl GrammarVocabulary {
             let compiling = builder.spawn_scoped(scope, || self.matcher(source));
             let compiled = compiling.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
             compiled.unwrap_or_else(|error| {
-                let reason = format!("no thread to read it: {error}");
-                Err(GrammarError::Refused { kind: source.kind(), reason })
+                Err(GrammarError::Thread { kind: source.kind(), reason: error.to_string() })
             })
         })?;
         Ok(Grammar {

@@ -31,6 +31,14 @@ pub enum GrammarError {
         /// What of it, and why.
         reason: String,
     },
+    /// The system starts no thread to compile it.
+    #[error("{kind}: cannot start a thread to compile it: {reason}")]
+    Thread {
+        /// What it is.
+        kind: &'static str,
+        /// The system's reason.
+        reason: String,
+    },
     /// A GBNF grammar is wrong.
     #[error("GBNF grammar, line {line}: {reason}")]
     Gbnf {
