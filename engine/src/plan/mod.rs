@@ -112,6 +112,11 @@ impl Outline {
         self.present = self.present.saturating_add(bytes);
     }
 
+    /// Whether all matrices could be of this type: their rows are whole blocks of it.
+    pub fn can_be(&self, ty: siskin_quant::TensorType) -> bool {
+        self.network.linears().all(|linear| linear.weight.k().is_multiple_of(ty.block_len()))
+    }
+
     /// As [`Model::notes`](crate::Model::notes).
     pub fn notes(&self) -> &[String] {
         self.network.notes()

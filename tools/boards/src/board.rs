@@ -103,6 +103,15 @@ pub struct UnknownBoard {
 }
 
 impl Board {
+    /// What the system and its services take of a board's memory before the program starts, and beside it, in bytes.
+    pub const SYSTEM: u64 = 160 << 20;
+
+    /// The largest memory that it is sold with, in bytes, without what the system takes.
+    pub fn most_memory(&self) -> u64 {
+        let most = self.memory.options_mib.iter().max().copied().unwrap_or(0);
+        (most << 20).saturating_sub(Self::SYSTEM)
+    }
+
     /// What the boards are called here, in the order of the alphabet.
     pub fn names() -> impl Iterator<Item = &'static str> {
         FILES.iter().map(|(name, _)| *name)

@@ -10,8 +10,8 @@ use crate::counts::count;
 pub struct Speed {
     /// Tokens of an answer a second, from a short context: least and most.
     pub decode: [f64; 2],
-    /// What decode waits for.
-    pub bound: Bound,
+    /// What decode waits for; None where that memory would let it be so fast is all that is known, as instructions are not counted.
+    pub bound: Option<Bound>,
     /// Tokens of a prompt a second, least and most; None where instructions are not counted.
     pub prefill: Option<[f64; 2]>,
 }
@@ -46,8 +46,9 @@ impl Speed {
         };
         let computing = counted(|reads| reads.layers + reads.output, true);
         let (seconds, bound) = match computing {
-            Some(computing) if computing > from_memory => (computing, Bound::Computing),
-            _ => (from_memory, Bound::Memory),
+            Some(computing) if computing > from_memory => (computing, Some(Bound::Computing)),
+            Some(_) => (from_memory, Some(Bound::Memory)),
+            None => (from_memory, None),
         };
         let prefill = counted(|reads| reads.layers, false).map(|seconds| 1.0 / seconds);
         Some(Self {
@@ -103,14 +104,14 @@ mod tests {
                 let written: f64 = cells[cell].parse().unwrap();
                 assert!((rate / written - 1.0).abs() < 0.01, "{name}: {rate}, and {written} in the document");
             }
-            assert_eq!(speed.bound, Bound::Memory);
+            assert_eq!(speed.bound, Some(Bound::Memory));
         }
     }
 
     #[test]
     fn what_is_not_counted_is_not_guessed() {
         let speed = Speed::of(&Board::named("visionfive-2").unwrap(), &llama()).unwrap();
-        assert!(speed.prefill.is_none() && speed.bound == Bound::Memory);
+        assert!(speed.prefill.is_none() && speed.bound.is_none());
         let mut board = Board::named("raspberry-pi-5").unwrap();
         board.memory.read_gb_s = None;
         assert_eq!(Speed::of(&board, &llama()), None);
@@ -120,6 +121,6 @@ mod tests {
     fn grids_take_longer_to_compute_than_to_read() {
         let reads = [Reads::new(TensorType::IQ2_XXS, 973_000_000, 0)];
         let speed = Speed::of(&Board::named("raspberry-pi-4").unwrap(), &reads).unwrap();
-        assert_eq!(speed.bound, Bound::Computing);
+        assert_eq!(speed.bound, Some(Bound::Computing));
     }
 }

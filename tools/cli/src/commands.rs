@@ -109,15 +109,35 @@ commands! {
     Man: man writes "shell",
 }
 
-/// What to say where a command line is wrong because it names a command that other builds have.
+/// Flags that commands share, whether this build has them, and the feature of a build that does.
+const FLAGS: &[(&str, bool, &str)] = &[
+    ("--json-schema", cfg!(feature = "grammar"), "grammar"),
+    ("--grammar", cfg!(feature = "grammar"), "grammar"),
+    ("--regex", cfg!(feature = "grammar"), "grammar"),
+    ("--board", cfg!(feature = "boards"), "boards"),
+    ("--together", cfg!(feature = "long-work"), "long-work"),
+    ("--second-reader", cfg!(feature = "second-reader"), "second-reader"),
+];
+
+/// What to say where a command line is wrong because it names a command or a flag that other builds have.
 pub(crate) fn missing(usage: &clap::Error) -> Option<Error> {
-    let Some(ContextValue::String(name)) = usage.get(ContextKind::InvalidSubcommand) else { return None };
-    let known = (usage.kind() == ErrorKind::InvalidSubcommand)
-        .then(|| COMMANDS.iter().find(|(command, there, _)| command == name && !there))?;
-    known.map(|(name, _, features)| {
-        let features = features.join(",");
-        anyhow!("this build has no {name}: build it with cargo build --release -p siskin-cli --features {features}")
-    })
+    let kind = match usage.kind() {
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        _ => return None,
+    };
+    let Some(ContextValue::String(name)) = usage.get(kind) else { return None };
+    let of_command = COMMANDS.iter().find(|(command, there, _)| command == name && !there);
+    let of_flag = FLAGS.iter().find(|(flag, there, _)| flag == name && !there);
+    match (of_command, of_flag) {
+        (Some((_, _, [feature])), _) | (None, Some((_, _, feature))) => {
+            Some(anyhow!("this build has no {name}: the feature `{feature}` brings it"))
+        }
+        (Some((_, _, features)), _) => {
+            Some(anyhow!("this build has no {name}: the features `{}` bring it", features.join("` and `")))
+        }
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]

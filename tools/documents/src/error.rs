@@ -61,6 +61,6 @@ pub enum DocumentError {
     #[error("{0}")]
     Worker(String),
     /// A format that this build leaves out.
-    #[error("{0}, and this program was built without what reads them")]
+    #[error("{0}, which this build cannot read: see its features `pdf`, `docx` and `html`")]
     NotBuilt(&'static str),
 }

@@ -13,10 +13,29 @@ pub struct Isa(AnyTier);
 
 /// `SISKIN_ISA` or a caller names an instruction set that is unknown or that this CPU lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("instruction set {name:?} is not available here: expected one of {}", available.join(", "))]
+#[error("instruction set {name:?} is not available {}: expected one of {}", lacking(name), available.join(", "))]
 pub struct UnknownIsa {
     name: String,
     available: Vec<&'static str>,
+}
+
+/// Those that a build may leave out, by the names of its features, and whether this one has them.
+const TIERS: &[(&str, bool)] = &[
+    ("avx512-vnni", cfg!(feature = "avx512-vnni")),
+    ("avx-vnni", cfg!(feature = "avx-vnni")),
+    ("avx2", cfg!(feature = "avx2")),
+    ("ssse3", cfg!(feature = "ssse3")),
+    ("neon-i8mm", cfg!(feature = "neon-i8mm")),
+    ("neon-dotprod", cfg!(feature = "neon-dotprod")),
+    ("scalar", cfg!(feature = "scalar")),
+];
+
+/// Where an instruction set is not available.
+fn lacking(name: &str) -> String {
+    match TIERS.iter().find(|(tier, there)| name.eq_ignore_ascii_case(tier) && !there) {
+        Some((tier, _)) => format!("in this build, which lacks the feature `{tier}`"),
+        None => "here".to_owned(),
+    }
 }
 
 impl Isa {

@@ -226,6 +226,6 @@ pub(crate) fn demo() -> Result<Gguf> {
 
 #[cfg(not(feature = "demo"))]
 fn demo() -> Result<Gguf> {
-    let problem = "no MODEL was named, and this program was built without a demo model\n";
+    let problem = "no MODEL was named, and this build has no demo model: the feature `demo` brings one\n";
     Err(clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, problem).into())
 }

@@ -20,7 +20,17 @@ pub(crate) fn model() -> impl TypedValueParser<Value = InputPath> {
     #[cfg(feature = "hub")]
     return PathBufValueParser::new().try_map(hub::locate).map(InputPath::from);
     #[cfg(not(feature = "hub"))]
-    PathBufValueParser::new().map(InputPath::from)
+    PathBufValueParser::new().try_map(path_alone)
+}
+
+/// A path, where nothing else stands for a model.
+#[cfg(not(feature = "hub"))]
+fn path_alone(path: std::path::PathBuf) -> Result<InputPath, String> {
+    let is_name = |text: &str| text.contains("://") || text.starts_with("hf.co/") || text.contains(':');
+    match path.to_str().filter(|text| is_name(text) && path.symlink_metadata().is_err()) {
+        Some(_) => Err("this build knows no models by name: the feature `hub` brings them".to_owned()),
+        None => Ok(path.into()),
+    }
 }
 
 /// The path of the model that a text means, which is read as arguments are.
@@ -31,7 +41,7 @@ pub(crate) fn find(text: &str) -> anyhow::Result<InputPath> {
     #[cfg(feature = "hub")]
     return Ok(hub::locate(text.into())?.into());
     #[cfg(not(feature = "hub"))]
-    Ok(std::path::PathBuf::from(text).into())
+    path_alone(text.into()).map_err(|problem| anyhow::anyhow!("{text}: {problem}"))
 }
 
 #[cfg(feature = "hub")]

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     /// the instructions that are counted and by what the board's memory gives. `siskin doctor --board NAME` has what is known of
     /// a board, and from where
     #[cfg(feature = "boards")]
-    #[arg(long, value_name = "NAME", value_parser = Board::named, conflicts_with_all = ["memory", "fit"])]
+    #[arg(long, value_name = "NAME", value_parser = Board::named, conflicts_with_all = ["memory", "fit", "threads", "isa"])]
     #[cfg_attr(feature = "long-work", arg(conflicts_with = "together"))]
     board: Option<Board>,
     /// Plan sequences that are worked on together, as `siskin batch` has them, and not sessions

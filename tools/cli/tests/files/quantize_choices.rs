@@ -101,6 +101,13 @@ fn the_largest_type_is_chosen_that_is_fast_enough_on_a_board() {
     assert!(run.status.success() && said.contains("Q5_K_M: ") && said.contains("Raspberry Pi 4"), "{said}");
     assert_eq!(fs::metadata(&output).unwrap().len(), sizes[1].1);
 
+    // What is small already does not grow, however slow it may be.
+    let small = folder.path().join("small.gguf");
+    let slow = [&["quantize", text(&output), text(&small)], &on_board[..], &["--rate", "0.01"]].concat();
+    let said = String::from_utf8(siskin(&slow).stderr).unwrap();
+    assert!(said.contains("Q5_K_M: "), "{said}");
+    assert_eq!(fs::metadata(&small).unwrap().len(), sizes[1].1);
+
     let too_fast =
         [&["quantize", text(&input), text(&output)], &on_board[..], &["--rate", "1000000"]].concat();
     let line = failure(&siskin(&too_fast));

@@ -32,6 +32,11 @@ impl Model {
         choices
     }
 
+    /// Bytes of all tensors in the types that they are in.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| plan::bytes_of(tensor, tensor.ty)).sum()
+    }
+
     /// The types of the matrices that `keeps` name, and None for the other tensors. Of several that name the same matrix,
     /// the last counts.
     ///

@@ -120,7 +120,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Bytes of all tensors, as they are in a file that is not packed.
-    pub(crate) fn tensor_bytes(&self) -> u64 {
+    pub fn tensor_bytes(&self) -> u64 {
         self.tensors().map(|(tensor, choice)| bytes_of(tensor, choice.ty)).sum()
     }
 

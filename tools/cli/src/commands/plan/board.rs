@@ -8,8 +8,6 @@ use siskin_boards::{Board, Bound, Speed};
 use siskin_quant::TensorType;
 use std::fmt::Write as _;
 
-/// What the system and its services take of a board's memory before the program starts, and beside it.
-const SYSTEM: u64 = 160 << 20;
 /// The types that a model is most often in, the largest first.
 const TYPES: [TensorType; 6] = [
     TensorType::F16,
@@ -42,7 +40,7 @@ impl<'a> OnBoard<'a> {
         sessions: usize,
     ) -> Result<Self, PlanError> {
         let room = board.memory.options_mib.iter().map(|&mib| {
-            let left = (mib << 20).saturating_sub(SYSTEM);
+            let left = (mib << 20).saturating_sub(Board::SYSTEM);
             match outline.fit(options, sessions, &Budget::of(left)) {
                 Ok((_, plan)) => Ok((mib, Some(plan.context))),
                 Err(PlanError::Memory { .. }) => Ok((mib, None)),
@@ -53,7 +51,7 @@ impl<'a> OnBoard<'a> {
         let (layers, output) = reads
             .iter()
             .fold((0, 0), |(layers, output), reads| (layers + reads.layers, output + reads.output));
-        let by_type = TYPES.into_iter().filter_map(|ty| {
+        let by_type = TYPES.into_iter().filter(|ty| outline.can_be(*ty)).filter_map(|ty| {
             let reads = Reads::new(ty, layers, output);
             Some((ty, reads.bytes(), Speed::of(board, &[reads])?))
         });
@@ -97,7 +95,7 @@ impl<'a> OnBoard<'a> {
         let range = |[least, most]: [f64; 2]| format!("{} to {} tokens/s", rate(least), rate(most));
         match self.speed {
             Some(speed) => {
-                line("decode".to_owned(), format!("{}, which {}", range(speed.decode), waits(speed.bound)));
+                line("decode".to_owned(), format!("{}, {}", range(speed.decode), waits(speed.bound)));
                 let prefill = speed
                     .prefill
                     .map_or_else(|| "nobody has counted instructions for these kernels".to_owned(), range);
@@ -135,9 +133,10 @@ fn rate(tokens: f64) -> String {
     if tokens < 10.0 { format!("{tokens:.1}") } else { format!("{tokens:.0}") }
 }
 
-fn waits(bound: Bound) -> &'static str {
+fn waits(bound: Option<Bound>) -> &'static str {
     match bound {
-        Bound::Memory => "memory bounds",
-        Bound::Computing => "computing bounds",
+        Some(Bound::Memory) => "which memory bounds",
+        Some(Bound::Computing) => "which computing bounds",
+        None => "by what memory gives alone",
     }
 }
