@@ -32,31 +32,39 @@ linker() { # TRIPLE
     esac
 }
 
-# Options of rustc beside those of the profile: paths of this machine stand in nothing that is built, so that two machines
+# Options of rustc beside those of the profile, a line each: paths of this machine stand in nothing that is built, so that two machines
 # build the same bytes; the 32-bit ARM is one with NEON and VFPv4, as Cortex-A7 and later have them.
 rust_flags() { # TRIPLE PROFILE
     local root
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-    printf -- '--remap-path-prefix=%s=%s ' "$root" /siskin "${CARGO_HOME:-$HOME/.cargo}" /cargo
-    [ -z "${CARGO_TARGET_DIR-}" ] || printf -- '--remap-path-prefix=%s=/siskin/target ' "$CARGO_TARGET_DIR"
-    case $1 in armv7-*) printf -- '-C target-cpu=cortex-a7 ' ;; esac
+    printf -- '--remap-path-prefix=%s=%s\n' "$root" /siskin "${CARGO_HOME:-$HOME/.cargo}" /cargo
+    [ -z "${CARGO_TARGET_DIR-}" ] || printf -- '--remap-path-prefix=%s=/siskin/target\n' "$CARGO_TARGET_DIR"
+    case $1 in armv7-*) echo -Ctarget-cpu=cortex-a7 ;; esac
     case $2 in
     # They abort where they panic, and unwind nothing.
-    dist | small) printf -- '-C link-arg=-T%s/targets/no-unwind-tables.ld ' "$root" ;;
+    dist | small) echo "-Clink-arg=-T$root/targets/no-unwind-tables.ld" ;;
     esac
     # Rust's linker folds functions that are the same, and packs relocations, which glibc reads since 2.36.
     case ${CC:-$(linker "$1")} in
-    "") printf -- '-C link-arg=-zpack-relative-relocs -C link-arg=-Wl,--icf=all ' ;;
-    rust-lld) printf -- '-C link-arg=-zpack-relative-relocs -C link-arg=--icf=all ' ;;
+    "") printf '%s\n' -Clink-arg=-zpack-relative-relocs -Clink-arg=-Wl,--icf=all ;;
+    rust-lld) printf '%s\n' -Clink-arg=-zpack-relative-relocs -Clink-arg=--icf=all ;;
     esac
 }
 
 # Cargo for a triple.
 cargo_for() { # TRIPLE PROFILE ARGUMENT...
-    local name=${1//-/_} upper linker setting=()
+    local name=${1//-/_} upper linker setting=() flags
     upper=$(tr a-z A-Z <<<"$name")
     linker=${CC:-$(linker "$1")}
     [ -z "$linker" ] || setting=("CARGO_TARGET_${upper}_LINKER=$linker")
-    env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS "${setting[@]}" "CARGO_TARGET_${upper}_RUSTFLAGS=$(rust_flags "$1" "$2")" \
+    # Divided by what stands in no path.
+    flags=$(rust_flags "$1" "$2" | tr '\n' '\037')
+    env -u RUSTFLAGS "${setting[@]}" "CARGO_ENCODED_RUSTFLAGS=${flags%?}" \
         "CC_$name=${CC:-$(c_compiler "$1")}" cargo "${@:3}" --locked --target "$1" --profile "$2"
 }
+
+# A folder for what is built is the one that the caller means, from wherever it is built.
+case ${CARGO_TARGET_DIR-} in
+"" | /*) ;;
+*) export CARGO_TARGET_DIR=$PWD/$CARGO_TARGET_DIR ;;
+esac
