@@ -329,7 +329,12 @@ impl<'a> Matrix<'a> {
 
     /// Divided among tasks by columns, `width` at a time, of the first `columns` of each row.
     pub fn columns(self, columns: usize, width: usize) -> Columns<'a> {
-        assert!(columns <= self.stride, "the columns lie in the row");
+        self.columns_of(0..columns, width)
+    }
+
+    /// The same of some columns of each row.
+    pub fn columns_of(self, columns: Range<usize>, width: usize) -> Columns<'a> {
+        assert!(columns.start <= columns.end && columns.end <= self.stride, "the columns lie in the row");
         Columns {
             start: self.data.as_mut_ptr(),
             rows: self.rows(),
@@ -355,19 +360,19 @@ pub struct Columns<'a> {
     start: *mut f32,
     rows: usize,
     stride: usize,
-    columns: usize,
+    columns: Range<usize>,
     width: usize,
     data: PhantomData<&'a mut [f32]>,
 }
 
 impl<'a> Columns<'a> {
     fn count(&self) -> usize {
-        self.columns.div_ceil(self.width)
+        self.columns.len().div_ceil(self.width)
     }
 
     fn tile(&self, i: usize, rows: Range<usize>) -> Tile<'a> {
-        let from = (i * self.width).min(self.columns);
-        let columns = from..(from + self.width).min(self.columns);
+        let from = (self.columns.start + i * self.width).min(self.columns.end);
+        let columns = from..(from + self.width).min(self.columns.end);
         Tile { start: self.start, stride: self.stride, columns, rows, data: PhantomData }
     }
 }

@@ -85,6 +85,52 @@ impl Panels {
         Ok(Self { ty, rows, k, bytes: Bytes::Packed(Arc::new(packed)) })
     }
 
+    /// Panels of F32 weights that are all 0, in a buffer of `arena`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    #[cfg(feature = "training")]
+    pub fn zeros(arena: &mut Arena, rows: usize, k: usize) -> Result<Self, OutOfMemory> {
+        let bytes =
+            arena.buf(rows.next_multiple_of(ROWS).saturating_mul(k).saturating_mul(size_of::<f32>()))?;
+        Ok(Self { ty: TensorType::F32, rows, k, bytes: Bytes::Packed(Arc::new(bytes)) })
+    }
+
+    /// Sets F32 weights, which nobody shares, to those of `rows`, every `stride` numbers a row. Others stay as they are.
+    #[cfg(feature = "training")]
+    pub fn set_rows(&mut self, rows: &[f32], stride: usize) {
+        let stride = stride.max(1);
+        for (panel, rows) in self.floats_mut().zip(rows.chunks(ROWS * stride)) {
+            for (row, numbers) in rows.chunks_exact(stride).enumerate() {
+                let units = panel.iter_mut().skip(row).step_by(ROWS);
+                units.zip(numbers).for_each(|(unit, number)| *unit = number.to_le_bytes());
+            }
+        }
+    }
+
+    /// The same with columns of weights, whose `stride` is at least as many as the rows with their padding.
+    #[cfg(feature = "training")]
+    pub fn set_columns(&mut self, columns: &[f32], stride: usize) {
+        for (number, panel) in self.floats_mut().enumerate() {
+            for (column, numbers) in panel.chunks_exact_mut(ROWS).zip(columns.chunks_exact(stride.max(1))) {
+                let numbers = numbers.iter().skip(ROWS * number);
+                column.iter_mut().zip(numbers).for_each(|(unit, number)| *unit = number.to_le_bytes());
+            }
+        }
+    }
+
+    /// The panels of F32 weights that nobody shares.
+    #[cfg(feature = "training")]
+    fn floats_mut(&mut self) -> impl Iterator<Item = &mut [[u8; 4]]> {
+        let (k, is_float) = (self.k, self.ty == TensorType::F32);
+        let bytes = match &mut self.bytes {
+            Bytes::Packed(bytes) if is_float => Arc::get_mut(bytes).map(|bytes| &mut **bytes),
+            _ => None,
+        };
+        let floats = bytes.map(|bytes| bytes.as_chunks_mut().0).unwrap_or_default();
+        floats.chunks_exact_mut((ROWS * k).max(1))
+    }
+
     /// The panels of `rows` rows of `k` weights, used where they are if they are aligned for that, copied otherwise.
     ///
     /// `panels` are as many as those rows fill, and the type has kernels.

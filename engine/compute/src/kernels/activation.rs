@@ -88,7 +88,7 @@ fn each<L: Lanes>(l: L, gate: &mut [f32], up: &[f32], activation: impl Fn(L::F) 
 }
 
 #[inline(always)]
-fn one_plus_exp_of_negative<L: Lanes>(l: L, x: L::F) -> L::F {
+pub(super) fn one_plus_exp_of_negative<L: Lanes>(l: L, x: L::F) -> L::F {
     l.add(l.splat(1.0), exp(l, l.sub(l.splat(0.0), x)))
 }
 

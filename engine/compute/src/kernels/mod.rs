@@ -23,6 +23,8 @@
 
 mod activation;
 pub mod attention;
+#[cfg(feature = "training")]
+pub mod gradient;
 mod isa;
 mod matmul;
 mod norm;

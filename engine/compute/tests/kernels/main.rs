@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests may fail as tests do.
 
 mod attention;
+#[cfg(feature = "training")]
+mod gradient;
 
 use siskin_compute::arena::{Matrix, Split, Tile};
 use siskin_compute::kernels::quantize::TILE;
