@@ -20,6 +20,8 @@ mod sequences;
 mod setters;
 mod state;
 mod text;
+#[cfg(feature = "training")]
+pub mod training;
 
 use siskin_compute::{arena, kernels, panel, team};
 

@@ -1,7 +1,7 @@
 use super::context::Context;
 use super::hidden::Hidden;
 use super::network::{Buffers, Network};
-use super::observer::Observer;
+use super::observer::{Observer, Step};
 use super::weights::{LinearId, RowsId, VectorId};
 use crate::arena::{Arena, OutOfMemory};
 use crate::fingerprint::fingerprint;
@@ -27,9 +27,9 @@ fingerprint!(ShortConv { input, before, after, kernel, taps, output });
 
 /// Buffers for a batch of tokens.
 pub(crate) struct ConvBuffers {
-    input: Hidden,
-    before: Hidden,
-    after: Hidden,
+    pub(super) input: Hidden,
+    pub(super) before: Hidden,
+    pub(super) after: Hidden,
 }
 
 impl ConvBuffers {
@@ -63,6 +63,7 @@ impl ShortConv {
         let projections = [&self.input, &self.before, &self.after].map(|rows| weights.rows(rows));
         let outputs = [&mut *input, &mut *before, &mut *after];
         ops.multiply(&stream.normed, projections, outputs, Output::Replace, observer);
+        observer.step(Step::ConvInput, input.rows(ops.tokens, network.config().width));
         ops.multiply_elements(input, before);
         ops.convolve(id, (&weights[self.kernel], self.taps), input, after, attended);
     }

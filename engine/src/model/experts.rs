@@ -24,10 +24,10 @@ pub(crate) struct Experts {
 /// Buffers for the tokens of one expert at a time.
 pub(crate) struct Routing {
     scores: Hidden,
-    routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
     /// What goes into the expert, and what comes out.
-    rows: Hidden,
-    out: Hidden,
+    pub(super) rows: Hidden,
+    pub(super) out: Hidden,
 }
 
 /// A token's way through an expert.

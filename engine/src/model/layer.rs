@@ -6,7 +6,7 @@ use super::conv::ShortConv;
 use super::experts::Experts;
 use super::hidden::Hidden;
 use super::network::{Buffers, Network, Stream};
-use super::observer::Observer;
+use super::observer::{Observer, Step};
 use super::ops::Ops;
 use super::weights::{LinearId, RowsId, VectorId};
 use crate::fingerprint::{Fingerprint, fingerprint};
@@ -142,18 +142,22 @@ impl Layer {
             }
         };
         let Context { ops, buffers: Buffers { stream, attended, .. }, .. } = context;
-        self.mixer_branch.end(network, ops, (attended, output), stream, observer);
+        self.mixer_branch.end(network, ops, (attended, output), stream, (observer, Step::MixerBranch));
+        observer.step(Step::Middle, stream.x.rows(ops.tokens, network.config().width));
 
         self.feed_forward_branch.begin(network, context);
         match &self.feed_forward {
             FeedForward::Gated(gated) => {
                 gated.forward(network, context, observer);
                 let Context { ops, buffers: Buffers { stream, gate, .. }, .. } = context;
-                self.feed_forward_branch.end(network, ops, (gate, gated.down), stream, observer);
+                let seen = (observer, Step::FeedForwardBranch);
+                self.feed_forward_branch.end(network, ops, (gate, gated.down), stream, seen);
             }
             FeedForward::Experts(experts) => {
                 experts.forward(network, context, observer);
-                self.feed_forward_branch.join(network, &mut context.ops, &mut context.buffers.stream);
+                let Context { ops, buffers, .. } = context;
+                let seen = (observer, Step::FeedForwardBranch);
+                self.feed_forward_branch.join(network, ops, &mut buffers.stream, seen);
             }
         }
     }
@@ -164,6 +168,26 @@ impl Layer {
             Mixer::Attention(attention) => StateSpec::Attention(attention.state(config)),
             Mixer::Conv(conv) => StateSpec::Conv(conv.state(config.width)),
         }
+    }
+
+    /// Its matrices.
+    #[cfg(feature = "training")]
+    pub(crate) fn linears(&self) -> impl Iterator<Item = LinearId> {
+        let mixer = match &self.mixer {
+            Mixer::Attention(attention) => {
+                [&attention.query, &attention.key, &attention.value].map(RowsId::linear)
+            }
+            Mixer::Conv(conv) => [&conv.input, &conv.before, &conv.after].map(RowsId::linear),
+        };
+        let output = match &self.mixer {
+            Mixer::Attention(attention) => attention.output,
+            Mixer::Conv(conv) => conv.output,
+        };
+        let feed_forward = match &self.feed_forward {
+            FeedForward::Gated(gated) => [gated.gate.linear(), gated.up.linear(), gated.down],
+            FeedForward::Experts(experts) => [experts.router; 3],
+        };
+        mixer.into_iter().chain([output]).chain(feed_forward)
     }
 
     /// Whether a branch ends in more than a product that is added to the stream.
@@ -192,7 +216,7 @@ impl Branch {
     }
 
     /// Fills `normed` with what goes into the branch.
-    fn begin(&self, network: &Network, Context { ops, buffers, .. }: &mut Context) {
+    pub(super) fn begin(&self, network: &Network, Context { ops, buffers, .. }: &mut Context) {
         let (config, Stream { x, normed, .. }) = (network.config(), &mut buffers.stream);
         match self.before {
             Some(norm) => ops.norm(x, &network.weights()[norm], config.width, config.norm_epsilon, normed),
@@ -200,14 +224,14 @@ impl Branch {
         }
     }
 
-    /// Adds the product of the last matrix of the branch to the stream.
+    /// Adds the product of the last matrix of the branch, which ends in this step, to the stream.
     fn end(
         &self,
         network: &Network,
         ops: &mut Ops,
         (from, linear): (&Hidden, LinearId),
         stream: &mut Stream,
-        observer: &mut dyn Observer,
+        (observer, step): (&mut dyn Observer, Step),
     ) {
         let Stream { x, branch, .. } = &mut *stream;
         let weight = network.weights().all(linear);
@@ -215,13 +239,20 @@ impl Branch {
             return ops.multiply(from, [weight], [x], Output::Add, observer);
         }
         ops.multiply(from, [weight], [branch], Output::Replace, observer);
-        self.join(network, ops, stream);
+        self.join(network, ops, stream, (observer, step));
     }
 
     /// Adds the branch to the stream.
-    fn join(&self, network: &Network, ops: &mut Ops, Stream { x, branch, .. }: &mut Stream) {
+    fn join(
+        &self,
+        network: &Network,
+        ops: &mut Ops,
+        Stream { x, branch, .. }: &mut Stream,
+        (observer, step): (&mut dyn Observer, Step),
+    ) {
         let (config, weights) = (network.config(), network.weights());
         if let Some(norm) = self.after {
+            observer.step(step, branch.rows(ops.tokens, config.width));
             ops.norm_in_place(branch, &weights[norm], config.width, config.width, config.norm_epsilon);
         }
         ops.add_scaled(x, branch, self.scale);
@@ -250,6 +281,8 @@ impl SelfAttention {
         );
         if let Some(QueryKeyNorms { query, key, each_head }) = self.norms {
             let run = |all| if each_head { config.head_dim } else { all };
+            observer.step(Step::Queries, queries.rows(ops.tokens, config.queries()));
+            observer.step(Step::Keys, keys.rows(ops.tokens, config.keys()));
             let (all, epsilon) = (config.queries(), config.norm_epsilon);
             ops.norm_in_place(queries, &weights[query], all, run(all), epsilon);
             let all = config.keys();
@@ -259,6 +292,7 @@ impl SelfAttention {
         ops.attend(id, self.scoring, queries, attended);
         if let Some(norm) = self.inner_norm {
             let all = config.queries();
+            observer.step(Step::Attended, attended.rows(ops.tokens, all));
             ops.norm_in_place(attended, &weights[norm], all, all, config.norm_epsilon);
             ops.quantize(attended);
         }
@@ -272,9 +306,11 @@ impl Gated {
         let Context { ops, buffers: Buffers { stream, gate, up, .. }, .. } = context;
         let projections = [&self.gate, &self.up].map(|rows| weights.rows(rows));
         ops.multiply(&stream.normed, projections, [&mut *gate, &mut *up], Output::Replace, observer);
+        observer.step(Step::Gate, gate.rows(ops.tokens, config.feed_forward));
         ops.gated(self.activation, gate, up);
         if let Some(norm) = self.inner_norm {
             let all = config.feed_forward;
+            observer.step(Step::Product, gate.rows(ops.tokens, all));
             ops.norm_in_place(gate, &weights[norm], all, all, config.norm_epsilon);
             ops.quantize(gate);
         }

@@ -2,6 +2,8 @@
 
 mod adapter;
 pub(crate) mod attention;
+#[cfg(feature = "training")]
+mod backward;
 pub(crate) mod batch;
 mod config;
 mod context;
@@ -29,6 +31,10 @@ use twox_hash::XxHash3_128;
 
 pub(crate) use adapter::Attached;
 pub use adapter::{Adapter, AdapterChange, AdapterError, AdapterOutline};
+#[cfg(feature = "training")]
+pub(crate) use backward::{Backward, Learned, Lesson, Lora, Target};
+#[cfg(feature = "training")]
+pub(crate) use context::ContextArena;
 pub(crate) use context::{Context, ContextOptions};
 pub(crate) use error::Cancelled;
 pub use error::{AttachError, LoadError};

@@ -74,8 +74,8 @@ pub(crate) struct Buffers {
     /// None where no layer has a convolution.
     pub(crate) conv: Option<ConvBuffers>,
     /// Logits of some tokens, and what they are worked out from.
-    logits: Hidden,
-    last: Hidden,
+    pub(crate) logits: Hidden,
+    pub(crate) last: Hidden,
 }
 
 /// The residual stream, and the two ends of a branch.
@@ -253,7 +253,18 @@ impl Network {
         tokens: &[u32],
         observer: &mut dyn Observer,
     ) -> Result<(), Cancelled> {
-        let Design { config, layers, embedding_scale, .. } = &*self.design;
+        self.embed(context, tokens);
+        for (layer, id) in self.layers() {
+            context.ops.go_on()?;
+            layer.forward(id, self, context, observer);
+        }
+        context.ops.finish();
+        Ok(())
+    }
+
+    /// Begins with a batch of tokens: puts their embeddings into the residual stream.
+    pub(crate) fn embed(&self, context: &mut Context, tokens: &[u32]) {
+        let Design { config, embedding_scale, .. } = &*self.design;
         context.ops.begin();
         let embedding = &self.weights[self.embedding].weight;
         for (i, &token) in tokens.iter().enumerate() {
@@ -263,12 +274,11 @@ impl Network {
                 row.iter_mut().for_each(|x| *x *= embedding_scale);
             }
         }
-        for (layer, &id) in layers.iter().zip(&self.states.ids) {
-            context.ops.go_on()?;
-            layer.forward(id, self, context, observer);
-        }
-        context.ops.finish();
-        Ok(())
+    }
+
+    /// The layers, each with the place of what it keeps of the tokens.
+    pub(crate) fn layers(&self) -> impl DoubleEndedIterator<Item = (&Layer, StateId)> + ExactSizeIterator {
+        self.design.layers.iter().zip(self.states.ids.iter().copied())
     }
 
     /// Works out the logits after some tokens of the batch, all in one product: see [`Buffers::logits`].
@@ -295,6 +305,18 @@ impl Network {
         let (config, Stream { x, normed, .. }) = (self.config(), &mut buffers.stream);
         ops.norm(x, &self.weights[self.norm], config.width, config.norm_epsilon, normed);
         ops.observe(normed, &[self.weights.all(self.output)], observer);
+    }
+
+    /// What becomes of the product with the output matrix: a factor, then a cap.
+    #[cfg(feature = "training")]
+    pub(crate) fn logit_scaling(&self) -> (f32, Option<f32>) {
+        (self.design.logit_scale, self.design.logit_cap)
+    }
+
+    /// The norm before the output, and the output.
+    #[cfg(feature = "training")]
+    pub(crate) fn ends(&self) -> (VectorId, LinearId) {
+        (self.norm, self.output)
     }
 
     /// The matrix whose product is the logits.

@@ -11,6 +11,33 @@ pub trait Observer {
         let _ = (expert, experts);
         self.product(tensor, activations);
     }
+
+    /// What gradients need of a layer and a later step of it overwrites.
+    #[doc(hidden)]
+    fn step(&mut self, _: Step, _: Rows<'_>) {}
+}
+
+/// What a layer works out on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Queries before their norm.
+    Queries,
+    /// Keys before their norm.
+    Keys,
+    /// What attention gives, before its norm.
+    Attended,
+    /// The inputs of a convolution before they are gated.
+    ConvInput,
+    /// What the mixer's branch ends in, before its norm.
+    MixerBranch,
+    /// The residual stream between the mixer and the feed-forward network.
+    Middle,
+    /// The gate before its activation.
+    Gate,
+    /// What goes into the last matrix of the feed-forward network, before its norm.
+    Product,
+    /// What the feed-forward network's branch ends in, before its norm.
+    FeedForwardBranch,
 }
 
 /// Looks away.

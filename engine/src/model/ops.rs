@@ -24,7 +24,7 @@ use crate::state::{CacheTypes, ConvState, KeyShift, PAGE, Segment, StateId, Stat
 use crate::team::Team;
 
 /// The sines and cosines of a batch's positions: `[token][Rope::len]`.
-struct RopeTable {
+pub(crate) struct RopeTable {
     rope: Rope,
     numbers: Buf<f32>,
 }
@@ -37,8 +37,30 @@ impl RopeTable {
     }
 }
 
+/// What [`Ops`] have for steps that are written elsewhere.
+#[cfg(feature = "training")]
+pub(crate) struct Shared<'a> {
+    pub(crate) kernels: Kernels,
+    pub(crate) team: &'a mut Team,
+    pub(crate) batch: &'a Batch,
+    pub(crate) turns: Turns<'a>,
+}
+
+/// What turns heads by their positions.
+#[cfg(feature = "training")]
+#[derive(Clone, Copy)]
+pub(crate) struct Turns<'a>(&'a [RopeTable]);
+
+#[cfg(feature = "training")]
+impl<'a> Turns<'a> {
+    /// What the table of this number turns the heads of a row by.
+    pub(crate) fn of(self, table: usize, row: usize) -> (Pairs, &'a [f32]) {
+        self.0[table].of(row)
+    }
+}
+
 /// Matrices that are multiplied with at once, at most.
-const AT_ONCE: usize = 3;
+pub(crate) const AT_ONCE: usize = 3;
 
 /// What adapters of up to this rank work with, for batches of up to `batch` tokens.
 ///
@@ -130,6 +152,25 @@ impl Ops {
 
     pub(crate) fn threads(&self) -> usize {
         self.team.threads()
+    }
+
+    /// The kernels in use.
+    #[cfg(feature = "training")]
+    pub(crate) fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// The threads that share the work.
+    #[cfg(feature = "training")]
+    pub(crate) fn team(&mut self) -> &mut Team {
+        &mut self.team
+    }
+
+    /// What steps that are written elsewhere work with.
+    #[cfg(feature = "training")]
+    pub(crate) fn shared(&mut self) -> Shared<'_> {
+        let Self { kernels, team, batch, ropes, .. } = self;
+        Shared { kernels: *kernels, team, batch, turns: Turns(ropes) }
     }
 
     /// The instruction set's name.

@@ -101,6 +101,14 @@ impl Fingerprint for VectorId {
 
 fingerprint!(RowsId { linear, rows });
 
+impl RowsId {
+    /// The matrix that they are of.
+    #[cfg(feature = "training")]
+    pub(crate) fn linear(&self) -> LinearId {
+        self.linear
+    }
+}
+
 impl LinearId {
     /// Its number among all matrices of the model.
     pub(crate) fn number(self) -> usize {

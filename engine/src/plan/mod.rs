@@ -24,6 +24,8 @@ use crate::panel;
 use crate::sampler;
 use crate::sequences::{For, SequencesOptions, SessionOptions};
 use crate::team::Team;
+#[cfg(feature = "training")]
+use crate::training::{TrainError, TrainerOptions};
 
 /// A model as its file's header describes it: checked, but not loaded.
 pub struct Outline {
@@ -142,6 +144,25 @@ impl Outline {
     pub fn plan_sequences(&self, options: &SequencesOptions) -> Result<Plan, PlanError> {
         let settings = options.session.resolve(self.context_length(), options.made_for())?;
         Ok(self.plan_for(&settings, 1, options.most))
+    }
+
+    /// What the model and a trainer of an adapter will take, in this process.
+    ///
+    /// # Errors
+    /// As for [`Model::trainer`](crate::Model::trainer).
+    #[cfg(feature = "training")]
+    pub fn plan_training(&self, options: &TrainerOptions) -> Result<Plan, TrainError> {
+        let (settings, context, beside) = options.count(&self.network)?;
+        let alone = self.plan_alone(&settings, 0);
+        Ok(Plan {
+            sessions: 1,
+            cache: context.cache.bytes() as u64,
+            scratch: (context.buffers.bytes() as u64).saturating_add(beside as u64),
+            program: [self.present, SMALL, Team::worker_bytes(settings.threads) as u64]
+                .into_iter()
+                .fold(alone.program, u64::saturating_add),
+            ..alone
+        })
     }
 
     /// The plan of sessions with so many answers at a time each, which have a sampler.

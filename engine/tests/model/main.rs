@@ -29,4 +29,6 @@ mod scheduler;
 mod sequences;
 mod session;
 mod speculation;
+#[cfg(feature = "training")]
+mod training;
 mod windows;

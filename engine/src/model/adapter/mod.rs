@@ -11,7 +11,11 @@ use twox_hash::XxHash3_128;
 pub use error::AdapterError;
 pub use outline::{AdapterChange, AdapterOutline};
 
+#[cfg(feature = "training")]
+use crate::arena::{Arena, OutOfMemory};
 use crate::gguf::{Gguf, TensorInfo};
+#[cfg(feature = "training")]
+use crate::model::Linear;
 use crate::model::{AttachError, LoadError};
 use crate::model::{LinearId, Model, Network};
 use crate::panel::Panels;
@@ -135,6 +139,37 @@ impl Adapter {
             })
         });
         fitting.count() == self.matrices()
+    }
+
+    /// An adapter whose numbers are all 0, to be set: for each matrix its rank and what A's and B's product is multiplied by.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    #[cfg(feature = "training")]
+    pub(crate) fn of_zeros<'a>(
+        arena: &mut Arena,
+        name: &str,
+        changes: impl Iterator<Item = (&'a Linear, usize, f32)>,
+    ) -> Result<Self, OutOfMemory> {
+        let mut pairs: Vec<Option<Pair>> = Vec::new();
+        for (linear, rank, scale) in changes {
+            let mut zeros = |rows, k| Panels::zeros(arena, rows, k);
+            let (a, b) = (zeros(rank, linear.weight.k())?, zeros(linear.weight.rows(), rank)?);
+            pairs.resize_with(pairs.len().max(linear.id.number() + 1), || None);
+            pairs[linear.id.number()] = Some(Pair { matrix: linear.name.clone(), a, b, scale });
+        }
+        Ok(Self(Arc::new(Inner { name: name.to_owned(), pairs, hash: 0 })))
+    }
+
+    /// Sets the numbers of what is added to the products with a matrix: rows of A and columns of B, each so many numbers from the next.
+    /// Nothing is set where somebody else has the adapter too.
+    #[cfg(feature = "training")]
+    pub(crate) fn set_numbers(&mut self, linear: LinearId, a: (&[f32], usize), b: (&[f32], usize)) {
+        let Some(inner) = Arc::get_mut(&mut self.0) else { return };
+        if let Some(Some(pair)) = inner.pairs.get_mut(linear.number()) {
+            pair.a.set_rows(a.0, a.1);
+            pair.b.set_columns(b.0, b.1);
+        }
     }
 
     pub(crate) fn is(&self, other: &Adapter) -> bool {
