@@ -67,7 +67,7 @@ aarch64_build() {
 # Always the same packages and features, and always a test among the targets: features of what tests need would differ
 # otherwise, and the engine be built again.
 readonly CROSSED=(--locked --profile "$PROFILE" --package siskin-compute --package siskin --package siskin-cli
-    --no-default-features --features siskin-cli/demo,siskin-cli/inspect,siskin-cli/convert,siskin-cli/tiers,siskin-cli/types)
+    --no-default-features --features siskin-cli/demo,siskin-cli/inspect,siskin-cli/convert,siskin-cli/tiers,siskin-cli/types,siskin/training)
 
 aarch64_test() { # CPU [ARGUMENT...]
     aarch64_cargo test "${CROSSED[@]}" \
