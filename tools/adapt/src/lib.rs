@@ -4,4 +4,5 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 #![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where nobody reads.
 
+pub mod data;
 pub mod file;
