@@ -84,19 +84,20 @@ fn adapter(path: &Path, model: &Model) -> Adapter {
 /// Allocations of some steps of training.
 #[cfg(feature = "training")]
 fn training(model: &Model, cache: CacheType) -> usize {
-    use siskin::training::{AdamW, Change, Example, Trainer, TrainerOptions};
+    use siskin::training::{Change, Example, Step, Trainer, TrainerOptions};
     let changes = Trainer::matrices(model).map(|matrix| Change { matrix, rank: 5, scale: 2.0 }).collect();
     let options = TrainerOptions::new(50, changes).together(2).slice(7).threads(3).cache(cache);
     let mut trainer = model.trainer(&options).unwrap();
     trainer.begin(1);
     let tokens: Vec<u32> = (1..51).map(|i| i % 90).collect();
     let learned = [true; 50];
-    let examples = [50, 20, 31, 1].map(|len| Example { tokens: &tokens[..len], learned: &learned[..len] });
+    let examples =
+        [50, 20, 31, 1].map(|len| Example { tokens: &tokens[..len], learned: &learned[..len], weight: 0.01 });
     let mut sum = 0.0;
     let steps = COUNTING.during(|| {
         for _ in 0..2 {
-            trainer.learn(&examples, 0.01, 0.1, &mut |_, loss| sum += loss).unwrap();
-            trainer.step(&AdamW::default(), Some(1.0));
+            trainer.learn(&examples, 0.1, &mut |_, loss| sum += loss).unwrap();
+            trainer.step(&Step::new(1e-3).clip(1.0));
         }
         trainer.losses(&examples, &mut |_, loss| sum += loss).unwrap();
     });

@@ -313,6 +313,12 @@ impl Network {
         (self.design.logit_scale, self.design.logit_cap)
     }
 
+    /// Whether the matrix says which experts tokens go to.
+    #[cfg(feature = "training")]
+    pub(crate) fn is_router(&self, linear: LinearId) -> bool {
+        self.design.layers.iter().filter_map(Layer::experts).any(|experts| experts.router == linear)
+    }
+
     /// The norm before the output, and the output.
     #[cfg(feature = "training")]
     pub(crate) fn ends(&self) -> (VectorId, LinearId) {

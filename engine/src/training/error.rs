@@ -42,8 +42,8 @@ pub enum TrainError {
         /// Its name.
         matrix: String,
     },
-    /// A matrix of several experts.
-    #[error("matrix {matrix}: expected one that is not of several experts")]
+    /// A matrix of several experts, or of their router.
+    #[error("matrix {matrix}: expected one that is not of several experts or their router")]
     Experts {
         /// Its name.
         matrix: String,
@@ -99,6 +99,12 @@ pub enum TrainError {
         token: u32,
         /// How many the model has.
         vocabulary: usize,
+    },
+    /// Bytes that are no saved state of training, or are damaged.
+    #[error("the saved state of training: expected one that is whole, found {found}")]
+    State {
+        /// What is wrong with it.
+        found: &'static str,
     },
     /// The work was to end.
     #[error("training was cancelled")]

@@ -5,6 +5,7 @@
 
 mod error;
 mod random;
+mod state;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 pub use crate::kernels::gradient::AdamW;
 pub use error::TrainError;
+pub use state::TRAINING_MAGIC;
 
 use crate::arena::Arena;
 use crate::kernels::Isa;
 use crate::machine::default_threads;
 use crate::model::{
-    Adapter, Attached, Backward, Context, ContextArena, ContextOptions, Learned, Lesson, Linear, Lora, Model,
-    Network, Target,
+    Adapter, AdapterChange, Attached, Backward, Context, ContextArena, ContextOptions, Learned, Lesson,
+    Linear, Lora, Model, Network, Target,
 };
 use crate::state::{CacheTypes, Cut, PAGE, Segment};
 use crate::team::Team;
@@ -54,6 +56,13 @@ pub struct Change {
     pub rank: usize,
     /// What B's product with A's is multiplied by: alpha / rank, or alpha / √rank (rsLoRA: Kalajdzievski 2023, arXiv 2312.03732).
     pub scale: f32,
+}
+
+impl From<&AdapterChange> for Change {
+    /// As an adapter changes it that there is.
+    fn from(change: &AdapterChange) -> Self {
+        Self { matrix: change.matrix.clone(), rank: change.rank, scale: change.scale }
+    }
 }
 
 impl TrainerOptions {
@@ -94,7 +103,7 @@ impl TrainerOptions {
             let Change { matrix, rank, scale } = change;
             let found = network.layer_linears().find(|linear| linear.name == *matrix);
             let linear = found.ok_or_else(|| TrainError::Matrix { matrix: matrix.clone() })?;
-            if linear.is_experts() {
+            if linear.is_experts() || network.is_router(linear.id) {
                 return Err(TrainError::Experts { matrix: matrix.clone() });
             }
             let most = linear.weight.k().min(linear.weight.rows());
@@ -170,6 +179,46 @@ pub struct Example<'a> {
     pub tokens: &'a [u32],
     /// For each token whether it is to follow from those before it. The first one follows from none.
     pub learned: &'a [bool],
+    /// What the losses of its tokens count in gradients: for the mean of some examples 1 by the number of all their learned tokens.
+    /// It may be negative, of what is to become less likely.
+    pub weight: f32,
+}
+
+/// A step of training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Step {
+    /// What becomes of the gradients. Its own number is that of the step since [`Trainer::begin`].
+    pub optimizer: AdamW,
+    /// How many times faster B learns than A (LoRA+: Hayou et al. 2024, arXiv 2402.12354).
+    pub b_ratio: f32,
+    /// The length that gradients are shortened to where they are longer, all of them together as one vector (Pascanu et al. 2013, arXiv
+    /// 1211.5063).
+    pub clip: Option<f32>,
+}
+
+impl Step {
+    /// A step of this learning rate, as torch's AdamW takes it without decay.
+    pub fn new(rate: f32) -> Self {
+        Self { optimizer: AdamW { rate, ..AdamW::default() }, b_ratio: 1.0, clip: None }
+    }
+
+    crate::setters! {
+        optimizer: AdamW,
+        b_ratio: f32,
+        clip: impl Into<Option<f32>>,
+    }
+}
+
+/// What a pass over examples is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Pass {
+    /// Losses of the model alone.
+    Plain,
+    /// Losses with the adapter.
+    Adapted,
+    /// Gradients too.
+    Back { smoothing: f32 },
 }
 
 impl Example<'_> {
@@ -185,7 +234,7 @@ impl Example<'_> {
 /// instruction set, with any number of threads, however examples are cut into passes.
 ///
 /// ```no_run
-/// # use siskin::training::{AdamW, Change, Example, Trainer, TrainerOptions};
+/// # use siskin::training::{Change, Example, Step, Trainer, TrainerOptions};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let model = siskin::Model::open("model.gguf")?;
 /// let change = |matrix: String| Change { matrix, rank: 8, scale: 2.0 };
@@ -194,9 +243,9 @@ impl Example<'_> {
 /// trainer.begin(1);
 /// let tokens = model.text_tokens("A siskin is a small green finch");
 /// let learned = vec![true; tokens.len()];
-/// let example = Example { tokens: &tokens, learned: &learned };
-/// trainer.learn(&[example], 1.0 / example.learned() as f32, 0.0, &mut |_, _| ())?;
-/// trainer.step(&AdamW { rate: 1e-3, ..AdamW::default() }, None);
+/// let example = Example { tokens: &tokens, learned: &learned, weight: 1.0 / tokens.len() as f32 };
+/// trainer.learn(&[example], 0.0, &mut |_, _| ())?;
+/// trainer.step(&Step::new(1e-3).clip(1.0));
 /// # Ok(())
 /// # }
 /// ```
@@ -242,7 +291,9 @@ impl Trainer {
 
     /// The names of a model's matrices that an adapter may change, in the order in which it uses them.
     pub fn matrices(model: &Model) -> impl Iterator<Item = String> {
-        let linears = model.network().layer_linears().filter(|linear| !linear.is_experts());
+        let network = model.network();
+        let linears = network.layer_linears();
+        let linears = linears.filter(|linear| !linear.is_experts() && !network.is_router(linear.id));
         linears.map(|linear| linear.name.clone())
     }
 
@@ -318,8 +369,8 @@ impl Trainer {
         linear.ok_or_else(|| TrainError::unknown(matrix))
     }
 
-    /// Adds the gradients of the learned tokens' losses, each times `weight`, and tells `each` the loss of every one of them with the
-    /// number of its example, in their order. `smoothing` is that of the targets' probabilities, 0 for none.
+    /// Adds the gradients of the learned tokens' losses, each times its example's weight, and tells `each` the loss of every one of
+    /// them with the number of its example, in their order. `smoothing` is that of the targets' probabilities, 0 for none.
     ///
     /// # Errors
     /// An example without tokens or longer than what there is room for, tokens that the model lacks; [`TrainError::Cancelled`],
@@ -327,14 +378,13 @@ impl Trainer {
     pub fn learn(
         &mut self,
         examples: &[Example<'_>],
-        weight: f32,
         smoothing: f32,
         each: &mut dyn FnMut(usize, f64),
     ) -> Result<(), TrainError> {
-        self.run(examples, true, |_| weight, smoothing, each)
+        self.run(examples, Pass::Back { smoothing }, each)
     }
 
-    /// The same without gradients: how well the adapter does.
+    /// The losses without gradients: how well the adapter does.
     ///
     /// # Errors
     /// As for [`Trainer::learn`].
@@ -343,17 +393,34 @@ impl Trainer {
         examples: &[Example<'_>],
         each: &mut dyn FnMut(usize, f64),
     ) -> Result<(), TrainError> {
-        self.run(examples, false, |_| 0.0, 0.0, each)
+        self.run(examples, Pass::Adapted, each)
     }
 
-    /// A step by the gradients, which begin anew. Where they are longer than `clip`, all of them together as one vector, they are shortened
-    /// to it first (Pascanu et al. 2013, arXiv 1211.5063). Returns their length before that.
-    pub fn step(&mut self, optimizer: &AdamW, clip: Option<f32>) -> f64 {
+    /// The losses of the model without the adapter, which preferences are learned against.
+    ///
+    /// # Errors
+    /// As for [`Trainer::learn`].
+    pub fn losses_of_model(
+        &mut self,
+        examples: &[Example<'_>],
+        each: &mut dyn FnMut(usize, f64),
+    ) -> Result<(), TrainError> {
+        self.run(examples, Pass::Plain, each)
+    }
+
+    /// A step by the gradients, which begin anew. Returns their length, all of them together as one vector, before it was clipped.
+    pub fn step(&mut self, step: &Step) -> f64 {
         let length = self.lora.gradient_norm();
-        let scale = clip.map_or(1.0, |clip| (f64::from(clip) / (length + 1e-6)).min(1.0));
+        let scale = step.clip.map_or(1.0, |clip| (f64::from(clip) / (length + 1e-6)).min(1.0));
+        // Nobody else has the adapter while it changes.
         self.context.ops.batch.clear();
-        self.lora.step(self.context.ops.kernels(), optimizer, scale as f32);
+        self.lora.step(self.context.ops.kernels(), (&step.optimizer, step.b_ratio), scale as f32);
         length
+    }
+
+    /// Steps that were taken since [`Trainer::begin`].
+    pub fn steps(&self) -> u32 {
+        self.lora.steps()
     }
 
     /// Forgets the gradients since the last step.
@@ -364,14 +431,12 @@ impl Trainer {
     fn run(
         &mut self,
         examples: &[Example<'_>],
-        goes_back: bool,
-        weight: impl Fn(usize) -> f32,
-        smoothing: f32,
+        pass: Pass,
         each: &mut dyn FnMut(usize, f64),
     ) -> Result<(), TrainError> {
         let &ContextOptions { context: length, batch, sequences, .. } = self.context.options();
         let vocabulary = self.model.vocabulary();
-        for (number, Example { tokens, learned }) in examples.iter().enumerate() {
+        for (number, Example { tokens, learned, .. }) in examples.iter().enumerate() {
             if tokens.is_empty() || tokens.len() > length || learned.len() != tokens.len() {
                 let (tokens, learned) = (tokens.len(), learned.len());
                 return Err(TrainError::Length { example: number, tokens, learned, most: length });
@@ -388,7 +453,7 @@ impl Trainer {
                 rows <= batch
             };
             let count = examples[first..].iter().take(sequences).take_while(fits).count();
-            self.pass(&examples[first..first + count], first, goes_back, &weight, smoothing, each)?;
+            self.pass(&examples[first..first + count], first, pass, each)?;
             first += count;
         }
         Ok(())
@@ -399,14 +464,14 @@ impl Trainer {
         &mut self,
         examples: &[Example<'_>],
         first: usize,
-        goes_back: bool,
-        weight: &impl Fn(usize) -> f32,
-        smoothing: f32,
+        pass: Pass,
         each: &mut dyn FnMut(usize, f64),
     ) -> Result<(), TrainError> {
         let Self { model, context, backward, lora, pages, tokens, learned, of, .. } = self;
         let of_each = context.options().context.div_ceil(PAGE);
-        let attached = [Attached { adapter: lora.adapter().clone(), scale: 1.0 }];
+        // One of no effect is left out of the batch.
+        let scale = if pass == Pass::Plain { 0.0 } else { 1.0 };
+        let attached = [Attached { adapter: lora.adapter().clone(), scale }];
         let batch = &mut context.ops.batch;
         batch.clear();
         tokens.clear();
@@ -420,13 +485,16 @@ impl Trainer {
             tokens.extend_from_slice(example.tokens);
             let learns = example.tokens.iter().zip(example.learned).enumerate().skip(1);
             for (at, (&token, _)) in learns.filter(|(_, (_, learned))| **learned) {
-                learned.push(Learned { row: row + at - 1, token, weight: weight(first + sequence) });
+                learned.push(Learned { row: row + at - 1, token, weight: example.weight });
                 of.push(first + sequence);
             }
         }
         let mut examples_of = of.iter();
         let mut tell = |loss| each(examples_of.next().copied().unwrap_or(first), loss);
-        let lora = goes_back.then_some(lora);
+        let (lora, smoothing) = match pass {
+            Pass::Back { smoothing } => (Some(lora), smoothing),
+            Pass::Adapted | Pass::Plain => (None, 0.0),
+        };
         let lesson = Lesson { tokens, learned, smoothing };
         let done = backward.run(model.network(), context, &lesson, lora, &mut tell);
         context.ops.finish();

@@ -4,7 +4,7 @@ use crate::parts::{Parts, family, golden, ids_in};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::OwnedValue;
 use siskin::plan::Outline;
-use siskin::training::{AdamW, Change, Example, Trainer, TrainerOptions};
+use siskin::training::{Change, Example, Step, Trainer, TrainerOptions};
 use siskin::{CacheType, Isa, Model, SessionOptions};
 
 /// Numbers between -1 and 1 that look like chance.
@@ -23,8 +23,7 @@ const RANK: usize = 3;
 
 fn options(model: &Model) -> TrainerOptions {
     let change = |matrix: String| Change { matrix, rank: RANK, scale: 1.5 };
-    let changes =
-        Trainer::matrices(model).filter(|name| !name.contains("ffn_gate_inp")).map(change).collect();
+    let changes = Trainer::matrices(model).map(change).collect();
     TrainerOptions::new(64, changes).threads(2).cache(CacheType::F32)
 }
 
@@ -87,9 +86,9 @@ fn gradients_are_what_losses_change_by() {
         let mut trainer = trainer(&model, &options);
         let tokens = &ids[..ids.len().min(40)];
         let learned: Vec<bool> = (0..tokens.len()).map(|i| i % 3 != 0).collect();
-        let example = Example { tokens, learned: &learned };
+        let example = Example { tokens, learned: &learned, weight: 1.0 };
         let mut sum = 0.0;
-        trainer.learn(&[example], 1.0, 0.0, &mut |_, loss| sum += loss).unwrap();
+        trainer.learn(&[example], 0.0, &mut |_, loss| sum += loss).unwrap();
         assert_eq!(sum, loss(&mut trainer, &[example]), "{name}");
         for Change { matrix, .. } in &options.changes {
             let gradients = trainer.gradients(matrix).unwrap();
@@ -131,7 +130,7 @@ fn gradients_and_steps_are_the_same_bits_whatever_they_are_worked_out_with() {
         let learned = vec![true; ids.len()];
         let cuts = [0..7, 3..40, 1..2, 5..33, 0..ids.len()];
         let examples: Vec<_> = cuts
-            .map(|cut| Example { tokens: &ids[cut.clone()], learned: &learned[cut] })
+            .map(|cut| Example { tokens: &ids[cut.clone()], learned: &learned[cut], weight: 0.01 })
             .into_iter()
             .collect();
         let run = |options: &TrainerOptions| {
@@ -139,15 +138,13 @@ fn gradients_and_steps_are_the_same_bits_whatever_they_are_worked_out_with() {
             let mut losses = Vec::new();
             let mut all = Vec::new();
             for step in 0..2 {
-                trainer
-                    .learn(&examples, 0.01, 0.1, &mut |of, loss| losses.push((of, loss.to_bits())))
-                    .unwrap();
+                trainer.learn(&examples, 0.1, &mut |of, loss| losses.push((of, loss.to_bits()))).unwrap();
                 let of = |change: &Change| match step {
                     0 => bits(trainer.gradients(&change.matrix).unwrap()),
                     _ => bits(trainer.numbers(&change.matrix).unwrap()),
                 };
                 all.extend(options.changes.iter().map(of));
-                trainer.step(&AdamW::default(), Some(0.5));
+                trainer.step(&Step::new(1e-3).b_ratio(4.0).clip(0.5));
             }
             (losses, all)
         };
@@ -171,7 +168,7 @@ fn an_adapter_in_training_is_the_one_that_sessions_attach() {
         let options = options(&model);
         let mut trainer = trainer(&model, &options);
         let learned: Vec<bool> = (0..ids.len()).map(|i| i == ids.len() - 1).collect();
-        let found = loss(&mut trainer, &[Example { tokens: &ids, learned: &learned }]);
+        let found = loss(&mut trainer, &[Example { tokens: &ids, learned: &learned, weight: 1.0 }]);
         let options = SessionOptions::default().context(64).threads(2).cache(CacheType::F32);
         let mut session = model.session(&options).unwrap();
         session.attach(&trainer.adapter("trained").unwrap(), 1.0).unwrap();
@@ -215,8 +212,8 @@ fn what_has_no_meaning_is_refused() {
     assert!(refused(sound.clone().together(0)).contains("together"));
     let mut trainer = model.trainer(&sound).unwrap();
     let mut refused = |tokens: &[u32], learned: &[bool]| {
-        let example = Example { tokens, learned };
-        trainer.learn(&[example], 1.0, 0.0, &mut |_, _| ()).unwrap_err().to_string()
+        let example = Example { tokens, learned, weight: 1.0 };
+        trainer.learn(&[example], 0.0, &mut |_, _| ()).unwrap_err().to_string()
     };
     assert!(refused(&[], &[]).contains("found 0 and 0"));
     assert!(refused(&[1; 9], &[true; 9]).contains("1 to 8"));
@@ -224,4 +221,78 @@ fn what_has_no_meaning_is_refused() {
     assert!(refused(&[1, 1_000_000], &[true; 2]).contains("found 1000000"));
     assert!(trainer.set("blk.0.attn_q.weight", &[1.0], &[]).is_err());
     assert!(trainer.numbers("blk.1.attn_q.weight").is_err());
+}
+
+#[test]
+fn training_goes_on_from_a_saved_state_as_if_it_had_not_been_interrupted() {
+    let model = Model::open(golden("gqa.gguf")).unwrap();
+    let (options, ids) = (options(&model), ids_in(&golden("gqa")));
+    let learned = vec![true; ids.len()];
+    let example = Example { tokens: &ids, learned: &learned, weight: 0.02 };
+    let step = |trainer: &mut Trainer| {
+        trainer.learn(&[example], 0.0, &mut |_, _| ()).unwrap();
+        trainer.step(&Step::new(1e-2).b_ratio(2.0));
+    };
+    let saved = |trainer: &Trainer| {
+        let mut state = Vec::new();
+        trainer.save(&mut state).unwrap();
+        state
+    };
+    let mut undisturbed = trainer(&model, &options);
+    (0..3).for_each(|_| step(&mut undisturbed));
+    let state = saved(&undisturbed);
+    let mut other = model.trainer(&options).unwrap();
+    other.begin(5);
+    step(&mut other);
+    // What is learned behind the last step is not part of it.
+    other.learn(&[example], 0.0, &mut |_, _| ()).unwrap();
+    other.restore(&state).unwrap();
+    assert!(saved(&other) == state && other.steps() == 3);
+    for trainer in [&mut undisturbed, &mut other] {
+        (0..2).for_each(|_| step(trainer));
+    }
+    assert!(saved(&other) == saved(&undisturbed));
+
+    let mut damaged = state.clone();
+    damaged[100] ^= 1;
+    for (bytes, expected) in [
+        (&damaged[..], "were changed"),
+        (&state[..30], "were changed"),
+        (&state[..10], "fewer bytes"),
+        (&b"something else, and long enough"[..], "something else"),
+    ] {
+        let error = other.restore(bytes).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let mut fewer = options.clone();
+    fewer.changes.pop();
+    let error = model.trainer(&fewer).unwrap().restore(&state).unwrap_err().to_string();
+    assert!(error.contains("other changes"), "{error}");
+}
+
+#[test]
+fn the_model_s_own_losses_are_those_without_an_adapter() {
+    for (name, model, ids) in models() {
+        let mut trained = trainer(&model, &options(&model));
+        let mut fresh = model.trainer(&options(&model)).unwrap();
+        fresh.begin(1);
+        let learned = vec![true; ids.len()];
+        let example = Example { tokens: &ids, learned: &learned, weight: 1.0 };
+        let (mut own, mut adapted) = (Vec::new(), Vec::new());
+        trained.losses_of_model(&[example], &mut |_, loss| own.push(loss)).unwrap();
+        trained.losses(&[example], &mut |_, loss| adapted.push(loss)).unwrap();
+        assert_ne!(own, adapted, "{name}");
+        let mut none_yet = Vec::new();
+        fresh.losses(&[example], &mut |_, loss| none_yet.push(loss)).unwrap();
+        assert_eq!(own, none_yet, "{name}");
+    }
+}
+
+#[test]
+fn routers_are_not_trained() {
+    let model = Model::open(family("qwen3-moe.gguf")).unwrap();
+    assert!(Trainer::matrices(&model).all(|matrix| matrix.contains("attn_")));
+    let router = Change { matrix: "blk.0.ffn_gate_inp.weight".to_owned(), rank: 1, scale: 1.0 };
+    let error = model.trainer(&TrainerOptions::new(8, vec![router])).map(drop).unwrap_err().to_string();
+    assert!(error.contains("router"), "{error}");
 }

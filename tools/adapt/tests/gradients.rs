@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use siskin::gguf::Gguf;
-use siskin::training::{AdamW, Change, Example, Trainer, TrainerOptions};
+use siskin::training::{AdamW, Change, Example, Step, Trainer, TrainerOptions};
 use siskin::{CacheType, Model};
 use siskin_convert::quantize::{FileType, Plan, Recipe};
 use siskin_kit::{Inputs, Output};
@@ -84,9 +84,10 @@ fn the_demo_s_gradients_and_steps_are_torch_s() {
         serde_json::from_str(&std::fs::read_to_string(goldens().join("demo/loss.json")).unwrap()).unwrap();
     let learn = |trainer: &mut Trainer, name: &str| {
         let (tokens, learned) = case(name);
-        let example = Example { tokens: &tokens, learned: &learned };
+        let mut example = Example { tokens: &tokens, learned: &learned, weight: 1.0 };
+        example.weight /= example.learned() as f32;
         let (mut sum, count) = (0.0, example.learned() as f64);
-        trainer.learn(&[example], 1.0 / count as f32, 0.0, &mut |_, loss| sum += loss).unwrap();
+        trainer.learn(&[example], 0.0, &mut |_, loss| sum += loss).unwrap();
         sum / count
     };
     for name in ["packed", "row"] {
@@ -107,7 +108,7 @@ fn the_demo_s_gradients_and_steps_are_torch_s() {
         let loss = learn(&mut trainer, "row");
         let expected = losses["losses_before_each_step_float64"][step - 1].as_f64().unwrap();
         assert!((loss - expected).abs() < 1e-4, "before step {step}: {loss}, not {expected}");
-        trainer.step(&optimizer, None);
+        trainer.step(&Step::new(1e-3).optimizer(optimizer));
     }
     for (matrix, expected) in of("adapter-after-10") {
         let found = trainer.numbers(&matrix).unwrap();
@@ -142,9 +143,10 @@ fn each_family_s_gradients_are_peft_s() {
         let mut trainer = model.trainer(&options).unwrap();
         start.iter().for_each(|(matrix, [a, b])| trainer.set(matrix, a, b).unwrap());
         let learned: Vec<bool> = (0..tokens.len()).map(|i| i % 3 != 0).collect();
-        let example = Example { tokens: &tokens, learned: &learned };
+        let mut example = Example { tokens: &tokens, learned: &learned, weight: 1.0 };
+        example.weight /= example.learned() as f32;
         let (mut sum, count) = (0.0, example.learned() as f64);
-        trainer.learn(&[example], 1.0 / count as f32, 0.0, &mut |_, loss| sum += loss).unwrap();
+        trainer.learn(&[example], 0.0, &mut |_, loss| sum += loss).unwrap();
         let text = std::fs::read_to_string(folder.join("loss.json")).unwrap();
         let expected = serde_json::from_str::<Value>(&text).unwrap()["loss"].as_f64().unwrap();
         assert!((sum / count - expected).abs() <= 1e-5 * expected, "{name}: {}, not {expected}", sum / count);

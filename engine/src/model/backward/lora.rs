@@ -155,11 +155,24 @@ impl Lora {
     }
 
     /// A step by the gradients times `scale`, which are 0 afterwards. Nobody else may have the adapter meanwhile.
-    pub(crate) fn step(&mut self, kernels: Kernels, options: &AdamW, scale: f32) {
+    pub(crate) fn step(&mut self, kernels: Kernels, (options, b_ratio): (&AdamW, f32), scale: f32) {
         self.steps += 1;
-        let options = AdamW { step: self.steps, ..*options };
-        let Self { numbers, gradients, means, squares, .. } = self;
-        kernels.adamw(&options, scale, numbers, gradients, means, squares);
+        let of_a = AdamW { step: self.steps, ..*options };
+        let of_b = AdamW { rate: of_a.rate * b_ratio, ..of_a };
+        let Self { pairs, numbers, gradients, means, squares, .. } = self;
+        for pair in pairs.iter().flatten() {
+            for (options, part) in [(&of_a, pair.a.clone()), (&of_b, pair.b.clone())] {
+                let (numbers, gradients) = (&mut numbers[part.clone()], &gradients[part.clone()]);
+                kernels.adamw(
+                    options,
+                    scale,
+                    numbers,
+                    gradients,
+                    &mut means[part.clone()],
+                    &mut squares[part],
+                );
+            }
+        }
         gradients.fill(0.0);
         self.renew();
     }
@@ -181,6 +194,28 @@ impl Lora {
             }
         }
         self.renew();
+    }
+
+    pub(crate) fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    pub(crate) fn set_steps(&mut self, steps: u32) {
+        self.steps = steps;
+    }
+
+    /// All that steps go on from: the numbers, and what the optimizer keeps of their gradients.
+    pub(crate) fn state(&self) -> [&[f32]; 3] {
+        [&self.numbers, &self.means, &self.squares]
+    }
+
+    pub(crate) fn state_mut(&mut self) -> [&mut [f32]; 3] {
+        [&mut self.numbers, &mut self.means, &mut self.squares]
+    }
+
+    /// What is changed.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.iter().flatten()
     }
 
     pub(crate) fn forget_gradients(&mut self) {

@@ -17,9 +17,9 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// As the trainer takes it.
-    pub fn example(&self) -> Example<'_> {
-        Example { tokens: &self.tokens, learned: &self.learned }
+    /// As the trainer takes it, whose tokens' losses count so much.
+    pub fn example(&self, weight: f32) -> Example<'_> {
+        Example { tokens: &self.tokens, learned: &self.learned, weight }
     }
 
     /// The tokens before the first that is learned: what is answered.
