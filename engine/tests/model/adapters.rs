@@ -1,6 +1,6 @@
 //! LoRA adapters: what they add, that they come off again, and what is refused.
 
-use crate::parts::{Parts, golden, ids, nmse};
+use crate::parts::{Parts, golden, ids, nmse, random};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::{Builder, OwnedValue};
 use siskin::plan::Outline;
@@ -12,18 +12,6 @@ use siskin_quant::TensorType::{self, *};
 
 fn options() -> SessionOptions {
     SessionOptions::default().context(64).threads(2).cache(CacheType::F32)
-}
-
-/// Numbers between -1 and 1 that look like chance.
-fn random(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let number = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    std::iter::repeat_with(number).take(count).collect()
 }
 
 /// A change of a matrix.

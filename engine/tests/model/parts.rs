@@ -52,6 +52,18 @@ pub(crate) fn nmse(found: &[f32], expected: &[f32]) -> f64 {
     error / expected.iter().map(|&b| square(f64::from(b))).sum::<f64>()
 }
 
+/// Numbers between -1 and 1 that look like chance.
+pub(crate) fn random(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let number = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(number).take(count).collect()
+}
+
 /// The prompt that came with a checkpoint.
 pub(crate) fn ids(name: &str) -> Vec<u32> {
     ids_in(&golden(name))

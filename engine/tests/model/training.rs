@@ -1,23 +1,11 @@
 //! Training of adapters: gradients against differences of losses, and the same bits whatever they are worked out with.
 
-use crate::parts::{Parts, family, golden, ids_in};
+use crate::parts::{Parts, family, golden, ids_in, random};
 use siskin::gguf::Gguf;
 use siskin::gguf::write::OwnedValue;
 use siskin::plan::Outline;
 use siskin::training::{Change, Example, Step, Trainer, TrainerOptions};
 use siskin::{CacheType, Isa, Model, SessionOptions};
-
-/// Numbers between -1 and 1 that look like chance.
-fn random(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let number = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    std::iter::repeat_with(number).take(count).collect()
-}
 
 const RANK: usize = 3;
 

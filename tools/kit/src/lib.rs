@@ -28,7 +28,7 @@ pub use lines::Lines;
 pub use lock::Lock;
 pub use output::{Output, commit_shards, report, tell};
 pub use random::Random;
-pub use text::{is_utf16, plain, read, read_all, read_at_most, read_line, read_text, text};
+pub use text::{is_utf16, plain, read, read_all, read_at_most, read_line, read_lines, read_text, text};
 
 use anyhow::Error;
 use siskin::gguf::Gguf;

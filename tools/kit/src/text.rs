@@ -1,6 +1,6 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Bytes of the longest file or stream that is read whole: some fifty times the longest novels.
@@ -59,6 +59,30 @@ pub fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> Result<()> {
     source.take(LONGEST_LINE + 1).read_until(b'\n', line)?;
     ensure!(line.len() as u64 <= LONGEST_LINE, "expected lines of at most {LONGEST_LINE} bytes");
     Ok(())
+}
+
+/// Reads a file of lines: what `read` makes of each that is not empty, by its number from 1.
+///
+/// # Errors
+/// As the system has them, and the first line that is no UTF-8 or that `read` refuses, with its number.
+pub fn read_lines<T>(path: &Path, mut read: impl FnMut(&str, usize) -> Result<T>) -> Result<Vec<T>> {
+    let name = || path.display().to_string();
+    let mut lines = BufReader::new(File::open(path).with_context(name)?);
+    let (mut all, mut line) = (Vec::new(), Vec::new());
+    for number in 1.. {
+        let place = || format!("{}, line {number}", path.display());
+        read_line(&mut lines, &mut line).with_context(place)?;
+        if line.is_empty() {
+            break;
+        }
+        let text = str::from_utf8(&line).context("expected UTF-8 text").with_context(place)?;
+        // Some editors begin a file with a byte order mark.
+        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        if !text.trim().is_empty() {
+            all.push(read(text, number).with_context(place)?);
+        }
+    }
+    Ok(all)
 }
 
 /// The text in a file's bytes, as all commands read it: without the byte order mark that some editors begin it with, and

@@ -59,9 +59,7 @@ impl Pair {
     pub(crate) fn b_stride(&self) -> usize {
         self.rows.next_multiple_of(LANES)
     }
-}
 
-impl Pair {
     /// Numbers like those of A and B as they are here become those of their rows, one after the other.
     pub(crate) fn to_rows(&self, a: &[f32], b: &[f32]) -> [Vec<f32>; 2] {
         let rows = a.chunks_exact(self.a_stride()).flat_map(|row| &row[..self.row_len]);

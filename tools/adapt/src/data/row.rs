@@ -1,11 +1,9 @@
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use siskin::template::{Json, Message};
 use siskin_kit::json::Object;
-use siskin_kit::{openai, read_line};
+use siskin_kit::{openai, read_lines};
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,22 +73,7 @@ fn conversation(messages: Json) -> Result<Content> {
 /// # Errors
 /// The first line that is none of these, with its number; a file without any.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
-    let name = || path.display().to_string();
-    let mut lines = BufReader::new(File::open(path).with_context(name)?);
-    let (mut rows, mut line) = (Vec::new(), Vec::new());
-    for number in 1.. {
-        let place = || format!("{}, line {number}", path.display());
-        read_line(&mut lines, &mut line).with_context(place)?;
-        if line.is_empty() {
-            break;
-        }
-        let text = str::from_utf8(&line).context("expected UTF-8 text").with_context(place)?;
-        // Some editors begin a file with a byte order mark.
-        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
-        if !text.trim().is_empty() {
-            rows.push(Row::parse(text, number).with_context(place)?);
-        }
-    }
+    let rows = read_lines(path, Row::parse)?;
     ensure!(!rows.is_empty(), "{}: the file has no examples", path.display());
     Ok(rows)
 }

@@ -1,13 +1,11 @@
 //! Tasks with wanted answers, and how near to those an answer comes.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 use siskin_documents::support::Source;
 use siskin_kit::json::Object;
-use siskin_kit::read_line;
+use siskin_kit::read_lines;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 /// A line of a file of tasks.
@@ -53,23 +51,7 @@ impl Task {
 /// # Errors
 /// The first line that is no task, with its number; a file without any.
 pub fn read(path: &Path) -> Result<Vec<Task>> {
-    let name = || path.display().to_string();
-    let mut tasks = Vec::new();
-    let mut lines = BufReader::new(File::open(path).with_context(name)?);
-    let mut line = Vec::new();
-    for number in 1.. {
-        let place = || format!("{}, line {number}", path.display());
-        read_line(&mut lines, &mut line).with_context(place)?;
-        if line.is_empty() {
-            break;
-        }
-        let text = str::from_utf8(&line).context("expected UTF-8 text").with_context(place)?;
-        // Some editors begin a file with a byte order mark.
-        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
-        if !text.trim().is_empty() {
-            tasks.push(Task::parse(text).with_context(place)?);
-        }
-    }
+    let tasks = read_lines(path, |line, _| Task::parse(line))?;
     ensure!(!tasks.is_empty(), "{}: the file has no tasks", path.display());
     Ok(tasks)
 }
