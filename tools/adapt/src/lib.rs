@@ -6,4 +6,5 @@
 
 pub mod data;
 pub mod file;
+pub mod journal;
 pub mod recipe;

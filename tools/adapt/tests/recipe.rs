@@ -9,7 +9,9 @@ use siskin::template::Message;
 use siskin::training::{Change, Trainer, TrainerOptions};
 use siskin::{Adapter, Model};
 use siskin_adapt::data::{Content, Parts, Row, encode, split};
-use siskin_adapt::recipe::{Event, Outcome, Settings, train};
+use siskin_adapt::journal;
+use siskin_adapt::recipe::{Event, Progress, Run, Settings};
+use siskin_kit::Inputs;
 
 const ALPHA: f32 = 8.0;
 
@@ -35,12 +37,19 @@ fn changes(model: &Model) -> Vec<Change> {
     Trainer::matrices(model).map(|matrix| Change { matrix, rank: 4, scale: ALPHA / 4.0 }).collect()
 }
 
-fn run(model: &Model, threads: usize, settings: &Settings, events: &mut Vec<Event>) -> Outcome {
-    let changes = changes(model);
-    let options = TrainerOptions::new(64, changes.clone()).together(threads).threads(threads);
-    let mut trainer = model.trainer(&options).unwrap();
+fn trainer(model: &Model, threads: usize) -> Trainer {
+    let options = TrainerOptions::new(64, changes(model)).together(threads).threads(threads);
+    model.trainer(&options).unwrap()
+}
+
+fn run(model: &Model, threads: usize, settings: &Settings, events: &mut Vec<Event>) -> Progress {
+    let (changes, parts, mut trainer) = (changes(model), data(model), trainer(model, threads));
     trainer.begin(settings.seed);
-    train(&mut trainer, (&changes, ALPHA), &data(model), settings, &mut |event| events.push(*event)).unwrap()
+    let mut run = Run::new((&changes, ALPHA), &parts, settings, Progress::default()).unwrap();
+    while !run.is_over() {
+        events.push(run.advance(&mut trainer).unwrap());
+    }
+    run.into_progress()
 }
 
 #[test]
@@ -78,16 +87,71 @@ fn training_that_leads_nowhere_ends() {
     let outcome = run(&model, 2, &settings, &mut events);
     assert_eq!((outcome.best, outcome.epochs.len()), (0, 3));
 
-    let changes = changes(&model);
-    let mut trainer = model.trainer(&TrainerOptions::new(64, changes.clone())).unwrap();
-    trainer.begin(1);
-    let mut fails = |parts: &Parts, settings: &Settings| {
-        train(&mut trainer, (&changes, ALPHA), parts, settings, &mut |_| ()).unwrap_err().to_string()
+    let (changes, parts) = (changes(&model), data(&model));
+    let refused = |parts: &Parts, settings: &Settings| {
+        let run = Run::new((&changes, ALPHA), parts, settings, Progress::default());
+        run.map(drop).unwrap_err().to_string()
     };
-    assert!(fails(&Parts::default(), &settings).contains("nothing to learn from"));
+    assert!(refused(&Parts::default(), &settings).contains("nothing to learn from"));
     settings.batch = 0;
-    assert!(fails(&data(&model), &settings).contains("at least one epoch"));
+    assert!(refused(&parts, &settings).contains("at least one epoch"));
     let mut settings = Settings::default();
     settings.rate = 1e30;
-    assert!(fails(&data(&model), &settings).contains("lower learning rate"));
+    let mut trainer = trainer(&model, 2);
+    trainer.begin(1);
+    let mut run = Run::new((&changes, ALPHA), &parts, &settings, Progress::default()).unwrap();
+    let error = loop {
+        match run.advance(&mut trainer) {
+            Ok(_) => (),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("lower learning rate"), "{error}");
+}
+
+#[test]
+fn training_that_is_interrupted_anywhere_comes_to_the_same_adapter() {
+    let model = demo();
+    let mut settings = Settings::default();
+    settings.epochs = 2;
+    settings.batch = 4;
+    let expected = run(&model, 2, &settings, &mut Vec::new());
+    let folder = tempfile::tempdir().unwrap();
+    let (path, inputs) = (folder.path().join("journal"), Inputs::default());
+    let (changes, parts) = (changes(&model), data(&model));
+    let mut runs = 0;
+    loop {
+        runs += 1;
+        // Each time as a new process would: with nothing but the journal.
+        let mut trainer = trainer(&model, 1 + runs % 2);
+        trainer.begin(settings.seed);
+        let progress = journal::load(&path, "this", &mut trainer).unwrap().unwrap_or_default();
+        let mut run = Run::new((&changes, ALPHA), &parts, &settings, progress).unwrap();
+        if run.is_over() {
+            assert!(run.into_progress() == expected);
+            break;
+        }
+        run.advance(&mut trainer).unwrap();
+        journal::save(&path, &inputs, "this", &trainer, run.progress()).unwrap();
+        if !run.is_over() && runs % 3 == 0 {
+            // What is not in the journal is done again.
+            run.advance(&mut trainer).unwrap();
+        }
+    }
+    assert!(runs > 6, "{runs}");
+
+    let mut trainer = trainer(&model, 1);
+    let mut refused = |of: &str| format!("{:#}", journal::load(&path, of, &mut trainer).unwrap_err());
+    assert!(refused("another").contains("of another training"));
+    let bytes = std::fs::read(&path).unwrap();
+    for (damage, expected) in [
+        (bytes[..bytes.len() - 1].to_vec(), "cut off"),
+        (bytes[..20].to_vec(), "cut off"),
+        (b"something else".to_vec(), "another file"),
+        ([&bytes[..bytes.len() / 2], b"x", &bytes[bytes.len() / 2 + 1..]].concat(), ""),
+    ] {
+        std::fs::write(&path, damage).unwrap();
+        let error = refused("this");
+        assert!(error.contains(expected) && error.contains("journal"), "{error}");
+    }
 }

@@ -66,18 +66,7 @@ pub struct Epoch {
     pub held_out: Option<f64>,
 }
 
-/// What came of training.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// The adapter's file, of the epoch after which the held out loss was least; of the last one where nothing is held out.
-    pub adapter: Vec<u8>,
-    /// The number of that epoch, from 0.
-    pub best: usize,
-    /// All epochs.
-    pub epochs: Vec<Epoch>,
-}
-
-/// What is told while it goes on.
+/// What is told of training while it goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -98,68 +87,118 @@ pub enum Event {
     Epoch(Epoch),
 }
 
-/// Trains the trainer's adapter, from the numbers that it has, on one part of the data, and keeps what does best on the other. The
-/// changes are those of the trainer, `alpha` their scales times their ranks.
-///
-/// # Errors
-/// Nothing to learn from, settings without meaning, those of [`Trainer::learn`], a loss that is no number.
-pub fn train(
-    trainer: &mut Trainer,
-    (changes, alpha): (&[Change], f32),
-    parts: &Parts,
-    settings: &Settings,
-    tell: &mut dyn FnMut(&Event),
-) -> Result<Outcome> {
-    let Settings { epochs, batch, .. } = *settings;
-    ensure!(!parts.training.is_empty(), "there is nothing to learn from: expected at least one example");
-    ensure!(
-        epochs > 0 && batch > 0,
-        "expected at least one epoch and one example a step, found {epochs} and {batch}"
-    );
-    let steps = parts.training.len().div_ceil(batch) * epochs;
-    let mut outcome = Outcome { adapter: Vec::new(), best: 0, epochs: Vec::new() };
-    let mut least = f64::INFINITY;
-    for epoch in 0..epochs {
-        let order = order::shuffled(parts.training.len(), settings.seed, epoch);
-        let mut training = Mean::default();
-        for chosen in order.chunks(batch) {
-            let samples = chosen.iter().map(|&number| &parts.training[number]);
-            let step = learn(trainer, samples, settings, steps)?;
-            training.add(step.loss.sum, step.loss.count);
-            tell(&Event::Step {
-                step: trainer.steps() as usize,
-                of: steps,
-                loss: step.loss.mean(),
-                gradient: step.gradient,
-                tokens: step.tokens,
-            });
-        }
-        let held_out = held_out_loss(trainer, &parts.held_out)?;
-        let found = Epoch { training: training.mean(), held_out };
+/// How far training is, and what came of it until now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// The epochs that are over.
+    pub epochs: Vec<Epoch>,
+    /// The number of the best of them, from 0: that with the least loss of what is held out; the last one where nothing is.
+    pub best: usize,
+    /// The adapter's file as of that epoch; empty before the first is over.
+    pub adapter: Vec<u8>,
+    /// Examples of the epoch under way that were learned from.
+    pub(crate) learned: usize,
+    /// The losses of their tokens.
+    pub(crate) loss: Mean,
+}
+
+/// An adapter's training, which goes on step by step.
+pub struct Run<'a> {
+    changes: &'a [Change],
+    alpha: f32,
+    parts: &'a Parts,
+    settings: &'a Settings,
+    progress: Progress,
+    /// Of the epoch under way.
+    order: Vec<usize>,
+}
+
+impl<'a> Run<'a> {
+    /// Training on one part of the data, which keeps what does best on the other; the changes are the trainer's, `alpha` their scales times
+    /// their ranks. It begins, or goes on from where it was, with the trainer's state of that time.
+    ///
+    /// # Errors
+    /// Nothing to learn from, settings without meaning.
+    pub fn new(
+        (changes, alpha): (&'a [Change], f32),
+        parts: &'a Parts,
+        settings: &'a Settings,
+        progress: Progress,
+    ) -> Result<Self> {
+        let Settings { epochs, batch, .. } = *settings;
+        ensure!(!parts.training.is_empty(), "there is nothing to learn from: expected at least one example");
         ensure!(
-            found.training.is_finite() && held_out.is_none_or(f64::is_finite),
-            "the loss is no number after epoch {}: expected a lower learning rate than {}",
-            epoch + 1,
-            settings.rate
+            epochs > 0 && batch > 0,
+            "expected at least one epoch and one example a step, found {epochs} and {batch}"
         );
-        outcome.epochs.push(found);
-        tell(&Event::Epoch(found));
-        if held_out.is_none_or(|loss| loss < least) {
-            least = held_out.unwrap_or(least);
-            outcome.best = epoch;
-            outcome.adapter = file::bytes(trainer, changes, alpha)?;
-        } else if epoch - outcome.best >= settings.patience.max(1) {
-            break;
-        }
+        let order = order::shuffled(parts.training.len(), settings.seed, progress.epochs.len());
+        Ok(Self { changes, alpha, parts, settings, progress, order })
     }
-    Ok(outcome)
+
+    /// How far it is.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// How far it was.
+    pub fn into_progress(self) -> Progress {
+        self.progress
+    }
+
+    /// Whether there is nothing more to do: all epochs are over, or the last ones were no better.
+    pub fn is_over(&self) -> bool {
+        let Progress { epochs, best, learned, .. } = &self.progress;
+        let behind = epochs.len().saturating_sub(best + 1);
+        *learned == 0 && (epochs.len() >= self.settings.epochs || behind >= self.settings.patience.max(1))
+    }
+
+    /// Takes a step, or ends an epoch.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::learn`], a loss that is no number.
+    pub fn advance(&mut self, trainer: &mut Trainer) -> Result<Event> {
+        let Settings { batch, epochs, .. } = *self.settings;
+        let from = self.progress.learned;
+        if from == self.order.len() {
+            return Ok(Event::Epoch(self.end_epoch(trainer)?));
+        }
+        let chosen = &self.order[from..(from + batch).min(self.order.len())];
+        let steps = self.order.len().div_ceil(batch) * epochs;
+        let samples = chosen.iter().map(|&number| &self.parts.training[number]);
+        let step = learn(trainer, samples, self.settings, steps)?;
+        self.progress.learned += chosen.len();
+        self.progress.loss.add(step.loss.sum, step.loss.count);
+        let (loss, taken) = (step.loss.mean(), trainer.steps() as usize);
+        Ok(Event::Step { step: taken, of: steps, loss, gradient: step.gradient, tokens: step.tokens })
+    }
+
+    fn end_epoch(&mut self, trainer: &mut Trainer) -> Result<Epoch> {
+        let held_out = held_out_loss(trainer, &self.parts.held_out)?;
+        let progress = &mut self.progress;
+        let epoch = Epoch { training: progress.loss.mean(), held_out };
+        ensure!(
+            epoch.training.is_finite() && held_out.is_none_or(f64::is_finite),
+            "the loss is no number after epoch {}: expected a lower learning rate than {}",
+            progress.epochs.len() + 1,
+            self.settings.rate
+        );
+        let least = progress.epochs.get(progress.best).and_then(|best| best.held_out);
+        progress.epochs.push(epoch);
+        if least.zip(held_out).is_none_or(|(least, loss)| loss < least) {
+            progress.best = progress.epochs.len() - 1;
+            progress.adapter = file::bytes(trainer, self.changes, self.alpha)?;
+        }
+        (progress.learned, progress.loss) = (0, Mean::default());
+        self.order = order::shuffled(self.order.len(), self.settings.seed, progress.epochs.len());
+        Ok(epoch)
+    }
 }
 
 /// A sum of losses, and of how many.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mean {
-    sum: f64,
-    count: usize,
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Mean {
+    pub(crate) sum: f64,
+    pub(crate) count: usize,
 }
 
 impl Mean {
