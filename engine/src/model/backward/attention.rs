@@ -3,7 +3,7 @@ use std::ops::Range;
 use crate::arena::{Arena, Buf, Matrix, OutOfMemory};
 use crate::kernels::attention::Scoring;
 use crate::kernels::gradient::{Factors, Probabilities, Terms};
-use crate::kernels::rope;
+use crate::kernels::{Kernels, rope};
 use crate::model::config::Config;
 use crate::model::context::ContextOptions;
 use crate::model::hidden::Hidden;
@@ -112,78 +112,25 @@ impl AttentionGradient {
             tiles,
             |scratch, number, ((mut by_queries, mut by_keys), mut by_values)| {
                 let (head, rows) = (number / runs.len(), runs[number % runs.len()].clone());
-                let (positions, dims) = (rows.len().next_multiple_of(LANES), dim.next_multiple_of(LANES));
+                let of = Head { kernels, scoring, dim, len: rows.len() };
                 scratch.take(attended, rows.clone(), head * dim..(head + 1) * dim);
-                scratch.by_keys[..positions * dims].fill(0.0);
-                scratch.by_values[..positions * dims].fill(0.0);
-                for of_group in 0..group {
-                    let columns = (head * group + of_group) * dim..(head * group + of_group + 1) * dim;
+                scratch.by_keys[..of.positions() * of.dims()].fill(0.0);
+                scratch.by_values[..of.positions() * of.dims()].fill(0.0);
+                for query_head in head * group..(head + 1) * group {
+                    let columns = query_head * dim..(query_head + 1) * dim;
+                    let in_tile = columns.start - head * group * dim..columns.end - head * group * dim;
                     for first in (0..rows.len()).step_by(QUERIES) {
-                        let count = QUERIES.min(rows.len() - first);
-                        let queries = first..first + count;
-                        scratch.open(
-                            attended,
-                            rows.start + first..rows.start + first + count,
-                            columns.clone(),
-                        );
-                        // Positions that these queries look at.
-                        let from = (first + 1).saturating_sub(scoring.window) / LANES * LANES;
-                        let to = queries.end.next_multiple_of(LANES);
-                        let seen = to - from;
-                        let square = |x| Matrix::new(x, seen).tile(0..seen);
-                        let Scratch {
-                            queries: q, by_outputs, probabilities, slopes, by_probabilities, ..
-                        } = scratch;
-                        let [probabilities, slopes, by_probabilities] =
-                            [probabilities, slopes, by_probabilities].map(|x| &mut x[..count * seen]);
-                        probabilities.fill(0.0);
-                        by_probabilities.fill(0.0);
-                        let of_queries = Factors::Rows { x: q, stride: dims };
-                        let keys = Terms { x: &scratch.keys_across[from..], stride: positions, count: dim };
-                        kernels.accumulate(of_queries, keys, &mut square(probabilities));
-                        let of_outputs = Factors::Rows { x: by_outputs, stride: dims };
-                        let values =
-                            Terms { x: &scratch.values_across[from..], stride: positions, count: dim };
-                        kernels.accumulate(of_outputs, values, &mut square(by_probabilities));
-                        let of_each = probabilities.chunks_exact_mut(seen).zip(slopes.chunks_exact_mut(seen));
-                        for ((position, by), (scores, slopes)) in
-                            queries.zip(by_probabilities.chunks_exact_mut(seen)).zip(of_each)
-                        {
-                            let first = (position + 1).saturating_sub(scoring.window);
-                            let seen = first - from..position + 1 - from;
-                            kernels
-                                .probabilities(Probabilities { scores: &mut *scores, seen, scoring }, slopes);
-                            kernels.probabilities_gradient(scores, slopes, by);
+                        let queries = first..rows.len().min(first + QUERIES);
+                        let rows = rows.start + queries.start..rows.start + queries.end;
+                        scratch.open(attended, rows, columns.clone());
+                        scratch.back(&of, queries.clone());
+                        for (row, by) in queries.zip(scratch.by_queries.chunks_exact(of.dims())) {
+                            by_queries.row(row)[in_tile.clone()].copy_from_slice(&by[..dim]);
                         }
-                        scratch.by_queries[..count * dims].fill(0.0);
-                        let keys = Terms {
-                            x: &scratch.keys[from * dims..],
-                            stride: dims,
-                            count: rows.len().min(to) - from,
-                        };
-                        let mut tile =
-                            Matrix::new(&mut scratch.by_queries[..count * dims], dims).tile(0..dims);
-                        kernels.accumulate(
-                            Factors::Rows { x: by_probabilities, stride: seen },
-                            keys,
-                            &mut tile,
-                        );
-                        let by_queries_of = scratch.by_queries.chunks_exact(dims);
-                        for (row, by) in (first..first + count).zip(by_queries_of) {
-                            by_queries.row(row)[of_group * dim..(of_group + 1) * dim]
-                                .copy_from_slice(&by[..dim]);
-                        }
-                        let of_positions = |x| Factors::Columns { x, stride: seen };
-                        let columns = from * dims..to * dims;
-                        let mut tile = Matrix::new(&mut scratch.by_keys[columns.clone()], dims).tile(0..dims);
-                        let queries = Terms { x: q, stride: dims, count };
-                        kernels.accumulate(of_positions(by_probabilities), queries, &mut tile);
-                        let mut tile = Matrix::new(&mut scratch.by_values[columns], dims).tile(0..dims);
-                        let by_outputs = Terms { x: by_outputs, stride: dims, count };
-                        kernels.accumulate(of_positions(probabilities), by_outputs, &mut tile);
                     }
                 }
-                let by = scratch.by_keys.chunks_exact(dims).zip(scratch.by_values.chunks_exact(dims));
+                let by =
+                    scratch.by_keys.chunks_exact(of.dims()).zip(scratch.by_values.chunks_exact(of.dims()));
                 for (row, (by_key, by_value)) in (0..rows.len()).zip(by) {
                     by_keys.row(row).copy_from_slice(&by_key[..dim]);
                     by_values.row(row).copy_from_slice(&by_value[..dim]);
@@ -192,14 +139,32 @@ impl AttentionGradient {
                         back.copy_from_slice(numbers);
                         rope::reverse(back);
                         kernels.rotate(pairs, by_keys.row(row), back);
-                        by_queries
-                            .row(row)
-                            .chunks_exact_mut(dim)
-                            .for_each(|head| kernels.rotate(pairs, head, back));
+                        let heads = by_queries.row(row).chunks_exact_mut(dim);
+                        heads.for_each(|head| kernels.rotate(pairs, head, back));
                     }
                 }
             },
         );
+    }
+}
+
+/// A KV head of a sequence.
+struct Head {
+    kernels: Kernels,
+    scoring: Scoring,
+    /// Numbers of the head, and positions of the sequence.
+    dim: usize,
+    len: usize,
+}
+
+impl Head {
+    /// Both with their padding.
+    fn dims(&self) -> usize {
+        self.dim.next_multiple_of(LANES)
+    }
+
+    fn positions(&self) -> usize {
+        self.len.next_multiple_of(LANES)
     }
 }
 
@@ -234,6 +199,55 @@ impl Scratch {
                 to[..columns.len()].copy_from_slice(&from.row(row)[columns.clone()]);
                 to[columns.len()..].fill(0.0);
             }
+        }
+    }
+
+    /// The gradients by the queries that were taken up, which are at these positions; those by keys and values are added to.
+    fn back(&mut self, of: &Head, queries: Range<usize>) {
+        let &Head { kernels, scoring, dim, len } = of;
+        let (dims, count) = (of.dims(), queries.len());
+        // Positions that these queries look at.
+        let from = (queries.start + 1).saturating_sub(scoring.window) / LANES * LANES;
+        let to = queries.end.next_multiple_of(LANES);
+        let seen = to - from;
+        let Self { queries: q, by_outputs, probabilities, slopes, by_probabilities, .. } = self;
+        let [probabilities, slopes, by_probabilities] =
+            [probabilities, slopes, by_probabilities].map(|x| &mut x[..count * seen]);
+
+        // Queries times keys, and gradients by outputs times values.
+        let products = [
+            (&*q, &self.keys_across, &mut *probabilities),
+            (&*by_outputs, &self.values_across, &mut *by_probabilities),
+        ];
+        for (rows, across, out) in products {
+            out.fill(0.0);
+            let terms = Terms { x: &across[from..], stride: of.positions(), count: dim };
+            let mut tile = Matrix::new(out, seen).tile(0..seen);
+            kernels.accumulate(Factors::Rows { x: rows, stride: dims }, terms, &mut tile);
+        }
+        let of_each = probabilities.chunks_exact_mut(seen).zip(slopes.chunks_exact_mut(seen));
+        for ((position, by), (scores, slopes)) in
+            queries.zip(by_probabilities.chunks_exact_mut(seen)).zip(of_each)
+        {
+            let first = (position + 1).saturating_sub(scoring.window);
+            let seen = first - from..position + 1 - from;
+            kernels.probabilities(Probabilities { scores: &mut *scores, seen, scoring }, slopes);
+            kernels.probabilities_gradient(scores, slopes, by);
+        }
+
+        let by_queries = &mut self.by_queries[..count * dims];
+        by_queries.fill(0.0);
+        let keys = Terms { x: &self.keys[from * dims..], stride: dims, count: len.min(to) - from };
+        let mut tile = Matrix::new(by_queries, dims).tile(0..dims);
+        kernels.accumulate(Factors::Rows { x: by_probabilities, stride: seen }, keys, &mut tile);
+        let of_positions = [
+            (&*by_probabilities, &*q, &mut self.by_keys),
+            (&*probabilities, &*by_outputs, &mut self.by_values),
+        ];
+        for (x, rows, out) in of_positions {
+            let mut tile = Matrix::new(&mut out[from * dims..to * dims], dims).tile(0..dims);
+            let terms = Terms { x: rows, stride: dims, count };
+            kernels.accumulate(Factors::Columns { x, stride: seen }, terms, &mut tile);
         }
     }
 }
