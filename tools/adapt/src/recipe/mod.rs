@@ -45,7 +45,7 @@ impl Default for Settings {
             epochs: 12,
             batch: 8,
             schedule: Schedule::Cosine,
-            rate: 2e-3,
+            rate: 4e-3,
             warm_up: 0.05,
             b_ratio: 1.0,
             decay: 0.0,
