@@ -409,7 +409,7 @@ proptest! {
                     sequences.feed(second, tokens).unwrap();
                     // Others are worked on in the same batches.
                     sequences.truncate(third, 0).unwrap();
-                    sequences.feed(third, &stray(case, other)).unwrap();
+                    sequences.feed(third, &stray(case, other.min(sequences.context()))).unwrap();
                 }
                 Change::Forget(..) => {
                     alone.forget(change.range(held));
