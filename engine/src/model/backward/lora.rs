@@ -101,11 +101,7 @@ impl Lora {
         let of = |linear: &LinearId| pairs.get(linear.number()).is_some_and(Option::is_some);
         let changed = network.layers().position(|(layer, _)| layer.linears().any(|linear| of(&linear)));
         let first_layer = changed.unwrap_or(network.layers().len());
-        let changes = network.linears().filter_map(|linear| {
-            let pair = pairs.get(linear.id.number())?.as_ref()?;
-            Some((linear, pair.rank, pair.scale))
-        });
-        let adapter = Adapter::of_zeros(arena, "the adapter in training", changes)?;
+        let adapter = Adapter::of_zeros(arena, "the adapter in training", changes(&pairs, network))?;
         let mut numbers = || arena.buf(end);
         let (numbers, gradients, means, squares) = (numbers()?, numbers()?, numbers()?, numbers()?);
         Ok(Self { pairs, numbers, gradients, means, squares, steps: 0, adapter, first_layer })
@@ -225,23 +221,27 @@ impl Lora {
     /// # Errors
     /// [`OutOfMemory`].
     pub(crate) fn copy(&self, network: &Network, name: &str) -> Result<Adapter, OutOfMemory> {
-        let changes = self.changes(network);
+        let changes = changes(&self.pairs, network);
         let mut adapter = Adapter::of_zeros(&mut Arena::reserving(), name, changes)?;
         put(&self.pairs, &self.numbers, &mut adapter);
         Ok(adapter)
-    }
-
-    fn changes<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = (&'a Linear, usize, f32)> {
-        network.linears().filter_map(|linear| {
-            let pair = self.pair(linear.id)?;
-            Some((linear, pair.rank, pair.scale))
-        })
     }
 
     /// Has the adapter have the numbers.
     pub(crate) fn renew(&mut self) {
         put(&self.pairs, &self.numbers, &mut self.adapter);
     }
+}
+
+/// The matrices that are changed, each with its rank and what A's and B's product is multiplied by.
+fn changes<'a>(
+    pairs: &'a [Option<Pair>],
+    network: &'a Network,
+) -> impl Iterator<Item = (&'a Linear, usize, f32)> {
+    network.linears().filter_map(|linear| {
+        let pair = pairs.get(linear.id.number())?.as_ref()?;
+        Some((linear, pair.rank, pair.scale))
+    })
 }
 
 /// Puts numbers into an adapter that changes the same matrices.
